@@ -1,0 +1,67 @@
+"""Cards as plugins give them: read from TOML, listed at once, validated in full when they are used.
+
+This module stays light (no pydantic): `omlab list` reads a hundred cards without importing the code
+of one. `omlab.card_schema` says what a complete card is.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, Literal, get_args
+
+from omlab.errors import CardError
+
+Kind = Literal["dataset", "format", "model", "adapter", "evaluator"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One card, not yet validated. `source` is where it stands, `distribution` who brought it."""
+
+    kind: Kind
+    name: str
+    summary: str
+    data: Mapping[str, Any] = field(repr=False)
+    source: str = ""
+    distribution: str = ""
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Tags of the weights on offer, the default first."""
+        tags = list(self.data.get("weights", {}))
+        default = self.data.get("default_weights")
+        return tuple(sorted(tags, key=lambda tag: tag != default))
+
+
+def read_cards(package: str | None, kind: Kind, *, file: str = "cards.toml") -> list[Card]:
+    """The cards of `kind` in a package's `cards.toml`.
+
+    Raises `CardError` where the file is not there, is not TOML, or a card has no name or summary.
+    """
+    if package is None:
+        raise CardError("read_cards needs the name of the package: pass __package__.")
+    source = f"{package}/{file}"
+    try:
+        document = tomllib.loads(resources.files(package).joinpath(file).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CardError(f"{source} is not there: is it part of the wheel?") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CardError(f"{source} is not valid TOML: {error}.") from error
+    unknown = sorted(set(document) - set(KINDS))
+    if unknown:
+        raise CardError(f"{source} has a table '{unknown[0]}'; a card is one of {', '.join(KINDS)}.")
+    tables = document.get(kind, [])
+    if not isinstance(tables, list):
+        raise CardError(f"{source}: write [[{kind}]] (a list of cards), not [{kind}].")
+    return [_card(kind, table, source) for table in tables]
+
+
+def _card(kind: Kind, table: Mapping[str, Any], source: str) -> Card:
+    for key in ("name", "summary"):
+        if not isinstance(table.get(key), str) or not table[key].strip():
+            raise CardError(f"{source}: a [[{kind}]] card has no '{key}'.")
+    return Card(kind=kind, name=table["name"], summary=table["summary"], data=table, source=source)

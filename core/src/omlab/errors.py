@@ -1,0 +1,75 @@
+"""The errors that a user may see: one sentence that says what was wrong, where, and what to do.
+
+Every error that omlab or a plugin raises on purpose is an `OmlabError`. The command line prints its
+sentence and no traceback; anything else that escapes is a bug and is reported as one.
+"""
+
+from __future__ import annotations
+
+
+class OmlabError(Exception):
+    """Base of all errors raised on purpose; `str(error)` is one complete sentence."""
+
+
+class UsageError(OmlabError):
+    """The request itself makes no sense: nothing was started (exit status 2)."""
+
+
+class UnknownNameError(UsageError):
+    """A model, data set, adapter, evaluator or format of that name is not installed."""
+
+
+class DuplicateNameError(UsageError):
+    """Two distributions offer a card of the same kind and name."""
+
+
+class PluginError(OmlabError):
+    """A plugin cannot be imported, is built for another hook API, or breaks a rule of the hooks."""
+
+
+class CardError(PluginError):
+    """A card is incomplete or wrong; the message names the card, the field and the file."""
+
+
+class MissingDependencyError(OmlabError):
+    """An optional package is needed and absent; the message says what to install."""
+
+
+class InputError(OmlabError):
+    """An input file cannot be used; the message names the file and what was expected."""
+
+
+class GeometryError(InputError):
+    """Positions in space are missing, contradictory or do not agree with another image's."""
+
+
+class SettingsError(UsageError):
+    """A setting (`--set name=value`) is unknown or has a value that it cannot have."""
+
+
+class WeightsError(OmlabError):
+    """A weights file is absent, damaged, refused, or does not fit the network; names the keys."""
+
+
+class DownloadError(WeightsError):
+    """A file could not be fetched; what was received is kept for resuming where that is safe."""
+
+
+class OutputError(OmlabError):
+    """A result cannot be written: no rights, no space, or the place is taken by something else."""
+
+
+class TrainingError(OmlabError):
+    """Training cannot start or go on: no usable samples, a loss that is not finite."""
+
+
+class OmlabWarning(UserWarning):
+    """Something that the user should know; kept in the run log with its case."""
+
+
+class GeometryWarning(OmlabWarning):
+    """The geometry of an input was repaired or resampled before use."""
+
+
+class WeightsWarning(OmlabWarning):
+    """Weights were loaded with a reservation, such as entries that were dropped as the card says."""

@@ -1,0 +1,53 @@
+"""Progress of long work, reported without knowing who watches.
+
+Code that works for long opens a task; whoever runs it decides how that is shown. The command line
+shows bars (`omlab.cli.bars`), a library user sees nothing unless she installs a sink.
+
+    with progress.task("windows", total=len(windows)) as advance:
+        for window in windows:
+            ...
+            advance(1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """Says that `steps` more are done; `figures` (such as the loss) are shown beside the bar."""
+
+    def __call__(self, steps: int = 1, /, **figures: float) -> None: ...
+
+
+Sink = Callable[[str, int | None], AbstractContextManager[Advance]]
+
+
+def _nothing(steps: int = 1, /, **figures: float) -> None:
+    return None
+
+
+@contextmanager
+def _silent(description: str, total: int | None) -> Iterator[Advance]:
+    yield _nothing
+
+
+_sink: ContextVar[Sink] = ContextVar("omlab_progress", default=_silent)
+
+
+def task(description: str, *, total: int | None) -> AbstractContextManager[Advance]:
+    """Open a task of `total` steps (None: unknown); the context gives the function that advances it."""
+    return _sink.get()(description, total)
+
+
+@contextmanager
+def shown_by(sink: Sink) -> Iterator[None]:
+    """Show the tasks opened inside this context through `sink`."""
+    token = _sink.set(sink)
+    try:
+        yield
+    finally:
+        _sink.reset(token)

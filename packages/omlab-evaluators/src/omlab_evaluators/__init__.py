@@ -1,0 +1,3 @@
+"""Metrics with confidence intervals and their report pages."""
+
+__version__ = "0.1.0"
