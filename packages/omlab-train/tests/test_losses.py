@@ -1,0 +1,178 @@
+"""Losses against nnU-Net's numbers and against plain float64 autograd."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omlab_train.losses import (
+    cross_entropy_and_dice,
+    deep_supervision_loss,
+    deep_supervision_weights,
+    dice_cross_entropy,
+    shrink_labels,
+)
+from omlab_train.schedule import poly_learning_rate
+from torch import Tensor
+
+from omlab.errors import TrainingError
+
+GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden/stunet-algorithms.json").read_text())
+
+
+def drawn(name: str, spec: dict[str, Any]) -> Tensor:
+    """The array that the golden files mean by `name` and `spec`: raw Philox values, of unit variance or integers."""
+    digest = hashlib.sha256(f"{spec['salt']}/{name}".encode()).digest()
+    raw = np.random.Philox(key=np.frombuffer(digest[:16], dtype="<u8")).random_raw(math.prod(spec["shape"]))
+    uniform = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    if spec["dist"] == "integer":
+        span = spec["high"] - spec["low"]
+        values = np.floor(uniform * span).astype(np.int64) + spec["low"]
+    else:
+        values = ((uniform * 2 - 1) * math.sqrt(3.0)).astype(np.float32)
+    return torch.from_numpy(values.reshape(spec["shape"]))
+
+
+def golden_levels() -> tuple[list[Tensor], list[Tensor]]:
+    draw = GOLDEN["loss"]["draw"]
+    logits = [2 * drawn(f"logits{i}", draw[f"logits{i}"]) for i in range(5)]
+    return logits, [drawn(f"target{i}", draw[f"target{i}"])[:, 0] for i in range(5)]
+
+
+@pytest.mark.parametrize("batch_dice", [True, False])
+def test_loss_golden(batch_dice: bool) -> None:
+    expected = GOLDEN["loss"]["expected"]["batch_dice" if batch_dice else "sample_dice"]
+    logits, labels = golden_levels()
+    logits[0].requires_grad_()
+    ce, dice = cross_entropy_and_dice(logits[0], labels[0], batch_dice=batch_dice)
+    per_level = [dice_cross_entropy(z, y, batch_dice=batch_dice) for z, y in zip(logits, labels, strict=True)]
+    total = sum(w * value for w, value in zip(deep_supervision_weights(5), per_level, strict=True))
+    assert isinstance(total, Tensor)
+    total.backward()
+    gradient = logits[0].grad
+    assert gradient is not None
+    found = {
+        "dice": dice.item(),
+        "ce": ce.item(),
+        "level0": per_level[0].item(),
+        "per_level": [value.item() for value in per_level],
+        "total": total.item(),
+        "grad_level0_norm": gradient.norm().item(),
+        "grad_level0_first8": gradient.flatten()[:8].tolist(),
+    }
+    assert set(found) == set(expected)
+    for name, value in found.items():
+        # A gradient's entries are differences of numbers of the size of its largest entry.
+        absolute = 1e-5 * gradient.abs().max().item() if name == "grad_level0_first8" else 0.0
+        np.testing.assert_allclose(value, expected[name], rtol=GOLDEN["rtol"], atol=absolute, err_msg=name)
+
+
+def test_shrink_golden() -> None:
+    case = GOLDEN["target_downsampling"]
+    labels = drawn("seg", case["draw"]["seg"])[:, 0]
+    scales = [scale for scale in case["scales"] if scale != [1, 1, 1]]
+    assert len(scales) == len(case["expected"])
+    for scale, expected in zip(scales, case["expected"], strict=True):
+        shape = [round(n * s) for n, s in zip(labels.shape[1:], scale, strict=True)]
+        assert torch.equal(shrink_labels(labels, shape=shape)[:, None], torch.tensor(expected))
+
+
+def test_weights_and_rate_golden() -> None:
+    for levels, expected in GOLDEN["deep_supervision_weights"].items():
+        np.testing.assert_allclose(deep_supervision_weights(int(levels)), expected, rtol=1e-12)
+    assert deep_supervision_weights(1) == [1.0]
+    for row in GOLDEN["poly_lr"]:
+        value = poly_learning_rate(row["epoch"], epochs=row["max_epochs"], initial=row["initial"])
+        assert value == pytest.approx(row["value"], rel=1e-12)
+
+
+def plain(z: Tensor, y: Tensor, *, batch_dice: bool, background: bool, smooth: float, form: str) -> Tensor:
+    """The formulas of the module docstring, one operation a line, through autograd."""
+    p = z.softmax(1)
+    g = torch.nn.functional.one_hot(y, z.shape[1]).movedim(-1, 1).to(z.dtype)
+    axes = tuple(range(2, z.ndim))
+    overlap, size = (p * g).sum(axes), (p + g).sum(axes)
+    if batch_dice:
+        overlap, size = overlap.sum(0, keepdim=True), size.sum(0, keepdim=True)
+    below = size + smooth + 1e-8 if form == "v1" else (size + smooth).clamp_min(1e-8)
+    dice = ((2 * overlap + smooth) / below)[:, 0 if background else 1 :].mean()
+    return torch.nn.functional.cross_entropy(z, y) - dice
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    batch=st.integers(1, 3),
+    classes=st.integers(2, 6),
+    shape=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    batch_dice=st.booleans(),
+    background=st.booleans(),
+    smooth=st.sampled_from([0.0, 1e-5, 1.0]),
+    form=st.sampled_from(["v1", "v2"]),
+)
+def test_equals_autograd(
+    seed: int,
+    batch: int,
+    classes: int,
+    shape: list[int],
+    batch_dice: bool,
+    background: bool,
+    smooth: float,
+    form: Any,
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    z64 = (3 * torch.randn(batch, classes, *shape, generator=generator, dtype=torch.float64)).requires_grad_()
+    y = torch.randint(0, classes, (batch, *shape), generator=generator)
+    options = {"batch_dice": batch_dice, "background": background, "smooth": smooth, "form": form}
+    expected = plain(z64, y, **options)
+    (wanted,) = torch.autograd.grad(expected, z64)
+    for dtype, tolerance in ((torch.float64, 1e-11), (torch.float32, 2e-5)):
+        z = z64.detach().to(dtype).requires_grad_()
+        value = dice_cross_entropy(z, y, **options)
+        (found,) = torch.autograd.grad(value, z)
+        torch.testing.assert_close(value.double(), expected, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(found.double(), wanted, rtol=tolerance, atol=tolerance)
+
+
+def test_half_precision_is_computed_in_float32() -> None:
+    z = torch.randn(1, 3, 4, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    y = torch.zeros(1, 4, 4, 4, dtype=torch.uint8)
+    value = dice_cross_entropy(z, y)
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx(dice_cross_entropy(z.float(), y).item(), rel=1e-6)
+    (gradient,) = torch.autograd.grad(value, z)
+    assert gradient.dtype == torch.bfloat16
+
+
+def test_deep_supervision_sums_levels_and_skips_weight_zero() -> None:
+    logits, labels = golden_levels()
+    shapes = [tuple(z.shape[2:]) for z in logits]
+    shrunk = [shrink_labels(labels[0], shape=shape) for shape in shapes]
+    expected = sum(
+        w * dice_cross_entropy(z, y) for w, z, y in zip(deep_supervision_weights(5), logits, shrunk, strict=True)
+    )
+    logits[4] = torch.full_like(logits[4], math.nan)  # of weight 0: must not be looked at
+    assert deep_supervision_loss(logits, labels[0]).item() == pytest.approx(float(expected), rel=1e-6)
+    assert deep_supervision_loss(logits[:1], labels[0]).item() == pytest.approx(
+        dice_cross_entropy(logits[0], labels[0]).item(), rel=1e-7
+    )
+    with pytest.raises(ValueError, match="2 weights for 1 levels"):
+        deep_supervision_loss(logits[:1], labels[0], weights=[1, 1])
+
+
+def test_wrong_labels_are_named() -> None:
+    z = torch.zeros(1, 3, 2, 2)
+    with pytest.raises(TrainingError, match="Labels go from 0 to 7, but the network has outputs for 0 to 2"):
+        dice_cross_entropy(z, torch.tensor([[[0, 1], [2, 7]]]))
+    with pytest.raises(TrainingError, match=r"need labels of shape \(1, 2, 2\), not \(1, 1, 2, 2\)"):
+        dice_cross_entropy(z, torch.zeros(1, 1, 2, 2, dtype=torch.long))
+    with pytest.raises(TrainingError, match="at least one class"):
+        dice_cross_entropy(z[:, :1], torch.zeros(1, 2, 2, dtype=torch.long))
