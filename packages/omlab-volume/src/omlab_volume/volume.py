@@ -27,10 +27,11 @@ class Grid:
     affine: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        affine = np.asarray(self.affine, dtype=np.float64)
+        affine = np.array(self.affine, dtype=np.float64)  # a copy: the caller's array stays writable
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise GeometryError(f"The affine must be 4x4 and finite, not {affine.tolist()}.")
-        if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        if lengths.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
             raise GeometryError(f"The affine is singular: its axes {affine[:3, :3].tolist()} span no volume.")
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise GeometryError(f"A grid has three axes of at least one voxel, not {self.shape}.")

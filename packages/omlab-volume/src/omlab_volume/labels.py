@@ -1,0 +1,111 @@
+"""Names, colours and codes of label values: defaults for what has none, and the JSON that files carry."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from omlab.errors import InputError
+from omlab_volume.volume import Code, Label, LabelMap
+
+_GOLDEN_ANGLE = 0.618033988749895  # of a turn: successive hues never come close for long
+JSON_KEY = "omlab_labels"
+HIGHEST_LABEL = 65535
+
+
+def default_colour(value: int) -> tuple[int, int, int]:
+    """A colour (R, G, B) for a label value: always the same one, and unlike its neighbours'."""
+    hue = (0.99 + (value - 1) * _GOLDEN_ANGLE) % 1.0
+    saturation = (0.85, 0.6, 1.0)[value % 3]
+    brightness = (1.0, 0.85)[(value // 3) % 2]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, brightness)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def labels_from_names(names: Sequence[str]) -> list[Label]:
+    """Labels 1, 2, ... with these names and the default colours; the background has no label."""
+    return [Label(value=value, name=name, colour=default_colour(value)) for value, name in enumerate(names, start=1)]
+
+
+def complete_labels(labelmap: LabelMap, *, present_only: bool = False) -> list[Label]:
+    """A label with a colour for every value in the map's `labels` and voxels, by value.
+
+    With `present_only`, only those that some voxel has.
+    """
+    present = {int(value) for value in np.unique(labelmap.array)} - {0}
+    known = {label.value: label for label in labelmap.labels if label.value != 0}
+    values = present if present_only else present | set(known)
+    return [_completed(known.get(value), value) for value in sorted(values)]
+
+
+def _completed(label: Label | None, value: int) -> Label:
+    if label is None:
+        return Label(value=value, name=f"label {value}", colour=default_colour(value))
+    if label.colour is not None:
+        return label
+    return Label(value=value, name=label.name, colour=default_colour(value), code=label.code)
+
+
+def smallest_unsigned(array: np.ndarray[Any, Any], *, what: str) -> np.ndarray[Any, Any]:
+    """Label values as uint8 or, where they need it, uint16.
+
+    Raises `InputError`, which names `what`, for values that are not whole, negative, not finite or above 65535.
+    """
+    if array.size and array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise InputError(f"{what} holds NaN or infinite values, but a label map has a whole number in every voxel.")
+        if np.abs(array - np.rint(array)).max() > 1e-4:  # what is left after a header's scale is rounding
+            raise InputError(
+                f"{what} holds fractional values (from {array.min():g} to {array.max():g}), but a label map has "
+                f"a whole number in every voxel: is it an image or a probability map?"
+            )
+        array = np.rint(array)
+    low, high = (array.min(), array.max()) if array.size else (0, 0)
+    if low < 0:
+        raise InputError(f"{what} holds negative values (down to {low:g}), but labels are 0 and above: is it an image?")
+    if high > HIGHEST_LABEL:
+        raise InputError(f"{what} holds values up to {high:g}, but labels go to {HIGHEST_LABEL}: is it an image?")
+    return array.astype(np.uint8 if high < 256 else np.uint16)
+
+
+def labels_to_json(labels: Sequence[Label]) -> str:
+    """Labels as the JSON text that a file's header carries."""
+    rows = []
+    for label in labels:
+        row: dict[str, Any] = {"value": label.value, "name": label.name}
+        if label.colour is not None:
+            row["colour"] = list(label.colour)
+        if label.code is not None:
+            row["code"] = [label.code.value, label.code.scheme, label.code.meaning]
+        rows.append(row)
+    return json.dumps({JSON_KEY: rows})
+
+
+def labels_from_json(text: str) -> tuple[Label, ...]:
+    """The labels in such a text; none where it is another text, since a header may hold anything."""
+    try:
+        rows = json.loads(text.strip("\x00 \n"))[JSON_KEY]
+        return tuple(_label(row) for row in rows)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ()
+
+
+def _label(row: Any) -> Label:
+    red_green_blue, code = row.get("colour"), row.get("code")
+    colour = None
+    if red_green_blue is not None:
+        red, green, blue = (min(max(int(part), 0), 255) for part in red_green_blue)
+        colour = (red, green, blue)
+    if code is not None:
+        value, scheme, meaning = (str(part) for part in code)
+        return Label(
+            value=int(row["value"]),
+            name=str(row["name"]),
+            colour=colour,
+            code=Code(value=value, scheme=scheme, meaning=meaning),
+        )
+    return Label(value=int(row["value"]), name=str(row["name"]), colour=colour)
