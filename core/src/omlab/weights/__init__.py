@@ -1,0 +1,25 @@
+"""Weights: one cache, one reader, one way into a network.
+
+Importing this is cheap; torch, safetensors and the network libraries are imported where they are used.
+"""
+
+from __future__ import annotations
+
+from omlab.weights.cache import cache_folder, cached, fetch, is_offline, place, remove, verify
+from omlab.weights.checkpoint import read_state_dict
+from omlab.weights.files import digest
+from omlab.weights.state import load_state_dict, save_state_dict
+
+__all__ = [
+    "cache_folder",
+    "cached",
+    "digest",
+    "fetch",
+    "is_offline",
+    "load_state_dict",
+    "place",
+    "read_state_dict",
+    "remove",
+    "save_state_dict",
+    "verify",
+]

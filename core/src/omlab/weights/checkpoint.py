@@ -1,0 +1,230 @@
+"""Reading published checkpoints: safetensors and torch files, told apart by content; never unpickled freely.
+
+The one place of the project that calls `torch.load`, always with `weights_only=True`. Numpy numbers, which old
+trainers keep beside the weights (nnU-Net v1: `plot_stuff`, `best_stuff`), are allowed by name, but nothing of
+numpy is built from the file: each becomes an `_Ignored` object, because only tensors are used.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omlab.errors import MissingDependencyError, WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_IGNORED_GLOBALS = (
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.dtype",
+    "numpy.ndarray",
+)
+_OTHER_FILES = (
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 (Keras) file"),
+    (b"\x1f\x8b", "a gzip archive: unpack it first"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file that it stands for: run 'git lfs pull'"),
+)
+_HTML = re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE)
+
+
+class _Ignored:
+    """Stands for a numpy object of a checkpoint: takes whatever the file says of it and keeps nothing."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def read_state_dict(path: Path, *, wrapper: str = "", prefix: str = "") -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint, on the CPU and in the dtype in which they are stored.
+
+    Damage is found by the checksums of a zip-based torch file; safetensors and the torch files of before 1.6
+    carry none, so there only the sha256 that the cache keeps (`omlab.weights.fetch`) can tell.
+
+    Args:
+        path: A safetensors file or a torch file (zip or older), whatever its suffix.
+        wrapper: Key under which the file keeps the state dict (dots for nesting); empty: the file is one.
+        prefix: Taken off every key that begins with it; an error where none does.
+
+    Raises:
+        WeightsError: The file cannot be read, is damaged, refused (code in a pickle), or has no such tensors.
+    """
+    path = Path(path)
+    form = _sniff(path)
+    content = _read_safetensors(path) if form == "safetensors" else _read_torch(path, zipped=form == "zip")
+    tensors = _tensors(_unwrap(content, wrapper, path), path)
+    return _without_prefix(tensors, prefix, path) if prefix else tensors
+
+
+def _sniff(path: Path) -> str:
+    """`safetensors`, `zip` or `legacy`, by the first bytes."""
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder; name the weights file inside it.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+            size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise WeightsError(f"There is no weights file {path}.") from error
+    except OSError as error:
+        raise WeightsError(f"The weights file {path} cannot be read: {error.strerror or error}.") from error
+    if not head:
+        raise WeightsError(f"The weights file {path} is empty: fetch or copy it again.")
+    if head[:4] == b"PK\x03\x04":
+        return "zip"
+    if len(head) > 8 and head[8:9] == b"{":
+        if int.from_bytes(head[:8], "little") > size - 8:
+            raise WeightsError(
+                f"{path} is truncated: {size} bytes cannot hold the header that it announces; fetch or copy it again."
+            )
+        return "safetensors"
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "legacy"
+    raise WeightsError(f"{path} is {_what_it_is(head)}; weights are safetensors or torch files.")
+
+
+def _what_it_is(head: bytes) -> str:
+    for magic, name in _OTHER_FILES:
+        if head.startswith(magic):
+            return name
+    if _HTML.match(head):
+        return "a web page: the download did not give the file but a page about it"
+    return "not a checkpoint"
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise _needs_torch(error) from error
+    try:
+        return load_file(path, device="cpu")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is a damaged or truncated safetensors file ({_one_line(error)}); fetch or copy it again."
+        ) from error
+
+
+def _read_torch(path: Path, *, zipped: bool) -> Any:
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise _needs_torch(error) from error
+    if zipped:
+        _check_zip(path)
+    allowed: list[Any] = [(_Ignored, name) for name in _IGNORED_GLOBALS]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)  # noqa: TID251 - the one place
+    except Exception as error:  # the unpickler meets arbitrary bytes: any exception means that the file is bad
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error)) or re.search(r"[Tt]rying to (?:load|call) ([\w.]+)", str(error))
+        if refused and "Unsupported" in str(error):
+            raise WeightsError(
+                f"{path} is refused: it asks for the Python object '{refused[1]}', and building objects that a file "
+                "names can run code; save the state dict alone, best as safetensors."
+            ) from error
+        raise WeightsError(
+            f"{path} is damaged, truncated or not a torch checkpoint ({_one_line(error)}); fetch or copy it again."
+        ) from error
+
+
+def _check_zip(path: Path) -> None:
+    """Compare every entry with its checksum, which torch itself does not do."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is a truncated or damaged zip file ({_one_line(error)}); fetch or copy it again."
+        ) from error
+    except OSError as error:
+        raise WeightsError(f"The weights file {path} cannot be read: {error.strerror or error}.") from error
+    if bad is not None:
+        raise WeightsError(f"{path} is damaged: its part '{bad}' has the wrong checksum; fetch or copy it again.")
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise WeightsError(f"{path} is a TorchScript program, not a state dict; omlab does not run it.")
+    if not any(name.endswith("/data.pkl") for name in names):
+        raise WeightsError(f"{path} is a zip file but not a torch checkpoint; name the weights file itself.")
+
+
+def _unwrap(content: Any, wrapper: str, path: Path) -> Any:
+    """The value under `wrapper`; a key that itself has dots is found too."""
+    if not wrapper or not isinstance(content, Mapping):
+        return content
+    if wrapper in content:
+        return content[wrapper]
+    at = content
+    for part in wrapper.split("."):
+        if not isinstance(at, Mapping) or part not in at:
+            raise WeightsError(f"{path} has no '{wrapper}': {_describe_keys(content)}{_suggestion(content)}.")
+        at = at[part]
+    return at
+
+
+def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    import torch
+
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{path} holds a {type(content).__name__} where a state dict (names to tensors) is expected.")
+    if not content:
+        raise WeightsError(f"{path} holds an empty state dict.")
+    tensors: dict[str, Tensor] = {}
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            kind = type(value).__name__.lstrip("_")
+            raise WeightsError(
+                f"{path} is not a state dict: '{key}' is a {kind}, not a tensor; "
+                f"{_describe_keys(content)}{_suggestion(content)}."
+            )
+        tensors[key] = value.detach()
+    return tensors
+
+
+def _describe_keys(content: Mapping[Any, Any]) -> str:
+    names = ", ".join(str(key) for key in list(content)[:8])
+    return f"its keys are {names}{', ...' if len(content) > 8 else ''}"
+
+
+def _suggestion(content: Mapping[Any, Any]) -> str:
+    """Names the entry that looks like a state dict."""
+    import torch
+
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value and all(isinstance(v, torch.Tensor) for v in value.values()):
+            return f"; '{key}' looks like the state dict (the card's 'wrapper')"
+    return ""
+
+
+def _without_prefix(tensors: dict[str, Tensor], prefix: str, path: Path) -> dict[str, Tensor]:
+    if not any(key.startswith(prefix) for key in tensors):
+        raise WeightsError(f"No key of {path} begins with '{prefix}': {_describe_keys(tensors)}.")
+    stripped: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        name = key.removeprefix(prefix)
+        if name in stripped:
+            raise WeightsError(f"{path} has '{name}' twice once the prefix '{prefix}' is taken off.")
+        stripped[name] = value
+    return stripped
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:160].rstrip(" .")
+
+
+def _needs_torch(error: ModuleNotFoundError) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"Reading weights needs the Python package '{error.name}': install omlab-core[torch]."
+    )

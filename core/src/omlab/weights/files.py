@@ -1,0 +1,59 @@
+"""Small steps of writing files safely: digests, syncing, room on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from omlab import progress
+from omlab.errors import DownloadError
+
+_CHUNK = 1 << 20
+_SPARE = 64 << 20
+"""Bytes that a download leaves free: a disk filled to the last byte breaks other programs."""
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal. Raises `OSError`."""
+    path = Path(path)
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file, progress.task(f"checking {path.name}", total=path.stat().st_size) as advance:
+        while chunk := file.read(_CHUNK):
+            sha256.update(chunk)
+            advance(len(chunk))
+    return sha256.hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Have `path` (a file, or on POSIX a folder) on the disk before going on."""
+    if path.is_dir() and os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Give `temporary` its final name, for good: whoever sees the name sees the whole file."""
+    sync(temporary)
+    temporary.replace(path)
+    sync(path.parent)
+
+
+def check_room(folder: Path, wanted: int, *, name: str) -> None:
+    """Raise `DownloadError` where `folder` has no room for `wanted` more bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < wanted + _SPARE:
+        raise DownloadError(
+            f"'{name}' needs {megabytes(wanted)} in {folder}, where {megabytes(free)} are free: make room, "
+            "or set OMLAB_CACHE to a folder on another disk."
+        )
+
+
+def megabytes(size: int) -> str:
+    """A size as people read it."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
