@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omlab.errors import TrainingError
 from omlab_train.losses import (
     cross_entropy_and_dice,
     deep_supervision_loss,
@@ -22,8 +23,6 @@ from omlab_train.losses import (
 )
 from omlab_train.schedule import poly_learning_rate
 from torch import Tensor
-
-from omlab.errors import TrainingError
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden/stunet-algorithms.json").read_text())
 

@@ -16,10 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
+from omlab.errors import TrainingError
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-
-from omlab.errors import TrainingError
 
 Form = Literal["v1", "v2"]
 LabelLoss = Callable[[Tensor, Tensor], Tensor]
@@ -56,7 +55,9 @@ def cross_entropy_and_dice(
     _check(logits, labels, background=background)
     if logits.dtype != torch.float64:
         logits = logits.float()
-    ce, dice = _CrossEntropyAndDice.apply(logits, labels.long(), batch_dice, background, smooth, form)
+    ce, dice = _CrossEntropyAndDice.apply(  # type: ignore[no-untyped-call]
+        logits, labels.long(), batch_dice, background, smooth, form
+    )
     return ce, dice
 
 
@@ -174,7 +175,7 @@ class _CrossEntropyAndDice(torch.autograd.Function):
         return ce, -(top / below).mean()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, ce_slope: Tensor, dice_slope: Tensor) -> tuple[Tensor | None, ...]:
         logits, labels, by_overlap, by_size = ctx.saved_tensors
         batch, classes = logits.shape[:2]
