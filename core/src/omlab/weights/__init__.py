@@ -8,6 +8,7 @@ from __future__ import annotations
 from omlab.weights.cache import cache_folder, cached, fetch, is_offline, place, remove, verify
 from omlab.weights.checkpoint import read_state_dict
 from omlab.weights.files import digest
+from omlab.weights.resolve import resolve, split_name
 from omlab.weights.state import load_state_dict, save_state_dict
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "place",
     "read_state_dict",
     "remove",
+    "resolve",
     "save_state_dict",
+    "split_name",
     "verify",
 ]

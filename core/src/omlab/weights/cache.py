@@ -87,13 +87,15 @@ def fetch(file: WeightsFile, *, offline: bool | None = None) -> Path:
     path = place(file)
     if source.kind == "local":
         return _local(file, path)
-    offline = is_offline() if offline is None else offline
+    problem = check(file, path) if path.exists() else _place_it_here(file, path)
+    if problem is None:
+        return path  # without the lock: a cache that someone else prepared may be read-only
+    if is_offline() if offline is None else offline:
+        raise DownloadError(problem)
     with _lock(path.parent, file):
         problem = check(file, path) if path.exists() else None
-        if path.exists() and problem is None:
-            return path
-        if offline:
-            raise DownloadError(problem or _place_it_here(file, path))
+        if problem is None and path.exists():
+            return path  # another process fetched it while this one waited
         if problem is not None:
             warnings.warn(f"{problem} It is fetched again.", WeightsWarning, stacklevel=2)
         return _download(file, source, path)
@@ -123,7 +125,7 @@ def check(file: WeightsFile, path: Path) -> str | None:
     if sha256_wanted not in (None, sha256):
         whose = "the card gives" if file.sha256 else "was recorded when it was first fetched"
         return f"{path} is damaged or changed: its sha256 is {sha256}, and {sha256_wanted} {whose}."
-    if record is None and path == place(file) and sources.parse(file.url).kind != "local":
+    if sha256_wanted is None and path == place(file) and sources.parse(file.url).kind != "local":
         _write_record(file, path, size=size, sha256=sha256)
     return None
 
@@ -182,24 +184,38 @@ def _download(file: WeightsFile, source: sources.Source, path: Path) -> Path:
     from omlab.weights import download
 
     record = read_record(path)
-    path.unlink(missing_ok=True)
-    temporary = download.to_partial(file, source, path)
-    sha256 = files.digest(temporary)
     wanted = file.sha256 or (record.sha256 if record else None)
-    if wanted not in (None, sha256):
+    path.unlink(missing_ok=True)
+    temporary, resumed = download.to_partial(file, source, path, proven=wanted is not None)
+    sha256 = files.digest(temporary)
+    if resumed and wanted not in (None, sha256):  # the earlier part was of another version, or damaged
         temporary.unlink()
-        if file.sha256:
-            raise DownloadError(
-                f"{file.name} from {file.url} has the sha256 {sha256}, and the card gives {wanted}: "
-                "the transfer was disturbed or the published file has changed; nothing was kept."
-            )
-        raise DownloadError(
-            f"{file.name} at {file.url} is not the file that was first fetched from there (sha256 {sha256}, then "
-            f"{wanted}); if you trust the new one, run 'omlab weights remove' for it and fetch again."
-        )
+        temporary, _ = download.to_partial(file, source, path, proven=True)
+        sha256 = files.digest(temporary)
+    problem = _wrong_content(file, wanted=wanted, sha256=sha256, size=temporary.stat().st_size)
+    if problem is not None:
+        temporary.unlink()
+        raise DownloadError(problem)
     _write_record(file, path, size=temporary.stat().st_size, sha256=sha256)
     files.replace(temporary, path)
     return path
+
+
+def _wrong_content(file: WeightsFile, *, wanted: str | None, sha256: str, size: int) -> str | None:
+    """Why what was received is not kept; None where it is what was wanted."""
+    if file.size not in (None, size):
+        return f"{file.name} from {file.url} has {size} bytes, and the card says {file.size}; nothing was kept."
+    if wanted in (None, sha256):
+        return None
+    if file.sha256:
+        return (
+            f"{file.name} from {file.url} has the sha256 {sha256}, and the card gives {wanted}: "
+            "the transfer was disturbed or the published file has changed; nothing was kept."
+        )
+    return (
+        f"{file.name} at {file.url} is not the file that was first fetched from there (sha256 {sha256}, then "
+        f"{wanted}); if you trust the new one, run 'omlab weights remove' for it and fetch again."
+    )
 
 
 def _place_it_here(file: WeightsFile, path: Path) -> str:

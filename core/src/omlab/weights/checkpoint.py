@@ -128,14 +128,17 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)  # noqa: TID251 - the one place
     except Exception as error:  # the unpickler meets arbitrary bytes: any exception means that the file is bad
-        refused = re.search(r"GLOBAL ([\w.]+)", str(error)) or re.search(r"[Tt]rying to (?:load|call) ([\w.]+)", str(error))
-        if refused and "Unsupported" in str(error):
+        said = str(error)
+        refused = re.search(r"GLOBAL ([\w.]+)|Trying to (?:\w+ )*?([\w]+\.[\w.]+)", said)
+        if refused and re.search("unsupported|blocked|not allowed", said, re.IGNORECASE):
             raise WeightsError(
-                f"{path} is refused: it asks for the Python object '{refused[1]}', and building objects that a file "
-                "names can run code; save the state dict alone, best as safetensors."
+                f"{path} is refused: it asks for the Python object '{refused[1] or refused[2]}', and building objects "
+                "that a file names can run code; save the state dict alone, best as safetensors."
             ) from error
+        detail = re.search(r"WeightsUnpickler error: (.+)", said)
         raise WeightsError(
-            f"{path} is damaged, truncated or not a torch checkpoint ({_one_line(error)}); fetch or copy it again."
+            f"{path} is damaged, truncated or not a torch checkpoint ({detail[1] if detail else _one_line(error)}); "
+            "fetch or copy it again."
         ) from error
 
 
@@ -177,7 +180,9 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     import torch
 
     if not isinstance(content, Mapping):
-        raise WeightsError(f"{path} holds a {type(content).__name__} where a state dict (names to tensors) is expected.")
+        raise WeightsError(
+            f"{path} holds a {type(content).__name__} where a state dict (names to tensors) is expected."
+        )
     if not content:
         raise WeightsError(f"{path} holds an empty state dict.")
     tensors: dict[str, Tensor] = {}
