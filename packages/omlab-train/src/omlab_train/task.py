@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -34,4 +34,14 @@ class TrainingTask(Protocol):
 
     def learning_rate(self, step: int) -> float:
         """The learning rate at a global step."""
+        ...
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A task that says what its batches depend on, so that a checkpoint of other data is not resumed."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the settings and data behind `batch` and `loss`."""
         ...

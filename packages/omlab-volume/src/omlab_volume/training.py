@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,11 +20,15 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from omlab.errors import TrainingError
+from omlab import progress
+from omlab.errors import GeometryError, InputError, TrainingError
+from omlab.roles import Sample
 from torch import Tensor, nn
 
 from omlab_volume.augment import augment, spatial_matrix
 from omlab_volume.patches import Locations, cut, cut_turned, draw_start, foreground_locations
+from omlab_volume.preprocess import Plan, prepare, prepare_labels
+from omlab_volume.volume import LabelMap, Volume
 
 Loss = Callable[[Sequence[Tensor], Tensor], Tensor]
 
@@ -53,6 +57,65 @@ class Case:
             raise TrainingError(f"Case '{self.id}' has no labelled voxel: leave it out or label it.")
         # The seed is fixed: which voxels stand for a class must not depend on who trains.
         object.__setattr__(self, "locations", foreground_locations(self.labels, np.random.default_rng(0)))
+
+
+def load_cases(
+    samples: Sequence[Sample], plan: Plan, *, classes: Sequence[int] | None = None, channels: int | None = None
+) -> list[Case]:
+    """Prepare samples (a `Volume` with a `LabelMap` as target) for training with `plan`, all in memory.
+
+    Args:
+        samples: With targets on the grids of their images.
+        plan: How the network wants its images.
+        classes: Label values of the network's outputs 1, 2, ...; left out: the values are those numbers.
+        channels: How many channels the network takes, if that is to be checked.
+
+    Raises:
+        TrainingError: There is no sample, or one has no target, no labelled voxel, or a label that is not among
+            `classes`; names the case.
+        InputError: An image cannot be used, or lies on another grid than its labels; names the case.
+    """
+    if not samples:
+        raise TrainingError("There is no case to train on: the data set's training split is empty.")
+    with progress.task("preparing cases", total=len(samples)) as advance:
+        cases = []
+        for sample in samples:
+            cases.append(_case(sample, plan, classes=classes, channels=channels))
+            advance(1)
+    return cases
+
+
+def _case(sample: Sample, plan: Plan, *, classes: Sequence[int] | None, channels: int | None) -> Case:
+    volume, target = sample.payload, sample.target
+    if not isinstance(volume, Volume) or not isinstance(target, LabelMap):
+        found = "no target" if target is None else f"a {volume.kind} with a {target.kind}"
+        raise TrainingError(
+            f"Case '{sample.id}' has {found}; training a segmentation needs a volume with a labelmap as its target."
+        )
+    if not target.same_grid(volume):
+        raise GeometryError(
+            f"Case '{sample.id}': the labels ({target.grid.shape} voxels) are not on the grid of their image "
+            f"({volume.grid.shape} voxels); shape or position differ."
+        )
+    if classes is not None:
+        target = replace(target, array=_class_numbers(target.array, classes, id=sample.id))
+    try:
+        prepared = prepare(volume, plan, channels=channels)
+        labels = prepare_labels(target, prepared)
+    except InputError as error:
+        raise type(error)(f"Case '{sample.id}': {error}") from error
+    return Case(id=sample.id, image=prepared.array, labels=labels)
+
+
+def _class_numbers(array: NDArray[Any], classes: Sequence[int], *, id: str) -> NDArray[Any]:
+    """`array` with 0 for 0 and n for the n-th of `classes` (from 1)."""
+    values, places = np.unique(array, return_inverse=True)
+    numbers = {0: 0, **{value: n for n, value in enumerate(classes, start=1)}}
+    unknown = [int(value) for value in values if int(value) not in numbers]
+    if unknown:
+        raise TrainingError(f"Case '{id}' has the label {unknown[0]}, which is not one of the classes {list(classes)}.")
+    table = np.array([numbers[int(value)] for value in values], dtype=np.min_scalar_type(len(classes)))
+    return table[places].reshape(array.shape)
 
 
 class SegmentationTask:
