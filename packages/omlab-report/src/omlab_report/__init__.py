@@ -1,3 +1,60 @@
-"""Report pages: tables, plots and overlays in one self-contained HTML file."""
+"""Report pages of omlab: one self-contained HTML file made of simple blocks.
+
+    from omlab_report import Column, KeyFigure, KeyFigures, Page, Section, Table, write_page
+
+    page = Page("Segmentation", sections=[Section("Result", [KeyFigures([KeyFigure("Mean Dice", 0.91)])])])
+    write_page(page, folder / "report.html")
+
+Pictures are embedded, nothing is fetched, tables can be sorted, and the page reads well on a phone,
+on a desktop, light, dark and printed. No torch.
+"""
+
+from omlab_report.blocks import (
+    Block,
+    Column,
+    Facts,
+    Figure,
+    Gallery,
+    GalleryItem,
+    Interval,
+    KeyFigure,
+    KeyFigures,
+    Notes,
+    Page,
+    Picture,
+    Section,
+    Table,
+)
+from omlab_report.page import render_page, write_page, write_text
+from omlab_report.plots import case_strip, dot_intervals, heat_map, loss_curve
+from omlab_report.png import encode_png
+from omlab_report.provenance import failed_cases, provenance
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Block",
+    "Column",
+    "Facts",
+    "Figure",
+    "Gallery",
+    "GalleryItem",
+    "Interval",
+    "KeyFigure",
+    "KeyFigures",
+    "Notes",
+    "Page",
+    "Picture",
+    "Section",
+    "Table",
+    "case_strip",
+    "dot_intervals",
+    "encode_png",
+    "failed_cases",
+    "heat_map",
+    "loss_curve",
+    "provenance",
+    "render_page",
+    "write_page",
+    "write_text",
+]

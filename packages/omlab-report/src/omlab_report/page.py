@@ -1,0 +1,101 @@
+"""From blocks to one HTML file: rendering with Jinja2 (everything escaped) and writing it atomically."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import tempfile
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from omlab.errors import OutputError
+
+from omlab_report.blocks import Figure, Page
+from omlab_report.themes import THEMES, render_svg
+
+
+def render_page(page: Page) -> str:
+    """The HTML of a page: complete in itself, with a content security policy that allows no request."""
+    style, script = _asset("page.css"), _asset("sort.js")
+    policy = (
+        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src 'sha256-{_digest(style)}'; script-src 'sha256-{_digest(script)}'"
+    )
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            page=page,
+            # The assets are our own files and must stay as they are: the policy names their digests.
+            style=Markup(style),  # noqa: S704
+            script=Markup(script),  # noqa: S704
+            policy=policy,
+        )
+    )
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write `page` to `path` (replacing it) in one step. Raises `OutputError` where that cannot be done."""
+    write_text(render_page(page), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write UTF-8 text so that `path` is either as before or complete. Raises `OutputError`."""
+    temporary: str | None = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes a file for its owner alone; a report is to be read by whoever may read its folder.
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+        temporary = None
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """`content` as a data URI."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def draw(figure: Figure) -> dict[str, str]:
+    """The figure as SVG data URIs, by theme."""
+    return {name: data_uri(render_svg(figure.plot, theme), "image/svg+xml") for name, theme in THEMES.items()}
+
+
+def _asset(name: str) -> str:
+    return resources.files("omlab_report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("omlab_report", "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["png_uri"] = lambda png: data_uri(png, "image/png")
+    environment.filters["draw"] = draw
+    return environment
