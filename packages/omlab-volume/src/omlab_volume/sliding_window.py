@@ -1,0 +1,329 @@
+"""Sliding-window prediction: windows over an image, their scores blended with Gaussian weights.
+
+The weighted sum is kept in strips, never for the whole volume: windows run along x, then y, then z, and a
+strip (all of x; y and z up to where the next windows start) is final as soon as the last window that touches
+it is done. What is alive at a time is about half a window's depth of the image, whatever its length.
+
+Source: nnU-Net v1 and v2 (fact sheet of STU-Net, 7).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omlab import progress
+from omlab.errors import InputError, OmlabError
+from scipy import ndimage  # type: ignore[import-untyped]
+from torch import Tensor
+
+Network = Callable[[Tensor], Tensor]
+Combine = Literal["probabilities", "logits"]
+Axes = tuple[int, ...]
+
+_CACHE_VALUES = 1 << 19  # scores handled at a time on the CPU: they stay in its cache from softmax to sum
+
+
+def window_starts(size: int, patch: int, step: float = 0.5) -> list[int]:
+    """First voxels of the windows of `patch` along an axis of `size` >= `patch` voxels.
+
+    Neighbours lie at most `step` x patch apart, evenly spread, the last one ending at the border.
+    """
+    if not 0 < step <= 1:
+        raise ValueError(f"step must be in (0, 1], not {step}")
+    if size < patch:
+        raise ValueError(f"size {size} is less than the patch {patch}")
+    count = math.ceil((size - patch) / (patch * step)) + 1
+    if count == 1:
+        return [0]
+    distance = (size - patch) / (count - 1)
+    return [round(index * distance) for index in range(count)]
+
+
+@lru_cache(maxsize=4)
+def _importance(patch: tuple[int, ...], half: bool) -> NDArray[np.float32]:
+    impulse = np.zeros(patch)
+    impulse[tuple(size // 2 for size in patch)] = 1
+    weights = ndimage.gaussian_filter(impulse, [size / 8 for size in patch], mode="constant", cval=0, truncate=4)
+    weights /= weights.max()
+    weights = (weights * 10).astype(np.float16) if half else weights.astype(np.float32)
+    weights[weights == 0] = weights[weights > 0].min()
+    return np.asarray(weights, np.float32)
+
+
+def gaussian_importance(patch: Sequence[int], *, half: bool = False) -> Tensor:
+    """Weight of each voxel of a window, float32: a Gaussian with sigma = patch / 8 around voxel patch // 2.
+
+    Its maximum is 1, zeros are lifted to the smallest other value. With `half` it is nnU-Net v2's: scaled to
+    a maximum of 10 and rounded to half precision.
+    """
+    return torch.from_numpy(_importance(tuple(int(size) for size in patch), half).copy())
+
+
+class Strip(NamedTuple):
+    """Final sums of part of the image: voxels `z` x `y` x all of x.
+
+    `scores` (K, dz, dy, X) is the weighted sum, `weight` (dz, dy, X) the sum of the weights, or None where
+    it is 1 everywhere.
+    """
+
+    z: slice
+    y: slice
+    scores: Tensor
+    weight: Tensor | None
+
+    def mean(self) -> Tensor:
+        """The blended scores (K, dz, dy, X); divides in place."""
+        return self.scores if self.weight is None else self.scores.div_(self.weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlidingWindow:
+    """How a network is moved over an image.
+
+    Attributes:
+        patch_size: voxels of a window (z, y, x).
+        classes: outputs K of the network.
+        step: distance of neighbouring windows, as a part of the window.
+        mirror: average over all flips (True), over the flips of some axes (0, 1, 2), or none (False).
+        combine: blend softmax "probabilities" (nnU-Net v1) or "logits" (v2).
+        batch_size: windows in one call of the network.
+        device: where the network is.
+        accumulate_device: where the sums are kept; None is `device`.
+        autocast: run the network in float16 where it is on CUDA.
+    """
+
+    patch_size: tuple[int, int, int]
+    classes: int
+    step: float = 0.5
+    mirror: bool | Sequence[int] = True
+    combine: Combine = "probabilities"
+    batch_size: int = 1
+    device: torch.device | str = "cpu"
+    accumulate_device: torch.device | str | None = None
+    autocast: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.patch_size) != 3 or min(self.patch_size) < 1:
+            raise ValueError(f"patch_size must be three positive numbers, not {self.patch_size}")
+        if self.classes < 1 or self.batch_size < 1:
+            raise ValueError(f"classes {self.classes} and batch_size {self.batch_size} must be at least 1")
+        if self.combine not in ("probabilities", "logits"):
+            raise ValueError(f"combine must be 'probabilities' or 'logits', not {self.combine!r}")
+        if not set(self._mirror_axes()) <= {0, 1, 2}:
+            raise ValueError(f"mirror axes are 0, 1 and 2, not {self.mirror}")
+
+    def _mirror_axes(self) -> Axes:
+        if isinstance(self.mirror, bool):
+            return (0, 1, 2) if self.mirror else ()
+        return tuple(sorted(set(self.mirror)))
+
+    def flips(self) -> list[Axes]:
+        """The sets of axes to flip, the first of them empty."""
+        axes = self._mirror_axes()
+        return [chosen for count in range(len(axes) + 1) for chosen in itertools.combinations(axes, count)]
+
+    def strips(self, network: Network, image: Tensor) -> Iterator[Strip]:
+        """Run `network` over `image` (C, D, H, W) and yield the strips of the image in order, z before y.
+
+        Raises:
+            InputError: `image` is not (C, D, H, W) or has no voxel.
+            OmlabError: the network's output has another shape than expected, or memory does not suffice.
+        """
+        if image.ndim != 4 or 0 in image.shape:
+            raise InputError(f"An image to predict is (C, D, H, W) with at least one voxel, not {tuple(image.shape)}.")
+        return _Run(self, network, image).strips()
+
+
+@dataclass(eq=False)
+class _Run:
+    """One pass of a sliding window over one image."""
+
+    how: SlidingWindow
+    network: Network
+    image: Tensor
+    sums: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    weights: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        how = self.how
+        self.device = torch.device(how.device)
+        self.keep = torch.device(how.accumulate_device or how.device)
+        size = self.image.shape[1:]
+        short = [max(0, patch - have) for patch, have in zip(how.patch_size, size, strict=True)]
+        self.before = [missing // 2 for missing in short]
+        self.padding = [side for missing in reversed(short) for side in (missing // 2, missing - missing // 2)]
+        self.size = [have + missing for have, missing in zip(size, short, strict=True)]
+        self.starts = [window_starts(n, patch, how.step) for n, patch in zip(self.size, how.patch_size, strict=True)]
+        self.flips = how.flips()
+        self.importance: Tensor | None = None
+        if math.prod(len(starts) for starts in self.starts) > 1:
+            self.importance = gaussian_importance(how.patch_size, half=how.combine == "logits").to(self.keep)
+            self.share = self.importance / len(self.flips)
+        else:
+            self.share = torch.full((1, 1, 1), 1 / len(self.flips), device=self.keep)
+
+    def strips(self) -> Iterator[Strip]:
+        places = list(itertools.product(*(range(len(starts)) for starts in self.starts)))
+        last = len(self.starts[2]) - 1
+        padded = torch.nn.functional.pad(self.image, self.padding) if any(self.padding) else self.image
+        with progress.task("windows", total=len(places) * len(self.flips)) as advance:
+            for first in range(0, len(places), self.how.batch_size):
+                batch = places[first : first + self.how.batch_size]
+                with torch.inference_mode():
+                    windows = torch.stack([padded[self._window(place)] for place in batch]).to(self.device)
+                    for flip in self.flips:
+                        scores = self._forward(windows.flip([axis + 2 for axis in flip]) if flip else windows)
+                        for place, score in zip(batch, scores, strict=True):
+                            self._add(place, score, flip)
+                        del scores
+                        advance(len(batch))
+                for z, y, x in batch:
+                    if x == last:
+                        yield from self._final(z, y)
+
+    def _window(self, place: tuple[int, ...]) -> tuple[slice, ...]:
+        corner = [starts[index] for starts, index in zip(self.starts, place, strict=True)]
+        return (slice(None), *(slice(at, at + n) for at, n in zip(corner, self.how.patch_size, strict=True)))
+
+    def _forward(self, windows: Tensor) -> Tensor:
+        """The network's scores of `windows`, (B, K, *patch); halves the batch where CUDA's memory runs out."""
+        try:
+            with torch.autocast(
+                self.device.type, torch.float16, enabled=self.device.type == "cuda" and self.how.autocast
+            ):
+                scores = self.network(windows)
+        except torch.OutOfMemoryError:
+            if len(windows) == 1:
+                raise
+            torch.cuda.empty_cache()
+            half = len(windows) // 2
+            return torch.cat([self._forward(windows[:half]), self._forward(windows[half:])])
+        expected = (len(windows), self.how.classes, *self.how.patch_size)
+        if tuple(scores.shape) != expected:
+            raise OmlabError(f"The network gave scores of shape {tuple(scores.shape)} where {expected} was expected.")
+        return scores
+
+    def _cells(self, axis: int, index: int) -> list[tuple[int, int, int]]:
+        """(cell, first, last) along `axis` for the cells that window `index` touches.
+
+        A cell reaches to where the next window starts.
+        """
+        start = self.starts[axis][index]
+        stop = start + self.how.patch_size[axis]
+        edges = [*self.starts[axis], self.size[axis]]
+        return [
+            (cell, edges[cell], min(edges[cell + 1], stop))
+            for cell in range(index, len(edges) - 1)
+            if edges[cell] < stop
+        ]
+
+    def _cell(self, place: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+        if place not in self.sums:
+            shape = [self._extent(axis, index)[1] - self._extent(axis, index)[0] for axis, index in enumerate(place)]
+            shape.append(self.size[2])
+            self.sums[place] = torch.zeros((self.how.classes, *shape), device=self.keep)
+            if self.importance is not None:
+                self.weights[place] = torch.zeros(shape, device=self.keep)
+        return self.sums[place], self.weights.get(place)
+
+    def _extent(self, axis: int, index: int) -> tuple[int, int]:
+        edges = [*self.starts[axis], self.size[axis]]
+        return edges[index], edges[index + 1]
+
+    def _add(self, place: tuple[int, ...], scores: Tensor, flip: Axes) -> None:
+        """Add one window's scores (K, d, h, w), still flipped, to the cells that it touches."""
+        z0, y0, x0 = (starts[index] for starts, index in zip(self.starts, place, strict=True))
+        depth, _, width = self.how.patch_size
+        planes = depth if scores.is_cuda else max(1, _CACHE_VALUES // (scores[:, 0].numel()))
+        unflip = [axis + 1 for axis in flip]
+        columns = slice(x0, x0 + width)
+        for cz, first, last in self._cells(0, place[0]):
+            for low in range(first, last, planes):
+                high = min(low + planes, last)
+                inside = slice(low - z0, high - z0)
+                taken = slice(depth - inside.stop, depth - inside.start) if 0 in flip else inside
+                part = scores[:, taken].float()
+                part = torch.softmax(part, dim=0) if self.how.combine == "probabilities" else part
+                part = (part.flip(unflip) if unflip else part).to(self.keep)
+                share = self.share[inside] if self.importance is not None else self.share
+                for cy, top, bottom in self._cells(1, place[1]):
+                    sums, weights = self._cell((cz, cy))
+                    rows = slice(top - y0, bottom - y0)
+                    origin_z, origin_y = self._extent(0, cz)[0], self._extent(1, cy)[0]
+                    goal = (slice(low - origin_z, high - origin_z), slice(top - origin_y, bottom - origin_y), columns)
+                    weighed = share[:, rows] if self.importance is not None else share
+                    sums[(slice(None), *goal)].addcmul_(part[:, :, rows], weighed)
+                    if weights is not None and not flip:
+                        assert self.importance is not None
+                        weights[goal].add_(self.importance[inside, rows])
+
+    def _final(self, z: int, y: int) -> Iterator[Strip]:
+        """The strip whose last window is done, without the padding."""
+        sums, weight = self.sums.pop((z, y)), self.weights.pop((z, y), None)
+        inside = []
+        for axis, index in ((0, z), (1, y), (2, 0)):
+            start, stop = self._extent(axis, index) if axis < 2 else (0, self.size[2])
+            size = self.image.shape[axis + 1]
+            first = max(start - self.before[axis], 0)
+            last = min(stop - self.before[axis], size)
+            inside.append((first, last, first + self.before[axis] - start))
+        cut = tuple(slice(offset, offset + last - first) for first, last, offset in inside)
+        yield Strip(
+            z=slice(*inside[0][:2]),
+            y=slice(*inside[1][:2]),
+            scores=sums[(slice(None), *cut)],
+            weight=None if weight is None else weight[cut],
+        )
+
+
+def predict_scores(
+    network: Network,
+    image: Tensor,
+    *,
+    patch_size: Sequence[int],
+    classes: int,
+    step: float = 0.5,
+    mirror: bool | Sequence[int] = True,
+    combine: Combine = "probabilities",
+    batch_size: int = 1,
+    device: torch.device | str = "cpu",
+    accumulate_device: torch.device | str | None = None,
+) -> Tensor:
+    """Blended scores (K, D, H, W), float32 on the CPU, of `image` (C, D, H, W).
+
+    This holds all classes for all voxels; `omlab_volume.export.predict_labels` decides labels without that.
+    See `SlidingWindow` for the arguments.
+    """
+    z, y, x = (int(size) for size in patch_size)
+    how = SlidingWindow(
+        patch_size=(z, y, x),
+        classes=classes,
+        step=step,
+        mirror=mirror,
+        combine=combine,
+        batch_size=batch_size,
+        device=device,
+        accumulate_device=accumulate_device,
+    )
+    result = torch.empty((classes, *image.shape[1:]))
+    for strip in how.strips(network, image):
+        with torch.inference_mode():
+            result[:, strip.z, strip.y] = strip.mean()
+    if not torch.isfinite(result).all():
+        raise not_finite()
+    return result
+
+
+def not_finite() -> OmlabError:
+    """The error of a network whose scores are not numbers."""
+    return OmlabError(
+        "The network's scores are not finite (NaN or infinite); check that the weights fit the network and the image."
+    )
