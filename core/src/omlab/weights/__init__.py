@@ -8,7 +8,7 @@ from __future__ import annotations
 from omlab.weights.cache import cache_folder, cached, fetch, is_offline, place, remove, verify
 from omlab.weights.checkpoint import read_state_dict
 from omlab.weights.files import digest
-from omlab.weights.resolve import resolve, split_name
+from omlab.weights.resolve import offered, resolve
 from omlab.weights.state import load_state_dict, save_state_dict
 
 __all__ = [
@@ -18,11 +18,11 @@ __all__ = [
     "fetch",
     "is_offline",
     "load_state_dict",
+    "offered",
     "place",
     "read_state_dict",
     "remove",
     "resolve",
     "save_state_dict",
-    "split_name",
     "verify",
 ]

@@ -1,4 +1,4 @@
-"""Small steps of writing files safely: digests, syncing, room on the disk."""
+"""Small steps of keeping large files: digests, final names, room on the disk."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from omlab import progress
 from omlab.errors import DownloadError
+from omlab.files import sync
 
 _CHUNK = 1 << 20
 _SPARE = 64 << 20
@@ -26,22 +27,12 @@ def digest(path: Path) -> str:
     return sha256.hexdigest()
 
 
-def sync(path: Path) -> None:
-    """Have `path` (a file, or on POSIX a folder) on the disk before going on."""
-    if path.is_dir() and os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def replace(temporary: Path, path: Path) -> None:
     """Give `temporary` its final name, for good: whoever sees the name sees the whole file."""
     sync(temporary)
     temporary.replace(path)
-    sync(path.parent)
+    if os.name == "posix":
+        sync(path.parent)
 
 
 def check_room(folder: Path, wanted: int, *, name: str) -> None:

@@ -5,17 +5,11 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from omlab.card_schema import ModelCard
-from omlab.errors import UnknownNameError, UsageError, WeightsError
+from omlab.card_schema import ModelCard, Weights
+from omlab.errors import UnknownNameError, WeightsError
 from omlab.weights import cache
 
 UNTRAINED = "untrained"
-
-
-def split_name(name: str) -> tuple[str, str | None]:
-    """`stunet-base.totalsegmentator` as model and tag; the tag is None where the name has none."""
-    model, _, tag = name.partition(".")
-    return model, tag or None
 
 
 def resolve(
@@ -37,18 +31,24 @@ def resolve(
         WeightsError: The local file is not there, or a published one cannot be had.
     """
     if weights is not None:
-        if tag == UNTRAINED:
-            raise UsageError(
-                f"'{card.name}.{UNTRAINED}' takes no weights file; leave '.{UNTRAINED}' or {weights} away."
-            )
         return _local(Path(weights))
     tag = tag or card.default_weights
     if tag == UNTRAINED:
         return None
-    if tag not in card.weights:
-        raise UnknownNameError(_unknown(card, tag))
-    paths = [cache.fetch(file, offline=offline) for file in card.weights[tag].files]
+    paths = [cache.fetch(file, offline=offline) for file in offered(card, tag).files]
     return paths[0]
+
+
+def offered(card: ModelCard, tag: str) -> Weights:
+    """What the card says of the weights `tag`. Raises `UnknownNameError` ('did you mean')."""
+    if tag in card.weights:
+        return card.weights[tag]
+    close = difflib.get_close_matches(tag, list(card.weights), n=2, cutoff=0.5)
+    if close:
+        hint = f"did you mean {' or '.join(map(repr, close))}?"
+    else:
+        hint = f"it offers {', '.join(card.weights)}." if card.weights else "it offers none."
+    raise UnknownNameError(f"Model '{card.name}' has no published weights '{tag}': {hint}")
 
 
 def _local(path: Path) -> Path:
@@ -58,10 +58,3 @@ def _local(path: Path) -> Path:
     if not path.exists():
         raise WeightsError(f"There is no weights file {path}.")
     return path
-
-
-def _unknown(card: ModelCard, tag: str) -> str:
-    known = [*card.weights, UNTRAINED]
-    close = difflib.get_close_matches(tag, known, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"there are {', '.join(known)}."
-    return f"Model '{card.name}' has no weights '{tag}': {hint}"

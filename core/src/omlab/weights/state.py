@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omlab.errors import OutputError, WeightsError
-from omlab.weights import files
+from omlab.files import replacing, writing
 
 if TYPE_CHECKING:
     import torch
@@ -74,26 +74,18 @@ def save_state_dict(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
 
     path = Path(path)
     ready = _storable(tensors, path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        _check_place(path, sum(value.nbytes for value in ready.values()))
-        save_file(ready, temporary, metadata={"format": "pt"})
-        files.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        detail = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise OutputError(f"The weights {path} cannot be written: {detail}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _check_place(path: Path, size: int) -> None:
     if path.is_dir():
-        raise OutputError(f"The weights {path} cannot be written: a folder of that name is in the place.")
-    free = shutil.disk_usage(path.parent).free
-    if free < size:
-        raise OutputError(
-            f"The weights {path} cannot be written: they need {size / 1e6:.1f} MB and {free / 1e6:.1f} MB are free."
-        )
+        raise OutputError(f"The weights cannot be written to {path}: a folder of that name is in the place.")
+    with writing("The weights", path), replacing(path) as temporary:
+        size = sum(value.nbytes for value in ready.values())
+        if shutil.disk_usage(temporary.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        try:
+            save_file(ready, temporary, metadata={"format": "pt"})
+        except SafetensorError as error:
+            number = re.search(r"os error (\d+)", str(error))
+            code = int(number[1]) if number else errno.EIO
+            raise OSError(code, os.strerror(code)) from error
 
 
 def _storable(tensors: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
