@@ -1,0 +1,235 @@
+"""The checks of omlab. Plain `nox` runs lint, types, tests and together; CONTRIBUTING.md explains the rest.
+
+Tests run against wheels that are built once per run, in environments made for the purpose and removed
+afterwards. `-- NAME ...` selects packages, `-- --newest` drops the pins of the root pyproject.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import nox
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tools import workspace
+from tools.workspace import ROOT, Package
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_existing_virtualenvs = False
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["lint", "types", "tests", "together"]
+
+EACH_PACKAGE = nox.parametrize("package", [nox.param(p.name, id=p.name) for p in workspace.packages()])
+BUILT = ROOT / ".nox" / "built"
+LINTERS = ("ruff", "codespell", "import-linter>=2.1", "pyyaml")
+TESTERS = ("pytest", "hypothesis", "pyyaml")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, spelling, who may know whom, generated tables, changelog fragments, workflows."""
+    with _environment(session):
+        _install(session, *LINTERS, built=False)
+        session.run("ruff", "check", ".")
+        session.run("ruff", "format", "--check", ".")
+        session.run("codespell")
+        sources = os.pathsep.join(str(package.folder / "src") for package in workspace.packages())
+        session.run("lint-imports", "--no-cache", "--no-logo", env={"PYTHONPATH": sources})
+        session.run("python", "-m", "tools.plugin_table", "--check")
+        session.run("python", "-m", "tools.house_rules")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict mypy over core, packages, contrib and tools."""
+    with _environment(session):
+        editable = [part for package in workspace.packages() for part in ("--editable", _with_extras(package))]
+        tests = {row for package in workspace.packages() for row in package.test}
+        _install(session, "mypy", "nox", "types-PyYAML", *sorted(tests), *editable, built=False)
+        modules = [part for package in workspace.packages() for part in ("--package", package.module)]
+        session.run("mypy", *modules)
+        session.run("mypy", "noxfile.py", "--package", "tools")
+
+
+@nox.session
+@EACH_PACKAGE
+def tests(session: nox.Session, package: str) -> None:
+    """One package's tests against its wheel, with only what it declares."""
+    asked = _arguments(session)
+    _test_alone(session, _selected(session, asked, package), asked)
+
+
+@nox.session
+@EACH_PACKAGE
+def lowest(session: nox.Session, package: str) -> None:
+    """One package's tests with the lowest versions that it says it works with."""
+    asked = _arguments(session)
+    chosen = _selected(session, asked, package)
+    # Only requirements that are named count as direct: name what the package declares beside its wheel.
+    _test_alone(session, chosen, asked, *chosen.dependencies, "--resolution=lowest-direct", pinned=False)
+
+
+@nox.session
+def together(session: nox.Session) -> None:
+    """All packages in one environment: no clashes, every plugin conforms, the documents hold."""
+    with _environment(session):
+        _install_all(session, "mkdocs-material", "ruff")
+        session.run("python", "-m", "tools.together")
+        config = str(ROOT / "pyproject.toml")
+        for package in workspace.packages():
+            for conformance in sorted(package.folder.glob("tests/test_conformance.py")):
+                session.run("pytest", "-q", "-c", config, "--rootdir", str(package.folder), str(conformance))
+        session.run("pytest", "-q", "-c", config, "tools/tests")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site strictly (links and anchors are checked) and test what the pages say."""
+    with _environment(session):
+        _install_all(session, "mkdocs-material")
+        session.run("mkdocs", "build", "--strict", "--quiet")
+        session.run("pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "tools/tests")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Source distributions and wheels into dist/, their metadata checked: `-- NAME` for one, `-- --tag TAG`."""
+    asked = _arguments(session)
+    _install(session, "twine", "hatchling", built=False)
+    folder = ROOT / "dist"
+    shutil.rmtree(folder, ignore_errors=True)
+    if asked.tag:
+        session.run("python", "-m", "tools.release", "check-tag", asked.tag)
+        asked.names = [asked.tag.rpartition("-v")[0]]
+    names = asked.names or [package.name for package in workspace.packages()]
+    for name in names:
+        session.run("uv", "build", "--quiet", "--package", name, "--out-dir", str(folder), external=True)
+    session.run("python", "-m", "tools.release", "check-dist", str(folder))
+    session.run("twine", "check", "--strict", *sorted(str(path) for path in folder.glob("omlab_*")))
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """The tests marked `gpu` of every package, on a machine with a CUDA device."""
+    asked = _arguments(session)
+    with _environment(session):
+        _install_all(session)
+        session.run("python", "-c", "import torch; assert torch.cuda.is_available(), 'this machine has no CUDA device'")
+        for package in _chosen(asked):
+            command = ("pytest", "-m", "gpu", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(package.folder))
+            # 5 is pytest's "no test was selected": a package without GPU tests
+            session.run(*command, str(package.folder / "tests"), success_codes=[0, 5])
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Every package's benchmarks/*.py, with MONAI beside it."""
+    asked = _arguments(session)
+    with _environment(session):
+        _install_all(session, "monai")
+        for package in _chosen(asked):
+            for script in sorted(package.folder.glob("benchmarks/[a-z]*.py")):
+                with session.chdir(package.folder):
+                    session.run("python", str(script))
+
+
+@nox.session(venv_backend="none")
+def changed(session: nox.Session) -> None:
+    """Packages changed since `-- --base REF` (origin/main) and their dependants; `--json` for the CI matrix."""
+    asked = _arguments(session)
+    names = [package.name for package in workspace.changed(asked.base)]
+    print(json.dumps(names) if asked.json else "\n".join(names))
+
+
+def _arguments(session: nox.Session) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"nox -s {session.name} --", allow_abbrev=False)
+    parser.add_argument("names", nargs="*", type=_full_name, help="packages (default: all)")
+    parser.add_argument("--newest", action="store_true", help="newest dependencies instead of the pinned ones")
+    parser.add_argument("--base", default="origin/main", help="what `changed` compares with")
+    parser.add_argument("--json", action="store_true", help="print a JSON list")
+    parser.add_argument("--tag", default="", help="the release tag that `build` is for")
+    asked, asked.pytest = parser.parse_known_args(session.posargs)
+    return asked
+
+
+def _full_name(name: str) -> str:
+    return name if name.startswith("omlab-") else f"omlab-{name}"
+
+
+def _chosen(asked: argparse.Namespace) -> list[Package]:
+    return [package for package in workspace.packages() if not asked.names or package.name in asked.names]
+
+
+def _selected(session: nox.Session, asked: argparse.Namespace, name: str) -> Package:
+    known = {package.name: package for package in workspace.packages()}
+    unknown = [wanted for wanted in asked.names if wanted not in known]
+    if unknown:
+        session.error(f"There is no package '{unknown[0]}'; known are {', '.join(known)}.")
+    if asked.names and name not in asked.names:
+        session.skip(f"{name} was not asked for")
+    return known[name]
+
+
+def _test_alone(
+    session: nox.Session, package: Package, asked: argparse.Namespace, *extra: str, pinned: bool = True
+) -> None:
+    with _environment(session):
+        _install(session, package.name, *package.test, *extra, pinned=pinned and not asked.newest)
+        command = ("pytest", "-q", "-m", "not gpu", "-c", str(ROOT / "pyproject.toml"), "--rootdir", ".")
+        with session.chdir(package.folder):  # the folder above src/: the wheel is tested, not the source
+            session.run(*command, *asked.pytest, "tests")
+
+
+def _install_all(session: nox.Session, *extra: str) -> None:
+    tests = {row for package in workspace.packages() for row in package.test}
+    names = [package.name for package in workspace.packages()]
+    _install(session, *names, *sorted(tests), *TESTERS, *extra, pinned=not _arguments(session).newest)
+
+
+def _install(session: nox.Session, *requirements: str, pinned: bool = True, built: bool = True) -> None:
+    """Install, ours from the built wheels. Not from inside the workspace, where uv would add its settings."""
+    folder = Path(session.create_tmp()).resolve()
+    wheels = [f"{name} @ {wheel.as_uri()}" for name, wheel in _wheels().items()] if built else []
+    constraints = folder / "constraints.txt"
+    constraints.write_text("\n".join([*wheels, *(workspace.pins() if pinned else [])]) + "\n", encoding="utf-8")
+    with session.chdir(folder):
+        session.install("--quiet", "--constraint", str(constraints), *requirements)
+
+
+@contextmanager
+def _environment(session: nox.Session) -> Iterator[None]:
+    """The session's environment, removed at the end: without hard links one with torch takes gigabytes."""
+    try:
+        yield
+    finally:
+        location = getattr(session.virtualenv, "location", None)
+        if location is not None:
+            shutil.rmtree(location, ignore_errors=True)
+
+
+def _with_extras(package: Package) -> str:
+    extras = workspace.read_toml(package.folder / "pyproject.toml")["project"].get("optional-dependencies", {})
+    return f"{package.folder}[{','.join(extras)}]" if extras else str(package.folder)
+
+
+@cache
+def _wheels() -> dict[str, Path]:
+    """The wheel of every package, built once per run of nox."""
+    shutil.rmtree(BUILT, ignore_errors=True)
+    command = ["uv", "build", "--quiet", "--all-packages", "--wheel", "--out-dir", str(BUILT)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return {
+        package.name: next(BUILT.glob(f"{package.name.replace('-', '_')}-{package.version}-*.whl"))
+        for package in workspace.packages()
+    }
