@@ -23,6 +23,8 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Strict(BaseModel):
+    """A part of a card: no field that is not declared, and never changed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -122,6 +124,7 @@ class DatasetCard(BaseCard):
 class FormatCard(BaseCard):
     """A file format. `suffixes` are lower case with their dot; `folders`: it may also be a folder.
 
+    `magic` is the text that such a file has at byte `magic_offset`: it tells a file without a suffix.
     `default_for`: payload kinds written in this format when the user names none; `beside`: names of
     formats whose readings get a prediction in this format too (DICOM-SEG beside DICOM).
     """
@@ -132,7 +135,8 @@ class FormatCard(BaseCard):
     folders: bool = False
     default_for: list[Name] = []
     beside: list[Name] = []
-    requires: str | None = None
+    magic: str = ""
+    magic_offset: Annotated[int, Field(ge=0)] = 0
 
 
 class AdapterCard(BaseCard):
@@ -165,7 +169,9 @@ def validate(card: Card) -> BaseCard:
         return CARD_MODELS[card.kind].model_validate(dict(card.data))
     except ValidationError as error:
         problems = "; ".join(_problem(row) for row in error.errors())
-        raise CardError(f"{card.kind} card '{card.name}' in {card.source or card.distribution} is wrong: {problems}.") from error
+        raise CardError(
+            f"{card.kind} card '{card.name}' in {card.source or card.distribution} is wrong: {problems}."
+        ) from error
 
 
 def _problem(row: Any) -> str:

@@ -20,7 +20,9 @@ from typing import Protocol
 class Advance(Protocol):
     """Says that `steps` more are done; `figures` (such as the loss) are shown beside the bar."""
 
-    def __call__(self, steps: int = 1, /, **figures: float) -> None: ...
+    def __call__(self, steps: int = 1, /, **figures: float) -> None:
+        """Advance the task."""
+        ...
 
 
 Sink = Callable[[str, int | None], AbstractContextManager[Advance]]

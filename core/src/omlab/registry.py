@@ -94,7 +94,9 @@ def load_entry(card: Card, entry: str) -> Any:
         return getattr(import_module(module_name), attribute)
     except ModuleNotFoundError as error:
         if error.name and module_name.startswith(error.name):
-            raise CardError(f"{card.kind} '{card.name}' names the module {module_name}, which does not exist.") from error
+            raise CardError(
+                f"{card.kind} '{card.name}' names the module {module_name}, which does not exist."
+            ) from error
         raise MissingDependencyError(
             f"{card.kind} '{card.name}' needs the Python package '{error.name}', which is not installed."
         ) from error

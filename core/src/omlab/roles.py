@@ -8,7 +8,7 @@ models take and give) are defined by the modality packages; core knows only thei
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -38,14 +38,12 @@ class Spatial(Protocol):
 class Sample:
     """One case of a data set: an input payload and, where it is known, what is to be predicted.
 
-    `paths` are the files that it was read from; their digests go into the run log. `group` is what
-    must not be split between training and test (the patient).
+    `group` is what must not be split between training and test (the patient).
     """
 
     id: str
     payload: Payload
     target: Payload | None = None
-    paths: tuple[Path, ...] = ()
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
@@ -80,6 +78,10 @@ class Dataset(Protocol):
         """Ids of the cases of a split, in a fixed order. Raises `UsageError` for an unknown split."""
         ...
 
+    def files(self, id: str) -> Sequence[Path]:
+        """The files of one case; their digests go into run logs."""
+        ...
+
     def sample(self, id: str) -> Sample:
         """Read one case."""
         ...
@@ -111,7 +113,9 @@ class Model(Protocol):
 class BatchPredict(Protocol):
     """Capability `batch`: several inputs at once, with the results of one at a time."""
 
-    def predict_batch(self, payloads: Sequence[Payload]) -> Sequence[Payload]: ...
+    def predict_batch(self, payloads: Sequence[Payload]) -> Sequence[Payload]:
+        """Predict for each input, in their order."""
+        ...
 
 
 @runtime_checkable
@@ -144,7 +148,9 @@ class Finetunable(Protocol):
         """Everything but the weights that is needed to build this model again (JSON)."""
         ...
 
-    def predict(self, payload: Payload) -> Payload: ...
+    def predict(self, payload: Payload) -> Payload:
+        """As of any model."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +170,9 @@ class Adapted:
 class ModelBuilder(Protocol):
     """Builds the base model of an adapted one. `weights` None: without pretrained weights."""
 
-    def __call__(self, *, weights: Path | None, config: Mapping[str, Any] | None) -> Model: ...
+    def __call__(self, *, weights: Path | None, config: Mapping[str, Any] | None) -> Model:
+        """Build it."""
+        ...
 
 
 class Adapter(Protocol):

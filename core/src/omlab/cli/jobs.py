@@ -1,0 +1,187 @@
+"""The commands predict, adapt and evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from omlab.cli.console import stderr_console, stdout_console, working
+from omlab.settings import parse_pairs
+
+if TYPE_CHECKING:
+    from omlab.jobs.outcome import Outcome
+    from omlab.roles import Metric, Report
+
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Where the results go (default: a folder in omlab-runs/).")
+]
+WeightsFile = Annotated[Path | None, typer.Option("--weights", help="A local checkpoint instead of published weights.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Never fetch weights; use the cache or --weights.")]
+Root = Annotated[Path | None, typer.Option("--root", help="Folder of the data set's files.")]
+ModelSettings = Annotated[
+    list[str] | None, typer.Option("--model-set", help="A setting of the model, name=value; repeatable.")
+]
+DataSettings = Annotated[
+    list[str] | None, typer.Option("--data-set", help="A setting of the data set, name=value; repeatable.")
+]
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="Name (architecture.weights) or folder of an adapted model.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Files, folders of files, DICOM series folders.")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="A file for one input, or a folder (default: in omlab-runs/).")
+    ] = None,
+    weights: WeightsFile = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="A setting of the model, name=value; repeatable.")
+    ] = None,
+    device: Device = "auto",
+    offline: Offline = False,
+) -> None:
+    """Run a model on files: scans, slides, clips, sequences, texts."""
+    from omlab.jobs.predict import predict as run
+
+    chosen = parse_pairs(settings or [])
+    with working():
+        outcome = run(
+            model, inputs, output=output, weights=weights, device=device, settings=chosen, offline=offline or None
+        )
+    _conclude(outcome, "predicted")
+
+
+def adapt(
+    model: Annotated[str, typer.Argument(help="Name (architecture.weights) or folder of an adapted model.")],
+    data: Annotated[str, typer.Option("--data", help="Name of the data set.")],
+    adapter: Annotated[str, typer.Option("--adapter", help="Name of the adapter.")] = "finetune",
+    output: Output = None,
+    root: Root = None,
+    weights: WeightsFile = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="A setting of the adapter, name=value; repeatable.")
+    ] = None,
+    model_settings: ModelSettings = None,
+    data_settings: DataSettings = None,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
+    offline: Offline = False,
+) -> None:
+    """Adapt a model to a data set; the result is a folder that stands where a model's name does."""
+    from omlab.jobs.adapt import adapt as run
+
+    chosen, for_data, for_model = (parse_pairs(pairs or []) for pairs in (settings, data_settings, model_settings))
+    with working():
+        outcome = run(
+            model,
+            data,
+            adapter=adapter,
+            output=output,
+            root=root,
+            weights=weights,
+            device=device,
+            seed=seed,
+            settings=chosen,
+            data_settings=for_data,
+            model_settings=for_model,
+            offline=offline or None,
+        )
+    _conclude(outcome, "adapted")
+
+
+def evaluate(
+    model: Annotated[
+        str | None, typer.Argument(help="Name or folder of a model; leave out with --predictions.")
+    ] = None,
+    data: Annotated[str, typer.Option("--data", help="Name of the data set.")] = ...,  # type: ignore[assignment]
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", help="Folder of a run of 'omlab predict'.")
+    ] = None,
+    evaluator: Annotated[str, typer.Option("--evaluator", help="Name of the evaluator.")] = "segmentation",
+    split: Annotated[str, typer.Option("--split", help="Split of the data set.")] = "test",
+    output: Output = None,
+    root: Root = None,
+    weights: WeightsFile = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="A setting of the evaluator, name=value; repeatable.")
+    ] = None,
+    model_settings: ModelSettings = None,
+    data_settings: DataSettings = None,
+    device: Device = "auto",
+    offline: Offline = False,
+) -> None:
+    """Judge a model, or predictions made before, on a data set; leaves a report page."""
+    from omlab.jobs.evaluate import evaluate as run
+
+    chosen, for_data, for_model = (parse_pairs(pairs or []) for pairs in (settings, data_settings, model_settings))
+    with working():
+        outcome = run(
+            model,
+            data,
+            predictions=predictions,
+            evaluator=evaluator,
+            split=split,
+            output=output,
+            root=root,
+            weights=weights,
+            device=device,
+            settings=chosen,
+            data_settings=for_data,
+            model_settings=for_model,
+            offline=offline or None,
+        )
+    if outcome.report is not None:
+        show_report(outcome.report)
+    _conclude(outcome, "evaluated")
+
+
+def _conclude(outcome: Outcome, verb: str) -> None:
+    show_outcome(outcome, verb)
+    if outcome.exit_status:
+        raise typer.Exit(outcome.exit_status)
+
+
+def show_outcome(outcome: Outcome, verb: str) -> None:
+    """Say what became of each case, and where the results are."""
+    from rich.markup import escape
+
+    console = stderr_console()
+    for case in outcome.cases.values():
+        for warning in case.warnings:
+            console.print(f"[yellow]{escape(case.id)}: {escape(warning)}[/]", soft_wrap=True)
+        if case.status == "failed":
+            console.print(f"[red]{escape(case.id)} failed: {escape(case.reason)}[/]", soft_wrap=True)
+    done = len(outcome.cases) - len(outcome.failed)
+    if outcome.was_complete:
+        console.print("Nothing to do: this run is complete already.")
+    elif len(outcome.cases) > 1:
+        console.print(f"{done} of {len(outcome.cases)} cases {verb}.")
+    if done:
+        stdout_console().print(escape(str(outcome.place)), soft_wrap=True)
+
+
+def show_report(report: Report) -> None:
+    """The metrics of a report as a table."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    names = list(dict.fromkeys(metric.name for metric in report.metrics))
+    labels = list(dict.fromkeys(metric.label for metric in report.metrics))
+    table.add_column("")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for label in labels:
+        row = {m.name: m for m in report.metrics if m.label == label}
+        table.add_row(label or "mean", *(_figure(row[name]) if name in row else "" for name in names))
+    stdout_console().print(table)
+
+
+def _figure(metric: Metric) -> str:
+    if metric.value is None:
+        return "undefined"
+    text = f"{metric.value:.3f}" if abs(metric.value) < 100 else f"{metric.value:.1f}"
+    if metric.low is not None and metric.high is not None:
+        text += f" [{metric.low:.3f}, {metric.high:.3f}]"
+    return f"{text} {metric.unit}".rstrip()

@@ -1,0 +1,37 @@
+"""The device that work runs on."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from omlab.errors import UsageError
+
+
+def resolve_device(device: str) -> str:
+    """`auto` as `cuda` where there is one, else `cpu`; others checked.
+
+    Raises `UsageError` for an unknown device, or `cuda` where there is none.
+    """
+    if device == "cpu" or (device == "auto" and find_spec("torch") is None):
+        return "cpu"
+    if device != "auto" and device.partition(":")[0] != "cuda":
+        raise UsageError(f"There is no device '{device}': use auto, cpu, cuda or cuda:N.")
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        return "cuda" if count else "cpu"
+    index = device.partition(":")[2] or "0"
+    if not index.isdigit() or int(index) >= count:
+        found = f"{count} CUDA device{'s' if count != 1 else ''}"
+        raise UsageError(f"The device '{device}' is not there: this machine has {found}; use --device cpu or auto.")
+    return device
+
+
+def describe_device(device: str) -> str:
+    """The device as the run log names it, such as `cuda (NVIDIA H200)`."""
+    if device == "cpu":
+        return "cpu"
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})"

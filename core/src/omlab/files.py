@@ -1,0 +1,62 @@
+"""Writing files so that nothing partial is ever seen under a final name."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from omlab.errors import OutputError
+
+
+@contextmanager
+def writing(what: str, path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write `path` into one sentence (`OutputError`)."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = "the disk is full; free some space and run the same command again"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            reason = "there is no right to write there; choose another place"
+        elif error.errno == errno.ENOTDIR or isinstance(error, FileExistsError):
+            reason = "a file stands where a folder is needed; choose another place"
+        else:
+            reason = f"{error.strerror or error}"
+        raise OutputError(f"{what} cannot be written to {path}: {reason}.") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path of the same name in a folder beside `path`, put in its place when all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".omlab-", dir=path.parent))
+    try:
+        temporary = folder / path.name
+        yield temporary
+        if temporary.is_file():
+            sync(temporary)
+        temporary.replace(path)
+    finally:
+        rmtree(folder, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Have the file on the disk before its name says that it is whole."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, default=str) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The jobs behind the commands: predict, adapt, evaluate. Each is one run (`omlab.runs`)."""

@@ -1,0 +1,175 @@
+"""Predict: paths -> payloads -> model -> predictions -> paths, as one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from omlab.devices import describe_device
+from omlab.digests import digest_of, file_digest
+from omlab.errors import GeometryError, OutputError, PluginError, UsageError
+from omlab.files import writing
+from omlab.formats import cases_in, companions, default_suffix, format_cards, implementation, read_format, suffix_of
+from omlab.jobs.outcome import Outcome, complete_before
+from omlab.jobs.running import finish, observed
+from omlab.models import ModelRef, find_model
+from omlab.progress import task
+from omlab.roles import Model, Payload, Spatial
+from omlab.runs import LOG, Run, logged_cases, open_run, read_log_file
+
+
+def predict(
+    model: str | Path,
+    inputs: Sequence[str | Path],
+    *,
+    output: str | Path | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+    offline: bool | None = None,
+) -> Outcome:
+    """Predict files and folders.
+
+    Args:
+        model: Name of a model or folder of an adapted one.
+        inputs: Files, folders of files, DICOM series folders.
+        output: A file (one input) or a folder for the run; by default a folder in `omlab-runs/`.
+        weights: A local checkpoint instead of published weights.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        settings: Values for the model's settings.
+        offline: True: never fetch weights.
+
+    Returns:
+        The place of the results and the status of each case.
+
+    Raises:
+        OmlabError: When nothing could be started or nothing more can be written.
+    """
+    if not inputs:
+        raise UsageError("Nothing to predict: name at least one file or folder.")
+    ref = find_model(model, weights=weights, device=device, settings=settings, offline=offline)
+    cases = cases_in([Path(path) for path in inputs], ref.card.takes)
+    request = {"command": "predict", "model": ref.identity(), "device": ref.device}
+    arguments = {"model": str(model), "inputs": [str(path) for path in inputs], "output": str(output or "")}
+    if output is not None and _names_a_file(str(output), ref.card.gives):
+        return _predict_file(ref, cases, Path(output), request, arguments)
+    final = Path(output) if output is not None else _default_place(ref, cases, request)
+    return _predict_folder(ref, cases, final, request, arguments)
+
+
+def _names_a_file(output: str, gives: str) -> bool:
+    if output.endswith("/") or Path(output).is_dir():
+        return False
+    writers = [card for card in format_cards() if gives in card.writes]
+    if suffix_of(Path(output), writers):
+        return True
+    if Path(output).suffix in {suffix for card in format_cards() for suffix in card.suffixes}:
+        known = ", ".join(sorted({suffix for card in writers for suffix in card.suffixes}))
+        raise UsageError(f"A {gives} cannot be written to {output}; suffixes that would do: {known}.")
+    return False
+
+
+def _default_place(ref: ModelRef, cases: Mapping[str, Path], request: Mapping[str, Any]) -> Path:
+    key = digest_of([request, sorted(str(path.absolute()) for path in cases.values())])[:8]
+    return Path("omlab-runs") / f"predict-{ref.name}-{key}"
+
+
+def _predict_folder(
+    ref: ModelRef, cases: Mapping[str, Path], final: Path, request: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> Outcome:
+    digests = {id: file_digest(path) for id, path in cases.items()}
+    run = open_run(final, kind="predict", request=request, arguments=arguments, digests=digests)
+    if run is None:
+        return complete_before(final)
+    with observed(run):
+        missing = [id for id in cases if not run.is_done(id, digests[id])]
+        _predict_cases(ref, run, {id: cases[id] for id in missing}, digests, suffix=default_suffix(ref.card.gives))
+        finish(run)
+    return Outcome(place=run.final, cases=run.cases)
+
+
+def _predict_file(
+    ref: ModelRef, cases: Mapping[str, Path], output: Path, request: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> Outcome:
+    """One input, one file: made in a run beside it, whose log is kept as `<file>.run.json`."""
+    if len(cases) > 1:
+        raise UsageError(f"{len(cases)} inputs cannot go into one file {output}; name a folder with -o.")
+    (id, path), log = next(iter(cases.items())), output.with_name(f"{output.name}.{LOG}")
+    digests = {id: file_digest(path)}
+    if output.exists():
+        return _existing_file(output, log, request, id, digests[id])
+    work = output.absolute().with_name(f".{output.name}.run")
+    run = open_run(work, kind="predict", request=request, arguments=arguments)
+    assert run is not None  # no digests were given
+    with observed(run):
+        suffix = suffix_of(output, [card for card in format_cards() if ref.card.gives in card.writes])
+        _predict_cases(ref, run, cases, digests, suffix=suffix, with_companions=False)
+        case = run.cases[id]
+        if case.status == "done":
+            result = next(iter(case.results))
+            case.results = {output.name: case.results[result]}
+            with writing("The prediction", output):
+                (run.folder / result).replace(output)
+                run.save()
+                (run.folder / LOG).replace(log)
+        finish(run)
+        rmtree(run.final, ignore_errors=True)
+    return Outcome(place=output, cases=run.cases)
+
+
+def _existing_file(output: Path, log: Path, request: Mapping[str, Any], id: str, digest: str) -> Outcome:
+    before = read_log_file(log)
+    if before is not None and digest_of(before["request"]) == digest_of(dict(request)):
+        case = logged_cases(before).get(id)
+        if case is not None and case.holds(digest, output.parent):
+            return Outcome(place=output, cases={id: case}, was_complete=True)
+    raise OutputError(
+        f"{output} exists already and is not the result of this request; remove it or choose another name."
+    )
+
+
+def _predict_cases(
+    ref: ModelRef,
+    run: Run,
+    cases: Mapping[str, Path],
+    digests: Mapping[str, str],
+    *,
+    suffix: str,
+    with_companions: bool = True,
+) -> None:
+    model = ref.load()
+    run.notes.append(f"predicted on {describe_device(ref.device)}")
+    with task("cases", total=len(cases)) as advance:
+        for id, path in cases.items():
+
+            def work(folder: Path, id: str = id, path: Path = path) -> Mapping[str, Any]:
+                return _predict_one(ref, model, id, path, folder, suffix=suffix, with_companions=with_companions)
+
+            run.attempt(id, digest=digests[id], inputs=[path], work=work)
+            advance(1)
+
+
+def _predict_one(
+    ref: ModelRef, model: Model, id: str, path: Path, folder: Path, *, suffix: str, with_companions: bool
+) -> Mapping[str, Any]:
+    source = read_format(path, ref.card.takes)
+    payload = implementation(source).read(path, kind=ref.card.takes)
+    prediction = checked_prediction(ref, model, payload)
+    writers = [card for card in format_cards() if suffix in card.suffixes and prediction.kind in card.writes]
+    with writing("The prediction", folder):
+        implementation(writers[0]).write(prediction, folder / f"{id}{suffix}")
+        for card in companions(source, prediction.kind) if with_companions else []:
+            implementation(card).write(prediction, folder / f"{id}{card.suffixes[0]}")
+    return {"format": source.name, "prediction": f"{id}{suffix}"}
+
+
+def checked_prediction(ref: ModelRef, model: Model, payload: Payload) -> Payload:
+    """The model's prediction, held to what its card and the geometry promise."""
+    prediction = model.predict(payload)
+    if prediction.kind != ref.card.gives:
+        raise PluginError(f"'{ref.name}' gave a {prediction.kind}, but its card says {ref.card.gives}.")
+    if isinstance(prediction, Spatial) and isinstance(payload, Spatial) and not prediction.same_grid(payload):
+        raise GeometryError(f"'{ref.name}' gave a {prediction.kind} that is not on the grid of its input.")
+    return prediction

@@ -1,0 +1,147 @@
+"""Broken, incompatible, duplicate and switched-off plugins harm nothing else."""
+
+import pytest
+
+from omlab.cards import Card, read_cards
+from omlab.errors import CardError, DuplicateNameError, PluginError, UnknownNameError
+from omlab.plugins import installed
+from omlab.registry import load_entry, registry
+
+GOOD = "from omlab import Card, hookimpl\nOMLAB_HOOK_API = 1\n"
+ONE_MODEL = (
+    GOOD
+    + "@hookimpl\ndef omlab_models():\n    return [Card(kind='model', name='{name}', summary='A model.', data={{}})]\n"
+)
+
+
+def add(install, name, text):
+    install(
+        name,
+        entry_points={name: f"{name.replace('-', '_')}_plugin"},
+        files={f"{name.replace('-', '_')}_plugin.py": text},
+    )
+
+
+def statuses():
+    return {plugin.name: (plugin.status, plugin.reason) for plugin in installed() if plugin.status != "off"}
+
+
+def test_a_plugin_that_cannot_be_imported_is_listed_with_the_reason(install):
+    add(install, "good", ONE_MODEL.format(name="fine"))
+    add(install, "bad", "import a_package_that_is_not_there\n")
+    assert [card.name for card in registry().cards("model")] == ["fine"]
+    status, reason = statuses()["bad"]
+    assert status == "broken"
+    assert "a_package_that_is_not_there" in reason
+
+
+def test_a_plugin_that_exits_at_import_does_not_end_the_program(install):
+    add(install, "bad", "raise SystemExit(3)\n")
+    assert statuses()["bad"][0] == "broken"
+
+
+@pytest.mark.parametrize("text", ["", "OMLAB_HOOK_API = 2\n"])
+def test_another_hook_api_is_incompatible(install, text):
+    add(install, "other", text)
+    status, reason = statuses()["other"]
+    assert status == "incompatible"
+    assert "hook API" in reason or "OMLAB_HOOK_API" in reason
+
+
+def test_a_hook_with_wrong_arguments_is_broken(install):
+    add(install, "wrong", GOOD + "@hookimpl\ndef omlab_models(surprise):\n    return []\n")
+    status, reason = statuses()["wrong"]
+    assert status == "broken"
+    assert "surprise" in reason
+
+
+def test_an_unknown_hook_is_broken(install):
+    add(install, "wrong", GOOD + "@hookimpl\ndef omlab_dreams():\n    return []\n")
+    assert statuses()["wrong"][0] == "broken"
+
+
+def test_a_plugin_whose_hook_raises_is_put_aside(install):
+    add(install, "good", ONE_MODEL.format(name="fine"))
+    add(install, "bad", GOOD + "@hookimpl\ndef omlab_models():\n    raise RuntimeError('no')\n")
+    assert [card.name for card in registry().cards("model")] == ["fine"]
+    assert statuses()["bad"] == ("broken", "omlab_models failed: RuntimeError: no")
+
+
+def test_a_hook_that_returns_something_else_is_put_aside(install):
+    add(install, "bad", GOOD + "@hookimpl\ndef omlab_models():\n    return ['stunet']\n")
+    assert registry().cards("model") == []
+    assert "must return model cards" in statuses()["bad"][1]
+
+
+def test_a_duplicate_name_is_an_error_that_names_both_and_hides_nothing_else(install):
+    add(install, "first", ONE_MODEL.format(name="same"))
+    add(install, "second", ONE_MODEL.format(name="same"))
+    add(install, "third", ONE_MODEL.format(name="other"))
+    with pytest.raises(DuplicateNameError, match="first and second"):
+        registry().get("model", "same")
+    assert registry().get("model", "other").distribution == "third"
+    assert registry().duplicates("model") == {"same": ["first", "second"]}
+
+
+def test_two_plugins_of_one_entry_point_name_name_the_other(install):
+    install("one", entry_points={"clash": "one_plugin"}, files={"one_plugin.py": ONE_MODEL.format(name="a")})
+    install("two", entry_points={"clash": "two_plugin"}, files={"two_plugin.py": ONE_MODEL.format(name="b")})
+    broken = [plugin for plugin in installed() if plugin.status == "broken"]
+    assert len(broken) == 1
+    assert "one" in broken[0].reason
+
+
+def test_an_unknown_name_gets_did_you_mean(install):
+    add(install, "good", ONE_MODEL.format(name="stunet-base"))
+    with pytest.raises(UnknownNameError, match="did you mean 'stunet-base'"):
+        registry().get("model", "stunet-bsae")
+
+
+def test_an_unknown_name_far_from_all_lists_what_there_is(install):
+    add(install, "good", ONE_MODEL.format(name="stunet-base"))
+    with pytest.raises(UnknownNameError, match="installed are stunet-base"):
+        registry().get("model", "zzzz")
+
+
+def test_plugins_can_be_chosen_and_switched_off(install, monkeypatch):
+    add(install, "first", ONE_MODEL.format(name="a"))
+    add(install, "second", ONE_MODEL.format(name="b"))
+    monkeypatch.setenv("OMLAB_PLUGINS", "second")
+    installed.cache_clear()
+    assert installed().names() == ["second"]
+    monkeypatch.setenv("OMLAB_PLUGINS", "nobody")
+    installed.cache_clear()
+    with pytest.raises(PluginError, match="nobody"):
+        installed()
+
+
+def test_cards_are_read_from_toml(toy):
+    names = [card.name for card in registry().cards("model")]
+    assert names == ["adder", "breaker"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is not there"),
+        ("[[model]\n", "not valid TOML"),
+        ("[[modle]]\n", "'modle'"),
+        ("[model]\nname = 'a'\n", r"write \[\[model\]\]"),
+        ("[[model]]\nname = 'a'\n", "no 'summary'"),
+    ],
+)
+def test_a_wrong_cards_file_says_what_is_wrong(site, text, message):
+    (site / "holder").mkdir()
+    (site / "holder" / "__init__.py").write_text("")
+    if text is not None:
+        (site / "holder" / "cards.toml").write_text(text)
+    with pytest.raises(CardError, match=message):
+        read_cards("holder", "model")
+
+
+def test_an_entry_that_is_not_there_says_so(toy):
+    card = Card(kind="model", name="x", summary="x", data={})
+    with pytest.raises(CardError, match="has no 'nothing'"):
+        load_entry(card, "omlab_toy.code:nothing")
+    with pytest.raises(CardError, match="does not exist"):
+        load_entry(card, "omlab_toi.code:load")

@@ -1,0 +1,1 @@
+"""A toy modality for the tests of core."""

@@ -1,0 +1,141 @@
+"""Code of the toy plugin."""
+
+import warnings
+from pathlib import Path
+
+from omlab import Adapted, Metric, Report, Sample
+from omlab.errors import InputError, OmlabWarning
+
+
+class Signal:
+    kind = "signal"
+
+    def __init__(self, values, start=0):
+        self.values, self.start = list(values), start
+
+    def same_grid(self, other):
+        return len(self.values) == len(other.values) and self.start == other.start
+
+
+class SignalText:
+    def read(self, path, *, kind):
+        lines = path.read_text().split("\n")
+        if lines[0] != "signal":
+            raise InputError(f"{path} is not a signal: its first line is {lines[0]!r}.")
+        return Signal(float(line) for line in lines[1:])
+
+    def write(self, payload, path):
+        path.write_text("signal\n" + "\n".join(map(str, payload.values)))
+
+
+class SignalNotes:
+    def write(self, payload, path):
+        path.write_text(f"{len(payload.values)} values")
+
+
+class Adder:
+    def __init__(self, offset):
+        self.offset = offset
+        self.module = None
+
+    def predict(self, payload):
+        return Signal(value + self.offset for value in payload.values)
+
+
+def load(card, *, weights, device, settings, config):
+    if config is not None:
+        from omlab.weights import read_state_dict
+
+        return Adder(float(read_state_dict(weights)["offset"]))
+    return Adder(settings["offset"])
+
+
+class Breaker:
+    def __init__(self, way):
+        self.way = way
+
+    def predict(self, payload):
+        if self.way == "bug":
+            raise ZeroDivisionError("a bug")
+        if self.way == "stop":
+            raise KeyboardInterrupt
+        if self.way == "grid":
+            return Signal(payload.values, start=7)
+        if self.way == "kind":
+            return Sample(id="x", payload=payload).payload.__class__.__new__(type("Other", (), {"kind": "other"}))
+        warnings.warn("look out", OmlabWarning, stacklevel=2)
+        return Signal(payload.values)
+
+
+def load_breaker(card, *, weights, device, settings, config):
+    return Breaker(settings["way"])
+
+
+class Ramps:
+    def __init__(self, root):
+        self.root = Path(root)
+
+    def splits(self):
+        return ["train", "test"]
+
+    def ids(self, split):
+        return {"train": ["a", "b"], "test": ["c", "d"]}[split]
+
+    def files(self, id):
+        return [self.root / f"{id}.sig"]
+
+    def prepare(self):
+        self.root.mkdir(parents=True, exist_ok=True)
+        for number, id in enumerate("abcd"):
+            SignalText().write(Signal(range(number, number + 4)), self.root / f"{id}.sig")
+
+    def verify(self):
+        return [f"{id}.sig is missing" for id in "abcd" if not (self.root / f"{id}.sig").is_file()]
+
+    def sample(self, id):
+        payload = SignalText().read(self.root / f"{id}.sig", kind="signal")
+        return Sample(id=id, payload=payload, target=Signal(v + 5 for v in payload.values))
+
+
+def open_ramps(card, *, root, settings):
+    return Ramps(root)
+
+
+class OffsetAdapter:
+    def fit(self, model, data, *, device, seed, folder):
+        import torch
+
+        samples = [data.sample(id) for id in data.ids("train")]
+        gaps = [t - v for s in samples for v, t in zip(s.payload.values, s.target.values, strict=True)]
+        offset = sum(gaps) / len(gaps)
+        return Adapted(
+            model=Adder(offset),
+            config={"learned": True},
+            tensors={"offset": torch.tensor(offset)},
+            history=[{"epoch": 0, "loss": 0.5}],
+        )
+
+    def restore(self, build, *, config, weights):
+        return build(weights=weights, config=config)
+
+
+def load_offset(card, *, settings):
+    return OffsetAdapter()
+
+
+class ErrorEvaluator:
+    def measure(self, sample, prediction, *, folder):
+        pairs = zip(prediction.values, sample.target.values, strict=True)
+        errors = [abs(p - t) for p, t in pairs]
+        (folder / f"{sample.id}.txt").write_text("picture")
+        return [{"error": sum(errors) / len(errors)}]
+
+    def report(self, rows, *, folder):
+        values = [row["error"] for case in rows.values() for row in case]
+        (folder / "report.html").write_text("<html></html>")
+        mean = sum(values) / len(values)
+        return Report(metrics=[Metric(name="error", value=mean, n=len(values), higher_is_better=False)])
+
+
+def load_error(card, *, settings):
+    return ErrorEvaluator()
