@@ -14,7 +14,6 @@ from omlab.card_schema import validate
 from omlab.cards import KINDS
 from omlab.errors import CardError
 from omlab.registry import registry
-
 from tools.workspace import packages
 
 
