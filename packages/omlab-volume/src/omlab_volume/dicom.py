@@ -1,0 +1,121 @@
+"""DICOM series of CT, MR and other scans, through pydicom.
+
+    volume = Dicom().read(Path("series_folder"), kind="volume")
+
+A series becomes one volume on a regular grid: i along the rows of the slices, j along their columns, k along their
+normal. See `dicom_files` for what is taken, `dicom_series` for the order, `slice_stack` for what is resampled.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from omlab.errors import GeometryWarning, InputError, OmlabWarning
+from omlab_volume.dicom_files import find_series
+from omlab_volume.dicom_pixels import PixelReader, read_values
+from omlab_volume.dicom_series import Frame, difference, frames_of, sort_by_position, stack_of
+from omlab_volume.geometry import swap_lps_ras
+from omlab_volume.slice_stack import SliceStack, regular_grid, resample
+from omlab_volume.volume import Intensity, Source, Volume
+
+
+class Dicom:
+    """Reads a DICOM series as a volume."""
+
+    def read(self, path: Path, *, kind: str, series: str | None = None) -> Volume:
+        """Read the series in the folder `path`, or the slices in the file `path`, as a volume of one channel.
+
+        Values are rescaled slice by slice; CT becomes `hu`, MR `mr`, anything else `unknown`. A gantry tilt, missing
+        slices and changing spacing are resampled to a regular grid with a `GeometryWarning`. `series` chooses one of
+        several by its UID, the end of it, or its number. `Source.paths` are the files in slice order; `Source.meta`
+        has `series_uid`, `study_uid`, `frame_of_reference_uid`, `modality` and `resampled`.
+
+        Raises `InputError`, `GeometryError` and `MissingDependencyError`, naming the file.
+        """
+        if kind != "volume":
+            raise InputError(f"{path}: a DICOM series holds a volume, not a '{kind}'; a label map comes as DICOM-SEG.")
+        files = find_series(path, series=series)
+        frames = _one_at_each_position(sort_by_position(frames_of(files), folder=path), folder=path)
+        values = read_values(frames, folder=path)
+        stack = stack_of(frames)
+        resampled = not (stack.is_even and stack.is_straight)
+        affine = stack.affine()
+        if resampled:
+            grid = regular_grid(stack)
+            warnings.warn(f"{path}: {_what_was_done(stack)}.", GeometryWarning, stacklevel=2)
+            values = resample(stack, values.astype(np.float32), grid=grid, fill=float(values.min()))
+            affine = grid.affine
+        return Volume(
+            array=values.transpose(2, 1, 0)[None],
+            affine=swap_lps_ras(affine),
+            intensity=_intensity(frames, path=path),
+            source=_source(frames, resampled=resampled),
+        )
+
+
+def _one_at_each_position(places: Sequence[Sequence[Frame]], *, folder: Path) -> list[Frame]:
+    """One frame a position: copies are dropped with a warning, different images are refused."""
+    reader, dropped = PixelReader(), 0
+    for place in places:
+        kept = place[0]
+        pixels = reader.stored(kept) if len(place) > 1 else None
+        for other in place[1:]:
+            same_place = np.abs(other.position - kept.position).max() < 0.01
+            same_scale = (other.slope, other.intercept) == (kept.slope, kept.intercept)
+            if pixels is None or not (same_place and same_scale and np.array_equal(pixels, reader.stored(other))):
+                raise InputError(
+                    f"{folder} holds {len(place)} different images at one position ({_named(kept)} and "
+                    f"{_named(other)} differ in {difference(kept, other)}): give the slices of one phase only."
+                )
+            dropped += 1
+    if dropped:
+        warnings.warn(f"{folder}: {dropped} copies of slices were left out.", OmlabWarning, stacklevel=3)
+    return [place[0] for place in places]
+
+
+def _named(frame: Frame) -> str:
+    in_many = int(frame.file.header.get("NumberOfFrames") or 1) > 1
+    return f"{frame.path.name} frame {frame.index + 1}" if in_many else frame.path.name
+
+
+def _what_was_done(stack: SliceStack) -> str:
+    found = []
+    if not stack.is_straight:
+        found.append(f"gantry tilt of {stack.tilt:.1f} degrees")
+    if not stack.is_even:
+        found.append(f"slice spacing from {stack.gaps.min():.3g} to {stack.gaps.max():.3g} mm")
+    grid = regular_grid(stack)
+    size = " x ".join(str(n) for n in grid.shape)
+    spacing = " x ".join(f"{n:.3g}" for n in (*stack.spacing, grid.step))
+    return f"{' and '.join(found)}: resampled linearly to a regular grid of {size} voxels of {spacing} mm"
+
+
+def _intensity(frames: Sequence[Frame], *, path: Path) -> Intensity:
+    modality = frames[0].file.header.get("Modality")
+    if modality == "MR":
+        return "mr"
+    if modality != "CT":
+        return "unknown"
+    if any(frame.slope is None or frame.intercept is None for frame in frames):
+        warnings.warn(
+            f"{path}: a CT without rescale slope and intercept, so it may not be in HU.", OmlabWarning, stacklevel=3
+        )
+        return "unknown"
+    in_hu = all(frame.rescale_type is None or frame.rescale_type.upper().startswith("HU") for frame in frames)
+    return "hu" if in_hu else "unknown"
+
+
+def _source(frames: Sequence[Frame], *, resampled: bool) -> Source:
+    header = frames[0].file.header
+    meta = {
+        "series_uid": str(header.get("SeriesInstanceUID", "")),
+        "study_uid": str(header.get("StudyInstanceUID", "")),
+        "frame_of_reference_uid": str(header.get("FrameOfReferenceUID", "")),
+        "modality": str(header.get("Modality", "")),
+        "resampled": resampled,
+    }
+    return Source(format="dicom", paths=tuple(dict.fromkeys(frame.path for frame in frames)), meta=meta)

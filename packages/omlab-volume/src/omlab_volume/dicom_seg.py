@@ -1,0 +1,178 @@
+"""DICOM Segmentation objects (BINARY, one segment a label), written with highdicom and read with pydicom.
+
+    DicomSeg().write(labelmap, Path("seg.dcm"))        # labelmap.source is the DICOM series it was made from
+
+The object lies on the label map's own grid, whatever its axis order, in the frame of reference of the source series,
+and refers to every file of it. Frames without a voxel are left out; a private element keeps the whole grid, so that
+reading gives the array, affine and label values back. Source: DICOM PS3.3, A.51 and C.8.20.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code as DicomCode
+
+from omlab.errors import GeometryError, InputError, OmlabWarning, OutputError
+from omlab.roles import Payload
+from omlab_volume import __version__
+from omlab_volume.dicom_files import quiet, read_header
+from omlab_volume.dicom_seg_read import GRID_BLOCK, GRID_GROUP, VALUE_TEXT, read_segmentation
+from omlab_volume.geometry import is_orthogonal, swap_lps_ras, unit_axes
+from omlab_volume.labels import complete_labels
+from omlab_volume.paths import check_file, written
+from omlab_volume.volume import Label, LabelMap
+
+_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID", "Rows", "Columns")
+_MAY_BE_EMPTY = (  # "type 2" elements of patient and study: present in every object, if without a value
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
+)  # fmt: skip
+_TISSUE = DicomCode("85756007", "SCT", "Tissue")
+_ANATOMY = DicomCode("123037004", "SCT", "Anatomical Structure")
+_LONGEST_TEXT = 64  # of DICOM's LO
+
+
+class DicomSeg:
+    """Reads and writes label maps as DICOM Segmentation objects."""
+
+    def read(self, path: Path, *, kind: str) -> LabelMap:
+        """Read the segmentation in the file `path`; see `read_segmentation`."""
+        if kind != "labelmap":
+            raise InputError(f"{path}: a DICOM-SEG holds a labelmap, not a '{kind}'.")
+        check_file(path)
+        return read_segmentation(path)
+
+    def write(self, payload: Payload, path: Path) -> None:
+        """Write a label map whose `source` is a DICOM series.
+
+        Labels that no voxel has are left out with an `OmlabWarning`; a map without any labelled voxel keeps its first
+        label as one empty segment. Raises `InputError` where the source is no DICOM series or its files are gone,
+        `GeometryError` for axes that are not at right angles, and `OutputError`.
+        """
+        if not isinstance(payload, LabelMap):
+            raise OutputError(f"{path}: a DICOM-SEG holds a labelmap, not a '{payload.kind}'.")
+        if not is_orthogonal(payload.affine):
+            raise GeometryError(f"{path}: DICOM-SEG needs axes at right angles; the label map's affine is sheared.")
+        images = _source_images(payload)
+        labels = _segments(payload, path=path)
+        frames = _segment_numbers(payload.array, labels).transpose(2, 1, 0)
+        with quiet(), written(path):
+            segmentation = _segmentation(frames, payload, labels=labels, images=images)
+            _keep_grid(segmentation, payload)
+            segmentation.save_as(path)
+
+
+def _source_images(labelmap: LabelMap) -> list[Dataset]:
+    source = labelmap.source
+    if source is None or source.format != "dicom" or not source.paths:
+        found = "its source is unknown" if source is None else f"it was made from {source.format}"
+        raise InputError(f"DICOM-SEG must refer to a DICOM series, but {found}: write NIfTI, or predict from DICOM.")
+    images = []
+    for path in source.paths:
+        check_file(path)
+        header = read_header(path)
+        if header is None:
+            raise InputError(f"{path} is no longer the DICOM file that the label map was made from.")
+        missing = [keyword for keyword in _NEEDED if not header.get(keyword)]
+        if missing:
+            raise InputError(f"{path} has no {missing[0]}, which a DICOM-SEG must refer to: write NIfTI only.")
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in header:
+                setattr(header, keyword, "")
+        images.append(header)
+    return images
+
+
+def _segments(labelmap: LabelMap, *, path: Path) -> list[Label]:
+    present = complete_labels(labelmap, present_only=True)
+    left_out = [
+        label.name for label in labelmap.labels if label.value and label.value not in {p.value for p in present}
+    ]
+    if not present:
+        present = complete_labels(labelmap)[:1] or [Label(value=1, name="nothing found")]
+        left_out = [name for name in left_out if name != present[0].name]
+        warnings.warn(f"{path.name}: no voxel has a label; one segment is written empty.", OmlabWarning, stacklevel=3)
+    if left_out:
+        names = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
+        warnings.warn(
+            f"{path.name}: {len(left_out)} empty segments were left out: {names}.", OmlabWarning, stacklevel=3
+        )
+    return present
+
+
+def _segment_numbers(array: NDArray[Any], labels: Sequence[Label]) -> NDArray[Any]:
+    """Label values replaced by segment numbers, which DICOM counts 1, 2, ... without gaps."""
+    table = np.zeros(max(int(array.max()), *(label.value for label in labels)) + 1, dtype=np.uint16)
+    for number, label in enumerate(labels, start=1):
+        table[label.value] = number
+    numbers: NDArray[Any] = table[array]
+    return numbers.astype(np.uint8) if len(labels) < 256 else numbers
+
+
+def _segmentation(
+    frames: NDArray[Any], labelmap: LabelMap, *, labels: Sequence[Label], images: Sequence[Dataset]
+) -> hd.seg.Segmentation:
+    affine = swap_lps_ras(labelmap.affine)
+    axes, spacing = unit_axes(affine), labelmap.grid.spacing
+    positions = [affine[:3] @ np.array([0, 0, k, 1]) for k in range(len(frames))]
+    return hd.seg.Segmentation(
+        source_images=images,
+        pixel_array=frames,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[_description(number, label) for number, label in enumerate(labels, start=1)],
+        series_instance_uid=hd.UID(),
+        series_number=100,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer="omlab",
+        manufacturer_model_name="omlab-volume",
+        software_versions=__version__,
+        device_serial_number="0",
+        content_label="SEGMENTATION",
+        content_description="Automatic segmentation by omlab",
+        series_description="omlab segmentation",
+        plane_positions=[hd.PlanePositionSequence("PATIENT", [float(n) for n in position]) for position in positions],
+        plane_orientation=hd.PlaneOrientationSequence("PATIENT", [float(n) for n in (*axes[:, 0], *axes[:, 1])]),
+        pixel_measures=hd.PixelMeasuresSequence(
+            pixel_spacing=(spacing[1], spacing[0]), slice_thickness=spacing[2], spacing_between_slices=spacing[2]
+        ),
+    )
+
+
+def _description(number: int, label: Label) -> hd.seg.SegmentDescription:
+    if label.code is not None:
+        category = _ANATOMY if label.code.scheme == "SCT" else _TISSUE
+        kind = DicomCode(label.code.value, label.code.scheme, label.code.meaning[:_LONGEST_TEXT])
+    else:
+        category, kind = _TISSUE, DicomCode(f"label-{label.value}", "99OMLAB", label.name[:_LONGEST_TEXT])
+    colour = None if label.colour is None else hd.color.CIELabColor.from_rgb(*label.colour)
+    description = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=label.name[:_LONGEST_TEXT],
+        segmented_property_category=category,
+        segmented_property_type=kind,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name="omlab", version=__version__, family=codes.DCM.ArtificialIntelligence
+        ),
+        display_color=colour,
+    )
+    description.SegmentDescription = f"{VALUE_TEXT}{label.value}"
+    return description
+
+
+def _keep_grid(segmentation: Dataset, labelmap: LabelMap) -> None:
+    """The whole grid as JSON in a private element, since empty frames are left out."""
+    block = segmentation.private_block(GRID_GROUP, GRID_BLOCK, create=True)
+    grid = {"shape": labelmap.grid.shape, "affine": labelmap.affine.tolist()}
+    block.add_new(0x01, pydicom.valuerep.VR.UT, json.dumps(grid))
