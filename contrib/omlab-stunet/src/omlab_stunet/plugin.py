@@ -1,3 +1,11 @@
 """Hook implementations; imports nothing heavy."""
 
+from omlab import Card, hookimpl, read_cards
+
 OMLAB_HOOK_API = 1
+
+
+@hookimpl
+def omlab_models() -> list[Card]:
+    """STU-Net in its sizes."""
+    return read_cards(__package__, "model")

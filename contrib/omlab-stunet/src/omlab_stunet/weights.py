@@ -1,0 +1,195 @@
+"""Published checkpoints: which network a file holds, and how its weights get into ours.
+
+Our keys are the published ones, so loading renames nothing. Files come in two forms:
+
+    nnU-Net v1   *.model        the weights under `state_dict`        prefix `module.` from DataParallel
+    nnU-Net v2   *.pth          the weights under `network_weights`   prefix `_orig_mod.` from torch.compile
+
+and as plain state dicts. The two nnU-Net versions have identical keys: `convert` writes either form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from omlab.errors import UsageError, WeightsError
+from omlab.files import replacing, writing
+from omlab.weights import load_state_dict, read_state_dict
+from omlab_stunet.network import PUBLISHED_POOLINGS, SIZES, StuNet, StuNetConfig, Triple, allocate
+
+Form = Literal["v1", "v2"]
+
+WRAPPERS: dict[Form, str] = {"v1": "state_dict", "v2": "network_weights"}
+PREFIXES = ("module.", "_orig_mod.")
+
+_STAGE = re.compile(r"conv_blocks_context\.(\d+)\.(\d+)\.")
+_STEM = "conv_blocks_context.0.0.conv1.weight"
+_HEADS = "seg_outputs."
+_INPUT_KEYS = (_STEM, "conv_blocks_context.0.0.conv3.weight")
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The weights of a file of either form or of a plain state dict, by the network's keys.
+
+    Raises `WeightsError` where the file cannot be read or is refused.
+    """
+    wrappers = {".safetensors": (), ".pth": ("network_weights", "state_dict")}
+    for wrapper in wrappers.get(path.suffix, ("state_dict", "network_weights")):
+        try:
+            return _without_prefixes(read_state_dict(path, wrapper=wrapper))
+        except WeightsError:
+            continue  # another form, or damaged: the last attempt says which
+    return _without_prefixes(read_state_dict(path))
+
+
+def config_from_state(
+    state: Mapping[str, Tensor], *, source: Path | str, poolings: tuple[Triple, ...] = PUBLISHED_POOLINGS
+) -> StuNetConfig:
+    """The size, input channels and classes of the network that `state` belongs to.
+
+    Poolings leave no trace in the weights and are taken as given. Raises `WeightsError` for another network's state.
+    """
+    blocks: dict[int, int] = {}
+    for match in filter(None, map(_STAGE.match, state)):
+        stage, block = int(match[1]), int(match[2])
+        blocks[stage] = max(blocks.get(stage, 0), block + 1)
+    stages = len(poolings) + 1
+    widths = [f"conv_blocks_context.{stage}.0.conv1.weight" for stage in range(stages)]
+    head = f"{_HEADS}{stages - 2}.weight"
+    lacking = [key for key in (*widths, head) if key not in state]
+    if lacking:
+        raise WeightsError(
+            f"{source} is not a STU-Net checkpoint, or not a whole one: it has no '{lacking[0]}' "
+            f"(its keys begin with {', '.join(list(state)[:3])})."
+        )
+    flat = [key for key in (*widths, head) if state[key].ndim != 5]
+    if flat:
+        raise WeightsError(
+            f"{source} is not a STU-Net checkpoint: '{flat[0]}' has the shape {tuple(state[flat[0]].shape)}."
+        )
+    return StuNetConfig(
+        depth=tuple(blocks[stage] for stage in range(stages)),
+        dims=tuple(int(state[key].shape[0]) for key in widths),
+        in_channels=int(state[_STEM].shape[1]),
+        num_classes=int(state[head].shape[0]),
+        poolings=poolings,
+    )
+
+
+def size_name(config: StuNetConfig) -> str:
+    """`small`, `base`, `large`, `huge` or `tiny`; the depth and widths where it is none of them."""
+    for name, size in SIZES.items():
+        if (size.depth, size.dims) == (config.depth, config.dims):
+            return name
+    return f"of depth {'-'.join(map(str, config.depth))} and widths {'-'.join(map(str, config.dims))}"
+
+
+def check_size(config: StuNetConfig, *, size: str, state: Mapping[str, Tensor], source: Path | str) -> None:
+    """Raise `WeightsError` where a file with this configuration is not of the size asked for."""
+    wanted = SIZES[size]
+    if (wanted.depth, wanted.dims) == (config.depth, config.dims):
+        return
+    with torch.device("meta"):
+        network = StuNet(wanted).state_dict()
+    # heads and image channels differ between data sets; the first axis of all else is a width
+    differing = [
+        key for key in network if key in state and not key.startswith(_HEADS) and len(network[key]) != len(state[key])
+    ]
+    if differing:
+        key = differing[0]
+        detail = f"{key} is {tuple(state[key].shape)} in the file and {tuple(network[key].shape)} in stunet-{size}"
+    else:
+        key = next(key for key in (*network, *state) if (key in network) != (key in state))
+        detail = f"{key} is only in the {'file' if key in state else 'network'}"
+    found = size_name(config)
+    advice = f"load it as stunet-{found}" if found in SIZES else "load it as stunet"
+    raise WeightsError(f"{source} holds STU-Net {found}, not {size}: {detail}; {advice}.")
+
+
+def load_network(state: Mapping[str, Tensor], *, config: StuNetConfig, source: Path | str) -> StuNet:
+    """The network with these weights. Raises `WeightsError` that names every missing, unexpected or misshapen key."""
+    network = allocate(config)
+    load_state_dict(network, state, source=source)
+    return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """What `transfer` did with the keys of the network: copied, copied for more channels, or left as they were."""
+
+    copied: tuple[str, ...]
+    repeated: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+def transfer(state: Mapping[str, Tensor], network: StuNet) -> Transfer:
+    """Load pretrained weights for fine-tuning: every key of equal shape but the heads, as upstream does.
+
+    For N > 1 input channels, the two convolutions that see the image are repeated N times along the input
+    axis, **not** divided by N. What `conv1` gives is normalised next, so its scale does not matter; the
+    shortcut `conv3` is not normalised and grows up to N-fold for channels that resemble each other.
+    """
+    done: dict[str, Tensor] = {}
+    repeated = []
+    for key, own in network.state_dict().items():
+        given = state.get(key)
+        if given is None or key.startswith(_HEADS):
+            continue
+        if key in _INPUT_KEYS and given.shape[1] == 1 < own.shape[1]:
+            given = given.repeat(1, own.shape[1], 1, 1, 1)
+            repeated.append(key)
+        if given.shape == own.shape:
+            done[key] = given
+    network.load_state_dict(done, strict=False)
+    return Transfer(
+        copied=tuple(key for key in done if key not in repeated),
+        repeated=tuple(repeated),
+        kept=tuple(key for key in network.state_dict() if key not in done),
+    )
+
+
+def convert(source: Path, target: Path, *, form: Form) -> StuNetConfig:
+    """Write the weights of `source` (either form, or a plain state dict) as an nnU-Net v1 or v2 file.
+
+    Only weights are carried over, checked to be a whole STU-Net's: the target serves as pretrained weights
+    (`-pretrained_weights`), not to resume a training. Plans are separate files in both versions.
+
+    Raises:
+        WeightsError: `source` does not hold a STU-Net.
+        UsageError: `target` is there already.
+        OutputError: `target` cannot be written.
+    """
+    if target.exists():
+        raise UsageError(f"{target} is there already: choose another name or remove it.")
+    state = read_checkpoint(source)
+    config = config_from_state(state, source=source)
+    load_network(state, config=config, source=source)
+    content: dict[str, Any] = {WRAPPERS[form]: {key: value.clone() for key, value in state.items()}}
+    if form == "v1":  # what v1 unpacks whenever it opens a file
+        content |= {
+            "epoch": 0,
+            "optimizer_state_dict": None,
+            "lr_scheduler_state_dict": None,
+            "plot_stuff": ([], [], [], []),
+        }
+    with writing("the converted checkpoint", target), replacing(target) as temporary:
+        torch.save(content, temporary)
+    return config
+
+
+def _without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Keys without the wrappers' prefixes, in whatever order those were put on."""
+
+    def strip(key: str) -> str:
+        while found := [prefix for prefix in PREFIXES if key.startswith(prefix)]:
+            key = key.removeprefix(found[0])
+        return key
+
+    return {strip(key): value for key, value in state.items()}
