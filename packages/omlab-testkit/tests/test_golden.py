@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omlab_testkit import golden, parity
-from omlab_testkit.outcome import Failure
+from omlab_testkit.outcome import PromiseError
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "golden"
 ROLES = ["weight", "scale", "bias", "mean", "var", "embed"]
@@ -151,7 +151,7 @@ def test_a_wrong_port_fails_with_the_place(package, old, new, message):
     text = (package / "parity.py").read_text()
     assert old in text
     (package / "parity.py").write_text(text.replace(old, new))
-    with pytest.raises(Failure, match=message):
+    with pytest.raises(PromiseError, match=message):
         parity.check_case(parity.load_parity(package), package / "golden" / "tiny.json")
 
 
@@ -163,21 +163,21 @@ def test_a_case_that_is_refused_is_not_passed_over(package):
 
 def test_an_unknown_role_or_distribution_is_named(package):
     path = change(package, lambda case: case["state"][0].__setitem__(3, "odd"))
-    with pytest.raises(Failure, match=r"'norm.weight' the role 'odd'"):
+    with pytest.raises(PromiseError, match=r"'norm.weight' the role 'odd'"):
         parity.check_case(parity.load_parity(package), path)
-    with pytest.raises(Failure, match="distribution 'odd'"):
+    with pytest.raises(PromiseError, match="distribution 'odd'"):
         golden.draw_inputs({"inputs": {"x": {"shape": [1], "salt": "", "dist": "odd", "low": 0, "high": 1}}})
 
 
 def test_parity_file_must_be_there_and_have_both_functions(tmp_path):
-    with pytest.raises(Failure, match="no .*parity.py"):
+    with pytest.raises(PromiseError, match=r"no .*parity\.py"):
         parity.load_parity(tmp_path)
     (tmp_path / "parity.py").write_text("def build(case): ...")
-    with pytest.raises(Failure, match="no function 'run'"):
+    with pytest.raises(PromiseError, match="no function 'run'"):
         parity.load_parity(tmp_path)
 
 
 def test_a_damaged_case_names_its_file(tmp_path):
     (tmp_path / "cut.json").write_text('{"state": [')
-    with pytest.raises(Failure, match=r"cut\.json cannot be read"):
+    with pytest.raises(PromiseError, match=r"cut\.json cannot be read"):
         parity.find_cases([tmp_path])

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab_testkit.outcome import Failure
+from omlab_testkit.outcome import PromiseError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,7 +40,7 @@ def read_case(path: Path) -> Case | None:
     try:
         case = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise Failure(f"The golden case {path} cannot be read: {error}.") from error
+        raise PromiseError(f"The golden case {path} cannot be read: {error}.") from error
     return case if isinstance(case, dict) and {"state", "outputs"} <= case.keys() else None
 
 
@@ -62,7 +62,7 @@ def draw_entry(key: str, *, shape: Sequence[int], role: str, salt: str) -> Tenso
     """The drawn tensor of one checkpoint entry (float32). A weight is scaled by the root of its fan-in."""
     import torch
 
-    values = standard(shape, salt=salt, name=key)
+    values: NDArray[Any] = standard(shape, salt=salt, name=key)
     match role:
         case "weight":
             values = values / math.sqrt(max(1, math.prod(shape[1:])))
@@ -73,7 +73,7 @@ def draw_entry(key: str, *, shape: Sequence[int], role: str, salt: str) -> Tenso
         case "bias" | "mean" | "embed":
             values = 0.1 * values
         case _:
-            raise Failure(f"The golden case gives '{key}' the role '{role}', which is not drawn.")
+            raise PromiseError(f"The golden case gives '{key}' the role '{role}', which is not drawn.")
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
@@ -103,13 +103,13 @@ def _draw_input(name: str, spec: Mapping[str, Any]) -> Tensor:
         return torch.from_numpy((low + np.floor(values)).astype(np.int64).reshape(shape))
     if kind == "uniform":
         return torch.from_numpy((low + values).astype(np.float32).reshape(shape))
-    raise Failure(f"The golden case gives the input '{name}' the distribution '{kind}', which is not known.")
+    raise PromiseError(f"The golden case gives the input '{name}' the distribution '{kind}', which is not known.")
 
 
 def check_keys(case: Case, module: nn.Module) -> None:
     """Compare the module's state dict with the recorded keys and shapes; they must agree exactly.
 
-    Raises `Failure` that names the first keys that are missing, too many, or of another shape.
+    Raises `PromiseError` that names the first keys that are missing, too many, or of another shape.
     """
     want = {key: list(shape) for key, shape, _, _ in case["state"]}
     have = {key: list(tensor.shape) for key, tensor in module.state_dict().items()}
@@ -122,7 +122,7 @@ def check_keys(case: Case, module: nn.Module) -> None:
     if other:
         problems.append(f"of another shape are {_some([f'{k} {have[k]} (checkpoint: {want[k]})' for k in other])}")
     if problems:
-        raise Failure(f"Keys and shapes of case '{case.get('model', '?')}' do not agree: {'; '.join(problems)}.")
+        raise PromiseError(f"Keys and shapes of case '{case.get('model', '?')}' do not agree: {'; '.join(problems)}.")
 
 
 def load_drawn(case: Case, module: nn.Module) -> None:
@@ -148,7 +148,7 @@ def describe(name: str, tensor: Tensor) -> dict[str, Any]:
 def compare(case: Case, outputs: Mapping[str, Tensor]) -> dict[str, float]:
     """The worst error of every recorded output, in standard deviations of it (a scalar: in its size).
 
-    Looks at the recorded entries, the mean and the spread. Raises `Failure` that lists all outputs that
+    Looks at the recorded entries, the mean and the spread. Raises `PromiseError` that lists all outputs that
     are absent, of another shape, not finite, or off by more than `rtol`.
     """
     worst: dict[str, float] = {}
@@ -167,12 +167,12 @@ def compare(case: Case, outputs: Mapping[str, Tensor]) -> dict[str, float]:
             if worst[name] > case["rtol"]:
                 problems.append(f"{name}: off by {worst[name]:.2e} of its spread, {case['rtol']:.0e} allowed")
     if problems:
-        raise Failure(f"Outputs of case '{case.get('model', '?')}' do not agree: {'; '.join(problems)}.")
+        raise PromiseError(f"Outputs of case '{case.get('model', '?')}' do not agree: {'; '.join(problems)}.")
     return worst
 
 
 def _error(flat: NDArray[np.float64], want: Mapping[str, Any]) -> float:
-    off = max(
+    off: float = max(
         float(np.abs(flat[want["index"]] - np.asarray(want["value"])).max()),
         abs(float(flat.mean()) - want["mean"]),
         abs(float(flat.std()) - want["std"]),

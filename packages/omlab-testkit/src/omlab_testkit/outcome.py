@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 
-class Failure(AssertionError):
+class PromiseError(AssertionError):
     """The plugin breaks a promise; the sentence says which, and what to do."""
 
 
-class NotRun(Exception):
+class CannotCheckError(Exception):
     """The check cannot be made here (no GPU, an optional package is absent); the sentence says why."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omlab_testkit import golden
-from omlab_testkit.outcome import Failure
+from omlab_testkit.outcome import PromiseError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -38,7 +38,8 @@ def load_file(path: Path) -> ModuleType:
     """Import the Python file `path` of a package's tests, under a name of its own."""
     name = f"omlab_testkit_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up there
     try:
@@ -50,14 +51,14 @@ def load_file(path: Path) -> ModuleType:
 
 
 def load_parity(tests: Path) -> Parity:
-    """The `parity.py` in the folder `tests`. Raises `Failure` where it or one of its functions is absent."""
+    """The `parity.py` in the folder `tests`. Raises `PromiseError` where it or one of its functions is absent."""
     path = tests / "parity.py"
     if not path.is_file():
-        raise Failure(f"There are golden cases but no {path}: write its functions build and run.")
+        raise PromiseError(f"There are golden cases but no {path}: write its functions build and run.")
     module = load_file(path)
     for name in ("build", "run"):
         if not callable(getattr(module, name, None)):
-            raise Failure(f"{path} has no function '{name}'.")
+            raise PromiseError(f"{path} has no function '{name}'.")
     return Parity(path=path, build=module.build, run=module.run)
 
 
@@ -70,16 +71,16 @@ def find_cases(folders: Iterable[Path]) -> list[Path]:
 def check_case(parity: Parity, path: Path) -> dict[str, float]:
     """Answer one case: keys and shapes agree, drawn weights are loaded, every output is compared.
 
-    Returns the worst error of each output (see `golden.compare`). Raises `Failure`.
+    Returns the worst error of each output (see `golden.compare`). Raises `PromiseError`.
     """
     import torch
 
     case = golden.read_case(path)
     if case is None:
-        raise Failure(f"{path} is not a network case: it has no 'state' and 'outputs'.")
+        raise PromiseError(f"{path} is not a network case: it has no 'state' and 'outputs'.")
     module = parity.build(dict(case))
     if module.training:
-        raise Failure(f"build() of {parity.path} gave a module in training mode for {path.name}: call eval().")
+        raise PromiseError(f"build() of {parity.path} gave a module in training mode for {path.name}: call eval().")
     golden.check_keys(case, module)
     golden.load_drawn(case, module)
     with torch.random.fork_rng(devices=[]):

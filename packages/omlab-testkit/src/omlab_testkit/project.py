@@ -1,0 +1,128 @@
+"""What a package's own `pyproject.toml` and `tests/` folder say to the kit.
+
+[tool.omlab-testkit.skip]                  # a check that is switched off, and why
+predict_is_deterministic = "the sampler draws noise on purpose, see the model's paper"
+"gpu_equals_cpu[bignet-*]" = "..."         # for the cards of that name only
+
+[tool.omlab-testkit.settings."bignet-*"]   # settings that keep the checks of these cards quick
+window = 32
+
+[tool.omlab-testkit.training."bignet-*"]   # likewise for training tasks
+patch = 32
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from omlab.errors import UsageError
+
+FEWEST_WORDS = 5
+"""A reason for switching a check off is a sentence of at least so many words."""
+_SKIP = re.compile(r"^(?P<check>\w+)(?:\[(?P<subject>.+)\])?$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skip:
+    """A check that is switched off (for subjects that match `subject`), with the written reason."""
+
+    check: str
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """The source folder of a distribution. `folder` None: only the installed package is there."""
+
+    name: str
+    folder: Path | None = None
+    skips: tuple[Skip, ...] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def tests(self) -> Path | None:
+        """The folder `tests/` of the package."""
+        return self.folder / "tests" if self.folder else None
+
+    def reason_to_skip(self, check: str, subject: str) -> str:
+        """Why `check` is switched off for `subject`; empty where it is not."""
+        for skip in self.skips:
+            if skip.check == check and fnmatchcase(subject, skip.subject):
+                return skip.reason
+        return ""
+
+
+def read_project(folder: Path, *, checks: Iterable[str]) -> Project:
+    """The project in `folder`. Raises `UsageError` for an unknown check or one switched off without a reason."""
+    path = folder / "pyproject.toml"
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        name = document["project"]["name"]
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} has no readable [project] with a name ({error}).") from error
+    table = document.get("tool", {}).get("omlab-testkit", {})
+    unknown = sorted(set(table) - {"skip", "settings", "training"})
+    if unknown:
+        raise UsageError(f"{path}: [tool.omlab-testkit] has no '{unknown[0]}'; it has skip, settings and training.")
+    known = frozenset(checks)
+    return Project(
+        name=name,
+        folder=folder,
+        skips=tuple(_skip(key, reason, path=path, known=known) for key, reason in table.get("skip", {}).items()),
+        settings=table.get("settings", {}),
+        training=table.get("training", {}),
+    )
+
+
+def _skip(key: str, reason: object, *, path: Path, known: frozenset[str]) -> Skip:
+    match = _SKIP.match(key)
+    if match is None or match["check"] not in known:
+        raise UsageError(f"{path}: [tool.omlab-testkit.skip] names '{key}', which is no check of the kit.")
+    if not isinstance(reason, str) or len(reason.split()) < FEWEST_WORDS:
+        raise UsageError(
+            f"{path}: '{key}' is switched off without a reason; write a sentence of at least {FEWEST_WORDS} words."
+        )
+    return Skip(check=match["check"], subject=match["subject"] or "*", reason=" ".join(reason.split()))
+
+
+def folder_above(path: Path) -> Path | None:
+    """The nearest folder at or above `path` whose pyproject.toml has a [project]."""
+    for folder in [path, *path.parents]:
+        if _project_name(folder):
+            return folder
+    return None
+
+
+def folder_of(distribution: str, *, root: Path) -> Path | None:
+    """The folder of `distribution` in the workspace `root`: the root, or at most two levels below it."""
+    for pattern in ("pyproject.toml", "*/pyproject.toml", "*/*/pyproject.toml"):
+        for path in sorted(root.glob(pattern)):
+            if normal(_project_name(path.parent)) == normal(distribution):
+                return path.parent
+    return None
+
+
+def normal(name: str) -> str:
+    """A distribution's name as indices compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def overrides(tables: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """What the tables whose pattern matches the card `name` say; later ones win."""
+    return {key: value for pattern, t in tables.items() if fnmatchcase(name, pattern) for key, value in t.items()}
+
+
+def _project_name(folder: Path) -> str:
+    try:
+        document = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return ""
+    return str(document.get("project", {}).get("name", ""))

@@ -1,0 +1,1 @@
+"""A right plugin: 1-D signals and the marks on them."""

@@ -1,0 +1,28 @@
+from omlab import hookimpl, read_cards
+
+OMLAB_HOOK_API = 1
+
+
+@hookimpl
+def omlab_models():
+    return read_cards(__package__, "model")
+
+
+@hookimpl
+def omlab_formats():
+    return read_cards(__package__, "format")
+
+
+@hookimpl
+def omlab_datasets():
+    return read_cards(__package__, "dataset")
+
+
+@hookimpl
+def omlab_adapters():
+    return read_cards(__package__, "adapter")
+
+
+@hookimpl
+def omlab_evaluators():
+    return read_cards(__package__, "evaluator")

@@ -1,0 +1,9 @@
+from omlab_example.model import Net
+
+
+def build(case):
+    return Net(classes=case["build"]["classes"]).eval()
+
+
+def run(module, case, inputs):
+    return {"features": module.features(inputs["signal"]), "logits": module(inputs["signal"])}
