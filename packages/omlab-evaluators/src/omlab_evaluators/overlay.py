@@ -32,6 +32,9 @@ LONGEST_SIDE = 448
 SOFT_TISSUE_HU = (-160.0, 240.0)
 """Grey window for Hounsfield units; other intensities are shown from their 1st to 99th percentile."""
 
+BRIGHTEST = 190
+"""The lightest shade of the image, so that white outlines stand out even on bone."""
+
 _LETTERS = {
     "R": ("1110", "1001", "1001", "1110", "1010", "1001", "1001"),
     "A": ("0110", "1001", "1001", "1111", "1001", "1001", "1001"),
@@ -135,7 +138,7 @@ def _window(grey: NDArray[Any] | None, intensity: str) -> tuple[float, float]:
 
 def _shades(base: NDArray[np.float64], window: tuple[float, float]) -> RGB:
     low, high = window
-    shades = np.clip((np.nan_to_num(base, nan=low) - low) / (high - low), 0, 1) * 255
+    shades = np.clip((np.nan_to_num(base, nan=low) - low) / (high - low), 0, 1) * BRIGHTEST
     return np.repeat(shades.astype(np.uint8)[..., None], 3, axis=2)
 
 

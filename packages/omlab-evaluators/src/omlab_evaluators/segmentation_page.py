@@ -99,7 +99,7 @@ def _classes_section(rows: CaseRows, summary: Summary, settings: Settings) -> Se
     titled = [_titled(metric) for metric in metrics]
     text = (
         "Means over cases with 95 % bootstrap intervals. Surface Dice is the fraction of the surface within "
-        f"{settings.surface_tolerance_mm:g} mm of the other; within HD95 lie 95 % of it."
+        f"{settings.surface_tolerance_mm:g} mm of the other; HD95 is the distance within which 95 % of it lies."
     )
     spread: dict[str, list[float | None]] = {label: [] for label in summary.labels}
     for row in _all(rows):

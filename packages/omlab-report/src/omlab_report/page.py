@@ -12,8 +12,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
-from omlab.errors import OutputError
 
+from omlab.errors import OutputError
 from omlab_report.blocks import Figure, Page
 from omlab_report.themes import THEMES, render_svg
 

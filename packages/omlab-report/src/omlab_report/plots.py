@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
-from omlab.roles import Metric
 
+from omlab.roles import Metric
 from omlab_report.themes import Theme
 
 Plot = Callable[[Theme], Canvas]
@@ -72,7 +72,7 @@ def _interval_panel(axes: Axes, metrics: Sequence[Metric], *, labels: Sequence[s
         y = labels.index(metric.label or "mean")
         if metric.low is not None and metric.high is not None:
             axes.plot([metric.low, metric.high], [y, y], color=colour, linewidth=2.0, solid_capstyle="round")
-        axes.plot([metric.value], [y], "o", color=colour, markersize=6, markeredgecolor=theme.paper, clip_on=False)
+        axes.plot([metric.value], [y], "o", color=colour, markersize=6.5, markeredgewidth=0, clip_on=False)
     unit = metrics[0].unit
     arrow = "higher is better" if metrics[0].higher_is_better else "lower is better"
     axes.set_title(f"{metrics[0].name}{f' ({unit})' if unit else ''}")
