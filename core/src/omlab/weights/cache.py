@@ -160,6 +160,7 @@ def read_record(path: Path) -> Record | None:
 
 
 def _write_record(file: WeightsFile, path: Path, *, size: int, sha256: str) -> None:
+    first = read_record(path) is None
     record = Record(url=file.url, size=size, sha256=sha256, published=file.sha256 is not None)
     temporary = path.parent / f".{_RECORD}.{os.getpid()}.tmp"
     try:
@@ -167,7 +168,7 @@ def _write_record(file: WeightsFile, path: Path, *, size: int, sha256: str) -> N
         files.replace(temporary, path.parent / _RECORD)
     except OSError as error:
         raise DownloadError(f"The weights cache {path.parent} cannot be written: {error.strerror or error}.") from error
-    if not record.published:
+    if first and not record.published:
         warnings.warn(
             f"The publisher of {file.name} gives no sha256: {sha256} was recorded, and later uses must agree with it.",
             WeightsWarning,

@@ -33,10 +33,11 @@ def open_file(session: Session, identity: str, *, name: str, headers: Mapping[st
     """
     base = os.environ.get("OMLAB_DRIVE_URL", _HOST).rstrip("/")
     first = f"{base}/download?{urlencode({'id': identity, 'export': 'download'})}"
+    whole = {key: value for key, value in headers.items() if key not in ("Range", "If-Range")}  # pages come whole
     try:
-        response = session.get(first, headers=headers)
+        response = session.get(first, headers=whole)
         if not is_page(response):
-            return response
+            return response if whole == headers else _again(session, response, headers)
         with response:
             page = response.read(_PAGE).decode("utf-8", errors="replace")
             onward = _onward(page, response.url, identity, session)
@@ -54,6 +55,12 @@ def open_file(session: Session, identity: str, *, name: str, headers: Mapping[st
             page = response.read(_PAGE).decode("utf-8", errors="replace")
         raise DownloadError(_explain(page, response.url, name, identity))
     return response
+
+
+def _again(session: Session, response: HTTPResponse, headers: Mapping[str, str]) -> HTTPResponse:
+    """The file that `response` began to give, now with the wanted range."""
+    with response:
+        return session.get(response.url, headers=headers)
 
 
 class _Form(HTMLParser):
