@@ -96,7 +96,7 @@ def low_resolution(image: Image, labels: Labels, rng: Generator) -> tuple[Image,
 
 def _coarse(channel: Image, zoom: float) -> Image:
     small = [max(1, round(n * zoom)) for n in channel.shape]
-    tensor = torch.from_numpy(np.ascontiguousarray(channel))[None, None]
+    tensor = torch.from_numpy(channel.copy())[None, None]
     down = torch.nn.functional.interpolate(tensor, size=small, mode="nearest-exact")
     up = torch.nn.functional.interpolate(down, size=channel.shape, mode="trilinear", align_corners=False)
     result: Image = up[0, 0].numpy()

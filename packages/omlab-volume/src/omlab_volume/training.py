@@ -55,6 +55,7 @@ class Case:
             )
         if not self.labels.any():
             raise TrainingError(f"Case '{self.id}' has no labelled voxel: leave it out or label it.")
+        object.__setattr__(self, "image", np.asarray(self.image, dtype=np.float32))
         # The seed is fixed: which voxels stand for a class must not depend on who trains.
         object.__setattr__(self, "locations", foreground_locations(self.labels, np.random.default_rng(0)))
 
