@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from omlab import progress
 from omlab.errors import OutputError, TrainingError
 from omlab_train import fit
 from omlab_train.checkpoint import NAME, CheckpointWarning
 from omlab_train.schedule import poly_learning_rate
-from torch import Tensor, nn
 
 STEPS, EPOCHS = 4, 3
 

@@ -13,6 +13,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+
 from omlab.errors import TrainingError
 from omlab_train.losses import (
     cross_entropy_and_dice,
@@ -22,7 +24,6 @@ from omlab_train.losses import (
     shrink_labels,
 )
 from omlab_train.schedule import poly_learning_rate
-from torch import Tensor
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden/stunet-algorithms.json").read_text())
 

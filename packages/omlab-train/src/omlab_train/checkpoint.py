@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omlab.errors import OmlabWarning
-from omlab.weights import save_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+
+from omlab.errors import OmlabWarning
+from omlab.weights import save_state_dict
 
 NAME = "checkpoint.safetensors"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from omlab import progress
-from omlab.errors import OutputError, TrainingError
 from torch import Tensor, nn
 
+from omlab import progress
+from omlab.errors import OutputError, TrainingError
 from omlab_train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from omlab_train.task import Fingerprinted, TrainingTask
 

@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
-from omlab.errors import TrainingError
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from omlab.errors import TrainingError
 
 Form = Literal["v1", "v2"]
 LabelLoss = Callable[[Tensor, Tensor], Tensor]

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from torch import Tensor, nn
+
 from omlab import progress
 from omlab.errors import GeometryError, InputError, TrainingError
 from omlab.roles import Sample
-from torch import Tensor, nn
-
 from omlab_volume.augment import augment, spatial_matrix
 from omlab_volume.patches import Locations, cut, cut_turned, draw_start, foreground_locations
 from omlab_volume.preprocess import Plan, prepare, prepare_labels
