@@ -1,4 +1,4 @@
-"""How this package answers golden cases of any widths, depth, poolings and classes: whole images and sliding windows."""
+"""How this package answers golden cases of any widths, depth, poolings and classes: networks and sliding windows."""
 
 from __future__ import annotations
 

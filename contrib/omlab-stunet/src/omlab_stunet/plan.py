@@ -41,16 +41,16 @@ def fill_poolings(poolings: Sequence[Sequence[int]], *, count: int = 5) -> tuple
 
 
 def poolings_for(patch_size: Sequence[int], spacing: Sequence[float], *, count: int = 5) -> tuple[Triple, ...]:
-    """Poolings for a window at a spacing: an axis is halved while it is fine and long enough.
+    """Poolings for a window at a spacing: an axis is halved while it is even, long and fine enough.
 
-    Fine: at most twice as coarse as the finest axis that can still be halved. Long: it keeps `SMALLEST`.
+    Long: `SMALLEST` voxels are left. Fine: less than twice as coarse as the finest axis that could be halved.
     """
-    size, width = np.array(patch_size, float), np.array(spacing, float)
+    size, width = np.array(patch_size), np.array(spacing, float)
     poolings: list[Triple] = []
-    while len(poolings) < count and (long := np.ceil(size / 2) >= SMALLEST).any():
-        halved = long & (width < 2 * width[long].min())
+    while len(poolings) < count and (able := (size % 2 == 0) & (size // 2 >= SMALLEST)).any():
+        halved = able & (width < 2 * width[able].min())
         poolings.append(_triple(np.where(halved, 2, 1)))
-        size, width = np.where(halved, np.ceil(size / 2), size), np.where(halved, width * 2, width)
+        size, width = np.where(halved, size // 2, size), np.where(halved, width * 2, width)
     return fill_poolings(poolings, count=count)
 
 
@@ -66,6 +66,8 @@ def with_settings(plan: Plan, *, poolings: Sequence[Triple], spacing: Sequence[A
         stride = [prod(axis) for axis in zip(*poolings, strict=True)]
         if any(n % s for n, s in zip(window, stride, strict=True)):
             raise SettingsError(f"patch_size is {window}, but this network needs multiples of {tuple(stride)}.")
+        if tuple(stride) == window:
+            raise SettingsError(f"patch_size is {window}, which leaves one voxel to normalise: make it larger.")
         plan = replace(plan, patch_size=window)
     return plan
 
@@ -75,27 +77,26 @@ def plan_for(
 ) -> tuple[Plan, tuple[Triple, ...]]:
     """The plan and poolings to fine-tune with on `samples`: volumes with label maps as targets.
 
-    Spacing: the median of the cases, unless given. Window: the median case at that spacing, shrunk evenly
-    to at most `LARGEST_PATCH` voxels, unless given; rounded up to what the poolings divide. Intensities:
-    CT (all volumes in HU, one channel) by the percentiles, mean and deviation of the labelled voxels, else each
-    image by its own mean and deviation.
+    Spacing: the median of the cases, unless given. Window: the median case at that spacing, shrunk evenly to
+    `LARGEST_PATCH` voxels and rounded to what can be halved, unless given. Intensities: CT (all volumes in
+    HU, one channel) by the percentiles, mean and deviation of the labelled voxels, else each image by its own.
     """
     grids = [canonical_grid(_volume(sample).grid) for sample in samples]
     median = np.median([grid.spacing[::-1] for grid in grids], axis=0)
     target = _spacing(spacing) if spacing else _spacing(median)
     shapes = [resampled_shape(g.shape[::-1], spacing=g.spacing[::-1], target=target) for g in grids]
-    wanted = _window(patch_size) if patch_size else _fitting(np.median(shapes, axis=0))
-    poolings = poolings_for(wanted, target)
-    stride = [prod(axis) for axis in zip(*poolings, strict=True)]
-    window = _triple(-(-n // s) * s for n, s in zip(wanted, stride, strict=True))
+    window = _window(patch_size) if patch_size else _fitting(np.median(shapes, axis=0))
+    poolings = poolings_for(window, target)
     return replace(_intensities(samples), spacing=target, patch_size=window), poolings
 
 
 def _fitting(shape: np.ndarray[Any, Any]) -> Triple:
-    """A window of the proportions of `shape`, not longer than it on any axis, of at most `LARGEST_PATCH` voxels."""
-    size = np.maximum(shape, 1)
+    """A window of the proportions of `shape` that can be halved down to `SMALLEST` voxels or little more."""
+    size = np.maximum(shape, SMALLEST)
     size = size * min(1.0, (LARGEST_PATCH / size.prod()) ** (1 / 3))
-    return _triple(np.maximum(np.round(size), SMALLEST))
+    step = 2 ** np.clip(np.floor(np.log2(size / SMALLEST)), 0, 5)
+    up, down = np.ceil(size / step) * step, np.floor(size / step) * step
+    return _triple(up if up.prod() <= LARGEST_PATCH else np.maximum(down, SMALLEST))
 
 
 def _intensities(samples: Sequence[Sample]) -> Plan:
