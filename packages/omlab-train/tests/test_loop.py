@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -39,9 +41,11 @@ class Regression:
         self.adam, self.initial, self.fingerprint = adam, initial, data
         self.max_grad_norm: float | None = 5.0
         self.threads: set[str] = set()
+        self.drawn: list[int] = []
 
     def batch(self, step: int) -> Any:
         self.threads.add(threading.current_thread().name)
+        self.drawn.append(step)
         x = torch.randn(16, 4, generator=torch.Generator().manual_seed(1000 + step))
         return {"x": x, "extra": [x.sum(1, keepdim=True), "a word"]}
 
@@ -256,6 +260,20 @@ def test_import_is_cheap() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed training")
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__, str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([sys.executable, "-m", *launch], check=True, timeout=120, env=environment)
+    first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    assert first["weights"] == second["weights"]
+    assert first["batches"] == [2 * step for step in range(STEPS * EPOCHS)]
+    assert second["batches"] == [2 * step + 1 for step in range(STEPS * EPOCHS)]
+    assert [row["loss"] for row in first["rows"]] == [row["loss"] for row in second["rows"]]
+    assert first["rows"][-1]["loss"] < 0.5 * first["rows"][0]["loss"]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_learns_and_resumes(tmp_path: Path) -> None:
@@ -271,5 +289,17 @@ def test_cuda_learns_and_resumes(tmp_path: Path) -> None:
     fit(Regression(), folder=tmp_path / "cpu", device="cpu", seed=7)  # another device in the same process
 
 
+def train_as_one_of_several(folder: Path) -> None:
+    """What each process of `test_two_processes_train_one_model` does."""
+    task = Regression()
+    rows = fit(task, folder=folder / "training", device="cpu", seed=7)
+    weights = {name: tensor.tolist() for name, tensor in task.module.state_dict().items()}
+    found = {"rows": rows, "weights": weights, "batches": task.drawn}
+    (folder / f"rank-{os.environ['RANK']}.json").write_text(json.dumps(found))
+
+
 if __name__ == "__main__":
-    fit(Stuck(Path(sys.argv[2])), folder=Path(sys.argv[1]), device="cpu", seed=7)
+    if len(sys.argv) == 3:
+        fit(Stuck(Path(sys.argv[2])), folder=Path(sys.argv[1]), device="cpu", seed=7)
+    else:
+        train_as_one_of_several(Path(sys.argv[1]))

@@ -152,6 +152,23 @@ def test_half_precision_is_computed_in_float32() -> None:
     assert gradient.dtype == torch.bfloat16
 
 
+def test_keeps_only_logits_and_labels_for_the_backward_pass() -> None:
+    z = torch.randn(2, 20, 8, 8, 8).requires_grad_()
+    y = torch.zeros(2, 8, 8, 8, dtype=torch.long)
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = dice_cross_entropy(z, y)
+    assert kept.pop(z.untyped_storage().data_ptr()) == z.nbytes
+    assert sum(kept.values()) <= y.nbytes + 1000
+    loss.backward()
+    assert z.grad is not None
+
+
 def test_deep_supervision_sums_levels_and_skips_weight_zero() -> None:
     logits, labels = golden_levels()
     shapes = [tuple(z.shape[2:]) for z in logits]
