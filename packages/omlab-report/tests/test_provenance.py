@@ -1,4 +1,4 @@
-from omlab_report import failed_cases, provenance
+from omlab_report import failed_cases, provenance, warned_cases
 
 RUN = {
     "model": "stunet-base",
@@ -9,7 +9,10 @@ RUN = {
     "versions": {"numpy": "2.4.6", "torch": {"version": "2.13.0", "cuda": None}},
     "inputs": [{"path": f"case{n}.nii.gz", "sha256": "ab" * 32} for n in range(8)],
     "gpus": ["a", "b"],
-    "cases": {"a": {"status": "ok"}, "b": {"status": "failed", "reason": "b.nii.gz is empty."}},
+    "cases": {
+        "a": {"status": "done", "warnings": ["Resampled.", "Cropped."]},
+        "b": {"status": "failed", "reason": "b.nii.gz is empty.", "warnings": ["Resampled."]},
+    },
 }
 
 
@@ -36,3 +39,8 @@ def test_failed_cases_are_listed_with_their_reason():
 def test_no_section_where_nothing_failed():
     assert failed_cases({"cases": {"a": {"status": "ok"}}}) is None
     assert failed_cases({}) is None
+    assert warned_cases({"cases": {"a": {"status": "done", "warnings": []}}}) is None
+
+
+def test_warnings_of_cases_that_have_figures_are_listed():
+    assert warned_cases(RUN).blocks[0].rows == [["a", "Resampled."], ["a", "Cropped."]]

@@ -23,15 +23,15 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
 from omlab.errors import GeometryError, InputError, OutputError, SettingsError
 from omlab.roles import Metric, Report, Sample
-from omlab_report import encode_png
-
 from omlab_evaluators.bootstrap import Mean, bootstrap_means
 from omlab_evaluators.labels import Pair, match_labels
 from omlab_evaluators.overlap import dice, volume_ml
 from omlab_evaluators.overlay import overlays
 from omlab_evaluators.surface import surface_dice, surface_distances
+from omlab_report import encode_png
 
 Status = Literal["found", "not found", "invented", "absent"]
 Row = Mapping[str, Any]

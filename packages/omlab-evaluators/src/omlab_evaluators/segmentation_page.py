@@ -13,6 +13,9 @@ from typing import Any
 
 from omlab.errors import OmlabWarning
 from omlab.roles import Metric
+from omlab_evaluators.bootstrap import Mean
+from omlab_evaluators.overlay import LEGEND, PLANES
+from omlab_evaluators.segmentation import MEASURES, CaseRows, Measure, Row, Settings, Summary, metrics_of, overlay_path
 from omlab_report import (
     Block,
     Column,
@@ -32,13 +35,10 @@ from omlab_report import (
     failed_cases,
     loss_curve,
     provenance,
+    warned_cases,
     write_page,
     write_text,
 )
-
-from omlab_evaluators.bootstrap import Mean
-from omlab_evaluators.overlay import LEGEND, PLANES
-from omlab_evaluators.segmentation import MEASURES, CaseRows, Measure, Row, Settings, Summary, metrics_of, overlay_path
 
 GALLERY_CASES = 8
 """Cases shown with pictures, the worst first: each adds about half a megabyte to the page."""
@@ -65,8 +65,8 @@ def write_report(rows: CaseRows, summary: Summary, *, settings: Settings, folder
         sections.append(Section("Training", [figure]))
     sections.append(Section("Notes", [Notes(notes)]))
     if isinstance(run, dict):
-        failed = failed_cases(run)
-        sections = [*sections, *([failed] if failed else []), provenance(run)]
+        sections += [section for section in (failed_cases(run), warned_cases(run)) if section is not None]
+        sections.append(provenance(run))
     subtitle = f"{_count(len(rows), 'case')}, {_count(len(summary.labels), 'class')}"
     write_text(_csv(rows), folder / "cases.csv")
     write_page(Page("Segmentation report", sections, subtitle=subtitle), folder / "report.html")

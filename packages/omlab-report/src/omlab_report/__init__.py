@@ -28,7 +28,7 @@ from omlab_report.blocks import (
 from omlab_report.page import render_page, write_page, write_text
 from omlab_report.plots import case_strip, dot_intervals, heat_map, loss_curve
 from omlab_report.png import encode_png
-from omlab_report.provenance import failed_cases, provenance
+from omlab_report.provenance import failed_cases, provenance, warned_cases
 
 __version__ = "0.1.0"
 
@@ -55,6 +55,7 @@ __all__ = [
     "loss_curve",
     "provenance",
     "render_page",
+    "warned_cases",
     "write_page",
     "write_text",
 ]

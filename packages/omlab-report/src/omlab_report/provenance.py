@@ -44,6 +44,20 @@ def failed_cases(run: Mapping[str, Any]) -> Section | None:
     return Section("Failed cases", [Table([Column("Case"), Column("Reason")], rows)], text=text)
 
 
+def warned_cases(run: Mapping[str, Any]) -> Section | None:
+    """The `warnings` of the cases of `run`; None where there are none."""
+    rows = [
+        [case, str(warning)]
+        for case, record in _records(run.get("cases"))
+        if not _failed(record)
+        for warning in record.get("warnings") or []
+    ]
+    if not rows:
+        return None
+    text = "These cases have figures, with the reservation that stands beside them."
+    return Section("Warnings", [Table([Column("Case"), Column("Warning")], rows)], text=text)
+
+
 def _records(cases: Any) -> list[tuple[str, Mapping[str, Any]]]:
     if isinstance(cases, Mapping):
         return [(str(case), record) for case, record in cases.items() if isinstance(record, Mapping)]

@@ -1,0 +1,51 @@
+"""Stand-ins for the payloads of omlab-volume: what the evaluators see of them. Also read by the test kit."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+
+@dataclass
+class Label:
+    value: int
+    name: str
+    colour: tuple[int, int, int] | None = None
+
+
+@dataclass
+class LabelMap:
+    array: Any
+    affine: Any = field(default_factory=lambda: np.eye(4))
+    labels: Any = ()
+    kind: ClassVar[str] = "labelmap"
+
+    def same_grid(self, other):
+        return self.array.shape == other.array.shape and np.allclose(self.affine, other.affine)
+
+
+@dataclass
+class Volume:
+    array: Any
+    affine: Any = field(default_factory=lambda: np.eye(4))
+    intensity: str = "hu"
+    kind: ClassVar[str] = "volume"
+
+
+def ball(shape, centre, radius):
+    """A mask of the voxels within `radius` of `centre`."""
+    axes = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    return sum((axis - c) ** 2 for axis, c in zip(axes, centre, strict=True)) <= radius**2
+
+
+def two_organs(*, shift=0, affine=None):
+    """A label map with a liver (1) and a spleen (2); `shift` moves the spleen."""
+    array = np.zeros((24, 20, 12), dtype=np.uint8)
+    array[ball(array.shape, (7, 9, 6), 5)] = 1
+    array[ball(array.shape, (17, 9 + shift, 6), 3)] = 2
+    labels = [Label(0, "background"), Label(1, "liver"), Label(2, "spleen")]
+    return LabelMap(array, np.diag([2.0, 2.0, 3.0, 1.0]) if affine is None else affine, labels)
+
+
+def examples(kind, card):
+    return [two_organs(), two_organs(shift=2)] if kind == "labelmap" else None

@@ -1,0 +1,1 @@
+from omlab_testkit import TestPlugin  # noqa: F401
