@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omlab.errors import OmlabError, OmlabWarning
 from torch import Tensor
 
+from omlab.errors import OmlabError, OmlabWarning
 from omlab_volume.resample import LinearSteps, linear_steps
 from omlab_volume.sliding_window import Combine, Network, SlidingWindow, Strip, not_finite
 
@@ -63,7 +63,7 @@ class LabelExport:
         self.labels = np.zeros(self.shape, label_type(classes))
         self._linear = [bool((steps.lower != steps.upper).any()) for steps in self.steps]
         self._plane_below: dict[int, Tensor] = {}
-        self._row_before: Tensor | None = None
+        self._row_before: dict[int, Tensor] = {}
 
     def add(self, strip: Strip) -> None:
         """Decide the voxels whose scores are complete with `strip`; strips come in order, z before y.
@@ -94,12 +94,14 @@ class LabelExport:
         block, z, y = scores, strip.z.start, strip.y.start
         if self._linear[0]:
             below = self._plane_below.pop(y, None)
-            self._plane_below[y] = scores[:, -1:].clone()
+            if strip.z.stop < self.size[0]:
+                self._plane_below[y] = scores[:, -1:].clone()
             if below is not None:
                 block, z = torch.cat([below, block], dim=1), z - 1
         if self._linear[1]:
-            before = self._row_before if strip.y.start > 0 else None
-            self._row_before = block[:, :, -1:].clone()
+            before = self._row_before.pop(strip.z.start, None)
+            if strip.y.stop < self.size[1]:
+                self._row_before[strip.z.start] = block[:, :, -1:].clone()
             if before is not None:
                 block, y = torch.cat([before, block], dim=2), y - 1
         return block, z, y

@@ -1,8 +1,9 @@
 """Sliding-window prediction: windows over an image, their scores blended with Gaussian weights.
 
 The weighted sum is kept in strips, never for the whole volume: windows run along x, then y, then z, and a
-strip (all of x; y and z up to where the next windows start) is final as soon as the last window that touches
-it is done. What is alive at a time is about half a window's depth of the image, whatever its length.
+strip (all of x; y and z between neighbouring borders of windows) exists from the first window that touches it
+to the last, when it is final. What is alive at a time is about half a window's depth of the image, whatever
+its length.
 
 Source: nnU-Net v1 and v2 (fact sheet of STU-Net, 7).
 """
@@ -19,10 +20,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omlab import progress
-from omlab.errors import InputError, OmlabError
 from scipy import ndimage  # type: ignore[import-untyped]
 from torch import Tensor
+
+from omlab import progress
+from omlab.errors import InputError, OmlabError
 
 Network = Callable[[Tensor], Tensor]
 Combine = Literal["probabilities", "logits"]
@@ -162,6 +164,8 @@ class _Run:
         self.padding = [side for missing in reversed(short) for side in (missing // 2, missing - missing // 2)]
         self.size = [have + missing for have, missing in zip(size, short, strict=True)]
         self.starts = [window_starts(n, patch, how.step) for n, patch in zip(self.size, how.patch_size, strict=True)]
+        stops = [[start + patch for start in starts] for starts, patch in zip(self.starts, how.patch_size, strict=True)]
+        self.edges = [sorted({*starts, *ends}) for starts, ends in zip(self.starts, stops, strict=True)]
         self.flips = how.flips()
         self.importance: Tensor | None = None
         if math.prod(len(starts) for starts in self.starts) > 1:
@@ -180,14 +184,17 @@ class _Run:
                 with torch.inference_mode():
                     windows = torch.stack([padded[self._window(place)] for place in batch]).to(self.device)
                     for flip in self.flips:
-                        scores = self._forward(windows.flip([axis + 2 for axis in flip]) if flip else windows)
-                        for place, score in zip(batch, scores, strict=True):
-                            self._add(place, score, flip)
-                        del scores
+                        self._predict(batch, windows, flip)
                         advance(len(batch))
                 for z, y, x in batch:
                     if x == last:
                         yield from self._final(z, y)
+
+    def _predict(self, batch: list[tuple[int, ...]], windows: Tensor, flip: Axes) -> None:
+        """Scores of the windows, flipped by `flip`, added to the sums; no score outlives this call."""
+        scores = self._forward(windows.flip([axis + 2 for axis in flip]) if flip else windows)
+        for place, score in zip(batch, scores, strict=True):
+            self._add(place, score, flip)
 
     def _window(self, place: tuple[int, ...]) -> tuple[slice, ...]:
         corner = [starts[index] for starts, index in zip(self.starts, place, strict=True)]
@@ -211,77 +218,74 @@ class _Run:
             raise OmlabError(f"The network gave scores of shape {tuple(scores.shape)} where {expected} was expected.")
         return scores
 
-    def _cells(self, axis: int, index: int) -> list[tuple[int, int, int]]:
-        """(cell, first, last) along `axis` for the cells that window `index` touches.
-
-        A cell reaches to where the next window starts.
-        """
+    def _cells(self, axis: int, index: int) -> list[tuple[int, slice]]:
+        """The cells between borders along `axis` that window `index` covers, and where in the window they lie."""
         start = self.starts[axis][index]
-        stop = start + self.how.patch_size[axis]
-        edges = [*self.starts[axis], self.size[axis]]
-        return [
-            (cell, edges[cell], min(edges[cell + 1], stop))
-            for cell in range(index, len(edges) - 1)
-            if edges[cell] < stop
-        ]
+        edges = self.edges[axis]
+        first, last = edges.index(start), edges.index(start + self.how.patch_size[axis])
+        return [(cell, slice(edges[cell] - start, edges[cell + 1] - start)) for cell in range(first, last)]
 
-    def _cell(self, place: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+    def _sums(self, place: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+        """The sums of scores (K, dz, dy, X) and of weights (dz, dy, X) of a strip."""
         if place not in self.sums:
-            shape = [self._extent(axis, index)[1] - self._extent(axis, index)[0] for axis, index in enumerate(place)]
+            shape = [self.edges[axis][cell + 1] - self.edges[axis][cell] for axis, cell in enumerate(place)]
             shape.append(self.size[2])
             self.sums[place] = torch.zeros((self.how.classes, *shape), device=self.keep)
             if self.importance is not None:
                 self.weights[place] = torch.zeros(shape, device=self.keep)
         return self.sums[place], self.weights.get(place)
 
-    def _extent(self, axis: int, index: int) -> tuple[int, int]:
-        edges = [*self.starts[axis], self.size[axis]]
-        return edges[index], edges[index + 1]
-
     def _add(self, place: tuple[int, ...], scores: Tensor, flip: Axes) -> None:
-        """Add one window's scores (K, d, h, w), still flipped, to the cells that it touches."""
-        z0, y0, x0 = (starts[index] for starts, index in zip(self.starts, place, strict=True))
+        """Add one window's scores (K, d, h, w), still flipped, to the strips that it touches."""
         depth, _, width = self.how.patch_size
-        planes = depth if scores.is_cuda else max(1, _CACHE_VALUES // (scores[:, 0].numel()))
-        unflip = [axis + 1 for axis in flip]
-        columns = slice(x0, x0 + width)
-        for cz, first, last in self._cells(0, place[0]):
-            for low in range(first, last, planes):
-                high = min(low + planes, last)
-                inside = slice(low - z0, high - z0)
-                taken = slice(depth - inside.stop, depth - inside.start) if 0 in flip else inside
-                part = scores[:, taken].float()
-                part = torch.softmax(part, dim=0) if self.how.combine == "probabilities" else part
-                part = (part.flip(unflip) if unflip else part).to(self.keep)
-                share = self.share[inside] if self.importance is not None else self.share
-                for cy, top, bottom in self._cells(1, place[1]):
-                    sums, weights = self._cell((cz, cy))
-                    rows = slice(top - y0, bottom - y0)
-                    origin_z, origin_y = self._extent(0, cz)[0], self._extent(1, cy)[0]
-                    goal = (slice(low - origin_z, high - origin_z), slice(top - origin_y, bottom - origin_y), columns)
-                    weighed = share[:, rows] if self.importance is not None else share
-                    sums[(slice(None), *goal)].addcmul_(part[:, :, rows], weighed)
-                    if weights is not None and not flip:
-                        assert self.importance is not None
-                        weights[goal].add_(self.importance[inside, rows])
+        column = self.starts[2][place[2]]
+        columns = slice(column, column + width)
+        planes = depth if scores.is_cuda else max(1, _CACHE_VALUES // scores[:, 0].numel())
+        for cz, covered in self._cells(0, place[0]):
+            for low in range(covered.start, covered.stop, planes):
+                inside = slice(low, min(low + planes, covered.stop))
+                part = self._unflipped(scores, inside, flip)
+                share = self.share if self.importance is None else self.share[inside]
+                goal = slice(inside.start - covered.start, inside.stop - covered.start)
+                for cy, rows in self._cells(1, place[1]):
+                    sums, weights = self._sums((cz, cy))
+                    weighed = share if self.importance is None else share[:, rows]
+                    sums[:, goal, :, columns].addcmul_(part[:, :, rows], weighed)
+                    if weights is not None and self.importance is not None and not flip:
+                        weights[goal, :, columns].add_(self.importance[inside, rows])
+
+    def _unflipped(self, scores: Tensor, planes: slice, flip: Axes) -> Tensor:
+        """What is blended of some planes of a window whose `scores` were computed flipped."""
+        depth = self.how.patch_size[0]
+        part = scores[:, depth - planes.stop : depth - planes.start] if 0 in flip else scores[:, planes]
+        part = part.float()
+        if self.how.combine == "probabilities":
+            part = torch.softmax(part, dim=0)
+        if flip:
+            part = part.flip([axis + 1 for axis in flip])
+        return part.to(self.keep)
 
     def _final(self, z: int, y: int) -> Iterator[Strip]:
-        """The strip whose last window is done, without the padding."""
-        sums, weight = self.sums.pop((z, y)), self.weights.pop((z, y), None)
-        inside = []
-        for axis, index in ((0, z), (1, y), (2, 0)):
-            start, stop = self._extent(axis, index) if axis < 2 else (0, self.size[2])
-            size = self.image.shape[axis + 1]
-            first = max(start - self.before[axis], 0)
-            last = min(stop - self.before[axis], size)
-            inside.append((first, last, first + self.before[axis] - start))
-        cut = tuple(slice(offset, offset + last - first) for first, last, offset in inside)
-        yield Strip(
-            z=slice(*inside[0][:2]),
-            y=slice(*inside[1][:2]),
-            scores=sums[(slice(None), *cut)],
-            weight=None if weight is None else weight[cut],
-        )
+        """The strips whose last window was the last of row (z, y), without the padding."""
+        for cz, cy in itertools.product(self._ending(0, z), self._ending(1, y)):
+            sums, weight = self.sums.pop((cz, cy)), self.weights.pop((cz, cy), None)
+            planes, inner_z = self._unpadded(0, *self.edges[0][cz : cz + 2])
+            rows, inner_y = self._unpadded(1, *self.edges[1][cy : cy + 2])
+            inner_x = self._unpadded(2, 0, self.size[2])[1]
+            cut = (inner_z, inner_y, inner_x)
+            yield Strip(planes, rows, sums[(slice(None), *cut)], None if weight is None else weight[cut])
+
+    def _ending(self, axis: int, index: int) -> list[int]:
+        """The cells along `axis` that no window after `index` covers."""
+        covered = [cell for cell, _ in self._cells(axis, index)]
+        later = self.starts[axis][index + 1] if index + 1 < len(self.starts[axis]) else self.size[axis]
+        return [cell for cell in covered if self.edges[axis][cell] < later]
+
+    def _unpadded(self, axis: int, start: int, stop: int) -> tuple[slice, slice]:
+        """Voxels `start:stop` of the padded image: where they are in the image, and which of them are."""
+        before, size = self.before[axis], self.image.shape[axis + 1]
+        first, last = max(start - before, 0), min(stop - before, size)
+        return slice(first, last), slice(first + before - start, last + before - start)
 
 
 def predict_scores(
