@@ -260,6 +260,25 @@ def test_import_is_cheap() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_mixed_precision_is_put_on_and_taken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omlab_train.loop._mixed_precision", lambda kind: "bf16")  # as on CUDA; works on a CPU too
+    task, plain = Regression(), Regression()
+    inside: set[torch.dtype] = set()
+    task.module[1].register_forward_hook(lambda module, inputs, output: inside.add(output.dtype))  # type: ignore[index]
+    rows = fit(task, folder=tmp_path / "mixed", device="cpu", seed=7)
+    assert inside == {torch.bfloat16}
+    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+    monkeypatch.undo()
+    exact = fit(plain, folder=tmp_path / "plain", device="cpu", seed=7)
+    assert rows[-1]["loss"] == pytest.approx(exact[-1]["loss"], rel=0.1)
+    inside.clear()
+    with torch.no_grad():
+        task.module(torch.ones(1, 4))
+    assert inside == {torch.float32}
+    assert all(parameter.dtype == torch.float32 for parameter in task.module.parameters())
+    assert set(vars(task.module)) == set(vars(nn.Sequential()))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed training")
 def test_two_processes_train_one_model(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # accelerate takes seconds to import: only a training pays fo
 BATCHES_AHEAD = 2
 """How many batches are made in the background while a step is computed."""
 
+_LEFTOVERS = {"forward", "_is_accelerate_prepared"}  # what accelerate leaves on a module that it has unwrapped
+
 
 def fit(task: TrainingTask, *, folder: Path, device: str, seed: int) -> list[dict[str, float]]:
     """Train `task.module` in place; afterwards it is in evaluation mode on `device`.
@@ -73,6 +75,7 @@ class _Training:
         self.folder = folder
         self.seed = seed
         self.module: nn.Module = task.module.to(accelerator.device)
+        self.own_attributes = set(vars(self.module))
         self.optimizer = task.optimizer()
         self.total = task.epochs * task.steps_per_epoch
         self.settings = _settings_digest(task, self.optimizer, seed=seed, processes=accelerator.num_processes)
@@ -93,9 +96,7 @@ class _Training:
                     history.append(self._epoch(epoch, advance=advance))
                     self._save(history)
         finally:
-            # Takes off what accelerate put around the module: mixed precision, the averaging of gradients.
-            self.task.module = self.accelerator.unwrap_model(self.task.module, keep_fp32_wrapper=False)
-            self.task.module.eval()
+            self._unwrap()
         return history
 
     def _epoch(self, epoch: int, *, advance: progress.Advance) -> dict[str, float]:
@@ -142,6 +143,13 @@ class _Training:
                 f"The {what} is {value} at step {step + 1} of {self.total}: lower the learning rate, or look for "
                 "values that are not finite in the training data."
             )
+
+    def _unwrap(self) -> None:
+        """Take off what accelerate put around the module: mixed precision, the averaging of gradients."""
+        self.task.module = self.accelerator.unwrap_model(self.task.module, keep_fp32_wrapper=False)
+        for name in _LEFTOVERS - self.own_attributes:
+            vars(self.task.module).pop(name, None)
+        self.task.module.eval()
 
     def _load(self, checkpoint: Checkpoint) -> None:
         self.module.load_state_dict(dict(checkpoint.module))
