@@ -1,2 +1,46 @@
 pytest_plugins = ["pytester"]
 collect_ignore = ["example"]  # a plugin to run the kit on, not tests of the kit
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from omlab.plugins import installed
+from omlab.registry import registry
+from omlab_testkit import examples
+
+EXAMPLE = Path(__file__).with_name("example")
+
+
+class Example:
+    """A copy of the example plugin, installed for one test, to be broken and checked."""
+
+    def __init__(self, pytester):
+        self.pytester, self.folder = pytester, pytester.path
+
+    def change(self, file, old, new):
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text, f"{old!r} is not in {file}"
+        path.write_text(text.replace(old, new, 1))
+
+    def append(self, file, text):
+        path = self.folder / file
+        path.write_text(path.read_text() + text)
+
+    def check(self, *arguments):
+        for cached in (installed, registry, examples._examples_file):
+            cached.cache_clear()
+        try:
+            return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *(arguments or ["tests"]))
+        finally:
+            for cached in (installed, registry, examples._examples_file):
+                cached.cache_clear()
+
+
+@pytest.fixture
+def example(pytester):
+    shutil.copytree(EXAMPLE, pytester.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    pytester.syspathinsert()
+    return Example(pytester)

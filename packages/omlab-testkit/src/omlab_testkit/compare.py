@@ -137,6 +137,7 @@ def _feed(digest: Any, value: Any) -> None:
     if inner is None:
         digest.update(repr(value).encode())
         return
+    digest.update(type(value).__qualname__.encode())
     for name, item in inner.items():
         digest.update(f"{name}=".encode())
         _feed(digest, item)

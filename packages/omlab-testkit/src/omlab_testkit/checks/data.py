@@ -21,7 +21,7 @@ from omlab_testkit.outcome import CannotCheckError, PromiseError
 
 @check(of="dataset")
 def dataset_is_what_its_card_says(subject: CardSubject, folder: Path) -> None:
-    """Splits are those of the card, without a case or a group in two of them; samples have the card's kinds."""
+    """Splits are those of the card, without a case in two of them; samples have the card's kinds."""
     card = cast(DatasetCard, subject.card)
     data = _prepared(subject, card, folder)
     if sorted(data.splits()) != sorted(card.splits):

@@ -1,0 +1,126 @@
+"""Finding the plugin under test, switching checks off, and staying out of the way."""
+
+import subprocess
+import sys
+
+import pytest
+
+from omlab_testkit import TestPlugin
+from omlab_testkit.checks import all_checks, as_markdown
+
+ONE = ("-k", "test_names_are_unique")
+
+
+def skip(example, text):
+    example.append("pyproject.toml", f"\n[tool.omlab-testkit.skip]\n{text}\n")
+
+
+def test_a_check_switched_off_with_a_reason_is_listed_with_it(example):
+    skip(example, 'names_are_unique = "the names of this package are agreed on elsewhere"')
+    result = example.check("tests", *ONE)
+    result.assert_outcomes(skipped=1, deselected=result.parseoutcomes()["deselected"])
+    result.stdout.fnmatch_lines(
+        [
+            "*omlab checks that were not made*",
+            "names_are_unique*omlab-example*: switched off: the names of this package are agreed on elsewhere",
+        ]
+    )
+
+
+def test_a_check_can_be_switched_off_for_one_card(example):
+    skip(example, '"card_is_complete[format-*]" = "this format is not ours to describe"')
+    result = example.check("tests", "-k", "test_card_is_complete")
+    passed, skipped, failed = result.reprec.countoutcomes()
+    assert (passed, skipped, failed) == (5, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('names_are_unique = ""', "switched off without a reason"),
+        ('names_are_unique = "not needed"', "at least 5 words"),
+        ("names_are_unique = true", "switched off without a reason"),
+        ('names_are_fine = "a reason of more than five words"', "names 'names_are_fine', which is no check"),
+    ],
+)
+def test_a_check_is_not_switched_off_without_a_reason(example, text, message):
+    skip(example, text)
+    result = example.check("tests", *ONE)
+    assert result.ret != 0
+    assert not result.reprec.listoutcomes()[0]
+    assert message in result.stdout.str() + result.stderr.str()
+
+
+def test_the_suite_cannot_be_subclassed():
+    with pytest.raises(TypeError, match=r"write down in pyproject\.toml"):
+        type("TestMine", (TestPlugin,), {"test_names_are_unique": None})
+
+
+def test_an_installed_plugin_is_checked_by_name(example):
+    result = example.check("--pyargs", "omlab_testkit.conformance", "--omlab-plugin", "omlab-example", *ONE)
+    assert result.reprec.countoutcomes() == [1, 0, 0]
+
+
+def test_every_installed_plugin_is_checked_on_request(example):
+    result = example.check("--pyargs", "omlab_testkit.conformance", "--omlab-all", "-v", *ONE)
+    assert result.reprec.countoutcomes()[0] >= 1
+    result.stdout.fnmatch_lines(["*test_names_are_unique[[]omlab-example[]]*PASSED*"])
+
+
+def test_without_a_name_the_installed_suite_asks_for_one(example):
+    result = example.check("--pyargs", "omlab_testkit.conformance")
+    assert result.ret != 0
+    assert "--omlab-plugin DIST, or --omlab-all" in result.stdout.str() + result.stderr.str()
+
+
+def test_a_package_that_is_no_plugin_says_so(example):
+    example.change("pyproject.toml", 'name = "omlab-example"', 'name = "omlab-elsewhere"')
+    result = example.check("tests")
+    assert result.ret != 0
+    assert "'omlab-elsewhere' is not installed as a plugin" in result.stdout.str() + result.stderr.str()
+
+
+def test_further_golden_cases_are_answered(example, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("more")
+    text = (example.folder / "tests" / "golden" / "three_classes.json").read_text()
+    (folder / "other.json").write_text(text.replace('"salt": "example",', '"salt": "another",'))
+    result = example.check("tests", "-k", "test_golden", "--omlab-golden", str(folder))
+    assert result.reprec.countoutcomes() == [1, 0, 1]
+    assert "features: off by" in result.stdout.str()
+
+
+def test_golden_cases_without_parity_fail(example):
+    (example.folder / "tests" / "parity.py").unlink()
+    result = example.check("tests", "-k", "test_golden")
+    assert result.reprec.countoutcomes() == [0, 0, 1]
+    assert "There are golden cases but no" in result.stdout.str()
+
+
+def test_own_examples_replace_the_declared_ones(example):
+    (example.folder / "tests" / "examples.py").write_text("def examples(kind, card):\n    return []\n")
+    result = example.check("tests", "-k", "test_wrong_payload or test_predict_keeps")
+    assert result.reprec.countoutcomes()[2] == 1
+    assert "uses payloads of kind 'signal', of which there is no example" in result.stdout.str()
+
+
+def test_other_tests_are_left_alone(pytester):
+    pytester.makepyfile("def test_one(): pass")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert result.reprec.countoutcomes() == [1, 0, 0]
+    assert "omlab checks" not in result.stdout.str()
+
+
+def test_the_pytest_plugin_imports_nothing_heavy():
+    code = (
+        "import sys, omlab_testkit.pytest_plugin;"
+        "print([m for m in ('omlab', 'numpy', 'torch', 'pydantic') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_check_states_its_promise_in_the_readme(request):
+    readme = (request.path.parents[1] / "README.md").read_text()
+    listed = readme.partition("<!-- checks -->\n")[2].partition("\n<!-- end of checks -->")[0]
+    assert listed == as_markdown()
+    assert all(check.promise.endswith(".") for check in all_checks().values())
