@@ -14,13 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from omlab.errors import GeometryWarning, InputError, OmlabWarning
+from omlab.errors import GeometryError, GeometryWarning, InputError, OmlabWarning
 from omlab_volume.dicom_files import find_series
 from omlab_volume.dicom_pixels import PixelReader, read_values
 from omlab_volume.dicom_series import Frame, difference, frames_of, sort_by_position, stack_of
 from omlab_volume.geometry import swap_lps_ras
 from omlab_volume.slice_stack import SliceStack, regular_grid, resample
 from omlab_volume.volume import Intensity, Source, Volume
+
+_WIDEST_GAP = 10  # slice distances that are still filled from both sides
 
 
 class Dicom:
@@ -46,6 +48,7 @@ class Dicom:
         affine = stack.affine()
         if resampled:
             grid = regular_grid(stack)
+            _check_gaps(stack, frames, step=grid.step, folder=path)
             warnings.warn(f"{path}: {_what_was_done(stack)}.", GeometryWarning, stacklevel=2)
             values = resample(stack, values.astype(np.float32), grid=grid, fill=float(values.min()))
             affine = grid.affine
@@ -75,6 +78,16 @@ def _one_at_each_position(places: Sequence[Sequence[Frame]], *, folder: Path) ->
     if dropped:
         warnings.warn(f"{folder}: {dropped} copies of slices were left out.", OmlabWarning, stacklevel=3)
     return [place[0] for place in places]
+
+
+def _check_gaps(stack: SliceStack, frames: Sequence[Frame], *, step: float, folder: Path) -> None:
+    """Refuse a gap so wide that what lies in it would be invented."""
+    if len(stack.gaps) and stack.gaps.max() > _WIDEST_GAP * step:
+        widest = int(stack.gaps.argmax())
+        raise GeometryError(
+            f"{folder} has a gap of {stack.gaps[widest]:.3g} mm between {_named(frames[widest])} and "
+            f"{_named(frames[widest + 1])}, where slices are {step:.3g} mm apart: give each part alone."
+        )
 
 
 def _named(frame: Frame) -> str:

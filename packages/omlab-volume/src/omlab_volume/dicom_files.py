@@ -19,6 +19,12 @@ from omlab_volume.paths import check_file
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # binary or fractional; label map
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds below it: screen shots, dose pages
+_LOOKED_AT = (
+    "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "SeriesNumber", "ImageType", "Rows", "Columns",
+    "NumberOfFrames", "SamplesPerPixel", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "SliceThickness", "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SegmentSequence",
+)  # fmt: skip
 _NOT_SCANS = ("RTDOSE", "SEG", "PR", "KO", "SR", "REG", "RTSTRUCT", "RTPLAN", "DOC")
 
 
@@ -43,7 +49,8 @@ def read_header(path: Path) -> Dataset | None:
     try:
         with quiet():
             header = pydicom.dcmread(path, stop_before_pixels=True)
-            list(header)  # elements are parsed when they are looked at; a damaged one shows here, by its file
+            for keyword in _LOOKED_AT:  # elements are parsed when they are looked at; a damaged one shows here
+                header.get(keyword)
     except InvalidDicomError:
         return None
     except OSError as error:
@@ -79,9 +86,10 @@ def find_series(path: Path, *, series: str | None) -> list[DicomFile]:
         if not by_series:
             raise InputError(f"{path} has no series '{series}': give the end of its UID or its series number.")
     if len(by_series) > 1:
+        found = "; ".join(_described(uid, files) for uid, files in by_series.items())
         raise InputError(
-            f"{path} holds {len(by_series)} series: {'; '.join(_described(u, f) for u, f in by_series.items())}: give a "
-            f"folder with one of them, or name it in Python: omlab.read(folder, series=UID or its end)."
+            f"{path} holds {len(by_series)} series: {found}: "
+            f"give a folder with one of them, or name it in Python: omlab.read(folder, series=UID or its end)."
         )
     return next(iter(by_series.values()))
 

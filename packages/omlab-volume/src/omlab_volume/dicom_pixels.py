@@ -74,7 +74,8 @@ def read_values(frames: Sequence[Frame], *, folder: Path) -> NDArray[Any]:
     Slope and intercept are each slice's own. Voxels with the padding value (outside the scanner's field of view) get
     the least measured value, with an `OmlabWarning` where that changes them.
     """
-    whole = all(_is_whole(frame.slope) and _is_whole(frame.intercept) for frame in frames)
+    floats = any(int(frame.file.header.get("BitsAllocated") or 16) > 16 for frame in frames)  # 32 bits may be floats
+    whole = not floats and all(_is_whole(frame.slope) and _is_whole(frame.intercept) for frame in frames)
     width, height = frames[0].shape
     values = np.empty((len(frames), height, width), dtype=np.int32 if whole else np.float32)
     padded: dict[int, NDArray[np.bool_]] = {}

@@ -35,7 +35,8 @@ from omlab_volume.volume import Label, LabelMap
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID", "Rows", "Columns")
 _MAY_BE_EMPTY = (  # "type 2" elements of patient and study: present in every object, if without a value
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex",
+    "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
 )  # fmt: skip
 _TISSUE = DicomCode("85756007", "SCT", "Tissue")
 _ANATOMY = DicomCode("123037004", "SCT", "Anatomical Structure")

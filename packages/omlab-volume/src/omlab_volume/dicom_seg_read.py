@@ -10,7 +10,6 @@ from typing import Any
 
 import highdicom as hd
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import iter_pixels
@@ -30,8 +29,9 @@ _OFF_GRID = 0.1  # of a voxel: how far a frame may lie from the grid
 def read_segmentation(path: Path) -> LabelMap:
     """The label map in the file `path`, (I, J, K) with i along rows and j along columns.
 
-    Label values are the segment numbers, or those that omlab wrote. The grid spans the frames that are there; in omlab's
-    own files it is the whole grid that was written. Where segments overlap the later one holds, with an `OmlabWarning`.
+    Label values are the segment numbers, or those that omlab wrote. The grid spans the frames that are there; in
+    omlab's own files it is the whole grid that was written. Where segments overlap the later one holds, with an
+    `OmlabWarning`.
     Raises `InputError` or `GeometryError` that names the file.
     """
     header = read_header(path)

@@ -1,7 +1,9 @@
 """The frames of a DICOM series: where each lies, sorted by position, with what contradicts itself refused.
 
-Single-frame objects and enhanced multi-frame ones (functional groups) become the same list of `Frame`s. Positions are in
-DICOM's patient coordinates, LPS+, in mm. Source: DICOM PS3.3, C.7.6.2 (Image Plane) and C.7.6.16 (functional groups).
+Single-frame objects and enhanced multi-frame ones (functional groups) become the same list of `Frame`s. Positions
+are in DICOM's patient coordinates, LPS+, in mm.
+
+Source: DICOM PS3.3, C.7.6.2 (Image Plane) and C.7.6.16 (functional groups).
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ def frames_of(files: Sequence[DicomFile]) -> list[Frame]:
     frames: list[Frame] = []
     for file in files:
         header = file.header
-        if int(header.get("SamplesPerPixel") or 1) != 1:
+        if int(header.get("SamplesPerPixel") or 1) != 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR":
             raise InputError(f"{file.path} is a colour image: a scan with one intensity a voxel is needed.")
         groups = header.get("PerFrameFunctionalGroupsSequence")
         count = int(header.get("NumberOfFrames") or 1)
@@ -150,7 +152,8 @@ def sort_by_position(frames: Sequence[Frame], *, folder: Path) -> list[list[Fram
             )
         if np.abs(frame.axes - first.axes).max() > 1e-3:
             raise GeometryError(
-                f"{folder} mixes slices of different orientation: {first.path.name} and {frame.path.name}; separate them."
+                f"{folder} mixes slices of different orientation: {first.path.name} and {frame.path.name}; "
+                f"separate them."
             )
         if not np.allclose(frame.spacing, first.spacing, rtol=1e-3):
             raise GeometryError(
@@ -158,10 +161,11 @@ def sort_by_position(frames: Sequence[Frame], *, folder: Path) -> list[list[Fram
                 f"{frame.path.name} {frame.spacing}; separate them."
             )
     normal = np.cross(first.axes[0], first.axes[1])
+    same = 0.02 * min(first.spacing)
     ordered = sorted(frames, key=lambda frame: float(frame.position @ normal))
     places: list[list[Frame]] = []
     for frame in ordered:
-        if places and abs((frame.position - places[-1][0].position) @ normal) < 0.01:
+        if places and abs((frame.position - places[-1][0].position) @ normal) < same:
             places[-1].append(frame)
         else:
             places.append([frame])

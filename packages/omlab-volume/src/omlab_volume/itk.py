@@ -95,7 +95,8 @@ def _simpleitk(path: Path) -> Any:
     except ModuleNotFoundError as error:
         raise MissingDependencyError(f"{path} needs SimpleITK: install omlab-volume[itk].") from error
     # ITK writes remarks on odd headers to the terminal, past Python's warnings; what matters is checked here
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    process: Any = sitk.ProcessObject
+    process.SetGlobalWarningDisplay(False)
     return sitk
 
 

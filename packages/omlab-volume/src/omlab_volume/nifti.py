@@ -9,6 +9,7 @@ travel inside the file (see `nifti_header`).
 
 from __future__ import annotations
 
+import gzip
 import warnings
 import zlib
 from pathlib import Path
@@ -101,7 +102,7 @@ def _open(path: Path) -> Any:
         raise InputError(f"{path} is a colour image (RGB): a scan with one intensity a voxel is needed.")
     if dtype.kind == "c":
         raise InputError(f"{path} holds complex numbers: save their magnitude first.")
-    nifti_header.check_size(image.header, path=path, size=size)
+    nifti_header.check_size(image.header, offset=image.dataobj.offset, path=path, size=size)
     return image
 
 
@@ -134,22 +135,41 @@ def _four_axes(shape: tuple[int, ...], *, path: Path) -> tuple[int, int, int, in
 def _voxels(image: Any, *, path: Path, exact: bool) -> NDArray[Any]:
     """The voxels in native byte order: scaled as the header says, in float64 where `exact`, else float32."""
     try:
-        array = np.asanyarray(image.dataobj.get_unscaled())
+        array = _stored(image, path=path)
     except MemoryError as error:
         raise InputError(f"{path} is too large for this machine's memory: shape {image.shape}.") from error
     except _UNREADABLE as error:
         raise InputError(f"{path} is damaged or cut short: {_reason(error)}; copy it again.") from error
-    if array.dtype.itemsize > 8:
-        array = array.astype(np.float64)
-    array = np.ascontiguousarray(array.T).T if not array.flags.f_contiguous else array
     slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
     if (slope, intercept) != (1.0, 0.0):
-        kind = np.float64 if exact or array.dtype == np.float64 else np.float32
+        kind = np.float64 if exact or array.dtype.itemsize == 8 else np.float32
         scaled: NDArray[Any] = array.astype(kind)
         scaled *= kind(slope)
         scaled += kind(intercept)
         return scaled
-    return array.astype(array.dtype.newbyteorder("="), copy=not array.flags.writeable)
+    if array.dtype.itemsize > 8:  # 128-bit floats
+        return array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _stored(image: Any, *, path: Path) -> NDArray[Any]:
+    """The stored values in Fortran order.
+
+    Read to the end of the file, since that is where gzip checks that nothing was damaged; nibabel stops before.
+    """
+    dtype = image.header.get_data_dtype()
+    buffer: NDArray[Any] = np.empty(int(np.prod(image.shape)) * dtype.itemsize, dtype=np.uint8)
+    view, filled = buffer.data, 0
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        file.seek(image.dataobj.offset)
+        while filled < len(buffer):
+            if not (count := file.readinto(view[filled:])):
+                raise EOFError(f"{filled:,} of {len(buffer):,} bytes of voxels are there")
+            filled += count
+        while file.read(1 << 20):
+            pass
+    stored: NDArray[Any] = buffer.view(dtype)
+    return stored.reshape(image.shape, order="F")
 
 
 def _labelmap(array: NDArray[Any], affine: NDArray[np.float64], *, header: Any, source: Source) -> LabelMap:

@@ -104,8 +104,8 @@ def read_labels(header: Any) -> tuple[Label, ...]:
     return ()
 
 
-def check_size(header: Any, *, path: Path, size: int) -> None:
-    """Raise `InputError` where the file of `size` bytes cannot hold what its header announces.
+def check_size(header: Any, *, offset: int, path: Path, size: int) -> None:
+    """Raise `InputError` where the file of `size` bytes cannot hold what its header announces from `offset` on.
 
     Asked before memory is allocated, so that a damaged header cannot take all of it.
     """
@@ -114,7 +114,7 @@ def check_size(header: Any, *, path: Path, size: int) -> None:
         raise InputError(f"{path} holds no voxels: its header gives the shape {shape}.")
     wanted = int(np.prod(shape, dtype=object)) * header.get_data_dtype().itemsize
     if not path.name.lower().endswith(".gz"):
-        if int(header["vox_offset"]) + wanted > size:
+        if offset + wanted > size:
             raise InputError(
                 f"{path} is cut short: its header announces {wanted:,} bytes of voxels {shape}, "
                 f"the file has {size:,}; copy it again."

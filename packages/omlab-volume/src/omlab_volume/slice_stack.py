@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from omlab import progress
 from omlab_volume.geometry import affine_from_axes
 
 Vector = NDArray[np.float64]
@@ -26,8 +27,9 @@ _COMMON = 0.2  # quantile of the distances that becomes the new one: a rare clos
 class SliceStack:
     """Slices sorted along their normal.
 
-    `row` and `column` are the unit vectors along which i and j grow, `origins` (N, 3) the centres of the first voxels in
-    mm (any frame), `spacing` the voxel sizes along i and j, `shape` (I, J), `thickness` the distance for a lone slice.
+    `row` and `column` are the unit vectors along which i and j grow, `origins` (N, 3) the centres of the first voxels
+    in mm (any frame), `spacing` the voxel sizes along i and j, `shape` (I, J), `thickness` the distance for a lone
+    slice.
     """
 
     row: Vector
@@ -124,25 +126,27 @@ def regular_grid(stack: SliceStack) -> RegularGrid:
 def resample(stack: SliceStack, slices: NDArray[np.float32], *, grid: RegularGrid, fill: float) -> NDArray[np.float32]:
     """The stack's `slices` (N, J, I) on `grid`, (K, J, I); `fill` where the nearest slice does not reach."""
     out = np.empty(grid.shape[::-1], dtype=np.float32)
-    depths = stack.depths
-    for k in range(grid.shape[2]):
-        depth = min(k * grid.step, depths[-1])
-        above = int(np.clip(np.searchsorted(depths, depth), 1, max(len(depths) - 1, 1)))
-        below = above - 1
-        if len(depths) == 1:
-            weights = {0: 1.0}
-        else:
-            share = float((depth - depths[below]) / (depths[above] - depths[below]))
-            weights = {below: 1.0 - share, above: share}
-        total = np.zeros(out.shape[1:], dtype=np.float32)
-        covered = np.zeros_like(total)
-        for index, weight in weights.items():
-            if weight > 0:
+    with progress.task("regular grid", total=len(out)) as advance:
+        for k in range(len(out)):
+            total = np.zeros(out.shape[1:], dtype=np.float32)
+            covered = np.zeros_like(total)
+            for index, weight in _neighbours(stack.depths, depth=k * grid.step).items():
                 values, inside = _moved(slices[index], shift=stack.shifts[index], grid=grid)
                 total += np.float32(weight) * np.where(inside, values, 0)
                 covered += np.float32(weight) * inside
-        out[k] = np.where(covered >= 0.5 - 1e-4, total / np.maximum(covered, 1e-4), fill)
+            out[k] = np.where(covered >= 0.5 - 1e-4, total / np.maximum(covered, 1e-4), fill)
+            advance()
     return np.clip(out, min(slices.min(), fill), slices.max(), out=out)  # what rounding put beyond
+
+
+def _neighbours(depths: Vector, *, depth: float) -> dict[int, float]:
+    """The slices beside a depth, with their weights; beyond the last it is the last."""
+    if len(depths) == 1:
+        return {0: 1.0}
+    above = int(np.clip(np.searchsorted(depths, depth), 1, len(depths) - 1))
+    share = float(np.clip((depth - depths[above - 1]) / (depths[above] - depths[above - 1]), 0.0, 1.0))
+    weights = {above - 1: 1.0 - share, above: share}
+    return {index: weight for index, weight in weights.items() if weight > 0}
 
 
 def _moved(

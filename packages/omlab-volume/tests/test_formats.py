@@ -1,0 +1,57 @@
+"""The cards of the formats are complete, true and light; each format does what its card says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omlab.card_schema import FormatCard, validate
+from omlab.registry import load_entry
+from omlab_volume import plugin
+from omlab_volume.volume import LabelMap, Volume
+
+CARDS = {card.name: card for card in plugin.omlab_formats()}
+
+
+def test_the_cards_are_complete() -> None:
+    assert sorted(CARDS) == ["dicom", "dicom-seg", "mha", "nifti", "nrrd"]
+    for card in CARDS.values():
+        validated = validate(card)
+        assert isinstance(validated, FormatCard)
+        format = load_entry(card, validated.entry)()
+        assert not validated.reads or callable(format.read)
+        assert not validated.writes or callable(format.write)
+
+
+@pytest.mark.parametrize("name", ["nifti", "nrrd", "mha"])
+def test_a_format_reads_what_it_writes(tmp_path: Path, name: str) -> None:
+    card = validate(CARDS[name])
+    assert isinstance(card, FormatCard)
+    format = load_entry(CARDS[name], card.entry)()
+    affine = np.array([[0, -1, 0, 5], [1.5, 0, 0, 2], [0, 0, -2, 1], [0, 0, 0, 1.0]])
+    payloads = {
+        "volume": Volume(array=np.arange(120, dtype=np.float32).reshape(1, 4, 5, 6), affine=affine),
+        "labelmap": LabelMap(array=np.arange(120, dtype=np.uint8).reshape(4, 5, 6), affine=affine),
+    }
+    for kind in card.writes:
+        for suffix in card.suffixes:
+            path = tmp_path / f"{kind}{suffix}"
+            format.write(payloads[kind], path)
+            again = format.read(path, kind=kind)
+            assert again.kind == kind
+            assert again.same_grid(payloads[kind])
+            assert np.array_equal(again.array, payloads[kind].array)
+
+
+def test_listing_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from omlab_volume import plugin; plugin.omlab_formats(); "
+        "heavy = ('numpy', 'torch', 'nibabel', 'pydicom', 'highdicom', 'SimpleITK', 'scipy'); "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,91 @@
+"""The payloads: grids that cannot be, and what counts as the same grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from omlab.errors import GeometryError
+from omlab_volume.labels import complete_labels, default_colour, labels_from_names
+from omlab_volume.volume import Grid, Label, LabelMap, Volume
+
+
+def test_a_volume_knows_its_grid() -> None:
+    affine = np.diag([-0.5, 2.0, 3.0, 1.0])
+    volume = Volume(array=np.zeros((2, 4, 5, 6)), affine=affine)
+    assert volume.grid.shape == (4, 5, 6)
+    assert volume.grid.spacing == (0.5, 2.0, 3.0)
+    assert volume.channels == 2
+    assert volume.same_grid(LabelMap(array=np.zeros((4, 5, 6), np.uint8), affine=affine))
+
+
+def test_a_volume_leaves_the_callers_affine_alone() -> None:
+    affine = np.eye(4)
+    volume = Volume(array=np.zeros((1, 2, 2, 2)), affine=affine)
+    affine[0, 3] = 5.0
+    assert volume.affine[0, 3] == 0.0
+    with pytest.raises(ValueError, match="read-only"):
+        volume.affine[0, 3] = 1.0
+
+
+@pytest.mark.parametrize(
+    ("affine", "message"),
+    [
+        (np.diag([1.0, 0.0, 1.0, 1.0]), "singular"),
+        (np.array([[1.0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), "singular"),
+        (np.full((4, 4), np.nan), "finite"),
+        (np.eye(3), "4x4"),
+    ],
+)
+def test_an_affine_that_spans_no_space_is_refused(affine: np.ndarray, message: str) -> None:
+    with pytest.raises(GeometryError, match=message):
+        Grid((2, 2, 2), affine)
+
+
+def test_voxels_of_micrometres_are_a_grid() -> None:
+    assert Grid((2, 2, 2), np.diag([1e-5, 1e-5, 1e-5, 1.0])).spacing == pytest.approx((1e-5, 1e-5, 1e-5))
+
+
+def test_an_axis_without_voxels_is_refused() -> None:
+    with pytest.raises(GeometryError, match="at least one voxel"):
+        Grid((2, 0, 2), np.eye(4))
+
+
+def test_wrong_arrays_are_refused() -> None:
+    with pytest.raises(GeometryError, match=r"\(C, I, J, K\)"):
+        Volume(array=np.zeros((2, 2, 2)), affine=np.eye(4))
+    with pytest.raises(GeometryError, match="integers"):
+        LabelMap(array=np.zeros((2, 2, 2), np.float32), affine=np.eye(4))
+
+
+def test_the_same_grid_is_about_corners_not_only_origins() -> None:
+    grid = Grid((100, 100, 100), np.eye(4))
+    moved, scaled = np.eye(4), np.eye(4)
+    moved[0, 3] = 0.01
+    scaled[0, 0] = 1.0001  # 0.01 mm at the far corner
+    assert grid.same(Grid((100, 100, 100), np.eye(4)))
+    assert not grid.same(Grid((100, 100, 100), moved))
+    assert not grid.same(Grid((100, 100, 100), scaled))
+    assert not grid.same(Grid((100, 100, 99), np.eye(4)))
+
+
+def test_default_colours_differ_and_stay() -> None:
+    colours = [default_colour(value) for value in range(1, 121)]
+    assert len(set(colours)) == len(colours)
+    assert colours == [default_colour(value) for value in range(1, 121)]
+    for value in range(1, 120):
+        assert np.abs(np.subtract(default_colour(value), default_colour(value + 1))).sum() > 60
+
+
+def test_labels_from_names_start_at_one() -> None:
+    labels = labels_from_names(["liver", "spleen"])
+    assert [(label.value, label.name) for label in labels] == [(1, "liver"), (2, "spleen")]
+    assert labels[0].colour == default_colour(1)
+
+
+def test_complete_labels_name_what_has_no_label() -> None:
+    array = np.zeros((2, 2, 2), np.uint8)
+    array[0, 0, 0] = 7
+    labelmap = LabelMap(array=array, affine=np.eye(4), labels=[Label(value=3, name="liver", colour=(1, 2, 3))])
+    assert [(label.value, label.name) for label in complete_labels(labelmap)] == [(3, "liver"), (7, "label 7")]
+    assert [label.value for label in complete_labels(labelmap, present_only=True)] == [7]
