@@ -61,8 +61,8 @@ def _rotation(axis: int, angle: float) -> NDArray[np.float64]:
 
 
 def noise(image: Image, labels: Labels, rng: Generator) -> tuple[Image, Labels]:
-    """Add Gaussian noise of a variance of 0 to 0.1."""
-    deviation = np.float32(np.sqrt(rng.uniform(0.0, 0.1)))
+    """Add Gaussian noise of a standard deviation of 0 to 0.1 (nnU-Net calls it the variance, but uses it so)."""
+    deviation = np.float32(rng.uniform(0.0, 0.1))
     return image + deviation * rng.standard_normal(image.shape, dtype=np.float32), labels
 
 
