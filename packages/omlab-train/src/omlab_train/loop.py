@@ -22,7 +22,7 @@ from omlab_train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from omlab_train.task import Fingerprinted, TrainingTask
 
 if TYPE_CHECKING:  # accelerate takes seconds to import: only a training pays for it
-    from accelerate import Accelerator
+    from accelerate import Accelerator  # type: ignore[import-untyped]
 
 BATCHES_AHEAD = 2
 """How many batches are made in the background while a step is computed."""
@@ -207,7 +207,7 @@ def _random_state_kept(device: torch.device) -> AbstractContextManager[None]:
 def _accelerator(device: str) -> Iterator[Accelerator]:
     """An accelerator for `device`; accelerate's process-wide state is left as it was found."""
     from accelerate import Accelerator, DistributedDataParallelKwargs
-    from accelerate.state import AcceleratorState, is_initialized
+    from accelerate.state import AcceleratorState, is_initialized  # type: ignore[import-untyped]
 
     kind = torch.device(device).type
     if kind == "cuda" and not torch.cuda.is_available():

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage  # type: ignore[import-untyped]
 
 Image = NDArray[np.float32]
 Labels = NDArray[np.integer]
