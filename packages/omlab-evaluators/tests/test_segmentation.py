@@ -182,13 +182,19 @@ def test_the_table_of_cases_holds_every_row(evaluator, rows, tmp_path):
 def test_the_page_shows_the_worst_case_first_and_what_is_in_the_folder(evaluator, rows, tmp_path):
     (tmp_path / "history.json").write_text(json.dumps([{"epoch": n, "loss": 1 / (n + 1)} for n in range(5)]))
     cases = [{"id": "perfect", "status": "done"}, {"id": "bad", "status": "failed", "reason": "bad.nii.gz is empty."}]
-    (tmp_path / "run.json").write_text(json.dumps({"request": {"model": "stunet-small"}, "cases": cases}))
+    request = {"model": {"name": "stunet-small"}, "data": {"name": "phantom", "split": "test"}}
+    (tmp_path / "run.json").write_text(json.dumps({"request": request, "cases": cases}))
     evaluator.report(rows, folder=tmp_path)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     galleries = [html.index(f"<h3>{id}</h3>") for id in ("missed", "shifted", "perfect", "neither")]
     assert galleries[0] < galleries[1] < min(galleries[2:])
     assert html.count("data:image/png") == 4 * 3 + 3  # three planes a case, three colours of the legend
-    for words in ("Training", "bad.nii.gz is empty.", "stunet-small", "not found: spleen"):
+    for words in (
+        "Training",
+        "bad.nii.gz is empty.",
+        "stunet-small on phantom (test): 4 cases, 2 classes",
+        "not found: spleen",
+    ):
         assert words in html
 
 

@@ -67,10 +67,22 @@ def write_report(rows: CaseRows, summary: Summary, *, settings: Settings, folder
     if isinstance(run, dict):
         sections += [section for section in (failed_cases(run), warned_cases(run)) if section is not None]
         sections.append(provenance(run))
-    subtitle = f"{_count(len(rows), 'case')}, {_count(len(summary.labels), 'class')}"
+    counts = f"{_count(len(rows), 'case')}, {_count(len(summary.labels), 'class')}"
+    subtitle = ": ".join(part for part in (_model_and_data(run), counts) if part)
     write_text(_csv(rows), folder / "cases.csv")
     write_page(Page("Segmentation report", sections, subtitle=subtitle), folder / "report.html")
     return notes
+
+
+def _model_and_data(run: Any) -> str:
+    """What was judged on what, as far as the run log says it."""
+    request = run.get("request") if isinstance(run, dict) else None
+    if not isinstance(request, dict):
+        return ""
+    model = request.get("model") or (request.get("predictions") or {}).get("model") or {}
+    data = request.get("data") or {}
+    split = f" ({data['split']})" if data.get("split") else ""
+    return " on ".join(part for part in (model.get("name", ""), f"{data.get('name', '')}{split}") if part)
 
 
 def _key_figures(rows: CaseRows, summary: Summary, settings: Settings) -> KeyFigures:

@@ -15,6 +15,8 @@ from omlab_report.themes import Theme
 
 Plot = Callable[[Theme], Canvas]
 
+MANY_ROWS = 24
+
 
 def loss_curve(history: Sequence[Mapping[str, float]]) -> Plot:
     """Every series of `history` whose name contains "loss", over its `epoch` (or `step`, or row number).
@@ -53,7 +55,7 @@ def dot_intervals(metrics: Sequence[Metric]) -> Plot:
     labels = list(dict.fromkeys(metric.label or "mean" for metric in metrics))
 
     def draw(theme: Theme) -> Canvas:
-        panel = 0.34 * len(labels) + 0.9
+        panel = _row_height(len(labels)) * len(labels) + 0.9
         rows, columns = (len(names), 1) if theme.narrow else (1, len(names))
         canvas = Canvas(figsize=(theme.width, panel * rows), layout="constrained")
         grid = np.atleast_1d(canvas.subplots(rows, columns, sharey=not theme.narrow)).ravel()
@@ -92,7 +94,9 @@ def case_strip(values: Mapping[str, Sequence[float | None]], *, name: str, unit:
     labels = list(values)
 
     def draw(theme: Theme) -> Canvas:
-        canvas = Canvas(figsize=(theme.width, 0.42 * max(len(labels), 1) + 0.8), layout="constrained")
+        canvas = Canvas(
+            figsize=(theme.width, 1.25 * _row_height(len(labels)) * max(len(labels), 1) + 0.8), layout="constrained"
+        )
         axes = canvas.subplots()
         for y, label in enumerate(labels):
             shown = np.array([v for v in values[label] if v is not None and math.isfinite(v)])
@@ -149,6 +153,11 @@ def heat_map(
         return canvas
 
     return draw
+
+
+def _row_height(rows: int) -> float:
+    """Inches for a row: many rows stand closer, so that a hundred classes stay within a few screens."""
+    return 0.34 if rows <= MANY_ROWS else 0.22
 
 
 def _label_axis(axes: Axes, labels: Sequence[str]) -> None:
