@@ -1,0 +1,33 @@
+"""The hooks of mkdocs: pages that are not written by hand, and the promise that the site needs no network."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # mkdocs loads hooks by path
+
+from tools.reference import PAGES  # noqa: E402 - needs the path above
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Called by mkdocs once it has found the pages in docs/."""
+    for path, page in PAGES.items():
+        files.append(File.generated(config, path, content=page()))
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    files.append(File.generated(config, "contributing.md", content=contributing))
+    return files
+
+
+def on_post_page(output: str, **_: object) -> str:
+    """Called by mkdocs for every page. Raises `PluginError` where one would fetch something from elsewhere."""
+    foreign = re.search(r"<(?:script|link|img|iframe)[^>]*\b(?:src|href)=[\"']?(https?:)?//[^\"' >]*", output)
+    if foreign:
+        raise PluginError(f"A page would fetch something from elsewhere: {foreign.group()}")
+    return output

@@ -1,0 +1,58 @@
+"""What the pages say is so."""
+
+import inspect
+import re
+
+import pytest
+
+from omlab import errors, hookspecs
+from omlab.cards import KINDS
+from tools import reference
+from tools.workspace import ROOT
+
+HOOKS = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("omlab_") and inspect.isfunction(hook)}
+WRITTEN_HOOKS = set(re.findall(r"^## (.+)$", (ROOT / "docs" / "hooks.md").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_is_documented_with_its_exact_arguments(name: str) -> None:
+    assert f"{name}({', '.join(inspect.signature(HOOKS[name]).parameters)})" in WRITTEN_HOOKS
+
+
+def test_no_hook_is_documented_that_does_not_exist() -> None:
+    assert {heading.partition("(")[0] for heading in WRITTEN_HOOKS} == set(HOOKS)
+
+
+def test_every_error_is_explained() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    kinds = [
+        name for name, kind in vars(errors).items() if inspect.isclass(kind) and kind.__module__ == errors.__name__
+    ]
+    assert [name for name in kinds if f"`{name}`" not in page and f"`omlab.{name}`" not in page] == []
+
+
+def test_the_card_reference_has_every_field() -> None:
+    page = reference.cards_page()
+    assert all(f"## [[{kind}]]" in page for kind in KINDS)
+    for field in ("default_weights", "sha256", "beside", "data_licence", "capability", "minimum"):
+        assert f"| `{field}` |" in page
+
+
+def test_the_command_reference_has_every_command() -> None:
+    page = reference.cli_page()
+    for command in ("predict", "adapt", "evaluate", "list", "info", "doctor", "weights fetch", "new"):
+        assert f"## omlab {command}\n\n```text\nUsage: omlab {command} " in page
+
+
+def test_the_python_reference_shows_signatures_and_sections() -> None:
+    page = reference.api_page()
+    assert "```python\nload_model(name: " in page
+    assert "### omlab.roles.Finetunable" in page
+    assert "**Raises**" in page
+
+
+def test_the_python_reference_turns_sections_into_lists() -> None:
+    text = reference._text(
+        "Do it.\n\n    Args:\n        a: The first,\n            and more.\n\n    Raises:\n        E: Why.\n    "
+    )
+    assert text == "Do it.\n\n\n**Args**\n\n- `a`: The first,\n  and more.\n  \n\n**Raises**\n\n- `E`: Why."

@@ -1,0 +1,60 @@
+"""docs/writing-a-plugin.md, run as it is written.
+
+Fenced blocks with a title are files; `console` blocks are commands (`$ ...`) with text that their output must
+hold. Two things stand in for the reader: the environment is the one at hand, and installing the package means
+putting it on the path with the metadata that an installation would write.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.workspace import ROOT
+
+PAGE = ROOT / "docs" / "writing-a-plugin.md"
+BLOCK = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
+METADATA = "Metadata-Version: 2.1\nName: omlab-bright\nVersion: 0.1.0\n"
+
+
+def install(package: Path) -> None:
+    metadata = package / "src" / "omlab_bright-0.1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(METADATA)
+    (metadata / "entry_points.txt").write_text("[omlab]\nbright = omlab_bright.plugin\n")
+
+
+def run(command: str, *, cwd: Path, package: Path) -> str:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(package / "src"),
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "200",
+    }
+    done = subprocess.run(command, shell=True, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"$ {command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
+    package, cwd, output = tmp_path / "omlab-bright", tmp_path, ""
+    commands = 0
+    for block in BLOCK.finditer(PAGE.read_text(encoding="utf-8")):
+        if block["title"]:
+            (package / block["title"]).write_text(block["text"], encoding="utf-8")
+            continue
+        assert block["language"] == "console"
+        for line in block["text"].splitlines():
+            if not line.startswith("$ "):
+                assert line in output
+            elif line.startswith("$ cd "):
+                cwd = cwd / line.removeprefix("$ cd ")
+            elif line.startswith("$ uv pip install"):
+                install(package)
+            else:
+                output = run(line.removeprefix("$ "), cwd=cwd, package=package)
+                commands += 1
+    assert commands >= 6
+    run("ruff check . && ruff format --check src tests", cwd=package, package=package)

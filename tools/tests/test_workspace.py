@@ -1,0 +1,106 @@
+"""The tools around the workspace: what a change concerns, the house rules, the table, the release checks."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools import house_rules, plugin_table, release, workspace
+from tools.workspace import Package
+
+
+def names(packages: list[Package]) -> set[str]:
+    return {package.name for package in packages}
+
+
+@pytest.mark.parametrize(("row", "name"), [("Omlab_Core[torch]>=1", "omlab-core"), ("numpy", "numpy")])
+def test_the_name_of_a_requirement(row: str, name: str) -> None:
+    assert workspace.name_of(row) == name
+
+
+def test_a_change_concerns_the_dependants_too() -> None:
+    assert names(workspace.with_dependants(["omlab-core"])) == names(list(workspace.packages()))
+    concerned = names(workspace.with_dependants(["omlab-train"]))
+    assert {"omlab-train", "omlab-adapters", "omlab-stunet"} <= concerned
+    assert "omlab-report" not in concerned
+
+
+@pytest.fixture
+def git(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    answers = {"merge-base": ["abc"], "diff": [], "ls-files": []}
+    monkeypatch.setattr(workspace, "_git", lambda *arguments: answers[arguments[0]])
+    return answers
+
+
+def test_changed_packages_come_from_changed_files(git: dict[str, list[str]]) -> None:
+    git["diff"] = ["docs/index.md"]
+    assert workspace.changed("main") == []
+    git["ls-files"] = ["contrib/omlab-phantom/src/omlab_phantom/new.py"]
+    assert "omlab-phantom" in names(workspace.changed("main"))
+    assert "omlab-core" not in names(workspace.changed("main"))
+    git["diff"] = ["noxfile.py"]
+    assert workspace.changed("main") == list(workspace.packages())
+
+
+def test_without_a_base_everything_is_concerned(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: str) -> list[str]:
+        raise subprocess.CalledProcessError(128, "git")
+
+    monkeypatch.setattr(workspace, "_git", fail)
+    assert workspace.changed("0" * 40) == list(workspace.packages())
+
+
+@pytest.mark.parametrize("rule", house_rules.RULES)
+def test_this_workspace_keeps_the_house_rules(rule: object) -> None:
+    assert callable(rule)
+    assert list(rule()) == []
+
+
+def test_an_action_without_its_hash_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
+    (folder / "a.yml").write_text("permissions: {}\njobs:\n  x:\n    steps:\n      - uses: actions/checkout@v4\n")
+    (folder / "b.yml").write_text("jobs: [\n")
+    (folder / "c.yml").write_text(
+        f"permissions: write-all\njobs: {{}} # uses: ./here\n# uses: a/b@{'0' * 40} # v1.0.0\n"
+    )
+    monkeypatch.setattr(house_rules, "ROOT", tmp_path)
+    breaches = list(house_rules.workflows())
+    assert [breach.split(" ")[0] for breach in breaches] == [
+        ".github/workflows/a.yml:5:",
+        ".github/workflows/b.yml",
+        ".github/workflows/c.yml:",
+    ]
+
+
+def test_the_table_goes_between_its_marks() -> None:
+    text = plugin_table.with_table(f"before {plugin_table.BEGIN} old {plugin_table.END} after")
+    assert text.startswith("before ")
+    assert text.endswith(" after")
+    assert " old " not in text
+    assert plugin_table.with_table(text) == text
+    with pytest.raises(ValueError, match="marks"):
+        plugin_table.with_table("no marks")
+
+
+@pytest.mark.parametrize(
+    ("tag", "fault"),
+    [
+        ("v1.0", "is not NAME-vVERSION"),
+        ("omlab-nothing-v1.0.0", "is not in this repository"),
+        ("omlab-core-v99.0.0", "pyproject.toml says"),
+    ],
+)
+def test_a_wrong_tag_is_explained(tag: str, fault: str) -> None:
+    assert any(fault in found for found in release.tag_faults(tag))
+
+
+def test_the_tag_of_a_release_must_be_in_the_changelog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "CHANGELOG.md").write_text("## 1.2.0\n")
+    package = Package(
+        name="omlab-x", version="1.2.0", folder=tmp_path, module="omlab_x", dependencies=(), optional=(), test=()
+    )
+    monkeypatch.setattr(release, "packages", lambda: (package,))
+    assert list(release.tag_faults("omlab-x-v1.2.0")) == []
+    (tmp_path / "CHANGELOG.md").write_text("nothing yet\n")
+    assert len(list(release.tag_faults("omlab-x-v1.2.0"))) == 1
