@@ -1,6 +1,3 @@
-pytest_plugins = ["pytester"]
-collect_ignore = ["example"]  # a plugin to run the kit on, not tests of the kit
-
 import shutil
 from pathlib import Path
 
@@ -10,6 +7,7 @@ from omlab.plugins import installed
 from omlab.registry import registry
 from omlab_testkit import examples
 
+collect_ignore = ["example"]  # a plugin to run the kit on, not tests of the kit
 EXAMPLE = Path(__file__).with_name("example")
 
 

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
-from omlab_testkit import TestPlugin
+from omlab_testkit import suite
 from omlab_testkit.checks import all_checks, as_markdown
 
+pytest_plugins = ["pytester"]
 ONE = ("-k", "test_names_are_unique")
 
 
@@ -53,7 +54,7 @@ def test_a_check_is_not_switched_off_without_a_reason(example, text, message):
 
 def test_the_suite_cannot_be_subclassed():
     with pytest.raises(TypeError, match=r"write down in pyproject\.toml"):
-        type("TestMine", (TestPlugin,), {"test_names_are_unique": None})
+        type("TestMine", (suite.TestPlugin,), {"test_names_are_unique": None})
 
 
 def test_an_installed_plugin_is_checked_by_name(example):
