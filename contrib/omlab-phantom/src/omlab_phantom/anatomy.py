@@ -59,6 +59,11 @@ class _Frame:
     def cavity(self) -> Tube:
         return Tube(centre=(0, 0), radii=(self.a, self.b), power="2.5")
 
+    @property
+    def under_the_skin(self) -> Tube:
+        inset = 2.5 + 0.3 * self.fat
+        return Tube(centre=(0, 0), radii=(self.width - inset, self.depth - inset), power="2.5")
+
     def organ(
         self,
         centre: tuple[float, float, float],
@@ -102,11 +107,12 @@ def draw(rng: np.random.Generator) -> Anatomy:
 def _walls(f: _Frame) -> Iterator[Part]:
     """Table, skin, fat, the muscle shell, the fat of the cavity, psoas and back muscles."""
     rng = f.rng
-    table = Tube(centre=(0, f.about(55, spread=15)), radii=(260, f.depth + 75))
-    inner = Tube(centre=table.centre, radii=(254, f.depth + 69))
+    height = f.about(55, spread=15)
+    table = Tube(centre=(0, height), radii=(260, f.depth + height + 11))
+    inner = Tube(centre=(0, height), radii=(254, f.depth + height + 6))
 
     def below(x: Array, y: Array, z: Array) -> Mask:
-        return np.asarray((y < -f.depth - 6) & (np.abs(x) < 0.9 * f.width))
+        return np.asarray((y < -f.depth - 4) & (np.abs(x) < 0.9 * f.width))
 
     yield Part(shape=Where(shape=table, side=below), hu=float(rng.uniform(-300, -100)), without=(inner,))
     yield Part(shape=Tube(centre=(0, 0), radii=(f.width, f.depth), power="2.5"), hu=f.about(-10, spread=20))
@@ -117,7 +123,7 @@ def _walls(f: _Frame) -> Iterator[Part]:
     for side in (_LEFT, _RIGHT):
         back = Tube(centre=(side * 0.27 * f.a, f.spine_y - 34), radii=(0.24 * f.a, 21), power="2.5")
         psoas = Tube(centre=(side * f.near(0.27 * f.a), f.spine_y + 2), radii=(f.near(17), f.near(18)), high=5)
-        yield Part(shape=back, hu=muscle)
+        yield Part(shape=back, hu=muscle, within=f.under_the_skin)
         yield Part(shape=psoas, hu=muscle)
 
 
@@ -250,7 +256,7 @@ def _spine(f: _Frame) -> Iterator[Part]:
         return np.asarray((z + phase) % pitch >= 12)
 
     compact, spongy = f.about(430, spread=60), f.about(210, spread=50)
-    yield Part(shape=Where(shape=thorn, side=bony), hu=compact, label=SPINE)
+    yield Part(shape=Where(shape=thorn, side=bony), hu=compact, label=SPINE, within=f.under_the_skin)
     yield Part(shape=arch, hu=compact, label=SPINE)
     yield Part(shape=canal, hu=30.0)
     yield Part(shape=bodies, hu=compact, label=SPINE, without=(canal,))

@@ -185,11 +185,15 @@ def _show(rows: list[dict[str, Any]], broken: list[str]) -> None:
     from omlab.weights import cache_folder
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("weights", "file", "size", "licence", "here"):
-        table.add_column(heading, overflow="fold", justify="right" if heading == "size" else "left")
-    for row in rows:
-        table.add_row(f"{row['model']}.{row['tag']}", row["file"], _size(row), row["licence"], _here(row))
+    for heading in ("weights", "here", "size", "file", "licence"):
+        table.add_column(heading, justify="right" if heading == "size" else "left", no_wrap=heading != "file")
     console = stdout_console()
+    room = max(12, console.width - 68)
+    for row in rows:
+        name, here = f"{row['model']}.{row['tag']}", "yes" if row["cached"] else "no"
+        # a licence can be a paragraph: --json gives all of it
+        licence = row["licence"] if len(row["licence"]) <= room else f"{row['licence'][: room - 1].rstrip()}…"
+        table.add_row(name, here, _size(row), row["file"], licence)
     console.print(table if rows else "No installed model offers weights.")
     console.print(f"Cache: {cache_folder() / 'weights'}", style="dim", soft_wrap=True)
     for sentence in broken:
@@ -200,7 +204,3 @@ def _size(row: dict[str, Any]) -> str:
     from omlab.weights.files import megabytes
 
     return megabytes(row["size"]) if row["size"] else f"~{megabytes(row['approximate_size'])}"
-
-
-def _here(row: dict[str, Any]) -> str:
-    return ("yes" if row["sha256"] else "yes (sha256 of first fetch)") if row["cached"] else "no"
