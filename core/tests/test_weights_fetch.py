@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -14,10 +17,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import Request
 
 import pytest
 
@@ -26,6 +32,7 @@ from omlab.card_schema import WeightsFile
 from omlab.errors import DownloadError, UsageError, WeightsError, WeightsWarning
 from omlab.weights import download, sources
 from omlab.weights.cache import read_record
+from omlab.weights.http import _Redirects
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 
@@ -58,6 +65,8 @@ class Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):
             self._answer()
 
+    do_HEAD = do_GET  # noqa: N815 - the base class finds it by this name
+
     def _answer(self) -> None:
         parts = urlsplit(self.path)
         found = self.server.resources.get(parts.path)
@@ -70,6 +79,10 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "status":
             self.send_error(amount)
             return
+        if fault == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            return
         start = self._start(found)
         body = found.body[start:]
         self.send_response(206 if start else found.status)
@@ -81,6 +94,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(body) if found.length is None else found.length))
         self.end_headers()
+        if self.command == "HEAD":
+            return
         if fault == "cut":
             body = body[:amount]
         for at in range(0, len(body), 1 << 16):
@@ -126,6 +141,7 @@ def server() -> Iterator[Server]:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OMLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("OMLAB_OFFLINE", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(download, "FIRST_WAIT", 0.01)
     return tmp_path / "cache"
 
@@ -243,9 +259,9 @@ def test_a_complete_part_is_taken_without_a_request(server: Server) -> None:
 
 
 def test_passing_trouble_is_tried_again(server: Server) -> None:
-    server.resources["/w"] = Resource(faults=[("status", 500), ("status", 429), ("status", 503)])
+    server.resources["/w"] = Resource(faults=[("status", 500), ("status", 429), ("reset", 0), ("status", 503)])
     assert weights.fetch(described(f"{server.url}/w")).read_bytes() == BODY
-    assert len(server.seen) == 4
+    assert len(server.seen) == 5
 
 
 def test_lasting_trouble_is_one_sentence(server: Server, cache: Path) -> None:
@@ -272,6 +288,21 @@ def test_redirects(server: Server) -> None:
     server.resources["/loop"] = Resource(status=302, body=b"", headers={"Location": "/loop"})
     with pytest.raises(DownloadError, match="redirects in a circle"):
         weights.fetch(described(f"{server.url}/loop"))
+
+
+def test_a_redirect_never_leaves_https() -> None:
+    protected = Request("https://example.org/w.bin")
+    redirect = partial(_Redirects().redirect_request, protected, io.BytesIO(), 302, "Found", HTTPMessage())
+    with pytest.raises(DownloadError, match="is not protected"):
+        redirect("http://example.org/w.bin")
+    onward = redirect("https://example.org/other.bin")
+    assert onward is not None
+    assert onward.full_url == "https://example.org/other.bin"
+
+
+def test_names_beyond_ascii_are_quoted(server: Server) -> None:
+    server.resources["/gr%C3%B6%C3%9Fe%20v1.bin"] = Resource()
+    assert weights.fetch(described(f"{server.url}/größe%20v1.bin")).read_bytes() == BODY
 
 
 def test_nobody_listens() -> None:
@@ -555,6 +586,27 @@ def test_hub_files_enter_the_same_cache(monkeypatch: pytest.MonkeyPatch, cache: 
     monkeypatch.setattr(hub, "hf_hub_download", fail)
     with pytest.raises(DownloadError, match=r"cannot be fetched from hf://o/r/w.bin: cannot reach the Hub\.$"):
         weights.fetch(described("hf://o/r/w.bin"))
+
+
+def test_the_real_hub_library_against_a_server(server: Server) -> None:
+    pytest.importorskip("huggingface_hub")
+    commit = {"X-Repo-Commit": "0123456789abcdef0123456789abcdef01234567"}
+    server.resources["/owner/repo/resolve/v1/sub/w.bin"] = Resource(etag='"abc"', headers=commit)
+    file = described("hf://owner/repo/sub/w.bin@v1")
+    environment = {**os.environ, "HF_ENDPOINT": server.url, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    arguments = [sys.executable, "-c", FETCH, file.name, file.url, str(file.size), str(file.sha256)]
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert weights.fetch(file, offline=True).read_bytes() == BODY
+    missing = subprocess.run(
+        [*arguments[:4], "hf://owner/repo/none.bin@v1", *arguments[5:]],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+    )
+    assert "DownloadError" in missing.stderr.splitlines()[-1]
 
 
 def test_hub_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:

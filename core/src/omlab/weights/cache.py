@@ -92,13 +92,16 @@ def fetch(file: WeightsFile, *, offline: bool | None = None) -> Path:
         return path  # without the lock: a cache that someone else prepared may be read-only
     if is_offline() if offline is None else offline:
         raise DownloadError(problem)
-    with _lock(path.parent, file):
+    with _lock(path.parent):
         problem = check(file, path) if path.exists() else None
         if problem is None and path.exists():
             return path  # another process fetched it while this one waited
         if problem is not None:
             warnings.warn(f"{problem} It is fetched again.", WeightsWarning, stacklevel=2)
-        return _download(file, source, path)
+        try:
+            return _download(file, source, path)
+        except OSError as error:
+            raise _not_writable(path.parent, error) from error
 
 
 def verify(path: Path, file: WeightsFile) -> None:
@@ -137,7 +140,7 @@ def remove(file: WeightsFile) -> int:
     folder = place(file).parent
     if not folder.exists():
         return 0
-    with _lock(folder, file):
+    with _lock(folder):
         freed = sum(entry.stat().st_size for entry in folder.rglob("*") if entry.is_file())
         try:
             shutil.rmtree(folder)
@@ -167,7 +170,7 @@ def _write_record(file: WeightsFile, path: Path, *, size: int, sha256: str) -> N
         temporary.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
         files.replace(temporary, path.parent / _RECORD)
     except OSError as error:
-        raise DownloadError(f"The weights cache {path.parent} cannot be written: {error.strerror or error}.") from error
+        raise _not_writable(path.parent, error) from error
     if first and not record.published:
         warnings.warn(
             f"The publisher of {file.name} gives no sha256: {sha256} was recorded, and later uses must agree with it.",
@@ -229,7 +232,7 @@ def _place_it_here(file: WeightsFile, path: Path) -> str:
 
 
 @contextmanager
-def _lock(folder: Path, file: WeightsFile) -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[None]:
     """Only one process at a time works on `folder`; the others wait for it."""
     from filelock import FileLock
 
@@ -238,12 +241,15 @@ def _lock(folder: Path, file: WeightsFile) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except (OSError, NotImplementedError) as error:
-        detail = getattr(error, "strerror", None) or error
-        raise DownloadError(
-            f"The weights cache {folder} for {file.name} cannot be written ({detail}): set OMLAB_CACHE to a folder "
-            "of yours, or name a local file with --weights FILE."
-        ) from error
+        raise _not_writable(folder, error) from error
     try:
         yield
     finally:
         lock.release()
+
+
+def _not_writable(folder: Path, error: Exception) -> DownloadError:
+    return DownloadError(
+        f"The weights cache {folder} cannot be written ({getattr(error, 'strerror', None) or error}): set OMLAB_CACHE "
+        "to a folder of yours, or name a local file with --weights FILE."
+    )

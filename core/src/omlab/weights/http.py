@@ -9,7 +9,7 @@ from http.client import HTTPException, HTTPMessage, HTTPResponse
 from http.cookiejar import CookieJar
 from typing import IO
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import HTTPCookieProcessor, HTTPRedirectHandler, Request, build_opener
 
 from omlab.errors import DownloadError
@@ -17,6 +17,7 @@ from omlab.errors import DownloadError
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as dead."""
 
+_URL = "!#$%&'()*+,/:;=?@[]~"  # what stands for itself in a URL; anything else, as in names with umlauts, is quoted
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -49,7 +50,7 @@ class Session:
 
     def get(self, url: str, *, headers: Mapping[str, str]) -> HTTPResponse:
         """Open `url`. Raises `HTTPError`, or what `failure` understands."""
-        request = Request(url, headers=dict(headers))  # noqa: S310 - omlab.weights.sources allows https and loopback only
+        request = Request(quote(url, safe=_URL), headers=dict(headers))  # noqa: S310 - omlab.weights.sources allows https and loopback only
         response: HTTPResponse = self._opener.open(request, timeout=TIMEOUT)
         return response
 
