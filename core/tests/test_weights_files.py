@@ -332,8 +332,8 @@ def test_resolving(tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(b"abc")
     assert weights.resolve(mine) == weights.resolve(mine, "first", offline=True) == tmp_path / "w.bin"
     assert weights.resolve(mine, "untrained") is None
-    with pytest.raises(UnknownNameError, match=r"no published weights 'frist': did you mean 'first'\?"):
-        weights.resolve(mine, "frist")
+    with pytest.raises(UnknownNameError, match=r"no published weights 'firsd': did you mean 'first'\?"):
+        weights.resolve(mine, "firsd")
     (tmp_path / "own.pth").write_bytes(b"x")
     assert weights.resolve(mine, weights=tmp_path / "own.pth") == tmp_path / "own.pth"
     for bad, sentence in ((tmp_path, "is a folder"), (tmp_path / "none", "There is no weights file")):
