@@ -59,7 +59,7 @@ def types(session: nox.Session) -> None:
         _install(session, "mypy", "nox", "types-PyYAML", *sorted(tests), *editable, built=False)
         modules = [part for package in workspace.packages() for part in ("--package", package.module)]
         session.run("mypy", *modules)
-        session.run("mypy", "noxfile.py", "--package", "tools")
+        session.run("mypy", "noxfile.py", *sorted(str(path) for path in ROOT.glob("tools/*.py")))
 
 
 @nox.session
@@ -86,11 +86,8 @@ def together(session: nox.Session) -> None:
     with _environment(session):
         _install_all(session, "mkdocs-material", "ruff")
         session.run("python", "-m", "tools.together")
-        config = str(ROOT / "pyproject.toml")
-        for package in workspace.packages():
-            for conformance in sorted(package.folder.glob("tests/test_conformance.py")):
-                session.run("pytest", "-q", "-c", config, "--rootdir", str(package.folder), str(conformance))
-        session.run("pytest", "-q", "-c", config, "tools/tests")
+        session.run("pytest", "-q", "--pyargs", "omlab_testkit.conformance", "--omlab-all")
+        session.run("pytest", "-q", "tools/tests")
 
 
 @nox.session
@@ -99,7 +96,7 @@ def docs(session: nox.Session) -> None:
     with _environment(session):
         _install_all(session, "mkdocs-material")
         session.run("mkdocs", "build", "--strict", "--quiet")
-        session.run("pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "tools/tests")
+        session.run("pytest", "-q", "tools/tests/test_docs.py", "tools/tests/test_tutorial.py")
 
 
 @nox.session
