@@ -12,7 +12,7 @@ for heavy in ("torch._dynamo", "safetensors.torch", "omlab.weights"):
     import_module(heavy)  # once and here: the runs below forget what they import
 
 CARDS, MODEL, DATA, PLUGIN = (f"omlab_example/{name}" for name in ("cards.toml", "model.py", "data.py", "plugin.py"))
-NOT_LINEAR = "torch.nn.Conv1d(1, 2, 3, padding=1)"
+FLIPPED_ON_GPU = 'device == "cuda" and module.register_forward_hook(lambda module, inputs, output: -output)\n    '
 FORWARD = "marks = self.module(self._input(payload))[0].argmax(0)"
 
 WRONG = [
@@ -24,7 +24,7 @@ WRONG = [
         "import no_such_module\nfrom omlab import",
         "no_such_module",
     ),
-    ("plugin_answers_with_cards", CARDS, "[[model]]", "[[modle]]", "modle"),
+    ("plugin_answers_with_cards", CARDS, "[[evaluator]]", "[[judge]]", "has a table 'judge'"),
     ("names_are_unique", CARDS, '"example-giant"', '"example-net"', "2 model cards called 'example-net'"),
     ("listing_imports_nothing_heavy", PLUGIN, "from omlab import", "import numpy\nfrom omlab import", "imports numpy"),
     ("card_is_complete", CARDS, 'intended_use = "Testing the test kit."', "", "intended_use"),
@@ -89,13 +89,31 @@ WRONG = [
         "for payload in payloads[:1]]",
         "1 predictions for 2",
     ),
-    ("gpu_equals_cpu", MODEL, "module.to(device)", f'{NOT_LINEAR} if device == "cuda" else module', "on a GPU differs"),
+    (
+        "gpu_equals_cpu",
+        MODEL,
+        "return Model(module.to(device)",
+        f"{FLIPPED_ON_GPU}return Model(module",
+        "on a GPU differs",
+    ),
     ("capabilities_are_implemented", MODEL, "def embed(", "def embedding(", "declares 'embed' but has no embed"),
     ("parameters_are_counted_right", CARDS, "parameters = 26", "parameters = 27", "has 26 parameters, not 27"),
     ("embedding_is_a_vector", MODEL, ".mean(-1).cpu()", ".cpu()", r"float32 of shape \(4, 12\)"),
     ("embedding_is_a_vector", MODEL, ".mean(-1).cpu()", ".double().mean(-1).cpu()", "float64"),
-    ("embedding_is_a_vector", MODEL, ".mean(-1).cpu()", ".mean(-1).cpu() / 0", "NaN or infinity"),
-    ("embedding_is_a_vector", MODEL, ".mean(-1).cpu()", ".mean(-1).cpu() * torch.rand(1)", "deterministic"),
+    (
+        "embedding_is_a_vector",
+        MODEL,
+        ".cpu().numpy()\n\n    def r",
+        '.cpu().numpy() * np.float32("inf")\n\n    def r',
+        "NaN or infinity",
+    ),
+    (
+        "embedding_is_a_vector",
+        MODEL,
+        ".cpu().numpy()\n\n    def r",
+        ".cpu().numpy() + np.float32(id(object()) + np.random.rand())\n\n    def r",
+        "deterministic",
+    ),
     ("saved_model_comes_back", MODEL, '{"classes": self.classes}', '{"classes": torch.tensor(2)}', "not JSON"),
     ("saved_model_comes_back", MODEL, 'config["classes"] if config', "3 if config", "cannot be built again"),
     (
@@ -103,7 +121,7 @@ WRONG = [
         MODEL,
         "if weights is not None:",
         "if weights is not None and not config:",
-        "not the same after",
+        "has other weights after",
     ),
     ("finetuning_trains", MODEL, "deepcopy(self.module)", "self.module", "changes the model"),
     (

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from omlab import settings as omlab_settings
 from omlab.card_schema import BaseCard, ModelCard, WeightsFile, validate
@@ -23,6 +23,9 @@ from omlab.registry import Registry, load_entry
 from omlab_testkit import examples, parity
 from omlab_testkit.outcome import PromiseError
 from omlab_testkit.project import Project, normal, overrides
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LARGE = 100_000_000
 """A model of more parameters is run only where `--omlab-large` is given."""
@@ -231,6 +234,21 @@ def network(model: Any, *, name: str) -> Any:
     if module is None or not hasattr(module, "state_dict"):
         raise PromiseError(f"'{name}' does not show its network: give the model an attribute 'module'.")
     return module
+
+
+def other_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`state` with every floating-point entry a little different, the same each time; variances stay positive."""
+    import torch
+
+    generator = torch.Generator().manual_seed(20240501)
+    changed = {}
+    for key, tensor in state.items():
+        value = tensor.detach().cpu().clone()
+        if value.is_floating_point():
+            noise = torch.rand(value.shape, generator=generator, dtype=torch.float32).to(value.dtype)
+            value = value * (1 + 0.05 * noise) + 0.01 * noise
+        changed[key] = value
+    return changed
 
 
 def require_distribution(kit: Kit) -> None:

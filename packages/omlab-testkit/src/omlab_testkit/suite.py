@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,18 +37,26 @@ def _as_test(check: Check) -> Callable[..., None]:
         if check.runs_model and isinstance(subject, ModelSubject) and subject.is_large and not subject.kit.large:
             millions = (subject.model_card.parameters or 0) // 1_000_000
             _leave(record_property, f"not run: {millions} million parameters, give --omlab-large")
+        broken = ""  # pytest.fail inside `except` would show every exception behind it too
         try:
             check.run(subject, tmp_path)
         except CannotCheckError as error:
             _leave(record_property, f"not run: {error}")
         except PromiseError as error:
-            cause = f"\n(from {type(error.__cause__).__name__}: {error.__cause__})" if error.__cause__ else ""
-            pytest.fail(f"{error}{cause}\nThe promise: {check.promise}", pytrace=False)
+            broken = "\n".join([str(error), *_origin(error.__cause__), f"The promise: {check.promise}"])
+        if broken:
+            pytest.fail(broken, pytrace=False)
 
     test.__name__ = test.__qualname__ = f"test_{check.name}"
     test.__doc__ = check.run.__doc__
     test.omlab_check = check  # type: ignore[attr-defined]
     return pytest.mark.gpu(test) if check.gpu else test
+
+
+def _origin(cause: BaseException | None) -> list[str]:
+    """Where in the plugin the exception behind a broken promise was raised."""
+    frames = traceback.extract_tb(cause.__traceback__) if cause else []
+    return [f"raised at {frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}"] if frames else []
 
 
 def _leave(record_property: Callable[[str, object], None], why: str) -> NoReturn:

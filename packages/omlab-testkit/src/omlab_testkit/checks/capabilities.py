@@ -14,8 +14,8 @@ from omlab.registry import registry
 from omlab.roles import BatchPredict, Embeds, Finetunable, Sample
 from omlab_testkit.checks import check
 from omlab_testkit.checks.predict import check_prediction
-from omlab_testkit.compare import ROUNDING, as_array, difference, fingerprint, is_array
-from omlab_testkit.kit import ModelSubject, network, predict
+from omlab_testkit.compare import ROUNDING, all_finite, as_array, difference, fingerprint, is_array
+from omlab_testkit.kit import ModelSubject, network, other_weights, predict
 from omlab_testkit.outcome import PromiseError
 from omlab_testkit.project import overrides
 
@@ -30,7 +30,8 @@ def capabilities_are_implemented(subject: ModelSubject, folder: Path) -> None:
     for capability in subject.model_card.capabilities:
         protocol = PROTOCOLS.get(capability)
         if protocol is not None and not isinstance(subject.model, protocol):
-            wanted = sorted(name for name in protocol.__protocol_attrs__ if not hasattr(subject.model, name))
+            names = {*vars(protocol), *protocol.__annotations__}
+            wanted = sorted(name for name in names if name[0] != "_" and not hasattr(subject.model, name))
             raise PromiseError(f"'{subject.name}' declares '{capability}' but has no {', '.join(wanted)}.")
 
 
@@ -55,9 +56,7 @@ def embedding_is_a_vector(subject: ModelSubject, folder: Path) -> None:
         array = as_array(vector)
         if array.ndim != 1 or str(array.dtype) != "float32" or array.shape != as_array(vectors[0]).shape:
             raise PromiseError(f"'{subject.name}' embeds into {array.dtype} of shape {array.shape}, not (features,).")
-        if difference(array, array * 0 + array) or not bool(
-            (array == array).all() and (abs(array) < float("inf")).all()
-        ):
+        if not all_finite(array):
             raise PromiseError(f"'{subject.name}' embeds into NaN or infinity.")
     found = difference(subject.model.embed(subject.inputs[0]), vectors[0], where="a second embedding")
     if found:
@@ -67,8 +66,11 @@ def embedding_is_a_vector(subject: ModelSubject, folder: Path) -> None:
 @check(of="model", capability="finetune")
 def saved_model_comes_back(subject: ModelSubject, folder: Path) -> None:
     """A model built again from its `config()` and saved weights predicts the same; `config()` is JSON."""
-    _check_comes_back(subject, subject.model, folder / "base.safetensors", what="The model")
-    adapted = subject.model.retarget(example_samples(subject), seed=0)
+    model = subject.load()
+    module = network(model, name=subject.name)
+    module.load_state_dict(other_weights(module.state_dict()))  # not what an untrained network has anyway
+    _check_comes_back(subject, model, folder / "base.safetensors", what="The model")
+    adapted = model.retarget(example_samples(subject), seed=0)
     _check_comes_back(subject, adapted, folder / "adapted.safetensors", what="The retargeted model")
 
 
@@ -86,6 +88,9 @@ def _check_comes_back(subject: ModelSubject, model: Any, path: Path, *, what: st
         raise PromiseError(
             f"{what} '{subject.name}' cannot be built again from config() and its weights: {error}"
         ) from None
+    found = difference(dict(again.module.state_dict()), dict(model.module.state_dict()), where="its state dict")
+    if found:
+        raise PromiseError(f"{what} '{subject.name}' has other weights after saving and building again: {found}.")
     payload = subject.inputs[0]
     found = difference(predict(again, payload), predict(model, payload), tolerance=ROUNDING, where="its prediction")
     if found:

@@ -15,7 +15,7 @@ from omlab.card_schema import WeightsFile
 from omlab.errors import OmlabError, WeightsError
 from omlab_testkit.checks import check
 from omlab_testkit.compare import ROUNDING, difference
-from omlab_testkit.kit import WeightsSubject, network, predict
+from omlab_testkit.kit import WeightsSubject, network, other_weights, predict
 from omlab_testkit.outcome import PromiseError
 
 if TYPE_CHECKING:
@@ -99,21 +99,6 @@ def _victim(state: Mapping[str, Tensor]) -> str:
     if not chosen:
         raise PromiseError("The network has no weights at all, but its card lists weights files.")
     return chosen[len(chosen) // 2]
-
-
-def other_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`state` with every floating-point entry a little different, the same each time; variances stay positive."""
-    import torch
-
-    generator = torch.Generator().manual_seed(20240501)
-    changed = {}
-    for key, tensor in state.items():
-        value = tensor.detach().cpu().clone()
-        if value.is_floating_point():
-            noise = torch.rand(value.shape, generator=generator, dtype=torch.float32).to(value.dtype)
-            value = value * (1 + 0.05 * noise) + 0.01 * noise
-        changed[key] = value
-    return changed
 
 
 def write_checkpoint(state: Mapping[str, Tensor], folder: Path, *, file: WeightsFile) -> Path:
