@@ -7,7 +7,7 @@ RUN = {
     "seconds": 12.3456789,
     "nothing": None,
     "versions": {"numpy": "2.4.6", "torch": {"version": "2.13.0", "cuda": None}},
-    "inputs": [{"path": f"case{n}.nii.gz", "sha256": "ab" * 32} for n in range(8)],
+    "inputs": [{"path": f"case{n}.nii.gz", "sha256": "ab" * 32} for n in range(13)],
     "gpus": ["a", "b"],
     "cases": {
         "a": {"status": "done", "warnings": ["Resampled.", "Cropped."]},

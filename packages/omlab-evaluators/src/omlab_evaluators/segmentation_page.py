@@ -64,10 +64,13 @@ def write_report(rows: CaseRows, summary: Summary, *, settings: Settings, folder
         figure = Figure(loss_curve(history), alt=f"Training loss over {len(history)} rows of the history.")
         sections.append(Section("Training", [figure]))
     sections.append(Section("Notes", [Notes(notes)]))
-    if isinstance(run, dict):
-        sections += [section for section in (failed_cases(run), warned_cases(run)) if section is not None]
-        sections.append(provenance(run))
     counts = f"{_count(len(rows), 'case')}, {_count(len(summary.labels), 'class')}"
+    if isinstance(run, dict):
+        failed = failed_cases(run)
+        if failed is not None:
+            counts += "; some cases failed, see below"
+        sections += [section for section in (failed, warned_cases(run)) if section is not None]
+        sections.append(provenance(run))
     subtitle = ": ".join(part for part in (_model_and_data(run), counts) if part)
     write_text(_csv(rows), folder / "cases.csv")
     write_page(Page("Segmentation report", sections, subtitle=subtitle), folder / "report.html")

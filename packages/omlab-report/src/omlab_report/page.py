@@ -11,7 +11,6 @@ from importlib import resources
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 
 from omlab.errors import OutputError
 from omlab_report.blocks import Figure, Page
@@ -30,9 +29,8 @@ def render_page(page: Page) -> str:
         .get_template("page.html.jinja")
         .render(
             page=page,
-            # The assets are our own files and must stay as they are: the policy names their digests.
-            style=Markup(style),  # noqa: S704
-            script=Markup(script),  # noqa: S704
+            style=style,
+            script=script,
             policy=policy,
         )
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from omlab_report.blocks import Column, Facts, Section, Table
 
-_LONG = 12
+_LONG = 24
 """Groups with more facts than this are folded."""
 
 
