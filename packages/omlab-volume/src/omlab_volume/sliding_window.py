@@ -46,7 +46,7 @@ def window_starts(size: int, patch: int, step: float = 0.5) -> list[int]:
     if count == 1:
         return [0]
     distance = (size - patch) / (count - 1)
-    return [round(index * distance) for index in range(count)]
+    return sorted({round(index * distance) for index in range(count)})  # steps below a voxel repeat windows
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,179 @@
+import itertools
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from omlab import progress
+from omlab.errors import InputError, OmlabError
+from omlab_volume import sliding_window
+from omlab_volume.sliding_window import SlidingWindow, gaussian_importance, predict_scores, window_starts
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "stunet_algorithms.json").read_text())
+
+
+def network(classes=3, channels=1):
+    torch.manual_seed(classes)
+    return nn.Sequential(nn.Conv3d(channels, 4, 3, padding=1), nn.Tanh(), nn.Conv3d(4, classes, 3, padding=1)).eval()
+
+
+def naive(model, image, *, patch, step=0.5, axes=(), combine="probabilities"):
+    """The definition, with all class volumes: padded, blended, divided, cropped."""
+    short = [max(0, p - n) for p, n in zip(patch, image.shape[1:], strict=True)]
+    before = [missing // 2 for missing in short]
+    sides = [side for missing in reversed(short) for side in (missing // 2, missing - missing // 2)]
+    padded = nn.functional.pad(image, sides)
+    starts = [window_starts(n, p, step) for n, p in zip(padded.shape[1:], patch, strict=True)]
+    weight = gaussian_importance(patch, half=combine == "logits").double()
+    if all(len(one) == 1 for one in starts):
+        weight = torch.ones_like(weight)
+    total = count = 0
+    for corner in itertools.product(*starts):
+        at = (slice(None), *(slice(c, c + p) for c, p in zip(corner, patch, strict=True)))
+        flips = [f for n in range(len(axes) + 1) for f in itertools.combinations([a + 1 for a in axes], n)]
+        scores = 0
+        for flip in flips:
+            with torch.no_grad():
+                out = model(padded[at].flip(flip)[None])[0].flip(flip).double()
+            scores = scores + (out.softmax(0) if combine == "probabilities" else out) / len(flips)
+        placed = torch.zeros((len(scores), *padded.shape[1:]), dtype=torch.float64)
+        placed[at] = scores * weight
+        spread = torch.zeros(padded.shape[1:], dtype=torch.float64)
+        spread[at[1:]] = weight
+        total, count = total + placed, count + spread
+    inside = (slice(None), *(slice(b, b + n) for b, n in zip(before, image.shape[1:], strict=True)))
+    return (total / count)[inside]
+
+
+@pytest.mark.parametrize("case", GOLDEN["sliding_window_starts"], ids=str)
+def test_golden_starts(case):
+    got = [window_starts(n, p, case["step"]) for n, p in zip(case["image"], case["patch"], strict=True)]
+    assert got == case["starts"]
+
+
+@pytest.mark.parametrize("case", GOLDEN["gaussian_importance"].values(), ids=lambda case: str(case["patch"]))
+def test_golden_gaussian(case):
+    weights = gaussian_importance(case["patch"]).double().numpy()
+    np.testing.assert_allclose(weights.ravel()[case["index"]], case["value"], rtol=1e-5)
+    line = weights[:, case["patch"][1] // 2, case["patch"][2] // 2]
+    np.testing.assert_allclose(line, case["axis0_centre_line"], rtol=1e-5)
+    np.testing.assert_allclose(
+        [weights.min(), weights.max(), weights.sum()], [case["min"], case["max"], case["sum"]], rtol=1e-5
+    )
+
+
+def test_the_gaussian_of_v2_is_half_precision_with_maximum_ten():
+    weights = gaussian_importance((16, 12, 8), half=True)
+    assert weights.dtype == torch.float32
+    assert weights.max() == 10
+    assert (weights > 0).all()
+    assert (weights.half().float() == weights).all()
+
+
+@given(patch=st.integers(1, 30), more=st.integers(0, 90), step=st.sampled_from([0.1, 0.25, 0.5, 0.75, 1.0]))
+@settings(max_examples=100, deadline=None)
+def test_windows_cover_the_axis(patch, more, step):
+    starts = window_starts(patch + more, patch, step)
+    assert starts[0] == 0
+    assert starts[-1] == more
+    assert starts == sorted(set(starts))
+    assert all(b - a <= max(1, np.ceil(patch * step)) for a, b in itertools.pairwise(starts))
+
+
+def test_impossible_windows_are_refused():
+    with pytest.raises(ValueError, match="step"):
+        window_starts(10, 5, 0)
+    with pytest.raises(ValueError, match="size 4"):
+        window_starts(4, 5)
+    for wrong in ({"classes": 0}, {"batch_size": 0}, {"mirror": (3,)}, {"combine": "votes"}, {"patch_size": (0, 1, 1)}):
+        with pytest.raises(ValueError, match=next(iter(wrong)).split("_")[0]):
+            SlidingWindow(**{"patch_size": (4, 4, 4), "classes": 2, **wrong})
+
+
+@given(
+    size=st.tuples(*[st.integers(1, 12)] * 3),
+    patch=st.tuples(*[st.integers(4, 7)] * 3),
+    step=st.sampled_from([0.5, 0.7, 1.0]),
+    axes=st.sampled_from([(), (0,), (1, 2)]),
+    combine=st.sampled_from(["probabilities", "logits"]),
+    batch=st.integers(1, 5),
+)
+@settings(max_examples=15, deadline=None)
+def test_scores_equal_the_definition(size, patch, step, axes, combine, batch):
+    image = torch.randn(1, *size, generator=torch.Generator().manual_seed(sum(size)))
+    model = network()
+    got = predict_scores(
+        model, image, patch_size=patch, classes=3, step=step, mirror=axes, combine=combine, batch_size=batch
+    )
+    expected = naive(model, image, patch=patch, step=step, axes=axes, combine=combine)
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_channels_reach_the_network():
+    image = torch.randn(2, 6, 7, 8)
+    got = predict_scores(network(2, channels=2), image, patch_size=(4, 4, 4), classes=2, mirror=True)
+    expected = naive(network(2, channels=2), image, patch=(4, 4, 4), axes=(0, 1, 2))
+    torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_strips_tile_the_image_in_order():
+    image = torch.zeros(1, 13, 11, 9)
+    how = SlidingWindow(patch_size=(5, 4, 9), classes=3, mirror=False)
+    seen = np.zeros((13, 11), int)
+    for strip in how.strips(network(), image):
+        assert seen[: strip.z.start, strip.y].all()
+        assert seen[strip.z, : strip.y.start].all()
+        seen[strip.z, strip.y] += 1
+        assert strip.scores.shape[1:] == (strip.z.stop - strip.z.start, strip.y.stop - strip.y.start, 9)
+    assert (seen == 1).all()
+
+
+def test_only_half_a_window_of_depth_is_kept():
+    image = torch.zeros(1, 64, 16, 8)
+    how = SlidingWindow(patch_size=(8, 8, 8), classes=2, mirror=False)
+    run = sliding_window._Run(how, network(2), image)
+    alive = [sum(sums.numel() for sums in run.sums.values()) for _ in run.strips()]
+    assert max(alive) <= 2 * 8 * 8 * (16 + 8) // 2
+    assert not run.sums
+    assert not run.weights
+
+
+def test_progress_counts_windows_and_flips():
+    counted = []
+
+    @contextmanager
+    def sink(description, total):
+        counted.append((description, total))
+        yield lambda steps=1, /, **figures: counted.append(steps)
+
+    with progress.shown_by(sink):
+        predict_scores(network(), torch.zeros(1, 8, 4, 4), patch_size=(4, 4, 4), classes=3, mirror=(0,), batch_size=2)
+    assert counted[0] == ("windows", 6)
+    assert sum(counted[1:]) == 6
+
+
+def test_wrong_networks_get_a_sentence():
+    image = torch.zeros(1, 4, 4, 4)
+    with pytest.raises(OmlabError, match=r"\(1, 3, 4, 4, 4\) where \(1, 5, 4, 4, 4\)"):
+        predict_scores(network(), image, patch_size=(4, 4, 4), classes=5)
+    with pytest.raises(OmlabError, match="not finite"):
+        predict_scores(lambda x: x.repeat(1, 2, 1, 1, 1) * torch.nan, image, patch_size=(4, 4, 4), classes=2)
+    with pytest.raises(InputError, match=r"\(4, 4, 4\)"):
+        predict_scores(network(), image[0], patch_size=(4, 4, 4), classes=3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_same_scores():
+    image = torch.randn(1, 20, 21, 22)
+    model = network()
+    expected = predict_scores(model, image, patch_size=(8, 8, 8), classes=3)
+    got = predict_scores(model.cuda(), image, patch_size=(8, 8, 8), classes=3, device="cuda", batch_size=4)
+    torch.testing.assert_close(got, expected, rtol=1e-2, atol=1e-2)
