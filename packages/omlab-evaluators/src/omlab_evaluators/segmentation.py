@@ -24,7 +24,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.errors import GeometryError, InputError, OutputError, SettingsError
+from omlab.errors import GeometryError, InputError, SettingsError
+from omlab.files import writing
 from omlab.roles import Metric, Report, Sample
 from omlab_evaluators.bootstrap import Mean, bootstrap_means
 from omlab_evaluators.labels import Pair, match_labels
@@ -229,8 +230,6 @@ def _json(value: float) -> float | None:
 def _write_overlays(pictures: Mapping[str, NDArray[np.uint8]], *, case: str, folder: Path) -> None:
     for plane, picture in pictures.items():
         path = overlay_path(folder, case=case, plane=plane)
-        try:
+        with writing("An overlay", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encode_png(picture))
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error

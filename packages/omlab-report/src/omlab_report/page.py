@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from omlab.errors import OutputError
+from omlab.files import replacing, writing
 from omlab_report.blocks import Figure, Page
 from omlab_report.themes import THEMES, render_svg
 
@@ -43,28 +41,8 @@ def write_page(page: Page, path: Path) -> None:
 
 def write_text(text: str, path: Path) -> None:
     """Write UTF-8 text so that `path` is either as before or complete. Raises `OutputError`."""
-    temporary: str | None = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # mkstemp makes a file for its owner alone; a report is to be read by whoever may read its folder.
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-        temporary = None
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+    with writing("The report", path), replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def data_uri(content: bytes, media_type: str) -> str:
