@@ -25,6 +25,7 @@ _LOOKED_AT = (
     "SliceThickness", "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SegmentSequence",
 )  # fmt: skip
+_MOST_LISTED = 8  # series that an error spells out
 _NOT_SCANS = ("RTDOSE", "SEG", "PR", "KO", "SR", "REG", "RTSTRUCT", "RTPLAN", "DOC")
 
 
@@ -86,7 +87,8 @@ def find_series(path: Path, *, series: str | None) -> list[DicomFile]:
         if not by_series:
             raise InputError(f"{path} has no series '{series}': give the end of its UID or its series number.")
     if len(by_series) > 1:
-        found = "; ".join(_described(uid, files) for uid, files in by_series.items())
+        described = [_described(uid, files) for uid, files in by_series.items()]
+        found = "; ".join(described[:_MOST_LISTED]) + ("; ..." if len(described) > _MOST_LISTED else "")
         raise InputError(
             f"{path} holds {len(by_series)} series: {found}: "
             f"give a folder with one of them, or name it in Python: omlab.read(folder, series=UID or its end)."

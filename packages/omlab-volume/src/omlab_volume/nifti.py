@@ -111,11 +111,22 @@ def _check_magic(path: Path) -> None:
         start = file.read(348)
     zipped = start[:2] == b"\x1f\x8b"
     if path.name.lower().endswith(".gz") and not zipped:
-        is_nifti = start[344:347] in (b"n+1", b"ni1") or start[4:7] in (b"n+2", b"ni2")
-        hint = "it is an uncompressed NIfTI file: name it .nii" if is_nifti else "it is another kind of file"
+        hint = "it is an uncompressed NIfTI file: name it .nii" if _is_nifti(start) else "it is another kind of file"
         raise InputError(f"{path} is named .gz but is not compressed with gzip; {hint}.")
     if zipped and not path.name.lower().endswith(".gz"):
         raise InputError(f"{path} is compressed with gzip: name it .nii.gz.")
+    if zipped:
+        try:
+            with gzip.open(path) as file:
+                start = file.read(348)
+        except _UNREADABLE as error:
+            raise InputError(f"{path} is damaged or cut short: {_reason(error)}; copy it again.") from error
+    if not _is_nifti(start):
+        raise InputError(f"{path} is no NIfTI file: its header is another program's, or damaged.")
+
+
+def _is_nifti(start: bytes) -> bool:
+    return start[344:347] in (b"n+1", b"ni1") or start[4:7] in (b"n+2", b"ni2")
 
 
 def _four_axes(shape: tuple[int, ...], *, path: Path) -> tuple[int, int, int, int]:
