@@ -1,6 +1,6 @@
 """Labels by sliding window: ours against MONAI's `sliding_window_inference` and argmax.
 
-    python benchmarks/sliding_window.py [--classes 2 14 105] [--size 160 160 160] [--threads 1]
+    python benchmarks/sliding_window.py [--classes 2 14 105] [--size 192 160 160] [--threads 1]
 
 The same network, volume, windows and thread count. Each way runs in a process of its own (peak resident
 memory), the two ways alternating. The network is kept small on purpose: the blending is what is compared.
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--classes", type=int, nargs="+", default=[2, 14, 105])
     parser.add_argument("--combine", nargs="+", default=["logits", "probabilities"])
-    parser.add_argument("--size", type=int, nargs=3, default=[160, 160, 160])
+    parser.add_argument("--size", type=int, nargs=3, default=[192, 160, 160])
     parser.add_argument("--patch", type=int, nargs=3, default=[64, 64, 64])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=1)

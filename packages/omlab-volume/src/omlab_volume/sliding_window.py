@@ -202,6 +202,7 @@ class _Run:
 
     def _forward(self, windows: Tensor) -> Tensor:
         """The network's scores of `windows`, (B, K, *patch); halves the batch where CUDA's memory runs out."""
+        scores: Tensor | None = None
         try:
             with torch.autocast(
                 self.device.type, torch.float16, enabled=self.device.type == "cuda" and self.how.autocast
@@ -210,6 +211,7 @@ class _Run:
         except torch.OutOfMemoryError:
             if len(windows) == 1:
                 raise
+        if scores is None:  # outside the handler, whose traceback would keep the failed run's tensors alive
             torch.cuda.empty_cache()
             half = len(windows) // 2
             return torch.cat([self._forward(windows[:half]), self._forward(windows[half:])])
