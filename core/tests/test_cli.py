@@ -98,7 +98,7 @@ def test_predict_exits_1_when_a_case_failed(run, signal):
         (["predict", "adder", "nowhere.sig"], "nowhere.sig does not exist."),
         (["predict", "adder"], "Missing argument"),
         (["predict", "adder", "a.sig", "-s", "offset"], "write name=value"),
-        (["adapt", "adder", "--data", "rampz"], "did you mean 'ramps'"),
+        (["adapt", "adder", "--data", "rampz", "--adapter", "offset"], "did you mean 'ramps'"),
         (["evaluate", "--data", "ramps"], "either a model or a folder"),
         (["weights", "fetch", "addr"], "did you mean 'adder'"),
     ],

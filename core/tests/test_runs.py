@@ -201,6 +201,11 @@ def test_the_log_says_what_is_needed_to_repeat_the_run(tmp_path):
     assert time.strptime(log["started"][:10], "%Y-%m-%d")
 
 
+def test_a_file_digest_is_its_sha256(tmp_path):
+    (tmp_path / "f").write_bytes(b"abc")
+    assert file_digest(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
 def test_digests_do_not_depend_on_the_order_of_keys(tmp_path):
     assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
     (tmp_path / "x").write_text("one")

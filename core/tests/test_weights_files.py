@@ -339,8 +339,3 @@ def test_resolving(tmp_path: Path) -> None:
     for bad, sentence in ((tmp_path, "is a folder"), (tmp_path / "none", "There is no weights file")):
         with pytest.raises(WeightsError, match=sentence):
             weights.resolve(mine, weights=bad)
-
-
-def test_digest(tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"abc")
-    assert weights.digest(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from omlab import progress
+
 _BLOCK = 1 << 20
+_LARGE = 200 << 20
 
 
 def file_digest(path: Path) -> str:
@@ -16,10 +20,17 @@ def file_digest(path: Path) -> str:
     if path.is_dir():
         return digest_of([(str(p.relative_to(path)), file_digest(p)) for p in sorted(path.rglob("*")) if p.is_file()])
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with path.open("rb") as stream, _shown(path) as advance:
         while block := stream.read(_BLOCK):
             digest.update(block)
+            advance(len(block))
     return digest.hexdigest()
+
+
+def _shown(path: Path) -> AbstractContextManager[progress.Advance]:
+    """A bar for a file that takes more than a moment."""
+    size = path.stat().st_size
+    return progress.task(f"checking {path.name}", total=size) if size > _LARGE else nullcontext(progress.nothing)
 
 
 def paths_digest(paths: Iterable[Path]) -> str:

@@ -18,10 +18,10 @@ from omlab.errors import PluginError, UnknownNameError, UsageError, WeightsError
 from omlab.registry import load_entry, registry
 from omlab.roles import Adapter, Model
 from omlab.settings import complete
+from omlab.weights import UNTRAINED, resolve
 
 ADAPTED = "adapted.json"
 ADAPTED_WEIGHTS = "weights.safetensors"
-UNTRAINED = "untrained"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def find_model(
         card=card,
         offer=offer,
         tag="local" if weights else tag,
-        weights=_weights(card, tag, weights, offline),
+        weights=resolve(card, tag, weights=Path(weights) if weights else None, offline=offline),
         settings=chosen,
         device=resolved_device,
     )
@@ -140,19 +140,6 @@ def _split_name(name: str) -> tuple[Card, str]:
         hint = f"did you mean '{base}.{close[0]}'?" if close else f"it has {', '.join(known)}."
         raise UnknownNameError(f"'{base}' has no weights '{tag}': {hint}")
     return offer, tag
-
-
-def _weights(card: ModelCard, tag: str, weights: str | Path | None, offline: bool | None) -> Path | None:
-    if weights is not None:
-        path = Path(weights)
-        if not path.is_file():
-            raise WeightsError(f"The weights file {path} does not exist.")
-        return path
-    if tag == UNTRAINED:
-        return None
-    from omlab.weights import fetch
-
-    return fetch(card.weights[tag].files[0], offline=offline)
 
 
 def _check_needs(card: ModelCard) -> None:

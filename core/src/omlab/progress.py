@@ -28,13 +28,13 @@ class Advance(Protocol):
 Sink = Callable[[str, int | None], AbstractContextManager[Advance]]
 
 
-def _nothing(steps: int = 1, /, **figures: float) -> None:
-    return None
+def nothing(steps: int = 1, /, **figures: float) -> None:
+    """Show nothing: what a task advances when nobody watches."""
 
 
 @contextmanager
 def _silent(description: str, total: int | None) -> Iterator[Advance]:
-    yield _nothing
+    yield nothing
 
 
 _sink: ContextVar[Sink] = ContextVar("omlab_progress", default=_silent)

@@ -98,4 +98,10 @@ def _scalar(text: str) -> Any:
         return text.strip()
 
 
-_CONVERTERS: dict[str, Callable[[Any, str], Any]] = {"bool": _bool, "int": _int, "float": _float, "str": _str, "list": _list}
+_CONVERTERS: dict[str, Callable[[Any, str], Any]] = {
+    "bool": _bool,
+    "int": _int,
+    "float": _float,
+    "str": _str,
+    "list": _list,
+}

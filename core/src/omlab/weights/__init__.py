@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from omlab.weights.cache import cache_folder, cached, fetch, is_offline, place, remove, verify
 from omlab.weights.checkpoint import read_state_dict
-from omlab.weights.files import digest
-from omlab.weights.resolve import offered, resolve
+from omlab.weights.resolve import UNTRAINED, offered, resolve
 from omlab.weights.state import load_state_dict, save_state_dict
 
 __all__ = [
+    "UNTRAINED",
     "cache_folder",
     "cached",
-    "digest",
     "fetch",
     "is_offline",
     "load_state_dict",

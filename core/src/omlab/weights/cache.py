@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from omlab.card_schema import WeightsFile
+from omlab.digests import file_digest
 from omlab.errors import DownloadError, WeightsError, WeightsWarning
 from omlab.weights import files, sources
 
@@ -118,7 +119,7 @@ def check(file: WeightsFile, path: Path) -> str | None:
     sha256_wanted = file.sha256 or (record.sha256 if record else None)
     try:
         size = path.stat().st_size
-        sha256 = None if size_wanted not in (None, size) else files.digest(path)
+        sha256 = None if size_wanted not in (None, size) else file_digest(path)
     except FileNotFoundError:
         return f"There is no weights file {path}."
     except OSError as error:
@@ -191,11 +192,11 @@ def _download(file: WeightsFile, source: sources.Source, path: Path) -> Path:
     wanted = file.sha256 or (record.sha256 if record else None)
     path.unlink(missing_ok=True)
     temporary, resumed = download.to_partial(file, source, path, proven=wanted is not None)
-    sha256 = files.digest(temporary)
+    sha256 = file_digest(temporary)
     if resumed and wanted not in (None, sha256):  # the earlier part was of another version, or damaged
         temporary.unlink()
         temporary, _ = download.to_partial(file, source, path, proven=True)
-        sha256 = files.digest(temporary)
+        sha256 = file_digest(temporary)
     problem = _wrong_content(file, wanted=wanted, sha256=sha256, size=temporary.stat().st_size)
     if problem is not None:
         temporary.unlink()

@@ -1,30 +1,16 @@
-"""Small steps of keeping large files: digests, final names, room on the disk."""
+"""Small steps of keeping large files: final names, room on the disk."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
 
-from omlab import progress
 from omlab.errors import DownloadError
 from omlab.files import sync
 
-_CHUNK = 1 << 20
 _SPARE = 64 << 20
 """Bytes that a download leaves free: a disk filled to the last byte breaks other programs."""
-
-
-def digest(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal. Raises `OSError`."""
-    path = Path(path)
-    sha256 = hashlib.sha256()
-    with path.open("rb") as file, progress.task(f"checking {path.name}", total=path.stat().st_size) as advance:
-        while chunk := file.read(_CHUNK):
-            sha256.update(chunk)
-            advance(len(chunk))
-    return sha256.hexdigest()
 
 
 def replace(temporary: Path, path: Path) -> None:
