@@ -8,6 +8,8 @@ from omlab.registry import registry
 from omlab_testkit import examples
 
 collect_ignore = ["example"]  # a plugin to run the kit on, not tests of the kit
+# plugins of pytest that take seconds in each of a hundred runs and have no part in them
+WITHOUT = [f"-pno:{name}" for name in ("cacheprovider", "hypothesispytest", "anyio", "unraisableexception")]
 EXAMPLE = Path(__file__).with_name("example")
 
 
@@ -31,7 +33,7 @@ class Example:
         for cached in (installed, registry, examples._examples_file):
             cached.cache_clear()
         try:
-            return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *(arguments or ["tests"]))
+            return self.pytester.runpytest_inprocess(*WITHOUT, *(arguments or ["tests"]))
         finally:
             for cached in (installed, registry, examples._examples_file):
                 cached.cache_clear()

@@ -110,6 +110,8 @@ def _make_kits(config: pytest.Config, *, names: Sequence[str], folder: Path | No
     golden = [Path(config.invocation_params.dir, name) for name in config.getoption("omlab_golden")]
     if missing := [path for path in golden if not path.is_dir()]:
         raise pytest.UsageError(f"There is no folder {missing[0]} of golden cases.")
+    if golden and len(names) > 1:
+        raise pytest.UsageError("--omlab-golden is for one plugin: name it with --omlab-plugin.")
     try:
         folders = {name: folder_of(name, root=config.rootpath) for name in names} if folder is None else {"": folder}
         projects = [
