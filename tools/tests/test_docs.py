@@ -46,7 +46,7 @@ def test_the_command_reference_has_every_command() -> None:
 
 def test_the_python_reference_shows_signatures_and_sections() -> None:
     page = reference.api_page()
-    assert "```python\nload_model(name: " in page
+    assert "```python\nload_model(\n    name: str | Path,\n    *,\n" in page
     assert "### omlab.roles.Finetunable" in page
     assert "**Raises**" in page
 
