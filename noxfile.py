@@ -56,7 +56,7 @@ def types(session: nox.Session) -> None:
     with _environment(session):
         editable = [part for package in workspace.packages() for part in ("--editable", _with_extras(package))]
         tests = {row for package in workspace.packages() for row in package.test}
-        _install(session, "mypy", "nox", "types-PyYAML", *sorted(tests), *editable, built=False)
+        _install(session, "mypy", "nox", "mkdocs", "types-PyYAML", *sorted(tests), *editable, built=False)
         modules = [part for package in workspace.packages() for part in ("--package", package.module)]
         session.run("mypy", *modules)
         session.run("mypy", "noxfile.py", *sorted(str(path) for path in ROOT.glob("tools/*.py")))
@@ -94,7 +94,7 @@ def together(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the site strictly (links and anchors are checked) and test what the pages say."""
     with _environment(session):
-        _install_all(session, "mkdocs-material")
+        _install_all(session, "mkdocs-material", "ruff")
         session.run("mkdocs", "build", "--strict", "--quiet")
         session.run("pytest", "-q", "tools/tests/test_docs.py", "tools/tests/test_tutorial.py")
 
@@ -156,7 +156,8 @@ def _arguments(session: nox.Session) -> argparse.Namespace:
     parser.add_argument("--base", default="origin/main", help="what `changed` compares with")
     parser.add_argument("--json", action="store_true", help="print a JSON list")
     parser.add_argument("--tag", default="", help="the release tag that `build` is for")
-    asked, asked.pytest = parser.parse_known_args(session.posargs)
+    asked, rest = parser.parse_known_args(session.posargs)
+    asked.pytest = rest
     return asked
 
 
