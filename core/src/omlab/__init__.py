@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omlab.api import adapt, evaluate, load_dataset, load_model, predict, read, write
+    from omlab.api import adapt, evaluate, evaluate_recorded, load_dataset, load_model, predict, read, write
     from omlab.cards import Card, read_cards
     from omlab.errors import OmlabError
     from omlab.hookspecs import HOOK_API, hookimpl
@@ -27,6 +27,7 @@ __all__ = [
     "Sample",
     "adapt",
     "evaluate",
+    "evaluate_recorded",
     "hookimpl",
     "load_dataset",
     "load_model",
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "omlab.api": ("adapt", "evaluate", "load_dataset", "load_model", "predict", "read", "write"),
+    "omlab.api": ("adapt", "evaluate", "evaluate_recorded", "load_dataset", "load_model", "predict", "read", "write"),
     "omlab.cards": ("Card", "read_cards"),
     "omlab.errors": ("OmlabError",),
     "omlab.hookspecs": ("HOOK_API", "hookimpl"),

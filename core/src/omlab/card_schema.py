@@ -29,7 +29,11 @@ class Strict(BaseModel):
 
 
 class Setting(Strict):
-    """One thing that a user may set (`--set name=value`)."""
+    """One thing that a user may set (`--set name=value`).
+
+    `affects_result` false: it changes how the work is done (patience, speed, consent), not what comes of
+    it, so that an interrupted run may go on with another value. Evaluators of recorded answers use it.
+    """
 
     type: Literal["bool", "int", "float", "str", "list"]
     default: Any
@@ -37,6 +41,7 @@ class Setting(Strict):
     choices: list[Any] | None = None
     minimum: float | None = None
     maximum: float | None = None
+    affects_result: bool = True
 
 
 class WeightsFile(Strict):
@@ -147,8 +152,13 @@ class AdapterCard(BaseCard):
 
 
 class EvaluatorCard(BaseCard):
-    """A way to judge predictions of one kind for one task."""
+    """A way to judge predictions of one kind for one task.
 
+    `source` says where the predictions come from: `predictions`, a model or a run of `omlab predict` on a
+    data set; `recorded`, answers in files that the card's settings name (`omlab.roles.RecordedEvaluator`).
+    """
+
+    source: Literal["predictions", "recorded"] = "predictions"
     task: Name
     prediction: Name
     target: Name

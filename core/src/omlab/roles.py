@@ -210,10 +210,14 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What an evaluator concludes. `notes` say how special cases were counted."""
+    """What an evaluator concludes. `notes` say how special cases were counted.
+
+    `details` is what else `report.json` holds, by name (JSON); its schema is the evaluator's own.
+    """
 
     metrics: Sequence[Metric]
     notes: Sequence[str] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Evaluator(Protocol):
@@ -225,6 +229,32 @@ class Evaluator(Protocol):
 
     def measure(self, sample: Sample, prediction: Payload, *, folder: Path) -> Sequence[Mapping[str, Any]]:
         """Rows (JSON) that describe how good `prediction` is; pictures may be written into `folder`."""
+        ...
+
+    def report(self, rows: Mapping[str, Sequence[Mapping[str, Any]]], *, folder: Path) -> Report:
+        """Sum up the rows of all cases (by case id); writes `report.html` and its like into `folder`."""
+        ...
+
+
+class RecordedEvaluator(Protocol):
+    """Recorded answers -> report. Entry of an evaluator card whose `source` is `recorded`: as of any evaluator.
+
+    The settings name the files: there is no model and no data set. A case is what is judged at a time,
+    such as the answers to one set of questions.
+    """
+
+    def cases(self) -> Mapping[str, Sequence[Path]]:
+        """The cases by id, each with the files that it is read from; their digests go into the run log.
+
+        Raises `OmlabError` where the files cannot be used, or the work must not start as it was asked for.
+        """
+        ...
+
+    def measure(self, case: str, *, folder: Path, scratch: Path) -> Sequence[Mapping[str, Any]]:
+        """Rows (JSON) of one case; files for the user may be written into `folder`.
+
+        `scratch` outlives an interruption and a failed case: what must not be paid for twice goes there.
+        """
         ...
 
     def report(self, rows: Mapping[str, Sequence[Mapping[str, Any]]], *, folder: Path) -> Report:

@@ -80,7 +80,7 @@ class Run:
 
     @property
     def scratch(self) -> Path:
-        """A folder for checkpoints and the like, kept while the run is partial and removed at its end."""
+        """A folder for checkpoints and the like; removed at the run's end where no case has failed."""
         folder = self.folder / SCRATCH
         folder.mkdir(exist_ok=True)
         return folder
@@ -144,7 +144,8 @@ class Run:
     def finish(self) -> Path:
         """Give the run its name. Returns the folder."""
         self.save()
-        rmtree(self.folder / SCRATCH, ignore_errors=True)
+        if all(case.status == "done" for case in self.cases.values()):
+            rmtree(self.folder / SCRATCH, ignore_errors=True)
         with writing("The run", self.final):
             self.folder.rename(self.final)
         self._lock.close()

@@ -139,3 +139,39 @@ class ErrorEvaluator:
 
 def load_error(card, *, settings):
     return ErrorEvaluator()
+
+
+class Essays:
+    """Counts words; a paid reply is kept in the scratch folder and never asked for twice."""
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    def cases(self):
+        paths = [Path(name) for name in self.settings["answers"]]
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            raise InputError(f"{missing[0]} does not exist.")
+        return {path.stem: [path] for path in paths}
+
+    def measure(self, case, *, folder, scratch):
+        path = next(path for path in self.cases()[case])
+        with (scratch / "paid").open("a") as stream:
+            stream.write(f"{case}\n")
+        words = path.read_text().split()
+        if words == ["stop"]:
+            raise KeyboardInterrupt
+        if len(words) < self.settings["least_words"]:
+            raise InputError(f"{path} has {len(words)} words.")
+        (folder / f"{case}.txt").write_text("counted")
+        return [{"words": len(words)}]
+
+    def report(self, rows, *, folder):
+        (folder / "report.html").write_text("<html></html>")
+        words = {case: row["words"] for case, (row,) in rows.items()}
+        mean = sum(words.values()) / len(words)
+        return Report(metrics=[Metric(name="words", value=mean)], details={"words": words})
+
+
+def load_essays(card, *, settings):
+    return Essays(settings)

@@ -43,7 +43,8 @@ def build() -> typer.Typer:
     app.callback()(_root)
     app.command("predict")(jobs.predict)
     app.command("adapt")(jobs.adapt)
-    app.command("evaluate")(jobs.evaluate)
+    # The settings of an evaluator of recorded answers are options that only its card knows.
+    app.command("evaluate", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(jobs.evaluate)
     app.command("list")(catalogue.list_cards)
     app.command("info")(catalogue.info)
     app.command("doctor")(doctor.doctor)

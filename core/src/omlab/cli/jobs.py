@@ -92,10 +92,15 @@ def adapt(
 
 
 def evaluate(
+    context: typer.Context,
     model: Annotated[
-        str | None, typer.Argument(help="Name or folder of a model; leave out with --predictions.")
+        str | None,
+        typer.Argument(
+            help="Name or folder of a model (leave out with --predictions), or name of an evaluator of recorded "
+            "answers, whose settings are then options: --answers FOLDER."
+        ),
     ] = None,
-    data: Annotated[str, typer.Option("--data", help="Name of the data set.")] = ...,  # type: ignore[assignment]
+    data: Annotated[str | None, typer.Option("--data", help="Name of the data set.")] = None,
     predictions: Annotated[
         Path | None, typer.Option("--predictions", help="Folder of a run of 'omlab predict'.")
     ] = None,
@@ -112,9 +117,16 @@ def evaluate(
     device: Device = "auto",
     offline: Offline = False,
 ) -> None:
-    """Judge a model, or predictions made before, on a data set; leaves a report page."""
+    """Judge a model, predictions made before, or recorded answers; leaves a report page."""
+    from omlab.cli.recorded import evaluate_recorded, is_recorded, refuse_options
     from omlab.jobs.evaluate import evaluate as run
 
+    if model is not None and is_recorded(model):
+        outcome = evaluate_recorded(context, model, pairs=settings or [], output=output)
+        _show_evaluation(outcome)
+        return
+    refuse_options(context, model, has_data=data is not None)
+    assert data is not None
     chosen, for_data, for_model = (parse_pairs(pairs or []) for pairs in (settings, data_settings, model_settings))
     with working():
         outcome = run(
@@ -132,6 +144,10 @@ def evaluate(
             model_settings=for_model,
             offline=offline or None,
         )
+    _show_evaluation(outcome)
+
+
+def _show_evaluation(outcome: Outcome) -> None:
     if outcome.report is not None:
         show_report(outcome.report)
     _conclude(outcome, "evaluated")

@@ -12,7 +12,7 @@ from typing import Any, cast
 from omlab.card_schema import EvaluatorCard, validate
 from omlab.datasets import check_split, open_dataset
 from omlab.digests import digest_of, paths_digest
-from omlab.errors import InputError, OmlabError, UsageError
+from omlab.errors import InputError, OmlabError, PluginError, UsageError
 from omlab.files import write_json, writing
 from omlab.formats import read
 from omlab.jobs.adapt import HISTORY
@@ -71,6 +71,10 @@ def evaluate(
         raise UsageError("Name either a model or a folder of predictions to evaluate.")
     offer = registry().get("evaluator", evaluator)
     card = cast(EvaluatorCard, validate(offer))
+    if card.source == "recorded":
+        raise UsageError(
+            f"'{evaluator}' judges recorded answers, not a model on a data set: run 'omlab evaluate {evaluator}'."
+        )
     chosen = complete(card, settings or {})
     judge = cast(Evaluator, load_entry(offer, card.entry)(card, settings=chosen))
     dataset_card, dataset, dataset_settings = open_dataset(data, root=root, settings=data_settings or {})
@@ -102,7 +106,7 @@ def evaluate(
     }
     run = open_run(final, kind="evaluate", request=request, arguments=arguments, digests=digests)
     if run is None:
-        return _complete_with_report(final)
+        return complete_with_report(final)
     with observed(run):
         predictor = _by_model(ref) if ref else _from_run(Path(cast(str, predictions)), card.prediction)
         _measure(run, dataset, digests, judge, predictor)
@@ -134,8 +138,17 @@ def _report(run: Run, judge: Evaluator) -> Report:
     run.save()
     with writing("The report", run.folder):
         report = judge.report(rows, folder=run.folder)
-        write_json(run.folder / REPORT, {"metrics": [asdict(m) for m in report.metrics], "notes": list(report.notes)})
+        write_report(report, run.folder)
     return report
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write `report.json`: `metrics`, `notes`, and the report's `details` beside them."""
+    clash = sorted({"metrics", "notes"} & set(report.details))
+    if clash:
+        raise PluginError(f"The report has '{clash[0]}' among its details, which is a field of every report.")
+    whole = {"metrics": [asdict(m) for m in report.metrics], "notes": list(report.notes), **report.details}
+    write_json(folder / REPORT, whole)
 
 
 def _by_model(ref: ModelRef) -> Predictor:
@@ -180,11 +193,13 @@ def _copy_history(run: Run, source: Path) -> None:
         copyfile(source / HISTORY, run.folder / HISTORY)
 
 
-def _complete_with_report(final: Path) -> Outcome:
+def complete_with_report(final: Path) -> Outcome:
+    """The outcome of an evaluation that was complete when it was started again."""
     before = complete_before(final)
     try:
         stored = json.loads((final / REPORT).read_text(encoding="utf-8"))
-        report = Report(metrics=[Metric(**row) for row in stored["metrics"]], notes=stored["notes"])
+        metrics, notes = [Metric(**row) for row in stored.pop("metrics")], stored.pop("notes")
+        report = Report(metrics=metrics, notes=notes, details=stored)
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{final / REPORT} is missing or damaged; remove the folder and evaluate again.") from None
     return Outcome(place=final, cases=before.cases, report=report, was_complete=True)

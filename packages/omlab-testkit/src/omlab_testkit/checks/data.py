@@ -79,6 +79,8 @@ def _check_sample(card: DatasetCard, data: Any, id: str) -> None:
 def evaluator_judges_a_perfect_prediction(subject: CardSubject, folder: Path) -> None:
     """A target measured against itself gives JSON rows and a report whose intervals hold its values."""
     card = cast(EvaluatorCard, subject.card)
+    if card.source == "recorded":
+        raise CannotCheckError(f"'{card.name}' judges recorded answers, which its own tests must bring")
     if card.prediction != card.target:
         raise CannotCheckError(
             f"'{card.name}' compares a {card.prediction} with a {card.target}: no perfect prediction"
