@@ -41,10 +41,17 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = folder / path.name
         yield temporary
         if temporary.is_file():
+            temporary.chmod(0o666 & ~_umask())  # some libraries make their files private
             sync(temporary)
         temporary.replace(path)
     finally:
         rmtree(folder, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def sync(path: Path) -> None:
