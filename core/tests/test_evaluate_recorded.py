@@ -96,8 +96,11 @@ def test_nothing_is_left_where_nothing_could_be_started(essay, tmp_path):
 
 
 def test_a_run_without_any_judged_case_is_an_error(essay):
-    with pytest.raises(OmlabError, match=r"No case could be judged: .*has 0 words"):
-        omlab.evaluate_recorded("essays", settings={"answers": [essay("a", "")]}, output="board")
+    files = [essay("a", ""), essay("b", "")]
+    with pytest.raises(OmlabError, match=r"No case could be judged: .*a\.txt has 0 words"):
+        omlab.evaluate_recorded("essays", settings={"answers": files}, output="board")
+    with pytest.raises(OmlabError, match=r"^\S*a\.txt has 0 words\.$"):
+        omlab.evaluate_recorded("essays", settings={"answers": files[:1]}, output="other")
 
 
 def test_each_kind_of_evaluator_says_what_it_is_for(essay):

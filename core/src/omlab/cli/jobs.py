@@ -185,7 +185,8 @@ def show_report(report: Report) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     names = list(dict.fromkeys(metric.name for metric in report.metrics))
     labels = list(dict.fromkeys(metric.label for metric in report.metrics))
-    table.add_column("")
+    # On a narrow screen it is the figures that give way: a row without its name says nothing.
+    table.add_column("", no_wrap=True, min_width=min(30, max((len(label or "mean") for label in labels), default=0)))
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for label in labels:
@@ -197,7 +198,8 @@ def show_report(report: Report) -> None:
 def _figure(metric: Metric) -> str:
     if metric.value is None:
         return "undefined"
-    text = f"{metric.value:.3f}" if abs(metric.value) < 100 else f"{metric.value:.1f}"
+    digits = 3 if abs(metric.value) < 100 else 1
+    text = f"{metric.value:.{digits}f}"
     if metric.low is not None and metric.high is not None:
-        text += f" [{metric.low:.3f}, {metric.high:.3f}]"
+        text += f" [{metric.low:.{digits}f}, {metric.high:.{digits}f}]"
     return f"{text} {metric.unit}".rstrip()

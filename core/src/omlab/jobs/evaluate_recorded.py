@@ -86,7 +86,8 @@ def _measure(run: Run, judge: RecordedEvaluator, files: Mapping[str, list[Path]]
 def _report(run: Run, judge: RecordedEvaluator) -> Report:
     rows = {id: case.values["rows"] for id, case in run.cases.items() if case.status == "done"}
     if not rows:
-        raise OmlabError(f"No case could be judged: {next(case.reason for case in run.cases.values())}")
+        reason = next(case.reason for case in run.cases.values())
+        raise OmlabError(reason if len(run.cases) == 1 else f"No case could be judged: {reason}")
     run.save()
     with writing("The report", run.folder):
         report = judge.report(rows, folder=run.folder)

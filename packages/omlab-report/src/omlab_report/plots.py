@@ -16,6 +16,8 @@ from omlab_report.themes import Theme
 Plot = Callable[[Theme], Canvas]
 
 MANY_ROWS = 24
+LETTERS_AN_INCH = 11
+"""Beyond it the names under a heat map would run into each other and stand aslant."""
 
 
 def loss_curve(history: Sequence[Mapping[str, float]]) -> Plot:
@@ -45,11 +47,12 @@ def loss_curve(history: Sequence[Mapping[str, float]]) -> Plot:
     return draw
 
 
-def dot_intervals(metrics: Sequence[Metric]) -> Plot:
+def dot_intervals(metrics: Sequence[Metric], *, fit: bool = False) -> Plot:
     """Dots with their 95 % intervals: one panel per metric name, one row per label.
 
     Panels stand side by side on a wide page and below each other on a phone. Fractions (no unit) share
-    the range 0 to 1; other units start at 0. A metric without a value leaves its row empty.
+    the range 0 to 1; other units start at 0. `fit`: the range is that of the figures, for a scale whose zero means
+    nothing (ratings). A metric without a value leaves its row empty.
     """
     names = list(dict.fromkeys(metric.name for metric in metrics))
     labels = list(dict.fromkeys(metric.label or "mean" for metric in metrics))
@@ -61,13 +64,16 @@ def dot_intervals(metrics: Sequence[Metric]) -> Plot:
         grid = np.atleast_1d(canvas.subplots(rows, columns, sharey=not theme.narrow)).ravel()
         for index, (axes, name) in enumerate(zip(grid, names, strict=True)):
             chosen = [metric for metric in metrics if metric.name == name]
-            _interval_panel(axes, chosen, labels=labels, colour=theme.series[index % len(theme.series)], theme=theme)
+            colour = theme.series[index % len(theme.series)]
+            _interval_panel(axes, chosen, labels=labels, colour=colour, theme=theme, fit=fit)
         return canvas
 
     return draw
 
 
-def _interval_panel(axes: Axes, metrics: Sequence[Metric], *, labels: Sequence[str], colour: str, theme: Theme) -> None:
+def _interval_panel(
+    axes: Axes, metrics: Sequence[Metric], *, labels: Sequence[str], colour: str, theme: Theme, fit: bool
+) -> None:
     for metric in metrics:
         if metric.value is None:
             continue
@@ -79,7 +85,9 @@ def _interval_panel(axes: Axes, metrics: Sequence[Metric], *, labels: Sequence[s
     arrow = "higher is better" if metrics[0].higher_is_better else "lower is better"
     axes.set_title(f"{metrics[0].name}{f' ({unit})' if unit else ''}")
     axes.set_xlabel(arrow, color=theme.muted)
-    if unit:
+    if fit:
+        axes.margins(x=0.04)
+    elif unit:
         axes.set_xlim(left=0)
     else:
         axes.set_xlim(0, 1)
@@ -144,8 +152,9 @@ def heat_map(
                 red, green, blue, _ = image.cmap(image.norm(value))
                 colour = "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.45 else "#ffffff"
             axes.text(j, i, f"{value:.{digits}f}" if defined else "–", ha="center", va="center", color=colour)  # noqa: RUF001 - the dash of an undefined figure
+        crowded = theme.narrow or len(columns) * max(map(len, columns)) > LETTERS_AN_INCH * theme.width
         axes.set_xticks(
-            range(len(columns)), columns, rotation=40 if theme.narrow else 0, ha="right" if theme.narrow else "center"
+            range(len(columns)), columns, rotation=40 if crowded else 0, ha="right" if crowded else "center"
         )
         axes.set_yticks(range(len(rows)), rows)
         axes.tick_params(length=0)
