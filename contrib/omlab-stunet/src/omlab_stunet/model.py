@@ -200,6 +200,8 @@ class StuNetModel:
         `settings` are the adapter's: epochs, steps_per_epoch, batch_size, learning_rate, augment, and
         `spacing` and `patch_size`, with which the plan is made again unless they are empty.
         """
+        if not settings["augment"]:  # what was not mirrored in training must not be mirrored when predicting
+            self.task = replace(self.task, mirror_axes=())
         if settings["spacing"] or settings["patch_size"]:
             self._plan_again(samples, spacing=settings["spacing"], patch_size=settings["patch_size"])
         steps = settings["epochs"] * settings["steps_per_epoch"]
