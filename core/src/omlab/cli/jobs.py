@@ -198,7 +198,7 @@ def show_report(report: Report) -> None:
 def _figure(metric: Metric) -> str:
     if metric.value is None:
         return "undefined"
-    digits = 3 if abs(metric.value) < 100 else 1
+    digits = 1 if metric.unit or abs(metric.value) >= 100 else 3
     text = f"{metric.value:.{digits}f}"
     if metric.low is not None and metric.high is not None:
         text += f" [{metric.low:.{digits}f}, {metric.high:.{digits}f}]"

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from omlab import progress
 from omlab.errors import OutputError, TrainingError
 from omlab_train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from omlab_train.memory import keep_freed_memory
 from omlab_train.task import Fingerprinted, TrainingTask
 
 if TYPE_CHECKING:  # accelerate takes seconds to import: only a training pays for it
@@ -87,6 +88,8 @@ class _Training:
         first, history = (0, []) if done is None else (done.epochs_done, list(done.history))
         self.task.module, self.prepared = self.accelerator.prepare(self.module, self.optimizer)
         total = self.total if self.accelerator.is_main_process else None
+        if self.accelerator.device.type == "cpu":
+            keep_freed_memory()
         try:
             self.task.module.train()
             with progress.task("training", total=total) as advance:
