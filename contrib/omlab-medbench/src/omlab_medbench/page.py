@@ -1,0 +1,159 @@
+"""What the evaluator writes: the page of scores, and its table as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omlab.roles import Metric
+from omlab_report import (
+    Column,
+    Figure,
+    Interval,
+    KeyFigure,
+    KeyFigures,
+    Notes,
+    Page,
+    Section,
+    Table,
+    dot_intervals,
+    failed_cases,
+    provenance,
+    warned_cases,
+    write_page,
+    write_text,
+)
+
+Row = Mapping[str, Any]
+CSV_COLUMNS = (
+    "set",
+    "dimension",
+    "task",
+    "metric",
+    "items",
+    "blank",
+    "compat",
+    "strict",
+    "low",
+    "high",
+    "prompt_spread",
+)
+
+
+def write_scores(details: Row, *, notes: Sequence[str], titles: Mapping[str, str], folder: Path) -> None:
+    """Write `report.html` and `scores.csv` into `folder`."""
+    total, dimensions, sets = details["total"], details["dimensions"], details["sets"]
+    named = {titles[key]: row for key, row in dimensions.items()}
+    sections = [
+        Section("", [_key_figures(total, sets)]),
+        Section("By dimension", [_dimension_table(named, total), _plot({**named, "total": total}, what="dimension")]),
+        Section("By set", [_set_table(sets, titles), _plot(sets, what="set")], text=_SETS),
+    ]
+    if any("prompts" in row for row in sets.values()):
+        sections.append(_prompts(sets))
+    if any("sections" in row for row in sets.values()):
+        sections.append(_records(sets))
+    sections.append(Section("Notes", [Notes(notes)]))
+    run = _read_json(folder / "run.json")
+    if isinstance(run, dict):
+        sections += [part for part in (failed_cases(run), warned_cases(run)) if part is not None]
+        sections.append(provenance(run))
+    write_text(_csv(sets), folder / "scores.csv")
+    items = sum(row["items"] for row in sets.values())
+    subtitle = f"{details['version']}: {items} answers to {len(sets)} sets in {len(dimensions)} dimensions"
+    write_page(Page("MedBench", sections, subtitle=subtitle), folder / "report.html")
+
+
+_SETS = (
+    "Strict scores read answers as a careful reader would; compatible ones as the public evaluation code does. A large "
+    "difference says that format, not knowledge, decided. A dash: that code gives no score."
+)
+
+
+def _key_figures(total: Row, sets: Mapping[str, Row]) -> KeyFigures:
+    blank, items = sum(row["blank"] for row in sets.values()), sum(row["items"] for row in sets.values())
+    return KeyFigures([
+        KeyFigure("Total, strict", total["strict"], total["low"], total["high"]),
+        KeyFigure("Total, compatible", total["compat"]),
+        KeyFigure("Blank answers", blank, note=f"of {items}"),
+    ])  # fmt: skip
+
+
+def _dimension_table(named: Mapping[str, Row], total: Row) -> Table:
+    columns = [
+        Column("Dimension"), Column("Strict", numeric=True), Column("Compatible", numeric=True),
+        Column("Sets", numeric=True),
+    ]  # fmt: skip
+    rows = [[title, _strict(row), row["compat"], len(row["sets"])] for title, row in named.items()]
+    rows.append(["Total", _strict(total), total["compat"], sum(len(row["sets"]) for row in named.values())])
+    return Table(columns, rows, strong_last=True)
+
+
+def _set_table(sets: Mapping[str, Row], titles: Mapping[str, str]) -> Table:
+    columns = [
+        Column("Set"), Column("Strict", numeric=True), Column("Compatible", numeric=True), Column("Metric"),
+        Column("Items", numeric=True), Column("Blank", numeric=True), Column("Task"), Column("Dimension"),
+    ]  # fmt: skip
+    rows = [
+        [
+            name, _strict(row), row["compat"], row["metric"], row["items"], row["blank"], row["task"],
+            titles[row["dimension"]],
+        ]
+        for name, row in sets.items()
+    ]  # fmt: skip
+    return Table(columns, rows)
+
+
+def _plot(rows: Mapping[str, Row], *, what: str) -> Figure:
+    metrics = [
+        Metric(name="Strict score", label=name, value=row["strict"], low=row["low"], high=row["high"])
+        for name, row in rows.items()
+    ]
+    return Figure(
+        dot_intervals(metrics),
+        alt=f"Strict score by {what} with its 95 % interval; the figures are in the table above.",
+    )
+
+
+def _prompts(sets: Mapping[str, Row]) -> Section:
+    columns = [
+        Column("Set"), Column("Spread", numeric=True, help="highest minus lowest score of an instruction"),
+        Column("Lowest", numeric=True), Column("Highest", numeric=True), Column("Instructions", numeric=True),
+    ]  # fmt: skip
+    rows = [
+        [name, row["prompt_spread"], min(found.values()), max(found.values()), len(found)]
+        for name, row in sets.items()
+        if (found := row.get("prompts"))
+    ]
+    text = "The same items, differently asked: a wide spread says that the score depends on the wording."
+    return Section("By instruction", [Table(columns, rows)], text=text)
+
+
+def _records(sets: Mapping[str, Row]) -> Section:
+    rows = [[name, section, score] for name, row in sets.items() for section, score in row.get("sections", {}).items()]
+    columns = [Column("Set"), Column("Section"), Column("ROUGE-L", numeric=True)]
+    return Section("Records by section", [Table(columns, rows)])
+
+
+def _strict(row: Row) -> Interval:
+    return Interval(row["strict"], row["low"], row["high"])
+
+
+def _csv(sets: Mapping[str, Row]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(CSV_COLUMNS)
+    for name, row in sets.items():
+        table.writerow([name, *("" if row.get(key) is None else row[key] for key in CSV_COLUMNS[1:])])
+    return text.getvalue()
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
