@@ -100,7 +100,7 @@ def test_tokens_of_mixed_text():
 @pytest.mark.parametrize(
     ("text", "letters"),
     [
-        ("ABD", "ABD"), ("AB", "AB"), ("The answer is D", "D"), ("A、C", "AC"), ("(B)", "B"), ("答案是B。", "B"),
+        ("ACD", "ACD"), ("AB", "AB"), ("The answer is D", "D"), ("A、C", "AC"), ("(B)", "B"), ("答案是B。", "B"),
         ("CT检查后选B", "B"), ("选项A和C", "AC"), ("无", ""), ("A级", "A"), ("NYHA", ""),
     ],
 )  # fmt: skip
