@@ -124,7 +124,7 @@ def test_observers_are_told(signal, tmp_path):
         ({"inputs": []}, UsageError, "at least one"),
         ({"inputs": ["nowhere.sig"]}, InputError, "nowhere.sig does not exist"),
         ({"inputs": ["picture.png"]}, InputError, "No installed format reads picture.png as a signal"),
-        ({"weights": "nowhere.pth"}, WeightsError, "nowhere.pth does not exist"),
+        ({"weights": "nowhere.pth"}, WeightsError, "no weights file nowhere.pth"),
         ({"settings": {"ofset": 1}}, SettingsError, "no setting 'ofset'"),
         ({"device": "cuda:99"}, UsageError, "cuda:99"),
         ({"device": "tpu"}, UsageError, "no device 'tpu'"),

@@ -115,8 +115,8 @@ def test_contrib_goes_into_the_lists_of_the_workspace(tmp_path: Path) -> None:
 
 def test_contrib_outside_a_checkout_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not in a checkout of omlab"):
-        scaffold.create("adapter", "tiny", destination=tmp_path, contrib=True)
-    assert not list(tmp_path.iterdir())
+        # The temporary folder may lie in a checkout (nox puts it there): the root of the disk does not.
+        scaffold.create("adapter", "tiny", destination=Path(tmp_path.anchor), contrib=True)
 
 
 def test_a_workspace_with_other_lists_is_refused_before_anything_is_written(tmp_path: Path) -> None:
