@@ -23,4 +23,4 @@ def omlab_commands(cli: typer.Typer) -> None:
     """`omlab demo`."""
     from omlab_phantom.demo import demo
 
-    cli.command("demo")(demo)
+    cli.command("demo", short_help="The whole way in minutes: see it work.")(demo)

@@ -41,15 +41,19 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    app.command("predict")(jobs.predict)
-    app.command("adapt")(jobs.adapt)
+    app.command("predict", short_help="Run a model on files.")(jobs.predict)
+    app.command("adapt", short_help="Adapt a model to a data set.")(jobs.adapt)
     # The settings of an evaluator of recorded answers are options that only its card knows.
-    app.command("evaluate", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(jobs.evaluate)
-    app.command("list")(catalogue.list_cards)
-    app.command("info")(catalogue.info)
-    app.command("doctor")(doctor.doctor)
-    app.command("new")(new.new)
-    app.add_typer(weights.app, name="weights")
+    app.command(
+        "evaluate",
+        short_help="Judge a model or its predictions.",
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )(jobs.evaluate)
+    app.command("list", short_help="List what is installed.")(catalogue.list_cards)
+    app.command("info", short_help="Show everything about one thing.")(catalogue.info)
+    app.command("doctor", short_help="Check this machine and its plugins.")(doctor.doctor)
+    app.command("new", short_help="Write a new plugin package.")(new.new)
+    app.add_typer(weights.app, name="weights", short_help="Manage published weights.")
     _add_plugin_commands(app)
     return app
 

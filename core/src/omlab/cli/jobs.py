@@ -15,29 +15,42 @@ if TYPE_CHECKING:
     from omlab.roles import Metric, Report
 
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Where the results go (default: a folder in omlab-runs/).")
+    Path | None,
+    typer.Option("--output", "-o", metavar="PATH", help="Where the results go (default: a folder in omlab-runs/)."),
 ]
-WeightsFile = Annotated[Path | None, typer.Option("--weights", help="A local checkpoint instead of published weights.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+WeightsFile = Annotated[
+    Path | None, typer.Option("--weights", metavar="FILE", help="A local checkpoint instead of published weights.")
+]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never fetch weights; use the cache or --weights.")]
-Root = Annotated[Path | None, typer.Option("--root", help="Folder of the data set's files.")]
+Root = Annotated[Path | None, typer.Option("--root", metavar="FOLDER", help="Folder of the data set's files.")]
 ModelSettings = Annotated[
-    list[str] | None, typer.Option("--model-set", help="A setting of the model, name=value; repeatable.")
+    list[str] | None,
+    typer.Option("--model-set", metavar="NAME=VALUE", help="A setting of the model, name=value; repeatable."),
 ]
 DataSettings = Annotated[
-    list[str] | None, typer.Option("--data-set", help="A setting of the data set, name=value; repeatable.")
+    list[str] | None,
+    typer.Option("--data-set", metavar="NAME=VALUE", help="A setting of the data set, name=value; repeatable."),
 ]
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="Name (architecture.weights) or folder of an adapted model.")],
-    inputs: Annotated[list[Path], typer.Argument(help="Files, folders of files, DICOM series folders.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Name (architecture.weights) or folder of an adapted model.")
+    ],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT", help="Files, folders of files, DICOM series folders.")
+    ],
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="A file for one input, or a folder (default: in omlab-runs/).")
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="A file for one input, or a folder (default: in omlab-runs/)."
+        ),
     ] = None,
     weights: WeightsFile = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", "-s", help="A setting of the model, name=value; repeatable.")
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="NAME=VALUE", help="A setting of the model, name=value; repeatable."),
     ] = None,
     device: Device = "auto",
     offline: Offline = False,
@@ -54,19 +67,22 @@ def predict(
 
 
 def adapt(
-    model: Annotated[str, typer.Argument(help="Name (architecture.weights) or folder of an adapted model.")],
-    data: Annotated[str, typer.Option("--data", help="Name of the data set.")],
-    adapter: Annotated[str, typer.Option("--adapter", help="Name of the adapter.")] = "finetune",
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Name (architecture.weights) or folder of an adapted model.")
+    ],
+    data: Annotated[str, typer.Option("--data", metavar="NAME", help="Name of the data set.")],
+    adapter: Annotated[str, typer.Option("--adapter", metavar="NAME", help="Name of the adapter.")] = "finetune",
     output: Output = None,
     root: Root = None,
     weights: WeightsFile = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", "-s", help="A setting of the adapter, name=value; repeatable.")
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="NAME=VALUE", help="A setting of the adapter, name=value; repeatable."),
     ] = None,
     model_settings: ModelSettings = None,
     data_settings: DataSettings = None,
     device: Device = "auto",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")] = 0,
     offline: Offline = False,
 ) -> None:
     """Adapt a model to a data set; the result is a folder that stands where a model's name does."""
@@ -100,17 +116,20 @@ def evaluate(
             "answers, whose settings are then options: --answers FOLDER."
         ),
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Name of the data set.")] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="NAME", help="Name of the data set.")] = None,
     predictions: Annotated[
-        Path | None, typer.Option("--predictions", help="Folder of a run of 'omlab predict'.")
+        Path | None, typer.Option("--predictions", metavar="FOLDER", help="Folder of a run of 'omlab predict'.")
     ] = None,
-    evaluator: Annotated[str, typer.Option("--evaluator", help="Name of the evaluator.")] = "segmentation",
-    split: Annotated[str, typer.Option("--split", help="Split of the data set.")] = "test",
+    evaluator: Annotated[
+        str, typer.Option("--evaluator", metavar="NAME", help="Name of the evaluator.")
+    ] = "segmentation",
+    split: Annotated[str, typer.Option("--split", metavar="NAME", help="Split of the data set.")] = "test",
     output: Output = None,
     root: Root = None,
     weights: WeightsFile = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", "-s", help="A setting of the evaluator, name=value; repeatable.")
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="NAME=VALUE", help="A setting of the evaluator, name=value; repeatable."),
     ] = None,
     model_settings: ModelSettings = None,
     data_settings: DataSettings = None,
