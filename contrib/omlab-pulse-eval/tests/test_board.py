@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import warnings
+from importlib.metadata import requires
 from pathlib import Path
 
 import numpy as np
@@ -293,6 +294,21 @@ def test_nothing_heavy_is_imported(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_installing_it_brings_no_torch():
+    wanted, seen = ["omlab-pulse-eval"], set()
+    while wanted:
+        name = wanted.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for row in requires(name) or []:
+            requirement, _, marker = row.partition(";")
+            if "extra ==" not in marker and "python_version" not in marker and "platform" not in marker:
+                wanted.append(re.match(r"[A-Za-z0-9._-]+", requirement).group().lower())
+    assert {"omlab-core", "omlab-report", "httpx", "numpy"} <= seen
+    assert not {"torch", "transformers", "pandas"} & seen
 
 
 def test_no_reservation_without_a_reason(tmp_path):

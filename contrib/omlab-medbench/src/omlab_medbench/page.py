@@ -51,7 +51,7 @@ def write_scores(details: Row, *, notes: Sequence[str], titles: Mapping[str, str
     sections = [
         Section("", [_key_figures(total, sets)]),
         Section("By dimension", [_dimension_table(named, total), _plot({**named, "total": total}, what="dimension")]),
-        Section("By set", [_set_table(sets, titles), _plot(sets, what="set")], text=_SETS),
+        Section("By set", [_set_table(sets), _plot(sets, what="set")], text=_SETS),
     ]
     if any("prompts" in row for row in sets.values()):
         sections.append(_prompts(sets))
@@ -93,18 +93,15 @@ def _dimension_table(named: Mapping[str, Row], total: Row) -> Table:
     return Table(columns, rows, strong_last=True)
 
 
-def _set_table(sets: Mapping[str, Row], titles: Mapping[str, str]) -> Table:
+def _set_table(sets: Mapping[str, Row]) -> Table:
     columns = [
         Column("Set"), Column("Strict", numeric=True), Column("Compatible", numeric=True), Column("Metric"),
-        Column("Items", numeric=True), Column("Blank", numeric=True), Column("Task"), Column("Dimension"),
+        Column("Items", numeric=True), Column("Blank", numeric=True), Column("Task"),
     ]  # fmt: skip
     rows = [
-        [
-            name, _strict(row), row["compat"], row["metric"], row["items"], row["blank"], row["task"],
-            titles[row["dimension"]],
-        ]
+        [name, _strict(row), row["compat"], row["metric"], row["items"], row["blank"], row["task"]]
         for name, row in sets.items()
-    ]  # fmt: skip
+    ]
     return Table(columns, rows)
 
 

@@ -56,19 +56,19 @@ class Board:
 
     @property
     def metrics(self) -> list[Metric]:
-        """Ratings and triage F1 of every set by model, and the average rank."""
+        """The rating over all battles, the triage F1 and the average rank, by model."""
         found = []
+        for model, figures in (self.whole or {"models": {}})["models"].items():
+            value = figures["online"] if figures["median"] is None else figures["median"]
+            low, high, count = figures["low"], figures["high"], figures["battles"]
+            found.append(Metric(name="rating", label=model, value=value, low=low, high=high, n=count))
         for name, row in self.sets.items():
-            for model, figures in row.get("models", {}).items():
-                if row["kind"] == "tournament":
-                    value = figures["online"] if figures["median"] is None else figures["median"]
-                    metric = Metric(
-                        name=f"rating {name}", label=model, value=value, low=figures["low"], high=figures["high"],
-                        n=figures["battles"],
-                    )  # fmt: skip
-                else:
-                    metric = Metric(name=f"F1 {name}", label=model, value=figures["f1"], n=figures["items"])
-                found.append(metric)
+            if row["kind"] == "triage":
+                title = "F1" if name == "triage" else f"F1 {name}"
+                found += [
+                    Metric(name=title, label=model, value=figures["f1"], n=figures["items"])
+                    for model, figures in row["models"].items()
+                ]
         if self.average_rank is not None:
             ranks = self.average_rank[self.average_rank["rule"]]
             found += [
