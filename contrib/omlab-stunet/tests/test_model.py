@@ -150,7 +150,18 @@ def test_classes_that_differ_by_side_are_not_mirrored_left_to_right() -> None:
         sided.append(replace(sample, target=replace(target, labels=labels)))
     adapted = build().retarget(sided, seed=0)
     assert adapted.task.mirror_axes == (0, 1)
-    assert adapted.training_task(sided, settings=TRAINING, seed=0).mirror_axes == (0, 1)
+    assert adapted.training_task(sided, settings={**TRAINING, "augment": True}, seed=0).mirror_axes == (0, 1)
+    assert adapted.task.mirror_axes == (0, 1)
+
+
+def test_what_training_did_not_mirror_is_not_mirrored_when_predicting() -> None:
+    adapted = build().retarget(samples(), seed=0)
+    adapted.training_task(samples(), settings={**TRAINING, "augment": False}, seed=0)
+    assert adapted.task.mirror_axes == ()
+    assert adapted.config()["mirror_axes"] == []
+
+
+def test_classes_without_sides_are_mirrored_along_all_axes() -> None:
     assert build().retarget(samples(), seed=0).task.mirror_axes == (0, 1, 2)
 
 
