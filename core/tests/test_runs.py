@@ -151,8 +151,9 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
 def test_a_full_disk_ends_the_run_and_leaves_nothing_partial(tmp_path, monkeypatch):
     run = begin(tmp_path / "run")
     monkeypatch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError(28, "No space left")))
-    with pytest.raises(OutputError, match="the disk is full"):
+    with pytest.raises(OutputError, match="the disk is full") as full:
         run.attempt("a", digest="1", inputs=[], work=writer("hello"))
+    assert full.value.exit_status == 1
     monkeypatch.undo()
     assert not run.abandon()
     assert not partial_of(tmp_path / "run").exists()

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 
 class OmlabError(Exception):
-    """Base of all errors raised on purpose; `str(error)` is one complete sentence."""
+    """Base of all errors raised on purpose; `str(error)` is one complete sentence.
+
+    `exit_status` is that of a command which it ends: 2, nothing was started; 1 for an error that stops a run
+    under way.
+    """
+
+    exit_status = 2
 
 
 class UsageError(OmlabError):

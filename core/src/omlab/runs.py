@@ -107,7 +107,8 @@ class Run:
                 case.values = dict(work(attempt))
             self._adopt(case, attempt)
             case.status = "done"
-        except OutputError:
+        except OutputError as error:
+            error.exit_status = 1
             raise
         except OmlabError as error:
             case.reason = str(error)
@@ -228,7 +229,11 @@ def open_run(
             f"{work} holds an interrupted run of another request; remove that folder or choose another output."
         )
     run = Run(final, kind=kind, request=request, arguments=arguments, log=log or {}, lock=lock)
-    run.save()
+    try:
+        run.save()
+    except OutputError:
+        run.abandon()
+        raise
     return run
 
 

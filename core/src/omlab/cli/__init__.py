@@ -15,5 +15,5 @@ def main() -> NoReturn:
         build()()
     except OmlabError as error:
         print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_status)
     sys.exit(0)

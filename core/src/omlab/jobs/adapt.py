@@ -9,10 +9,10 @@ from typing import Any
 from omlab.datasets import check_split, open_dataset
 from omlab.devices import describe_device
 from omlab.digests import digest_of, paths_digest
-from omlab.errors import OmlabError, UsageError
+from omlab.errors import UsageError
 from omlab.files import write_json
 from omlab.jobs.outcome import Outcome, complete_before
-from omlab.jobs.running import finish, observed
+from omlab.jobs.running import finish, observed, stopped
 from omlab.models import ADAPTED, ADAPTED_WEIGHTS, ModelRef, find_model, load_adapter
 from omlab.progress import task
 from omlab.roles import Dataset
@@ -94,7 +94,7 @@ def adapt(
 
         case = run.attempt(CASE, digest=digest, inputs=[], work=work)
         if case.status == "failed":
-            raise OmlabError(case.reason)
+            raise stopped(case.reason)
         finish(run)
     return Outcome(place=run.final, cases=run.cases)
 

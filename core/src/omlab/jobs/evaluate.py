@@ -12,13 +12,13 @@ from typing import Any, cast
 from omlab.card_schema import EvaluatorCard, validate
 from omlab.datasets import check_split, open_dataset
 from omlab.digests import digest_of, paths_digest
-from omlab.errors import InputError, OmlabError, PluginError, UsageError
+from omlab.errors import InputError, PluginError, UsageError
 from omlab.files import write_json, writing
 from omlab.formats import read
 from omlab.jobs.adapt import HISTORY
 from omlab.jobs.outcome import Outcome, complete_before
 from omlab.jobs.predict import checked_prediction
-from omlab.jobs.running import finish, observed
+from omlab.jobs.running import finish, observed, stopped
 from omlab.models import ModelRef, find_model
 from omlab.progress import task
 from omlab.registry import load_entry, registry
@@ -134,7 +134,7 @@ def _report(run: Run, judge: Evaluator) -> Report:
     rows = {id: case.values["rows"] for id, case in run.cases.items() if case.status == "done"}
     if not rows:
         reason = next((case.reason for case in run.cases.values()), "the split has no cases")
-        raise OmlabError(f"No case could be judged: {reason}")
+        raise stopped(f"No case could be judged: {reason}")
     run.save()
     with writing("The report", run.folder):
         report = judge.report(rows, folder=run.folder)

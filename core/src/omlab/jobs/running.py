@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from omlab.errors import OmlabWarning
+from omlab.errors import OmlabError, OmlabWarning
 from omlab.plugins import installed
 from omlab.runs import Run
 
@@ -17,6 +17,13 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, hint: str) -> None:
         super().__init__(hint)
         self.hint = hint
+
+
+def stopped(reason: str) -> OmlabError:
+    """The error of a run that was started and came to nothing."""
+    error = OmlabError(reason)
+    error.exit_status = 1
+    return error
 
 
 @contextmanager
