@@ -28,6 +28,13 @@ def test_a_check_switched_off_with_a_reason_is_listed_with_it(example):
     )
 
 
+def test_a_module_that_is_skipped_as_a_whole_is_no_trouble(example):
+    (example.folder / "tests" / "test_extra.py").write_text("import pytest\npytest.importorskip('nothing_like_this')\n")
+    result = example.check("tests/test_extra.py")
+    result.assert_outcomes(skipped=1)
+    result.stderr.no_fnmatch_line("*Error*")
+
+
 def test_a_check_can_be_switched_off_for_one_card(example):
     skip(example, '"card_is_complete[format-*]" = "this format is not ours to describe"')
     result = example.check("tests", "-k", "test_card_is_complete")

@@ -65,7 +65,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     rows = [
         f"{report.nodeid.rpartition('::')[2].removeprefix('test_')}: {value}"
         for report in terminalreporter.getreports("skipped")
-        for name, value in report.user_properties
+        for name, value in getattr(report, "user_properties", [])  # a module skipped as a whole has none
         if name == "omlab-testkit"
     ]
     if rows:
