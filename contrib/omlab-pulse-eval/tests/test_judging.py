@@ -1,5 +1,6 @@
 """Judges that are slow, busy, broken or sly: nothing is lost, nothing counted twice, no key is written down."""
 
+import errno
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 import omlab
-from omlab.errors import InputError, OmlabError, UsageError
+from omlab.errors import InputError, OmlabError, OutputError, UsageError
 from omlab_pulse_eval.http_judge import HttpJudge, HttpSettings, Pace
 from omlab_pulse_eval.judges import JudgeRefusesError, NoReplyError
 from omlab_pulse_eval.prompts import FORMS, messages_of
@@ -300,8 +301,8 @@ def test_a_judge_elsewhere_needs_consent_and_says_what_it_will_take(judge, answe
     with pytest.raises(UsageError, match=r"12 requests, about [0-9,]+ tokens to read .* at the given prices.*--yes"):
         evaluate(judge, answers, tmp_path / "board", **away)
     with pytest.raises(UsageError, match="--yes to start"):
-        evaluate(judge, answers, tmp_path / "board", judge_price_in=1)
-    assert not list(tmp_path.glob("board*"))
+        evaluate(judge, answers, tmp_path / "board", judge_price_in=1, replies=str(tmp_path / "store"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers"]
     with pytest.warns(omlab.errors.OmlabWarning, match="Asking fake at"):
         assert evaluate(judge, answers, tmp_path / "board", judge_price_in=1, yes=True).exit_status == 0
 
@@ -316,6 +317,24 @@ def test_the_store_keeps_the_first_reply(tmp_path):
     assert two.add(KEY_OF_ONE, "1 9") == "8 7"
     assert two.get(KEY_OF_ONE) == "8 7"
     assert path.read_text().count("\n") == 1
+
+
+def test_a_full_disk_ends_with_a_sentence_and_a_whole_file(tmp_path, monkeypatch):
+    store = ReplyStore(tmp_path / "replies.jsonl")
+    store.add(KEY_OF_ONE, "8 7")
+    whole = store.path.read_bytes()
+    write, room = os.pwrite, [20]
+
+    def full(stream, data, offset):
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(stream, data[: room.pop()], offset)
+
+    monkeypatch.setattr("os.pwrite", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        store.add(Key(**{**vars(KEY_OF_ONE), "item": 2}), "1 1")
+    assert ReplyStore(store.path).get(KEY_OF_ONE) == "8 7"
+    assert store.path.read_bytes() == whole
 
 
 def test_many_threads_lose_nothing(tmp_path):

@@ -199,12 +199,12 @@ class PulseEval:
             require_consent(work, http, priced=any(prices), yes=self.settings["yes"])
 
     def _store(self, scratch: Path | None) -> ReplyStore | None:
-        """Where replies are kept; None where that would be the run's folder, which is not there yet."""
-        place = self.settings["replies"]
-        if place:
-            path = Path(place)
-            return ReplyStore(path if path.suffix == ".jsonl" else path / "replies.jsonl")
-        return ReplyStore(scratch / "replies.jsonl") if scratch is not None else None
+        """Where replies are kept. Without `scratch`, before the run: None where there is no file yet."""
+        path = Path(self.settings["replies"] or scratch or ".")
+        path = path if path.suffix == ".jsonl" else path / "replies.jsonl"
+        if scratch is None and not (self.settings["replies"] and path.is_file()):
+            return None
+        return ReplyStore(path)
 
     @contextmanager
     def _open(self) -> Iterator[Judge]:

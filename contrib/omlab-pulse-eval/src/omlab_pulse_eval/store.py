@@ -61,7 +61,10 @@ class ReplyStore:
         with self._guard, writing("A reply", self.path), self._locked() as stream:
             self._catch_up(stream)
             if key not in self._replies:
-                os.pwrite(stream, line.encode("utf-8", "replace"), self._read_to)
+                data = line.encode("utf-8", "replace")
+                done = 0
+                while done < len(data):  # a disk that fills up takes a part, and refuses the rest
+                    done += os.pwrite(stream, data[done:], self._read_to + done)
                 os.fsync(stream)
                 self._catch_up(stream)
             return self._replies[key]
