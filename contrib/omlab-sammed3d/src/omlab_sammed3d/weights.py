@@ -1,0 +1,197 @@
+"""Published checkpoints: where they are, which network a file holds, and how its weights get into ours.
+
+Our keys are the published ones, so loading renames nothing and drops nothing. The published files keep the
+weights under `model_state_dict`, beside what the training script knew, an argparse namespace among it. That
+object is never built: something inert takes its place. `convert` writes the weights alone, as safetensors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from omlab.card_schema import WeightsFile
+from omlab.errors import UsageError, WeightsError
+from omlab.weights import load_state_dict, read_state_dict, save_state_dict
+from omlab_sammed3d.attention import RelPos
+from omlab_sammed3d.network import SamMed3d, SamMed3dConfig
+
+WRAPPER = "model_state_dict"
+
+_HUB = "hf://blueyo0/SAM-Med3D/"
+_DRIVE = "https://drive.google.com/file/d/"
+# Arithmetic, not a measurement: the weights and AdamW's two moments, 4 bytes each. No sizes or checksums are published.
+_SIZE = 3 * 4 * 100_509_232
+
+
+def _published(name: str, url: str) -> WeightsFile:
+    return WeightsFile(name=name, url=url, approximate_size=_SIZE, wrapper=WRAPPER)
+
+
+PUBLISHED: dict[str, WeightsFile] = {
+    "turbo": _published("sam_med3d_turbo.pth", f"{_HUB}sam_med3d_turbo.pth"),
+    "first": _published("sam_med3d.pth", f"{_DRIVE}1PFeUjlFMAppllS9x1kAWyCYUJM9re2Ub/view"),
+    "organ": _published("sam_med3d_organ.pth", f"{_DRIVE}1kKpjIwCsUWQI-mYZ2Lww9WZXuJxc3FvU/view"),
+    "brain": _published("sam_med3d_brain.pth", f"{_DRIVE}1otbhZs9uugSWkAbcQLLSmPB8jo5rzFL2/view"),
+    "boxes-init": _published("sam_med3d_turbo_bbox_init.pth", f"{_HUB}sam_med3d_turbo_bbox_init.pth"),
+    "boxes-coreset": _published("sam_med3d_turbo_cvpr_coreset.pth", f"{_HUB}sam_med3d_turbo_cvpr_coreset.pth"),
+    "boxes-all": _published("sam_med3d_turbo_cvpr_alldata.pth", f"{_HUB}sam_med3d_turbo_cvpr_alldata.pth"),
+}
+"""The published files, all of `vit_b_ori`, for `omlab.weights.fetch`; `boxes-*` are of the challenge branch."""
+
+_POS_EMBED = "image_encoder.pos_embed"
+_PATCH = "image_encoder.patch_embed.proj.weight"
+_TABLE = re.compile(r"image_encoder\.blocks\.(\d+)\.attn\.rel_pos_d")
+_NEEDED = {
+    _POS_EMBED: 5,
+    _PATCH: 5,
+    "image_encoder.blocks.0.attn.rel_pos_d": 2,
+    "prompt_encoder.no_mask_embed.weight": 2,
+    "prompt_encoder.point_embeddings.0.weight": 2,
+    "mask_decoder.mask_tokens.weight": 2,
+}
+
+
+class _Inert:
+    """Stands for an object that a checkpoint names: takes whatever the file says of it and keeps nothing."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The weights of a published file, of a plain state dict or of a converted file, by the network's keys.
+
+    Raises `WeightsError` where the file cannot be read or is refused.
+    """
+    with torch.serialization.safe_globals([(_Inert, "argparse.Namespace")]):
+        if path.suffix == ".safetensors":
+            return read_state_dict(path)
+        try:
+            return read_state_dict(path, wrapper=WRAPPER)
+        except WeightsError as error:
+            if f"has no '{WRAPPER}'" not in str(error):
+                raise
+            return read_state_dict(path)
+
+
+def config_from_state(
+    state: Mapping[str, Tensor], *, source: Path | str, rel_pos: RelPos = "sam-med3d"
+) -> SamMed3dConfig:
+    """The configuration of the network that `state` belongs to.
+
+    The form of the relative position leaves no trace in the weights and is taken as given. A block is global
+    where its tables have the length of the grid. Raises `WeightsError` for another network's state.
+    """
+    for key, axes in _NEEDED.items():
+        if key not in state:
+            raise WeightsError(
+                f"{source} is not a SAM-Med3D checkpoint, or not a whole one: it has no '{key}' "
+                f"(its keys begin with {', '.join(list(state)[:3])})."
+            )
+        if state[key].ndim != axes:
+            raise WeightsError(f"{source} is not a SAM-Med3D checkpoint: '{key}' has the shape {_shape(state[key])}.")
+    grid, width = state[_POS_EMBED].shape[1], state[_POS_EMBED].shape[4]
+    patch = state[_PATCH].shape[-1]
+    tables = {int(found[1]): value.shape for key, value in state.items() if (found := _TABLE.fullmatch(key))}
+    windows = {(rows + 1) // 2 for rows, _ in tables.values()} - {grid}
+    if len(windows) > 1:
+        raise WeightsError(f"{source} is not a SAM-Med3D checkpoint: its blocks have windows of {sorted(windows)}.")
+    try:
+        return SamMed3dConfig(
+            image_size=grid * patch,
+            patch=patch,
+            width=width,
+            depth=len(tables),
+            heads=width // tables[0][1],
+            global_blocks=tuple(n for n, (rows, _) in sorted(tables.items()) if (rows + 1) // 2 == grid),
+            window=next(iter(windows), SamMed3dConfig.window),
+            prompt_width=state["prompt_encoder.no_mask_embed.weight"].shape[1],
+            multimask_outputs=len(state["mask_decoder.mask_tokens.weight"]) - 1,
+            point_embeddings=4 if "prompt_encoder.point_embeddings.3.weight" in state else 2,
+            rel_pos=rel_pos,
+        )
+    except ValueError as error:
+        raise WeightsError(f"{source} is not a SAM-Med3D checkpoint: {error}") from error
+
+
+def load_network(
+    state: Mapping[str, Tensor], *, source: Path | str, image_size: int | None = None, rel_pos: RelPos = "sam-med3d"
+) -> SamMed3d:
+    """The network of a state, in eval mode; for another image size its positions are resized, as the authors advise.
+
+    Args:
+        state: What `read_checkpoint` gave.
+        source: Where `state` comes from, for messages.
+        image_size: Side of the images in voxels; None: the one that the weights were trained with.
+        rel_pos: `sam-med3d` for all published weights.
+
+    Raises:
+        WeightsError: Names every key that is missing, unexpected or of another shape.
+        UsageError: The image size is not a multiple of the patch size.
+    """
+    config = config_from_state(state, source=source, rel_pos=rel_pos)
+    network = _allocate(config)
+    load_state_dict(network, state, source=source)
+    if image_size is None or image_size == config.image_size:
+        return network
+    if image_size < 1 or image_size % config.patch:
+        raise UsageError(f"The image size must be a multiple of {config.patch} voxels, not {image_size}.")
+    return resized(network, image_size=image_size)
+
+
+def resized(network: SamMed3d, *, image_size: int) -> SamMed3d:
+    """A copy for images of another side: positions trilinearly, tables of global blocks linearly resized."""
+    config = SamMed3dConfig(**{**vars(network.config), "image_size": image_size})
+    other = _allocate(config)
+    own = other.state_dict()
+    changed = {}
+    for key, value in network.state_dict().items():
+        if key == _POS_EMBED:
+            size = own[key].shape[1:4]
+            channels_first = functional.interpolate(
+                value.movedim(-1, 1), size=size, mode="trilinear", align_corners=False
+            )
+            changed[key] = channels_first.movedim(1, -1)
+        elif ".rel_pos_" in key and value.shape != own[key].shape:
+            rows = len(own[key])
+            changed[key] = functional.interpolate(value.T[None], size=rows, mode="linear", align_corners=False)[0].T
+        else:
+            changed[key] = value
+    load_state_dict(other, changed, source=f"the network of {network.config.image_size}^3 voxels")
+    return other
+
+
+def convert(source: Path, target: Path) -> SamMed3dConfig:
+    """Write the weights of a published file as safetensors, once they are known to be a whole SAM-Med3D's.
+
+    Raises:
+        WeightsError: `source` does not hold a SAM-Med3D.
+        UsageError: `target` is there already.
+        OutputError: `target` cannot be written.
+    """
+    if target.exists():
+        raise UsageError(f"{target} is there already: choose another name or remove it.")
+    state = read_checkpoint(source)
+    network = load_network(state, source=source)
+    save_state_dict(state, target)
+    return network.config
+
+
+def _allocate(config: SamMed3dConfig) -> SamMed3d:
+    """A network on the CPU in eval mode whose values are still to be filled in (drawing them twice takes long)."""
+    with torch.device("meta"):
+        network = SamMed3d(config)
+    return network.to_empty(device="cpu").eval()
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({', '.join(str(n) for n in tensor.shape)})"

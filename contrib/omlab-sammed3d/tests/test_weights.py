@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import argparse
+import pathlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from omlab.errors import UsageError, WeightsError
+from omlab.weights.sources import parse
+from omlab_sammed3d.network import VARIANTS, SamMed3d, SamMed3dConfig, untrained
+from omlab_sammed3d.weights import PUBLISHED, config_from_state, convert, load_network, read_checkpoint, resized
+
+SMALL = SamMed3dConfig(
+    image_size=32, patch=8, width=24, depth=2, heads=3, global_blocks=(1,), window=3, prompt_width=48
+)
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, Tensor]:
+    return untrained(SMALL).state_dict()
+
+
+def published(state: dict[str, Tensor], path: Path) -> Path:
+    """As upstream's training script writes it."""
+    content = {
+        "epoch": 199,
+        "model_state_dict": state,
+        "optimizer_state_dict": {"state": {}, "param_groups": [{"lr": 8e-4, "betas": (0.9, 0.999)}]},
+        "lr_scheduler_state_dict": {"milestones": Counter([120, 180]), "gamma": 0.1},
+        "losses": [0.5],
+        "dices": [0.8],
+        "best_loss": 0.5,
+        "best_dice": 0.8,
+        "args": argparse.Namespace(task_name="union", device=torch.device("cpu"), step_size=[120, 180], lr=8e-4),
+        "used_datas": ["data/ct_liver"],
+    }
+    torch.save(content, path)
+    return path
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_published_file_is_read_although_it_names_a_python_object(state: dict[str, Tensor], tmp_path: Path) -> None:
+    path = published(state, tmp_path / "turbo.pth")
+    assert same(read_checkpoint(path), state)
+    assert same(load_network(read_checkpoint(path), source=path).state_dict(), state)
+
+
+def test_no_object_but_the_known_one_is_let_through(state: dict[str, Tensor], tmp_path: Path) -> None:
+    before = torch.serialization.get_safe_globals()
+    torch.save({"model_state_dict": state, "path": pathlib.PurePosixPath("x")}, tmp_path / "code.pth")
+    with pytest.raises(WeightsError, match="refused"):
+        read_checkpoint(tmp_path / "code.pth")
+    assert torch.serialization.get_safe_globals() == before
+
+
+def test_a_plain_state_dict_is_read(state: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "plain.pth")
+    assert same(read_checkpoint(tmp_path / "plain.pth"), state)
+
+
+def test_conversion_keeps_every_value(state: dict[str, Tensor], tmp_path: Path) -> None:
+    target = tmp_path / "turbo.safetensors"
+    assert convert(published(state, tmp_path / "turbo.pth"), target) == SMALL
+    assert same(read_checkpoint(target), state)
+    with pytest.raises(UsageError, match="there already"):
+        convert(tmp_path / "turbo.pth", target)
+
+
+def test_another_networks_file_is_not_converted(tmp_path: Path) -> None:
+    torch.save({"model_state_dict": {"image_encoder.pos_embed": torch.zeros(3)}}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"other\.pth is not a SAM-Med3D checkpoint"):
+        convert(tmp_path / "other.pth", tmp_path / "other.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["other.pth"]
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+@pytest.mark.parametrize("boxes", [False, True])
+def test_each_variant_is_read_off_its_state(variant: str, boxes: bool) -> None:
+    config = SamMed3dConfig(**{**vars(VARIANTS[variant]), "point_embeddings": 4 if boxes else 2})
+    with torch.device("meta"):
+        state = SamMed3d(config).state_dict()
+    assert config_from_state(state, source="file") == config
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_one_missing_key_is_named(state: dict[str, Tensor], data: st.DataObject) -> None:
+    key = data.draw(st.sampled_from(sorted(state)))
+    rest = {k: v for k, v in state.items() if k != key}
+    with pytest.raises(WeightsError) as error:
+        load_network(rest, source="m.pth")
+    assert key in str(error.value) or "is not a SAM-Med3D checkpoint" in str(error.value)
+    assert "m.pth" in str(error.value)
+
+
+def test_a_misshapen_table_is_named(state: dict[str, Tensor]) -> None:
+    key = "image_encoder.blocks.0.attn.rel_pos_h"
+    with pytest.raises(WeightsError, match=r"blocks\.0\.attn\.rel_pos_h"):
+        load_network({**state, key: state[key][:-1]}, source="m.pth")
+
+
+@pytest.mark.parametrize("size", [16, 24, 48])
+def test_another_image_size_resizes_positions_and_tables(state: dict[str, Tensor], size: int) -> None:
+    network = load_network(state, source="f", image_size=size)
+    assert network.config.image_size == size
+    image = torch.randn(1, 1, size, size, size)
+    with torch.inference_mode():
+        assert network.image_encoder(image).shape == (1, 48, *(size // 8,) * 3)
+    untouched = [key for key in state if "pos_embed" not in key and "blocks.1.attn.rel_pos" not in key]
+    assert all(torch.equal(network.state_dict()[key], state[key]) for key in untouched)
+
+
+def test_resizing_to_the_same_size_changes_nothing(state: dict[str, Tensor]) -> None:
+    assert same(resized(load_network(state, source="f"), image_size=32).state_dict(), state)
+
+
+def test_resizing_keeps_a_linear_course(state: dict[str, Tensor]) -> None:
+    ramp = (torch.arange(4.0) + 0.5)[None, :, None, None, None].expand(1, 4, 4, 4, 24)
+    wider = load_network({**state, "image_encoder.pos_embed": ramp}, source="f", image_size=64)
+    inner = wider.image_encoder.pos_embed[0, 1:-1, 0, 0, 0]
+    torch.testing.assert_close(inner, (torch.arange(1.0, 7.0) + 0.5) / 2)
+
+
+def test_an_image_size_between_patches_is_refused(state: dict[str, Tensor]) -> None:
+    with pytest.raises(UsageError, match="multiple of 8 voxels, not 20"):
+        load_network(state, source="f", image_size=20)
+
+
+def test_published_files_have_addresses_that_can_be_fetched() -> None:
+    assert len({file.url for file in PUBLISHED.values()}) == len({file.name for file in PUBLISHED.values()}) == 7
+    for file in PUBLISHED.values():
+        assert file.wrapper == "model_state_dict"
+        parse(file.url)
