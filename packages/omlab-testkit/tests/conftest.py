@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401 - pytester forgets modules after each run, and torch cannot be imported twice in a process
 
 from omlab.plugins import installed
 from omlab.registry import registry
