@@ -1,0 +1,39 @@
+"""Hot paths of medical imaging networks, as operators that autograd and `torch.compile` know.
+
+Importing this package imports nothing else: each operator is loaded when its name is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omlab_kernels.dice_ce.op import deep_supervision_dice_cross_entropy, dice_cross_entropy
+    from omlab_kernels.dispatch import KernelWarning
+    from omlab_kernels.relpos.op import attention_relpos
+
+__version__ = "0.1.0"
+__all__ = [
+    "KernelWarning",
+    "attention_relpos",
+    "deep_supervision_dice_cross_entropy",
+    "dice_cross_entropy",
+]
+
+_HOMES = {
+    "KernelWarning": "omlab_kernels.dispatch",
+    "attention_relpos": "omlab_kernels.relpos.op",
+    "deep_supervision_dice_cross_entropy": "omlab_kernels.dice_ce.op",
+    "dice_cross_entropy": "omlab_kernels.dice_ce.op",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public function `name`, from the module that it lives in."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

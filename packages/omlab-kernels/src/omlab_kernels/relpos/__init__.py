@@ -1,0 +1,1 @@
+"""Attention with a relative position of thin factors, and a sink for padded keys."""
