@@ -29,7 +29,7 @@ def build(case: dict[str, Any]) -> nn.Module:
         config = SamMed3dConfig(
             image_size=shape["image_size"],
             prompt_width=shape["embed_dim"],
-            point_embeddings=shape.get("point_embeddings", 2),
+            point_embeddings=_point_embeddings(case),
         )
         return PromptEncoder(config).eval()
     config = SamMed3dConfig(
@@ -42,12 +42,18 @@ def build(case: dict[str, Any]) -> nn.Module:
         window=shape["window_size"],
         prompt_width=shape["prompt_embed_dim"],
         multimask_outputs=shape["num_multimask_outputs"],
-        point_embeddings=shape.get("point_embeddings", 2),
+        point_embeddings=_point_embeddings(case),
         rel_pos=rel_pos,
     )
     with torch.device("meta"):  # drawing values that are replaced anyway takes longer than the rest
         network = SamMed3d(config)
     return network.to_empty(device="cpu").eval()
+
+
+def _point_embeddings(case: dict[str, Any]) -> int:
+    """What the case says, or as many as its state has."""
+    found: int = case["build"].get("point_embeddings", 0)
+    return found or sum(".point_embeddings." in f".{row[0]}" for row in case["state"])
 
 
 def run(module: nn.Module, case: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -84,12 +90,19 @@ def _prompts(encoder: PromptEncoder, inputs: dict[str, Tensor]) -> dict[str, Ten
     points, labels = inputs.get("point_coords"), inputs.get("point_labels")
     if points is not None:
         outputs["sparse_points"], _ = encoder(points=points, labels=labels)
-    if "box_min" in inputs:
-        boxes = torch.cat((inputs["box_min"], inputs["box_max"]), dim=-1)
+    boxes = _boxes(inputs)
+    if boxes is not None:
         outputs["sparse_box"], _ = encoder(boxes=boxes)
         if points is not None:
             outputs["sparse_points_box"], _ = encoder(points=points, labels=labels, boxes=boxes)
     return outputs
+
+
+def _boxes(inputs: dict[str, Tensor]) -> Tensor | None:
+    """(B, 6): near corner, far corner."""
+    if "box_min" in inputs:
+        return torch.cat((inputs["box_min"], inputs["box_max"]), dim=-1)
+    return inputs.get("boxes")
 
 
 def _network(network: SamMed3d, inputs: dict[str, Tensor], *, wanted: set[str]) -> dict[str, Tensor]:
@@ -116,8 +129,8 @@ def _network(network: SamMed3d, inputs: dict[str, Tensor], *, wanted: set[str]) 
             if f"mask_{n}clicks_{way}" in wanted:
                 outputs[f"mask_{n}clicks_{way}"] = network.upsample(logits)
     outputs["low_res_mask_only"], _ = network.decode(embedding, previous=outputs[f"low_res_{clicks}clicks_newest"])
-    if "box_min" in inputs:
-        boxes = torch.cat((inputs["box_min"], inputs["box_max"]), dim=-1)
+    boxes = _boxes(inputs)
+    if boxes is not None:
         outputs["low_res_box"], outputs["iou_box_all"] = network.decode(embedding, boxes=boxes)
     return outputs
 
