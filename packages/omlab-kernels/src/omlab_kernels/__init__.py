@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omlab_kernels.dice_ce.op import deep_supervision_dice_cross_entropy, dice_cross_entropy
     from omlab_kernels.dispatch import KernelWarning
+    from omlab_kernels.fusion.op import volume_fusion
+    from omlab_kernels.norm_act.op import instance_norm_act
     from omlab_kernels.relpos.op import attention_relpos
 
 __version__ = "0.1.0"
@@ -18,6 +20,8 @@ __all__ = [
     "attention_relpos",
     "deep_supervision_dice_cross_entropy",
     "dice_cross_entropy",
+    "instance_norm_act",
+    "volume_fusion",
 ]
 
 _HOMES = {
@@ -25,6 +29,8 @@ _HOMES = {
     "attention_relpos": "omlab_kernels.relpos.op",
     "deep_supervision_dice_cross_entropy": "omlab_kernels.dice_ce.op",
     "dice_cross_entropy": "omlab_kernels.dice_ce.op",
+    "instance_norm_act": "omlab_kernels.norm_act.op",
+    "volume_fusion": "omlab_kernels.fusion.op",
 }
 
 

@@ -33,10 +33,10 @@ def _load(
     inside = (c < classes) & (v < voxels)
     z = tl.load(logits + sample * zb + c * zc + v * zv, mask=inside, other=-float("inf")).to(tl.float32)
     if SIGMOID:
-        y = tl.load(labels + sample * lb + c * lc + v * lv, mask=inside, other=0)
+        y = tl.load(labels + sample * lb + c * lc + v * lv, mask=inside, other=0).to(tl.int32)
         one = y != 0
     else:
-        y = tl.load(labels + sample * lb + v * lv, mask=v < voxels, other=0)
+        y = tl.load(labels + sample * lb + v * lv, mask=v < voxels, other=0).to(tl.int32)
         one = y == c
     counts = inside
     if IGNORE:
@@ -141,6 +141,7 @@ def class_sums(
 ) -> Tensor:
     """As `plain.class_sums`; `logits` with any strides."""
     batch, classes, voxels = logits.shape
+    labels = _readable(labels)
     c, v = _tile(classes)
     programs = triton.cdiv(voxels, v * _TILES_A_PROGRAM)
     partial = torch.empty(batch, programs, 6, classes, dtype=torch.float32, device=logits.device)
@@ -158,6 +159,7 @@ def class_sums_backward(
 ) -> Tensor:  # fmt: skip
     """As `plain.class_sums_backward`."""
     batch, classes, voxels = logits.shape
+    labels = _readable(labels)
     c, v = _tile(classes)
     gradient = torch.empty_like(logits)
     _gradient_kernel[(triton.cdiv(voxels, v), batch)](
@@ -171,6 +173,10 @@ def class_sums_backward(
 def _tile(classes: int) -> tuple[int, int]:
     c = triton.next_power_of_2(classes)
     return c, max(8, min(1024, _TILE // c))
+
+
+def _readable(labels: Tensor) -> Tensor:
+    return labels.view(torch.uint8) if labels.dtype == torch.bool else labels
 
 
 def _label_strides(labels: Tensor) -> tuple[int, int, int]:

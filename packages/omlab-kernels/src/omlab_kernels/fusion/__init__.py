@@ -1,0 +1,1 @@
+"""Volume Fusion: blocks of one volume mixed into another, and the map of how."""
