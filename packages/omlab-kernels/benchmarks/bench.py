@@ -34,13 +34,19 @@ SHAPES = {
     "cpu": {
         "attention": [{"grid": 8, "heads": 12, "width": 64}, {"grid": 12, "heads": 4, "width": 64}],
         "loss": [{"classes": 14, "side": 64}, {"classes": 105, "side": 32}],
+        "norm": [{"channels": 32, "side": 48, "last": 0}, {"channels": 32, "side": 48, "last": 1}],
     },
     "cuda": {
         "attention": [{"grid": side, "heads": 12, "width": 64} for side in (8, 16, 24)],
         "loss": [{"classes": 14, "side": 128}, {"classes": 105, "side": 128}],
+        "norm": [{"channels": 32, "side": 128, "last": 0}, {"channels": 32, "side": 128, "last": 1}],
     },
 }
-WAYS = {"attention": ["naive", "sdpa-mask", "flex", "ours"], "loss": ["naive", "monai", "naive-compiled", "ours"]}
+WAYS = {
+    "attention": ["naive", "sdpa-mask", "flex", "ours"],
+    "loss": ["naive", "monai", "naive-compiled", "ours"],
+    "norm": ["pytorch", "pytorch-compiled", "ours"],
+}
 
 
 def attention_case(device: str, dtype: torch.dtype, *, grid: int, heads: int, width: int) -> list[Tensor]:
@@ -92,6 +98,27 @@ def loss_way(way: str, tensors: list[Tensor], **_: int) -> Tensor:
     return (torch.compile(naive_loss) if way == "naive-compiled" else naive_loss)(logits, labels)
 
 
+def norm_case(device: str, dtype: torch.dtype, *, channels: int, side: int, last: int) -> list[Tensor]:
+    torch.manual_seed(0)
+    layout = torch.channels_last_3d if last else torch.contiguous_format
+    x = torch.randn(1, channels, side, side, side).to(device, dtype, memory_format=layout).requires_grad_()
+    weight, bias = (torch.randn(channels).to(device, dtype).requires_grad_() for _ in range(2))
+    return [x, weight, bias]
+
+
+def norm_way(way: str, tensors: list[Tensor], **_: int) -> Tensor:
+    if way == "ours":
+        from omlab_kernels import instance_norm_act
+
+        return instance_norm_act(*tensors)
+    return (torch.compile(norm_of_pytorch) if way == "pytorch-compiled" else norm_of_pytorch)(*tensors)
+
+
+def norm_of_pytorch(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    functional = torch.nn.functional
+    return functional.leaky_relu(functional.instance_norm(x, weight=weight, bias=bias), 0.01)
+
+
 def naive_loss(logits: Tensor, labels: Tensor) -> Tensor:
     from omlab_kernels.dice_ce.naive import class_sums
 
@@ -104,6 +131,7 @@ def naive_loss(logits: Tensor, labels: Tensor) -> Tensor:
 CASES: dict[str, tuple[Callable[..., list[Tensor]], Callable[..., Tensor]]] = {
     "attention": (attention_case, attention_way),
     "loss": (loss_case, loss_way),
+    "norm": (norm_case, norm_way),
 }
 
 
@@ -111,6 +139,8 @@ def floor_ms(op: str, shape: dict[str, int], size: int) -> float:
     """What must move at `BANDWIDTH`: three passes over the logits, or q, k, v, out and gradients."""
     if op == "loss":
         return 3e3 * shape["classes"] * shape["side"] ** 3 * size / BANDWIDTH
+    if op == "norm":  # x is read twice and written once; then x and the gradient are read twice
+        return 8e3 * shape["channels"] * shape["side"] ** 3 * size / BANDWIDTH
     return 12e3 * shape["heads"] * shape["grid"] ** 3 * shape["width"] * size / BANDWIDTH
 
 
@@ -140,7 +170,7 @@ def child(task: dict[str, Any]) -> dict[str, Any]:
     small = all(shape.get(name, 0) <= limit for name, limit in (("grid", 16), ("side", 64)))
     error = float("nan")
     if small:  # larger ones do not fit in float64
-        out = call("naive", exact, **shape)
+        out = call(WAYS[op][0], exact, **shape)
         wanted = (out, *torch.autograd.grad(out.sum(), [t for t in exact if t.requires_grad]))
         error = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(found, wanted, strict=True))
     cuts = statistics.quantiles(times, n=10) if len(times) > 1 else times * 9
@@ -204,7 +234,7 @@ def main() -> None:
         for op in [chosen.only] if chosen.only else CASES:
             for shape in SHAPES[chosen.device][op]:
                 for way in WAYS[op]:
-                    if not cuda and way in ("flex", "naive-compiled"):
+                    if not cuda and way in ("flex", "naive-compiled", "pytorch-compiled"):
                         continue  # they are for GPUs
                     task = {"op": op, "way": way, "shape": shape, "device": chosen.device, "dtype": dtype}
                     command = [sys.executable, __file__, "--child", json.dumps(task | {"repeats": chosen.repeats})]

@@ -173,7 +173,7 @@ def forward(
         sums if sink_value is None else sink_value.contiguous(),
         out, sums, heads, queries, k.shape[2], width, scale,
         *q.stride(), *k.stride(), *v.stride(), *bias.stride(),
-        F=index.shape[0], SINK=sink_logit is not None, N=n, M=m, C=c, PRECISION=_precision(q),
+        F=index.shape[0], SINK=sink_logit is not None, N=n, M=m, C=c, PRECISION=_precision(q), num_stages=_stages(q),
     )  # fmt: skip
     return out, sums
 
@@ -200,7 +200,7 @@ def backward(
     index = index.contiguous()
     strides = (*slope.stride(), *q.stride(), *k.stride(), *v.stride(), *bias.stride())
     given = (slope, q, k, v, bias, index, sums, delta)
-    shared = {"F": index.shape[0], "N": n, "M": m, "C": c, "PRECISION": _precision(q)}
+    shared = {"F": index.shape[0], "N": n, "M": m, "C": c, "PRECISION": _precision(q), "num_stages": _stages(q)}
     _query_gradient_kernel[(triton.cdiv(queries, n), batch * heads)](
         *given, by_q, by_bias, heads, queries, keys, width, factors, scale, *strides,
         A=max(16, triton.next_power_of_2(factors)), **shared,
@@ -223,6 +223,11 @@ def _tile(width: int) -> tuple[int, int, int]:
 def _misread(q: Tensor) -> bool:
     """Triton's interpreter multiplies the bit patterns of bfloat16 as if they were integers: it gets float32."""
     return q.dtype == torch.bfloat16 and not q.is_cuda
+
+
+def _stages(q: Tensor) -> int:
+    """Tiles loaded ahead: with float32's, more than one would not fit in the shared memory of smaller GPUs."""
+    return 1 if q.dtype == torch.float32 else 2
 
 
 def _precision(q: Tensor) -> str:
