@@ -17,7 +17,7 @@ MODEL = "stunet-tiny.untrained"
 DATA = "abdomen-phantom"
 TRAINING = {
     "epochs": 10,
-    "steps_per_epoch": 40,
+    "steps_per_epoch": 30,
     "batch_size": 1,
     "patch_size": [32, 64, 64],
     "learning_rate": 0.04,
