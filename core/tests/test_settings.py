@@ -1,7 +1,7 @@
 """Settings are checked and converted."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omlab.card_schema import BaseCard
@@ -33,6 +33,7 @@ def test_text_becomes_the_declared_type():
     assert complete(CARD, given_text) == expected
 
 
+@settings(deadline=None)
 @given(st.integers(), st.booleans(), st.lists(st.integers() | st.floats(allow_nan=False)))
 def test_python_values_pass_through(rounds, mirror, patch):
     done = complete(CARD, {"rounds": rounds, "mirror": mirror, "patch": patch})

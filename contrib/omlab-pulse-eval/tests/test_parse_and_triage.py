@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omlab.errors import InputError
@@ -42,6 +42,7 @@ def test_lenient_parsing(reply, scores):
     assert scores_of(reply, mode="lenient") == scores
 
 
+@settings(deadline=None)
 @given(reply=st.text(max_size=80), mode=st.sampled_from(MODES))
 def test_any_text_has_an_outcome(reply, mode):
     assert (outcome_of(reply, mode=mode) == "unparsed") == (scores_of(reply, mode=mode) is None)
