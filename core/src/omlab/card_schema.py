@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from omlab.cards import Card, Kind
 from omlab.errors import CardError
 
-CAPABILITIES = ("batch", "embed", "finetune", "points", "boxes", "masks", "text", "generate", "score", "pretrain")
+PROMPT_KINDS = ("points", "boxes", "masks", "text")
+CAPABILITIES = ("batch", "embed", "finetune", *PROMPT_KINDS, "simulate", "generate", "score", "pretrain")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$")]
@@ -91,12 +92,16 @@ class BaseCard(Strict):
 
 
 class ModelCard(BaseCard):
-    """A model: what it takes and gives, what it can do, its weights, its limits."""
+    """A model: what it takes and gives, what it can do, its weights, its limits.
+
+    `needs_prompts`: without prompts it predicts nothing.
+    """
 
     takes: Name
     gives: Name
     task: Name
     capabilities: list[str] = []
+    needs_prompts: bool = False
     intended_use: Sentence
     limits: Sentence
     citation: str
@@ -109,6 +114,8 @@ class ModelCard(BaseCard):
         unknown = sorted(set(self.capabilities) - set(CAPABILITIES))
         if unknown:
             raise ValueError(f"capability '{unknown[0]}' is none of {', '.join(CAPABILITIES)}")
+        if self.needs_prompts and not set(PROMPT_KINDS) & set(self.capabilities):
+            raise ValueError(f"a model that needs prompts must have one of the capabilities {', '.join(PROMPT_KINDS)}")
         if "untrained" in self.weights:
             raise ValueError("'untrained' is not a tag of weights: every model has it without a file")
         if self.default_weights != "untrained" and self.default_weights not in self.weights:

@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from omlab.prompts import Prompts
 
 
 @runtime_checkable
@@ -31,6 +34,15 @@ class Spatial(Protocol):
 
     def same_grid(self, other: Any) -> bool:
         """Whether shape, affine and orientation are those of `other`."""
+        ...
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """A prediction that can be looked at beside its input."""
+
+    def overlay(self, payload: Payload, *, prompts: Prompts | None = None) -> bytes:
+        """A PNG of `payload` with this prediction drawn over it, and the marks of `prompts` where there are any."""
         ...
 
 
@@ -124,6 +136,43 @@ class Embeds(Protocol):
 
     def embed(self, payload: Payload) -> Any:
         """A float32 array of shape (features,)."""
+        ...
+
+
+@runtime_checkable
+class Promptable(Protocol):
+    """Capabilities `points`, `boxes`, `masks`, `text`: a prediction for each object that the user points at.
+
+    A model whose card says `needs_prompts` raises `UsageError` without prompts.
+    """
+
+    def predict(self, payload: Payload, *, prompts: Prompts | None = None) -> Payload:
+        """Predict the objects of `prompts`, in their order.
+
+        Raises `UsageError` for a kind of prompt that it does not take, `GeometryError` for prompts outside the
+        input or of another image.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulated:
+    """What comes of simulated clicks: the last prediction, the clicks as prompts, and how it went.
+
+    `rows` has one row (JSON) for each object and round: `object`, `round` (from 1), `dice`.
+    """
+
+    prediction: Payload
+    prompts: Prompts
+    rows: Sequence[Mapping[str, Any]]
+
+
+@runtime_checkable
+class SimulatesClicks(Protocol):
+    """Capability `simulate`: clicks of its own against a reference, to see how good it gets with how many."""
+
+    def simulate(self, payload: Payload, reference: Payload, *, clicks: int, seed: int) -> Simulated:
+        """Click `clicks` times for each object of `reference`, a target on the grid of `payload`."""
         ...
 
 
