@@ -4,7 +4,7 @@ A window of side K that reaches beyond the grid is, upstream, filled up with zer
 positions have the query, key and value of the projection's biases and take part in the softmax. Here they are
 **one** further key, the sink, with their common log-mass as its logit and the value bias as its value: exact,
 differentiable, and with positive terms only before each logarithm. No tensor of N x N biases is ever made: the
-position terms stay thin factors that are added to the scores in place, a few lines of queries at a time.
+position terms stay thin factors, which `omlab_kernels.attention_relpos` adds to some scores at a time.
 
 Two forms, told apart by `rel_pos` (a, b, c: a query's place in its window; i, j, l: a key's; Td, Th, Tw: tables):
 
@@ -22,62 +22,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from omlab_kernels import attention_relpos
+
 RelPos = Literal["sam-med3d", "textbook"]
 Triple = tuple[int, int, int]
-
-_SCORES = 2**20
-"""How many scores are held at once (all windows and heads together): they fit a CPU's cache."""
-
-
-def attention_relpos(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    factors: Sequence[Tensor],
-    sink: Tensor | None = None,
-    sink_value: Tensor | None = None,
-) -> Tensor:
-    """softmax(q.k / sqrt(E) + the sum of the factors [, sink]) times v [, sink value].
-
-    Args:
-        q: (n, heads, lines, c, E): queries in lines along the grid's last axis, not scaled.
-        k: (n, heads, i, j, l, E) keys on their grid.
-        v: (n, heads, i, j, l, E) values.
-        factors: Each of shape (n, heads, lines, c or 1, i or 1, j or 1, l or 1).
-        sink: (n, heads, lines, c): the logit of one further key, or None.
-        sink_value: (heads, E): that key's value.
-
-    Returns:
-        (n, heads, lines, c, E).
-    """
-    n, heads, lines, c, width = q.shape
-    grid = k.shape[2:5]
-    keys, values = k.flatten(2, 4), v.flatten(2, 4)
-    count = keys.shape[2]
-    if sink is not None:
-        if sink_value is None:
-            raise ValueError("A sink key needs a value: give sink_value too.")
-        # a key of zeros scores 0; the logit is put there below
-        keys = torch.cat((keys, keys.new_zeros(n, heads, 1, width)), dim=2)
-        values = torch.cat((values, sink_value[None, :, None].expand(n, heads, 1, width).to(values.dtype)), dim=2)
-    step = max(1, _SCORES // (n * heads * c * keys.shape[2]))
-    outputs = []
-    for start in range(0, lines, step):
-        part = slice(start, start + step)
-        scores = (q[:, :, part].flatten(2, 3) * width**-0.5) @ keys.transpose(-1, -2)
-        real = torch.unflatten(torch.unflatten(scores[..., :count], 2, (-1, c)), -1, grid)
-        for factor in factors:
-            real += factor[:, :, part]
-        if sink is not None:
-            scores[..., count] += sink[:, :, part].flatten(2)
-        outputs.append(scores.softmax(dim=-1) @ values)
-    return torch.unflatten(torch.cat(outputs, dim=2), 2, (lines, c))
+Factors = list[tuple[Tensor, Tensor]]
+"""Pairs of numbers (n, heads, N, columns) and each key's column (N,), as `attention_relpos` takes them."""
 
 
 def sam_med3d_factors(
     q: Tensor, tables: Sequence[Tensor], *, side: int, pad_query: Tensor
-) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
+) -> tuple[Factors, Tensor | None]:
     """The factors of SAM-Med3D's form, and the log-mass of the position terms over all padded keys.
 
     Args:
@@ -94,11 +49,12 @@ def sam_med3d_factors(
     u = torch.einsum("nhabcx,alx->nhabcl", q, _rows(tables[0], depth, side))
     f = torch.einsum("nhabix,blx->nhabil", along_w, _rows(tables[1], height, side))
     g = torch.einsum("nhabjx,jlx->nhabjl", along_w, _rows(tables[2], side, side))
-    factors = (
-        u[..., :width].flatten(2, 3)[:, :, :, :, None, None],
-        f[..., :depth, :width].flatten(2, 3)[:, :, :, None, :, None],
-        g[..., :height, :width].flatten(2, 3)[:, :, :, None, None],
-    )
+    i, j, key = _places((depth, height, width), device=q.device)
+    factors = [
+        (u[..., :width].flatten(2, 4), key),
+        (_for_each_of_a_line(f[..., :depth, :width], width), i * width + key),
+        (_for_each_of_a_line(g[..., :height, :width], width), j * width + key),
+    ]
     if depth == height == width == side:
         return factors, None
     every_f, every_g = f.logsumexp(dim=4), g.logsumexp(dim=4)  # (n, heads, D, H, l)
@@ -116,9 +72,7 @@ def sam_med3d_factors(
     return factors, torch.cat(parts, dim=-1).logsumexp(dim=-1)
 
 
-def textbook_factors(
-    q: Tensor, tables: Sequence[Tensor], *, sides: Triple
-) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
+def textbook_factors(q: Tensor, tables: Sequence[Tensor], *, sides: Triple) -> tuple[Factors, Tensor | None]:
     """The factors of the textbook form, and the log-mass of the position terms over all padded keys.
 
     Arguments and results are those of `sam_med3d_factors`, with a side for each axis.
@@ -130,8 +84,8 @@ def textbook_factors(
             ("nhabcx,aix->nhabci", "nhabcx,bjx->nhabcj", "nhabcx,clx->nhabcl"), tables, real, sides, strict=True
         )
     ]
-    cut = [term[..., :n].flatten(2, 3) for term, n in zip(terms, real, strict=True)]
-    factors = (cut[0][..., None, None], cut[1][..., None, :, None], cut[2][..., None, None, :])
+    places = _places((real[0], real[1], real[2]), device=q.device)
+    factors = [(term[..., :n].flatten(2, 4), place) for term, n, place in zip(terms, real, places, strict=True)]
     masses = []
     inner = [term[..., :n].logsumexp(dim=-1) for term, n in zip(terms, real, strict=True)]
     every = [term.logsumexp(dim=-1) for term in terms]
@@ -197,9 +151,27 @@ class RelativeAttention(nn.Module):
         sink = None
         if mass is not None:
             own = torch.einsum("nhabcx,hx->nhabc", q, pad_key.to(q.dtype)) * q.shape[-1] ** -0.5
-            sink = (own + mass).flatten(2, 3)
-        done = attention_relpos(q.flatten(2, 3), k, v, factors=factors, sink=sink, sink_value=pad_value)
-        return torch.unflatten(done, 2, q.shape[2:4])
+            sink = (own + mass).flatten(2)
+        done = attention_relpos(
+            q.flatten(2, 4),
+            k.flatten(2, 4),
+            v.flatten(2, 4),
+            factors,
+            sink_logit=sink,
+            sink_value=None if sink is None else pad_value,
+        )
+        return torch.unflatten(done, 2, q.shape[2:5])
+
+
+def _places(real: Triple, *, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each key of a window its index along each axis, (N,)."""
+    number = torch.arange(real[0] * real[1] * real[2], device=device)
+    return number // (real[1] * real[2]), number // real[2] % real[1], number % real[2]
+
+
+def _for_each_of_a_line(x: Tensor, count: int) -> Tensor:
+    """(n, heads, D, H, i, l), the same for all queries of a line -> (n, heads, D * H * count, i * l)."""
+    return x.flatten(4)[:, :, :, :, None].expand(-1, -1, -1, -1, count, -1).flatten(2, 4)
 
 
 def _rows(table: Tensor, queries: int, keys: int) -> Tensor:
