@@ -35,7 +35,7 @@ def test_list_as_json(run):
     status, out, _ = run("list", "--json")
     shown = json.loads(out)
     assert status == 0
-    assert [model["name"] for model in shown["models"]] == ["adder", "breaker"]
+    assert [model["name"] for model in shown["models"]] == ["adder", "breaker", "pointer", "writer"]
     assert shown["plugins"][0]["status"] in ("ok", "off")
 
 
@@ -130,3 +130,34 @@ def test_a_plugins_broken_command_harms_nothing(run, install):
 
 def test_version(run):
     assert run("--version")[1].startswith("omlab-core ")
+
+
+def test_points_clicks_and_pictures(run, signal, tmp_path):
+    path, rough = signal("a.sig", [1, 2, 3]), signal("rough.sig", [0, 1, 1])
+    model = "pointer.untrained"
+    status, out, err = run("predict", model, path, "--labels", rough, "--clicks", 2, "-o", "out", "--overlay", "p.png")
+    assert status == 0, err
+    assert "part" in out
+    assert "0.500" in out
+    assert "Picture: p.png" in err
+    for option in ("--points", "--prompts"):
+        status, out, _ = run("predict", model, path, option, "out/a.prompts.json", "-o", f"{option[2:]}.sig")
+        assert status == 0
+    assert (tmp_path / "points.sig").read_text() == (tmp_path / "out" / "a.sig.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "is pointed at: give points with --points FILE"),
+        (["--clicks", "3"], "--clicks is for simulated clicks against a reference, which also need --labels FILE"),
+        (["--labels", "a.sig"], "which also need --clicks N"),
+        (["--seed", "3"], "--seed is for simulated clicks"),
+        (["--labels", "a.sig", "--clicks", "1", "--points", "p.json"], "either given or simulated"),
+        (["b.sig", "--labels", "a.sig", "--clicks", "1"], "in one input against its reference, but 2 are named"),
+    ],
+)
+def test_options_that_belong_together(run, signal, options, message):
+    status, out, err = run("predict", "pointer", signal("a.sig", [1]), *options)
+    assert (status, out) == (2, "")
+    assert message in err

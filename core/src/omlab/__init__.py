@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omlab.api import adapt, evaluate, evaluate_recorded, load_dataset, load_model, predict, read, write
+    from omlab.api import adapt, evaluate, evaluate_recorded, load_dataset, load_model, predict, read, simulate, write
     from omlab.cards import Card, read_cards
     from omlab.errors import OmlabError
     from omlab.hookspecs import HOOK_API, hookimpl
@@ -34,11 +34,22 @@ __all__ = [
     "predict",
     "read",
     "read_cards",
+    "simulate",
     "write",
 ]
 
 _HOMES = {
-    "omlab.api": ("adapt", "evaluate", "evaluate_recorded", "load_dataset", "load_model", "predict", "read", "write"),
+    "omlab.api": (
+        "adapt",
+        "evaluate",
+        "evaluate_recorded",
+        "load_dataset",
+        "load_model",
+        "predict",
+        "read",
+        "simulate",
+        "write",
+    ),
     "omlab.cards": ("Card", "read_cards"),
     "omlab.errors": ("OmlabError",),
     "omlab.hookspecs": ("HOOK_API", "hookimpl"),

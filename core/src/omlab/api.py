@@ -8,6 +8,17 @@ from omlab.jobs.adapt import adapt
 from omlab.jobs.evaluate import evaluate
 from omlab.jobs.evaluate_recorded import evaluate_recorded
 from omlab.jobs.predict import predict
+from omlab.jobs.simulate import simulate
 from omlab.models import load_model
 
-__all__ = ["adapt", "evaluate", "evaluate_recorded", "load_dataset", "load_model", "predict", "read", "write"]
+__all__ = [
+    "adapt",
+    "evaluate",
+    "evaluate_recorded",
+    "load_dataset",
+    "load_model",
+    "predict",
+    "read",
+    "simulate",
+    "write",
+]

@@ -138,7 +138,8 @@ class FormatCard(BaseCard):
 
     `magic` is the text that such a file has at byte `magic_offset`: it tells a file without a suffix.
     `default_for`: payload kinds written in this format when the user names none; `beside`: names of
-    formats whose readings get a prediction in this format too (DICOM-SEG beside DICOM).
+    formats whose readings get a prediction in this format too (DICOM-SEG beside DICOM). `pictured`: payload
+    kinds, of those that it reads, that can be drawn over their input (`omlab.roles.Pictured`).
     """
 
     suffixes: list[Annotated[str, StringConstraints(pattern=r"^\.[a-z0-9.]+$")]]
@@ -147,6 +148,7 @@ class FormatCard(BaseCard):
     folders: bool = False
     default_for: list[Name] = []
     beside: list[Name] = []
+    pictured: list[Name] = []
     magic: str = ""
     magic_offset: Annotated[int, Field(ge=0)] = 0
 

@@ -63,6 +63,16 @@ class ModelRef:
         return cast(Model, model)
 
 
+def find_card(name: str | Path) -> ModelCard:
+    """The card of a model or of an adapted model's base; no weights are looked for.
+
+    Raises `UnknownNameError`, `UsageError` or `CardError`.
+    """
+    folder = Path(name)
+    base = _description(folder)["base"]["name"] if (folder / ADAPTED).is_file() else str(name)
+    return cast(ModelCard, validate(_split_name(base)[0]))
+
+
 def find_model(
     name: str | Path,
     *,
@@ -155,14 +165,10 @@ def _find_adapted(
 ) -> ModelRef:
     if weights is not None:
         raise UsageError(f"{folder} is an adapted model with weights of its own: leave --weights out.")
-    try:
-        description = json.loads((folder / ADAPTED).read_text(encoding="utf-8"))
-        base, chosen = description["base"], {**description["settings"], **settings}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{folder / ADAPTED} is not the description of an adapted model ({error}).") from error
+    description = _description(folder)
     if not (folder / ADAPTED_WEIGHTS).is_file():
         raise WeightsError(f"The adapted model {folder} has no {ADAPTED_WEIGHTS}.")
-    offer, _ = _split_name(base["name"])
+    offer, _ = _split_name(description["base"]["name"])
     card = cast(ModelCard, validate(offer))
     return ModelRef(
         name=folder.absolute().name,
@@ -170,11 +176,21 @@ def _find_adapted(
         offer=offer,
         tag="adapted",
         weights=folder / ADAPTED_WEIGHTS,
-        settings=complete(card, chosen),
+        settings=complete(card, {**description["settings"], **settings}),
         device=resolve_device(device),
         adapted=folder,
         description=description,
     )
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    """What `adapted.json` says."""
+    try:
+        description: dict[str, Any] = json.loads((folder / ADAPTED).read_text(encoding="utf-8"))
+        str(description["base"]["name"]), dict(description["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{folder / ADAPTED} is not the description of an adapted model ({error}).") from error
+    return description
 
 
 def _adapter_of(description: Mapping[str, Any]) -> Adapter:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from omlab import Adapted, Metric, Report, Sample
 from omlab.errors import InputError, OmlabWarning
+from omlab.prompts import Object, Point, Prompts
+from omlab.roles import Simulated
 
 
 class Signal:
@@ -15,6 +17,10 @@ class Signal:
 
     def same_grid(self, other):
         return len(self.values) == len(other.values) and self.start == other.start
+
+    def overlay(self, payload, *, prompts=None):
+        marks = [point.at[0] for entry in prompts.objects for point in entry.points] if prompts else []
+        return b"\x89PNG" + f"{payload.values} {self.values} {marks}".encode()
 
 
 class SignalText:
@@ -48,6 +54,35 @@ def load(card, *, weights, device, settings, config):
 
         return Adder(float(read_state_dict(weights)["offset"]))
     return Adder(settings["offset"])
+
+
+class Pointer:
+    """Writes the number of an object where the user points inside it; its clicks walk through the reference."""
+
+    def predict(self, payload, *, prompts):
+        voxels = prompts.in_voxels(AFFINE, shape=(len(payload.values), 1, 1), image=prompts.image or "the signal")
+        marks = [0.0] * len(payload.values)
+        for number, entry in enumerate(voxels.objects, start=1):
+            for point in entry.points:
+                marks[round(point.at[0])] = float(number * point.label)
+        return Signal(marks)
+
+    def simulate(self, payload, reference, *, clicks, seed):
+        places = [n for n, value in enumerate(reference.values) if value]
+        if not places:
+            raise InputError("The reference is empty.")
+        at = [places[(seed + n) % len(places)] for n in range(clicks)]
+        entry = Object(name="part", points=tuple(Point(at=(n, 0, 0)) for n in at))
+        prompts = Prompts(space="voxel", image="unknown", objects=(entry,))
+        rows = [{"object": "part", "round": n, "dice": n / clicks, "at": at[n - 1]} for n in range(1, clicks + 1)]
+        return Simulated(prediction=self.predict(payload, prompts=prompts), prompts=prompts, rows=rows)
+
+
+AFFINE = [[2, 0, 0, 10], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+def load_pointer(card, *, weights, device, settings, config):
+    return Pointer()
 
 
 class Breaker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,15 +54,53 @@ def predict(
     ] = None,
     device: Device = "auto",
     offline: Offline = False,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            "--points",
+            "--prompts",
+            metavar="FILE",
+            help="What to predict: points, boxes, masks or text; JSON, or a markups file of 3D Slicer.",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="FILE", help="A reference to simulate clicks against.")
+    ] = None,
+    clicks: Annotated[
+        int | None, typer.Option("--clicks", metavar="N", help="Simulated clicks for each object of --labels.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Seed of the simulated clicks (default: 0).")
+    ] = None,
+    overlay: Annotated[
+        str | None,
+        typer.Option(
+            "--overlay", metavar="PATH", help="Also draw the prediction over its input: a PNG, or a folder of them."
+        ),
+    ] = None,
 ) -> None:
     """Run a model on files: scans, slides, clips, sequences, texts."""
+    from omlab.cli.simulated import check_options, show_clicks
     from omlab.jobs.predict import predict as run
+    from omlab.jobs.simulate import simulate
 
     chosen = parse_pairs(settings or [])
+    check_options(inputs, labels=labels, clicks=clicks, seed=seed, prompts=prompts)
+    how: dict[str, Any] = {
+        "output": output,
+        "overlay": overlay,
+        "weights": weights,
+        "device": device,
+        "settings": chosen,
+        "offline": offline or None,
+    }
     with working():
-        outcome = run(
-            model, inputs, output=output, weights=weights, device=device, settings=chosen, offline=offline or None
-        )
+        if labels is not None and clicks is not None:
+            outcome = simulate(model, inputs[0], labels=labels, clicks=clicks, seed=seed or 0, **how)
+        else:
+            outcome = run(model, inputs, prompts=prompts, **how)
+    if labels is not None:
+        show_clicks(outcome)
     _conclude(outcome, "predicted")
 
 
@@ -193,6 +231,8 @@ def show_outcome(outcome: Outcome, verb: str) -> None:
         console.print("Nothing to do: this run is complete already.")
     elif len(outcome.cases) > 1:
         console.print(f"{done} of {len(outcome.cases)} cases {verb}.")
+    for picture in outcome.pictures:
+        console.print(f"Picture: {escape(str(picture))}", soft_wrap=True)
     if done:
         stdout_console().print(escape(str(outcome.place)), soft_wrap=True)
 

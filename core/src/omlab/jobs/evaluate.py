@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any, cast
 
-from omlab.card_schema import EvaluatorCard, validate
+from omlab.card_schema import EvaluatorCard, ModelCard, validate
 from omlab.datasets import check_split, open_dataset
 from omlab.digests import digest_of, paths_digest
 from omlab.errors import InputError, PluginError, UsageError
@@ -19,7 +19,7 @@ from omlab.jobs.adapt import HISTORY
 from omlab.jobs.outcome import Outcome, complete_before
 from omlab.jobs.predict import checked_prediction
 from omlab.jobs.running import finish, observed, stopped
-from omlab.models import ModelRef, find_model
+from omlab.models import ModelRef, find_card, find_model
 from omlab.progress import task
 from omlab.registry import load_entry, registry
 from omlab.roles import Dataset, Evaluator, Metric, Payload, Report, Sample
@@ -85,6 +85,7 @@ def evaluate(
         )
     ref = None
     if model is not None:
+        _check_needs_none(find_card(model))
         ref = find_model(model, weights=weights, device=device, settings=model_settings, offline=offline)
         _check_kinds(ref, card, dataset_card.payload)
     request = {
@@ -183,6 +184,14 @@ def _check_kinds(ref: ModelRef, card: EvaluatorCard, payload: str) -> None:
         raise UsageError(f"'{card.name}' judges a {card.prediction}, but '{ref.name}' gives a {ref.card.gives}.")
     if ref.card.takes != payload:
         raise UsageError(f"'{ref.name}' takes a {ref.card.takes}, but the data set has a {payload}.")
+
+
+def _check_needs_none(card: ModelCard) -> None:
+    if card.needs_prompts:
+        raise UsageError(
+            f"'{card.name}' predicts what it is pointed at: predict with prompts or simulated clicks first, then "
+            "evaluate the run's folder with --predictions."
+        )
 
 
 def _copy_history(run: Run, source: Path) -> None:

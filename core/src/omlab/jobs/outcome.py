@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from omlab.runs import Case, logged_cases, read_log
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Where the results are, the cases by id, and the report where there is one."""
+    """Where the results are, the cases by id, the report where there is one, and pictures that were asked for."""
 
     place: Path
     cases: Mapping[str, Case]
     report: Report | None = None
     was_complete: bool = False
+    pictures: Sequence[Path] = ()
 
     @property
     def failed(self) -> list[Case]:

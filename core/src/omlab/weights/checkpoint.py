@@ -1,8 +1,8 @@
 """Reading published checkpoints: safetensors and torch files, told apart by content; never unpickled freely.
 
-The one place of the project that calls `torch.load`, always with `weights_only=True`. Numpy numbers, which old
-trainers keep beside the weights (nnU-Net v1: `plot_stuff`, `best_stuff`), are allowed by name, but nothing of
-numpy is built from the file: each becomes an `_Ignored` object, because only tensors are used.
+The one place of the project that calls `torch.load`, always with `weights_only=True`. Some objects that trainers
+keep beside the weights are allowed by name: numpy numbers (nnU-Net v1: `plot_stuff`, `best_stuff`) and argparse
+namespaces (SAM-Med3D: `args`). None of them is built: each becomes an `_Ignored`, because only tensors are used.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _IGNORED_GLOBALS = (
     "numpy._core.multiarray._reconstruct",
     "numpy.dtype",
     "numpy.ndarray",
+    "argparse.Namespace",
 )
 _OTHER_FILES = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 (Keras) file"),
@@ -36,7 +37,7 @@ _HTML = re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE)
 
 
 class _Ignored:
-    """Stands for a numpy object of a checkpoint: takes whatever the file says of it and keeps nothing."""
+    """Stands for an object that a checkpoint names: takes whatever the file says of it and keeps nothing."""
 
     def __init__(self, *_: object) -> None:
         pass
