@@ -16,7 +16,8 @@ from torch.nn import functional
 from omlab.errors import GeometryError, InputError, OmlabWarning, UsageError
 from omlab.prompts import Prompts
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig, untrained
-from omlab_sammed3d.predictor import Predictor, z_normalise
+from omlab_sammed3d.predictor import Predictor
+from omlab_sammed3d.windows import z_normalise
 from omlab_testkit import golden
 from omlab_volume.volume import LabelMap, Volume
 

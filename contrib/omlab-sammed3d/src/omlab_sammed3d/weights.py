@@ -124,7 +124,12 @@ def config_from_state(
 
 
 def load_network(
-    state: Mapping[str, Tensor], *, source: Path | str, image_size: int | None = None, rel_pos: RelPos = "sam-med3d"
+    state: Mapping[str, Tensor],
+    *,
+    source: Path | str,
+    image_size: int | None = None,
+    rel_pos: RelPos = "sam-med3d",
+    config: SamMed3dConfig | None = None,
 ) -> SamMed3d:
     """The network of a state, in eval mode; for another image size its positions are resized, as the authors advise.
 
@@ -133,12 +138,13 @@ def load_network(
         source: Where `state` comes from, for messages.
         image_size: Side of the images in voxels; None: the one that the weights were trained with.
         rel_pos: `sam-med3d` for all published weights.
+        config: The network's, where more is known of it than its weights tell.
 
     Raises:
         WeightsError: Names every key that is missing, unexpected or of another shape.
         UsageError: The image size is not a multiple of the patch size.
     """
-    config = config_from_state(state, source=source, rel_pos=rel_pos)
+    config = config or config_from_state(state, source=source, rel_pos=rel_pos)
     network = _allocate(config)
     load_state_dict(network, state, source=source)
     if image_size is None or image_size == config.image_size:
