@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.errors import GeometryError
+from omlab.errors import GeometryError, UsageError
+
+if TYPE_CHECKING:
+    from omlab.prompts import Prompts
+    from omlab.roles import Payload
 
 Intensity = Literal["hu", "mr", "suv", "unknown"]
 
@@ -149,3 +153,14 @@ class LabelMap:
     def same_grid(self, other: Any) -> bool:
         """Whether `other` (a volume or label map) has the same voxels in space."""
         return self.grid.same(other.grid)
+
+    def overlay(self, payload: Payload, *, prompts: Prompts | None = None) -> bytes:
+        """A PNG of a volume with this label map drawn over it (`omlab_volume.picture`).
+
+        Raises `UsageError` where `payload` is no volume, `GeometryError` where it lies on another grid.
+        """
+        from omlab_volume.picture import picture
+
+        if not isinstance(payload, Volume):
+            raise UsageError(f"A label map is drawn over a volume, not over a {payload.kind}.")
+        return picture(payload, self, prompts=prompts)
