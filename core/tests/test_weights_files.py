@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import shutil
@@ -68,6 +69,20 @@ def test_old_nnunet_files(tmp_path: Path, *, zipped: bool, old_numpy: bool) -> N
         with_old_numpy(path)
         assert b"numpy._core" not in path.read_bytes()
     assert same(read_state_dict(path, wrapper="state_dict"), dict(state))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_namespace_beside_the_weights_is_not_built(tmp_path: Path, *, zipped: bool) -> None:
+    path = tmp_path / "turbo.pth"
+    args = argparse.Namespace(lr=8e-4, device=torch.device("cpu"), steps=[120, 180])
+    torch.save(
+        {"model_state_dict": {"a": torch.ones(2)}, "args": args, "best": args},
+        path,
+        _use_new_zipfile_serialization=zipped,
+    )
+    assert torch.equal(read_state_dict(path, wrapper="model_state_dict")["a"], torch.ones(2))
+    with pytest.raises(WeightsError, match="'model_state_dict' looks like the state dict"):
+        read_state_dict(path)
 
 
 def test_wrappers_and_prefixes(tmp_path: Path) -> None:

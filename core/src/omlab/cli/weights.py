@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from omlab.card_schema import WeightsFile
 
-app = typer.Typer(help="Published weights: list, fetch, verify, find and remove them.", no_args_is_help=True)
+app = typer.Typer(help="Published weights: list, fetch, verify, find, convert and remove them.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A model, or MODEL.TAG for one of its weights.")]
 MaybeName = Annotated[
@@ -97,6 +98,25 @@ def path(name: Name) -> None:
                 f"or put it at {weights.place(entry.file)}."
             )
         typer.echo(found)
+
+
+@app.command()
+def convert(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model, or MODEL.TAG for one of its weights.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The new .safetensors file.")],
+    weights: Annotated[
+        Path | None, typer.Option("--weights", metavar="FILE", help="A local copy of the published file.")
+    ] = None,
+) -> None:
+    """Write published weights as safetensors, once: a file that --weights takes, with nothing in it but weights."""
+    from omlab.cli.console import working
+    from omlab.weights.convert import convert as run
+    from omlab.weights.files import megabytes
+
+    with working():
+        done = run(name, output, weights=weights)
+    typer.echo(f"{done.path}: {done.tensors} tensors, {done.size} bytes ({megabytes(done.size)})")
+    typer.echo(f"sha256 {done.sha256}")
 
 
 @app.command()

@@ -40,8 +40,8 @@ def load_state_dict(
         WeightsError: Any other key is missing, unexpected or of another shape; names up to five of each.
     """
     wanted = module.state_dict()
-    kept = {key: value for key, value in state.items() if not _matches(key, dropped)}
-    lacking = [key for key in wanted if key not in kept and not _matches(key, missing)]
+    kept = {key: value for key, value in state.items() if not matches(key, dropped)}
+    lacking = [key for key in wanted if key not in kept and not matches(key, missing)]
     unexpected = [key for key in kept if key not in wanted]
     differing = [key for key in kept if key in wanted and kept[key].shape != wanted[key].shape]
     problems = [
@@ -106,7 +106,8 @@ def _storable(tensors: Mapping[str, torch.Tensor], path: Path) -> dict[str, torc
     return ready
 
 
-def _matches(key: str, patterns: Iterable[str]) -> bool:
+def matches(key: str, patterns: Iterable[str]) -> bool:
+    """Whether a key is one of the card's `missing` or `dropped`, where `*` is any text."""
     return any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), key) for pattern in patterns)
 
 

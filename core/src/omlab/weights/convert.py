@@ -1,0 +1,96 @@
+"""A published checkpoint as safetensors: the weights alone, by the names that the network has for them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from omlab.card_schema import ModelCard, WeightsFile
+from omlab.digests import file_digest
+from omlab.errors import OmlabWarning, OutputError, UsageError, WeightsError
+from omlab.files import replacing, writing
+from omlab.models import ADAPTED, find_card, load_model
+from omlab.weights.checkpoint import read_state_dict
+from omlab.weights.resolve import UNTRAINED, offered, resolve
+from omlab.weights.state import matches, save_state_dict
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """A file that was written: its bytes and sha256, and how many tensors are in it."""
+
+    path: Path
+    size: int
+    sha256: str
+    tensors: int
+
+
+def convert(
+    name: str, output: str | Path, *, weights: str | Path | None = None, offline: bool | None = None
+) -> Converted:
+    """Write the weights of a published checkpoint as safetensors, which the model takes as `--weights`.
+
+    The card's rules for the file (wrapper, prefix, dropped entries) are applied once. The model is then built with
+    the new file, which gets its name only when every key has fitted.
+
+    Args:
+        name: A model, or MODEL.TAG. Where `weights` is given it says by which file's rules it is read: of that tag;
+            without one, of the card's file of that name, else of the default weights.
+        output: The new file, `.safetensors`.
+        weights: A local checkpoint; by default the published one, fetched if need be.
+        offline: True: never fetch.
+
+    Raises:
+        UsageError: There are no weights of one file by that name, or `output` is no safetensors file.
+        WeightsError: The file cannot be read, or does not fit the network.
+        OutputError: Something is in the place, or it cannot be written to.
+    """
+    output = Path(output)
+    if output.suffix != SUFFIX:
+        raise UsageError(f"The weights are written as safetensors: name a file that ends in {SUFFIX}, not {output}.")
+    if output.exists():
+        raise OutputError(f"{output} exists already; remove it or choose another name.")
+    if (Path(name) / ADAPTED).is_file():
+        raise UsageError(f"{name} is an adapted model, whose weights are safetensors already.")
+    card, (base, _, tag) = find_card(name), name.partition(".")
+    rules = _rules(card, tag, Path(weights) if weights is not None else None)
+    source = resolve(card, tag or None, weights=Path(weights) if weights is not None else None, offline=offline)
+    assert source is not None  # _rules refuses untrained networks
+    state = read_state_dict(source, wrapper=rules.wrapper, prefix=rules.prefix)
+    kept = {key: tensor for key, tensor in state.items() if not matches(key, rules.dropped)}
+    with writing("The weights", output), replacing(output) as temporary:
+        try:
+            save_state_dict(kept, temporary)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", OmlabWarning)
+                load_model(base, weights=temporary, device="cpu")
+        except OutputError as error:
+            raise OutputError(str(error).replace(str(temporary), str(output))) from error
+        except WeightsError as error:
+            said = str(error).replace(str(temporary), str(source))
+            raise WeightsError(f"{source} cannot be converted: {said}") from error
+        size, sha256 = temporary.stat().st_size, file_digest(temporary)
+        if output.exists():
+            raise OutputError(f"{output} has come to exist in the meantime; choose another name.")
+    return Converted(path=output, size=size, sha256=sha256, tensors=len(kept))
+
+
+def _rules(card: ModelCard, tag: str, weights: Path | None) -> WeightsFile:
+    """The card's description of the file that is to be read."""
+    every = [file for offer in card.weights.values() for file in offer.files]
+    named = [file for file in every if weights is not None and file.name == weights.name]
+    if not tag and named:
+        return named[0]
+    tag = tag or card.default_weights
+    if tag == UNTRAINED and weights is not None and len(every) == 1:
+        return every[0]
+    if tag == UNTRAINED:
+        known = ", ".join(f"{card.name}.{other}" for other in card.weights) or "it has none"
+        raise UsageError(f"Name the published weights of '{card.name}' that are to be converted: {known}.")
+    files = offered(card, tag).files
+    if len(files) > 1:
+        raise UsageError(f"'{card.name}.{tag}' has {len(files)} files; only weights of one file are converted.")
+    return files[0]
