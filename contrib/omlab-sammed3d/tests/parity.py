@@ -107,11 +107,30 @@ def _boxes(inputs: dict[str, Tensor]) -> Tensor | None:
 
 def _network(network: SamMed3d, inputs: dict[str, Tensor], *, wanted: set[str]) -> dict[str, Tensor]:
     outputs, embedding = _encoder(network, inputs["image"], wanted=wanted)
-    points, labels, mask = inputs["point_coords"], inputs["point_labels"], inputs["mask_input"]
+    outputs["dense_pe"] = network.prompt_encoder.dense_positions()
+    mask = inputs.get("mask_input")
+    if mask is None:
+        mask = embedding.new_zeros(1, 1, *(network.config.mask_size,) * 3)
+    if "point_coords" in inputs:
+        outputs |= _clicks(network, embedding, inputs["point_coords"], inputs["point_labels"], mask, wanted=wanted)
+    boxes = _boxes(inputs)
+    if boxes is not None:
+        outputs["low_res_box"], outputs["iou_box_all"] = network.decode(embedding, boxes=boxes)
+        outputs["low_res_box_mask_input"], _ = network.decode(embedding, boxes=boxes, previous=mask)
+        if "point_coords" in inputs:
+            outputs["low_res_points_box"], _ = network.decode(
+                embedding, points=inputs["point_coords"], labels=inputs["point_labels"], boxes=boxes
+            )
+    return outputs
+
+
+def _clicks(
+    network: SamMed3d, embedding: Tensor, points: Tensor, labels: Tensor, mask: Tensor, *, wanted: set[str]
+) -> dict[str, Tensor]:
+    outputs: dict[str, Tensor] = {}
     prompts = network.prompt_encoder
     clicks = points.shape[1]
     zero = torch.zeros_like(mask)
-    outputs["dense_pe"] = prompts.dense_positions()
     for name, count in (("1click", 1), *((f"{n}clicks", n) for n in range(2, clicks + 1))):
         outputs[f"sparse_{name}"], _ = prompts(points=points[:, :count], labels=labels[:, :count])
     for name, given in (("zero_mask", zero), ("mask_input", mask), ("no_mask", None)):
@@ -120,6 +139,10 @@ def _network(network: SamMed3d, inputs: dict[str, Tensor], *, wanted: set[str]) 
     outputs["low_res_1click"], outputs["iou_1click_all"] = network.decode(embedding, **first)
     outputs["low_res_1click_multi"], _ = network.decode(embedding, **first, multimask=True)
     outputs["low_res_1click_mask_input"], _ = network.decode(embedding, **first, previous=mask)
+    for n in range(2, clicks + 1):
+        outputs[f"low_res_{n}clicks_mask_input"], _ = network.decode(
+            embedding, points=points[:, :n], labels=labels[:, :n], previous=mask
+        )
     for way in ("accumulated", "newest"):
         logits = None
         for n in range(1, clicks + 1):
@@ -129,9 +152,6 @@ def _network(network: SamMed3d, inputs: dict[str, Tensor], *, wanted: set[str]) 
             if f"mask_{n}clicks_{way}" in wanted:
                 outputs[f"mask_{n}clicks_{way}"] = network.upsample(logits)
     outputs["low_res_mask_only"], _ = network.decode(embedding, previous=outputs[f"low_res_{clicks}clicks_newest"])
-    boxes = _boxes(inputs)
-    if boxes is not None:
-        outputs["low_res_box"], outputs["iou_box_all"] = network.decode(embedding, boxes=boxes)
     return outputs
 
 

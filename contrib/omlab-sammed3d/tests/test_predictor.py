@@ -19,7 +19,7 @@ from omlab_sammed3d.network import SamMed3d, SamMed3dConfig, untrained
 from omlab_sammed3d.predictor import Predictor
 from omlab_sammed3d.windows import z_normalise
 from omlab_testkit import golden
-from omlab_volume.volume import LabelMap, Volume
+from omlab_volume.volume import LabelMap, Source, Volume
 
 TINY = SamMed3dConfig(image_size=32, patch=8, width=24, depth=2, heads=3, global_blocks=(1,), window=3, prompt_width=48)
 RAS = np.diag([1.5, 1.5, 1.5, 1.0])
@@ -28,14 +28,22 @@ RAS = np.diag([1.5, 1.5, 1.5, 1.0])
 class Bright(SamMed3d):
     """Segments what is brighter than the middle of the cube's range, whatever is clicked; keeps its rounds."""
 
-    def __init__(self, *, image_size: int = 32) -> None:
-        super().__init__(SamMed3dConfig(**{**vars(TINY), "image_size": image_size}))
+    def __init__(self, *, image_size: int = 32, boxes: bool = False) -> None:
+        changes = {"image_size": image_size, "point_embeddings": 4 if boxes else 2}
+        super().__init__(SamMed3dConfig(**{**vars(TINY), **changes}))
         self.image_encoder = nn.Identity()  # type: ignore[assignment]
         self.rounds: list[tuple[list[list[int]], list[int], bool]] = []
+        self.boxes: list[list[float] | None] = []
         self.eval()
 
     def decode(self, embedding: Tensor, *, previous: Tensor | None = None, **prompts: Any) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        self.rounds.append((prompts["points"][0].tolist(), prompts["labels"][0].tolist(), previous is not None))
+        points, labels, boxes = (prompts[name] for name in ("points", "labels", "boxes"))
+        self.rounds.append(
+            ([], [], previous is not None)
+            if points is None
+            else (points[0].tolist(), labels[0].tolist(), previous is not None)
+        )
+        self.boxes.append(None if boxes is None else boxes[0].tolist())
         return functional.avg_pool3d(embedding, 2) - (embedding.max() + embedding.min()) / 2, torch.zeros(1, 4)
 
 
@@ -115,6 +123,60 @@ def test_clicks_out_of_reach_are_warned_about() -> None:
         Predictor(Bright()).predict(volume, clicks((20, 20, 20), (20, 20, 80)))
 
 
+def boxed(near: tuple[float, ...], far: tuple[float, ...], *points: dict[str, Any], **changes: Any) -> Prompts:
+    entry = {"name": "ball", "boxes": [{"near": near, "far": far}], "points": points}
+    return clicks((0, 0, 0), objects=[entry], **changes)
+
+
+@pytest.mark.parametrize("affine", AFFINES.values(), ids=AFFINES.keys())
+def test_a_box_puts_its_middle_into_the_middle_of_the_cube(affine: np.ndarray) -> None:
+    volume, truth = ball((44, 36, 20), affine=affine, centre=(22, 17, 9), radius=11)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    half = 12 / spacing
+    low, high = np.array((22, 17, 9)) - half, np.array((22, 17, 9)) + half
+    network = Bright(boxes=True)
+    labels = Predictor(network).predict(volume, boxed(tuple(low), tuple(high)))
+    assert network.rounds[0] == ([], [], False)
+    assert network.boxes[0] == [8, 8, 8, 24, 24, 24]
+    assert dice(labels, truth) > 0.9
+
+
+def test_a_box_goes_before_the_clicks_and_with_them() -> None:
+    network = Bright(boxes=True)
+    volume, _ = ball((40, 40, 40), affine=RAS, centre=(20, 20, 20), radius=9)
+    points = [{"at": (20, 20, 28), "label": 0}, {"at": (22, 20, 20)}]
+    Predictor(network).predict(volume, boxed((14, 14, 14), (26, 26, 26), *points))
+    places = [[16, 16, 24], [18, 16, 16]]
+    assert network.rounds == [([], [], False), (places[:1], [0], True), (places, [0, 1], True)]
+    assert network.boxes == [[10, 10, 10, 22, 22, 22]] * 3
+
+
+def test_a_box_in_world_coordinates_is_the_box_in_voxels() -> None:
+    volume, _ = ball((44, 36, 20), affine=AFFINES["lps, thick slices"], centre=(22, 17, 9), radius=11)
+    corners = [(volume.affine @ [*at, 1])[:3] for at in ((12, 8, 6), (30, 26, 12))]
+    near, far = np.min(corners, axis=0), np.max(corners, axis=0)
+    first, second = Bright(boxes=True), Bright(boxes=True)
+    one = Predictor(first).predict(volume, boxed((12, 8, 6), (30, 26, 12)))
+    other = Predictor(second).predict(volume, boxed(tuple(near), tuple(far), space="ras"))
+    assert first.boxes == second.boxes
+    np.testing.assert_array_equal(one.array, other.array)
+
+
+def test_a_box_larger_than_the_cubes_is_cut_and_warned_about() -> None:
+    network = Bright(boxes=True)
+    volume, _ = ball((90, 40, 40), affine=RAS, centre=(45, 20, 20), radius=9)
+    with pytest.warns(OmlabWarning, match="box of 'ball' is larger than what the model sees"):
+        Predictor(network).predict(volume, boxed((2, 10, 10), (88, 30, 30)))
+    assert network.boxes[0] == [0, 6, 6, 31, 26, 26]
+
+
+def test_a_click_beyond_the_first_cube_opens_the_next() -> None:
+    network = Bright()
+    volume, _ = ball((70, 40, 40), affine=RAS, centre=(30, 20, 20), radius=9)
+    Predictor(network).predict(volume, clicks((30, 20, 20), (50, 20, 20)))
+    assert [points for points, _, _ in network.rounds] == [[[16, 16, 16]], [[8, 16, 16]], [[8, 16, 16], [28, 16, 16]]]
+
+
 @settings(max_examples=8, deadline=None)
 @given(flips=st.tuples(*[st.booleans()] * 3), order=st.permutations([0, 1, 2]), shift=st.integers(-50, 50))
 def test_turning_the_image_and_its_prompts_turns_the_mask(
@@ -167,12 +229,34 @@ def test_prediction_is_the_same_each_time_and_leaves_the_image_alone() -> None:
         (clicks((99, 0, 0)), GeometryError, r"lies outside ct\.nii\.gz"),
         (clicks((1, 1, 1), labels=[0]), UsageError, "first click of 'ball' must be in the object"),
         (clicks((0, 0, 0), objects=[{"name": "a", "text": ["liver"]}]), UsageError, "by text.*takes points"),
+        (boxed((1, 1, 1), (9, 9, 9)), UsageError, "by boxes, which SAM-Med3D does not take: it takes points"),
+        (boxed((1, 1, 1), (9, 9, 99)), UsageError, "by boxes"),
     ],
 )
 def test_prompts_that_cannot_be_used_are_one_sentence(prompts: Prompts, error: type[Exception], word: str) -> None:
     volume, _ = ball((24, 24, 24), affine=RAS, centre=(12, 12, 12), radius=9)
     with pytest.raises(error, match=word):
         Predictor(Bright()).predict(volume, prompts, image="ct.nii.gz")
+
+
+def test_two_boxes_for_an_object_or_one_outside_are_one_sentence() -> None:
+    volume, _ = ball((24, 24, 24), affine=RAS, centre=(12, 12, 12), radius=9)
+    predictor = Predictor(Bright(boxes=True))
+    box = {"near": (1, 1, 1), "far": (9, 9, 9)}
+    with pytest.raises(UsageError, match="'a' has 2 boxes: give one"):
+        predictor.predict(volume, clicks((0, 0, 0), objects=[{"name": "a", "boxes": [box, box]}]))
+    with pytest.raises(GeometryError, match="'ball' lies outside"):
+        predictor.predict(volume, boxed((1, 1, 1), (9, 9, 99)))
+
+
+@pytest.mark.parametrize("name", ["series", "b.dcm"])
+def test_voxels_of_a_series_may_name_a_file_or_the_folder(name: str) -> None:
+    volume, _ = ball((24, 24, 24), affine=RAS, centre=(12, 12, 12), radius=9)
+    source = Source(format="dicom", paths=(Path("/data/series/a.dcm"), Path("/data/series/b.dcm")))
+    volume = Volume(array=volume.array, affine=volume.affine, source=source)
+    assert Predictor(Bright()).predict(volume, clicks((12, 12, 12), image=name)).array.any()
+    with pytest.raises(GeometryError, match="not of series"):
+        Predictor(Bright()).predict(volume, clicks((12, 12, 12), image="ct.nii.gz"))
 
 
 def test_voxels_of_another_image_are_refused() -> None:
@@ -200,6 +284,11 @@ def test_z_normalisation_is_the_recorded_one() -> None:
     assert image[image > 0].mean().item() == pytest.approx(case["mean"], rel=1e-6)
     assert image[image > 0].std().item() == pytest.approx(case["std"], rel=1e-6)
     assert z_normalise(image).flatten()[:8].tolist() == pytest.approx(case["output_first8"], rel=1e-5)
+
+
+def test_huge_values_stay_finite() -> None:
+    image = torch.tensor([1e30, 2e30, -1e30, 3e30]).reshape(1, 2, 2)
+    torch.testing.assert_close(z_normalise(image).flatten(), torch.tensor([-1.0, 0.0, -3.0, 1.0]))
 
 
 @pytest.mark.parametrize("value", [-3.0, 0.0, 7.0])

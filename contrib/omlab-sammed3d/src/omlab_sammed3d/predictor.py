@@ -139,17 +139,19 @@ class Predictor:
 
 
 def image_name(volume: Volume, prompts: Prompts, *, given: str | None = None) -> str:
-    """The name by which prompts in voxels are those of `volume`: its file's, or for a series any of its files'."""
+    """The name by which prompts in voxels are those of `volume`: of its file, or of one file or the folder of a series.
+
+    Where the volume was read from no file, any name will do.
+    """
     if given is not None:
         return Path(given).name
     paths = volume.source.paths if volume.source else ()
-    names = [path.name for path in paths]
-    if len(paths) > 1:
-        names.append(paths[0].parent.name)
     meant = Path(prompts.image).name if prompts.image else ""
-    if meant and (not names or meant in names):
-        return meant
-    return names[-1] if names else "the image"
+    if not paths:
+        return meant or "the image"
+    names = [path.name for path in paths]
+    folder = paths[0].absolute().parent.name
+    return meant if meant in {*names, folder} else names[0] if len(names) == 1 else folder
 
 
 def canonical_voxels(at: Array, grid: Grid) -> Array:
