@@ -17,7 +17,6 @@ from torch import Tensor
 
 from omlab.errors import TrainingError
 from omlab_train.losses import (
-    cross_entropy_and_dice,
     deep_supervision_loss,
     deep_supervision_weights,
     dice_cross_entropy,
@@ -52,7 +51,6 @@ def test_loss_golden(batch_dice: bool) -> None:
     expected = GOLDEN["loss"]["expected"]["batch_dice" if batch_dice else "sample_dice"]
     logits, labels = golden_levels()
     logits[0].requires_grad_()
-    ce, dice = cross_entropy_and_dice(logits[0], labels[0], batch_dice=batch_dice)
     per_level = [dice_cross_entropy(z, y, batch_dice=batch_dice) for z, y in zip(logits, labels, strict=True)]
     total = sum(w * value for w, value in zip(deep_supervision_weights(5), per_level, strict=True))
     assert isinstance(total, Tensor)
@@ -60,15 +58,13 @@ def test_loss_golden(batch_dice: bool) -> None:
     gradient = logits[0].grad
     assert gradient is not None
     found = {
-        "dice": dice.item(),
-        "ce": ce.item(),
         "level0": per_level[0].item(),
         "per_level": [value.item() for value in per_level],
         "total": total.item(),
         "grad_level0_norm": gradient.norm().item(),
         "grad_level0_first8": gradient.flatten()[:8].tolist(),
     }
-    assert set(found) == set(expected)
+    assert set(found) == set(expected) - {"ce", "dice"}  # parts, which the kernel's own tests compare
     for name, value in found.items():
         # A gradient's entries are differences of numbers of the size of its largest entry.
         absolute = 1e-5 * gradient.abs().max().item() if name == "grad_level0_first8" else 0.0
@@ -94,16 +90,16 @@ def test_weights_and_rate_golden() -> None:
         assert value == pytest.approx(row["value"], rel=1e-12)
 
 
-def plain(z: Tensor, y: Tensor, *, batch_dice: bool, background: bool, smooth: float, form: str) -> Tensor:
-    """The formulas of the module docstring, one operation a line, through autograd."""
+def plain(z: Tensor, y: Tensor, *, batch_dice: bool, form: str) -> Tensor:
+    """nnU-Net's formulas, one operation a line, through autograd."""
     p = z.softmax(1)
     g = torch.nn.functional.one_hot(y, z.shape[1]).movedim(-1, 1).to(z.dtype)
     axes = tuple(range(2, z.ndim))
     overlap, size = (p * g).sum(axes), (p + g).sum(axes)
     if batch_dice:
         overlap, size = overlap.sum(0, keepdim=True), size.sum(0, keepdim=True)
-    below = size + smooth + 1e-8 if form == "v1" else (size + smooth).clamp_min(1e-8)
-    dice = ((2 * overlap + smooth) / below)[:, 0 if background else 1 :].mean()
+    below = size + 1e-5 + 1e-8 if form == "nnunet-v1" else (size + 1e-5).clamp_min(1e-8)
+    dice = ((2 * overlap + 1e-5) / below)[:, 1:].mean()
     return torch.nn.functional.cross_entropy(z, y) - dice
 
 
@@ -114,29 +110,17 @@ def plain(z: Tensor, y: Tensor, *, batch_dice: bool, background: bool, smooth: f
     classes=st.integers(2, 6),
     shape=st.lists(st.integers(1, 5), min_size=1, max_size=3),
     batch_dice=st.booleans(),
-    background=st.booleans(),
-    smooth=st.sampled_from([0.0, 1e-5, 1.0]),
-    form=st.sampled_from(["v1", "v2"]),
+    form=st.sampled_from(["nnunet-v1", "nnunet-v2"]),
 )
-def test_equals_autograd(
-    seed: int,
-    batch: int,
-    classes: int,
-    shape: list[int],
-    batch_dice: bool,
-    background: bool,
-    smooth: float,
-    form: Any,
-) -> None:
+def test_equals_autograd(seed: int, batch: int, classes: int, shape: list[int], batch_dice: bool, form: Any) -> None:
     generator = torch.Generator().manual_seed(seed)
     z64 = (3 * torch.randn(batch, classes, *shape, generator=generator, dtype=torch.float64)).requires_grad_()
     y = torch.randint(0, classes, (batch, *shape), generator=generator)
-    options = {"batch_dice": batch_dice, "background": background, "smooth": smooth, "form": form}
-    expected = plain(z64, y, **options)
+    expected = plain(z64, y, batch_dice=batch_dice, form=form)
     (wanted,) = torch.autograd.grad(expected, z64)
     for dtype, tolerance in ((torch.float64, 1e-11), (torch.float32, 2e-5)):
         z = z64.detach().to(dtype).requires_grad_()
-        value = dice_cross_entropy(z, y, **options)
+        value = dice_cross_entropy(z, y, batch_dice=batch_dice, form=form)
         (found,) = torch.autograd.grad(value, z)
         torch.testing.assert_close(value.double(), expected, rtol=tolerance, atol=tolerance)
         torch.testing.assert_close(found.double(), wanted, rtol=tolerance, atol=tolerance)
@@ -187,9 +171,22 @@ def test_deep_supervision_sums_levels_and_skips_weight_zero() -> None:
 
 def test_wrong_labels_are_named() -> None:
     z = torch.zeros(1, 3, 2, 2)
-    with pytest.raises(TrainingError, match="Labels go from 0 to 7, but the network has outputs for 0 to 2"):
+    with pytest.raises(TrainingError, match="Labels go from 0 to 7, but here they may go from 0 to 2"):
         dice_cross_entropy(z, torch.tensor([[[0, 1], [2, 7]]]))
-    with pytest.raises(TrainingError, match=r"need labels of shape \(1, 2, 2\), not \(1, 1, 2, 2\)"):
+    with pytest.raises(TrainingError, match=r"need labels \(1, 2, 2\), not \(1, 1, 2, 2\)"):
         dice_cross_entropy(z, torch.zeros(1, 1, 2, 2, dtype=torch.long))
-    with pytest.raises(TrainingError, match="at least one class"):
+    with pytest.raises(TrainingError, match="1 classes leave none to measure"):
         dice_cross_entropy(z[:, :1], torch.zeros(1, 2, 2, dtype=torch.long))
+
+
+def test_a_step_needs_one_more_buffer_of_the_logits_size() -> None:
+    z = torch.randn(1, 24, 48, 48, 48).requires_grad_()
+    y = torch.zeros(1, 48, 48, 48, dtype=torch.uint8)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as record:
+        torch.autograd.grad(dice_cross_entropy(z, y), z)
+    held = highest = 0
+    for event in record.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            highest = max(highest, held)
+    assert z.nbytes <= highest < 2 * z.nbytes

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from omlab.card_schema import ModelCard
 from omlab.errors import InputError, TrainingError, UsageError, WeightsError, WeightsWarning
@@ -125,7 +126,7 @@ class StuNetModel:
             spacing=settings["spacing"],
             patch_size=settings["patch_size"],
         )
-        self.module = module.eval().to(device)
+        self.module = on_device(module.eval(), device)
         self.task = task
         self.settings = dict(settings)
 
@@ -242,7 +243,7 @@ class StuNetModel:
         plan, poolings = plan_for(samples, spacing=spacing, patch_size=patch_size)
         network = StuNet(replace(self.module.config, poolings=poolings))
         network.load_state_dict(self.module.state_dict())
-        self.module = network.eval().to(next(self.module.parameters()).device)
+        self.module = on_device(network.eval(), next(self.module.parameters()).device)
         self.task = replace(self.task, plan=plan)
         self.plan = plan
 
@@ -255,6 +256,16 @@ class StuNetModel:
                 f"{where} is {found}, but this network was trained on {' and '.join(known)}: "
                 f"fine-tune it on {found} first (omlab adapt)."
             )
+
+
+def on_device(network: StuNet, device: str | torch.device) -> StuNet:
+    """`network` moved there, on a GPU channels-last: the layout in which tensor cores take their convolutions.
+
+    On a CPU this layout is the slower one (benchmarks/network.py).
+    """
+    layout = torch.channels_last_3d if torch.device(device).type == "cuda" else torch.contiguous_format
+    placed: StuNet = network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack it
+    return placed
 
 
 def _from_config(config: Mapping[str, Any]) -> tuple[StuNetConfig, Task]:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from omlab_kernels import instance_norm_act
+
 Triple = tuple[int, int, int]
 
 SLOPE = 0.01
@@ -84,10 +86,14 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, D, H, W) -> (B, out, D', H', W'), divided by the stride."""
-        y = functional.leaky_relu(self.norm1(self.conv1(x)), SLOPE, inplace=True)
-        y = self.norm2(self.conv2(y))
-        y += x if self.conv3 is None else self.conv3(x)
-        return functional.leaky_relu(y, SLOPE, inplace=True)
+        y = _norm_act(self.conv1(x), self.norm1)
+        y = self.conv2(y)
+        return _norm_act(y, self.norm2, residual=x if self.conv3 is None else self.conv3(x))
+
+
+def _norm_act(x: Tensor, norm: nn.InstanceNorm3d, *, residual: Tensor | None = None) -> Tensor:
+    """LeakyReLU of `norm(x) + residual`, in one pass where there is a kernel for it."""
+    return instance_norm_act(x, norm.weight, norm.bias, residual=residual, slope=SLOPE, eps=norm.eps)
 
 
 class Upsample(nn.Module):
@@ -142,9 +148,11 @@ class StuNet(nn.Module):
         """Logits (B, K, D, H, W) of images (B, N, D, H, W); the sizes are multiples of `config.total_stride`.
 
         With `deep_supervision` (default: in training mode) a tuple: the logits of all decoder stages, full
-        resolution first. Without, the heads of the lower resolutions are not computed.
+        resolution first. Without, the heads of the lower resolutions are not computed. All activations, and so the
+        logits, have the memory layout of the weights.
         """
         self._check(x)
+        x = x.to(memory_format=self.memory_format)
         all_levels = self.training if deep_supervision is None else deep_supervision
         skips = []
         for stage in self.conv_blocks_context:
@@ -159,6 +167,12 @@ class StuNet(nn.Module):
             if all_levels or not skips:
                 outputs.append(head(x))
         return tuple(reversed(outputs)) if all_levels else outputs[-1]
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The layout of the weights: contiguous, or what `network.to(memory_format=...)` made of it."""
+        weight = self.get_parameter("conv_blocks_context.0.0.conv2.weight")
+        return torch.contiguous_format if weight.is_contiguous() else torch.channels_last_3d
 
     def _check(self, x: Tensor) -> None:
         config = self.config
