@@ -123,15 +123,16 @@ def test_channels_reach_the_network():
     torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_strips_tile_the_image_in_order():
+def test_cells_tile_the_image_in_order():
     image = torch.zeros(1, 13, 11, 9)
-    how = SlidingWindow(patch_size=(5, 4, 9), classes=3, mirror=False)
-    seen = np.zeros((13, 11), int)
-    for strip in how.strips(network(), image):
-        assert seen[: strip.z.start, strip.y].all()
-        assert seen[strip.z, : strip.y.start].all()
-        seen[strip.z, strip.y] += 1
-        assert strip.scores.shape[1:] == (strip.z.stop - strip.z.start, strip.y.stop - strip.y.start, 9)
+    how = SlidingWindow(patch_size=(5, 4, 6), classes=3, mirror=False)
+    seen = np.zeros((13, 11, 9), int)
+    for z, y, x, scores, weight in how.cells(network(), image):
+        assert seen[: z.start, y, x].all()
+        assert seen[z, : y.start, x].all()
+        assert seen[z, y, : x.start].all()
+        seen[z, y, x] += 1
+        assert scores.shape[1:] == weight.shape == (z.stop - z.start, y.stop - y.start, x.stop - x.start)
     assert (seen == 1).all()
 
 
@@ -139,10 +140,9 @@ def test_only_half_a_window_of_depth_is_kept():
     image = torch.zeros(1, 64, 16, 8)
     how = SlidingWindow(patch_size=(8, 8, 8), classes=2, mirror=False)
     run = sliding_window._Run(how, network(2), image)
-    alive = [sum(sums.numel() for sums in run.sums.values()) for _ in run.strips()]
+    alive = [sum(sums.numel() for sums in run.sums.values()) for _ in run.cells()]
     assert max(alive) <= 2 * 8 * 8 * (16 + 8) // 2
     assert not run.sums
-    assert not run.weights
 
 
 def test_progress_counts_windows_and_flips():

@@ -1,8 +1,8 @@
 """Labels on the original grid from blended scores, without a volume per class.
 
-The usual way resamples K class volumes to the output grid and takes the argmax. Here each final strip of the
+The usual way resamples K class volumes to the output grid and takes the argmax. Here each final cell of the
 sliding window is resampled class by class, chunk of planes by chunk of planes, against a running best value
-and label; what a strip needs of its neighbours below is one plane and one row, kept from them. Equal to
+and label; what a cell needs of its lower neighbours is one plane along each axis, kept from them. Equal to
 the usual way except at ties of rounding; the lowest class wins where scores are equal.
 
 Interpolation is linear (order 1), or nearest (order 0) along a separate axis, as nnU-Net v1 and v2 export.
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from omlab.errors import OmlabError, OmlabWarning
 from omlab_volume.resample import LinearSteps, linear_steps
-from omlab_volume.sliding_window import Combine, Network, SlidingWindow, Strip, not_finite
+from omlab_volume.sliding_window import Cell, Combine, Network, SlidingWindow, not_finite
 
 _CACHE_VOXELS = 1 << 18  # output voxels handled at a time on the CPU
 _DEVICE_VOXELS = 1 << 24  # and on a GPU
@@ -41,7 +41,7 @@ def label_type(classes: int) -> type[np.unsignedinteger[Any]]:
 
 
 class LabelExport:
-    """Decides labels (Z, Y, X) on the output grid from the strips of a sliding window.
+    """Decides labels (Z, Y, X) on the output grid from the cells of a sliding window.
 
     Args:
         size: (D, H, W) of the image that was predicted.
@@ -62,49 +62,48 @@ class LabelExport:
         ]
         self.labels = np.zeros(self.shape, label_type(classes))
         self._linear = [bool((steps.lower != steps.upper).any()) for steps in self.steps]
-        self._plane_below: dict[int, Tensor] = {}
-        self._row_before: dict[int, Tensor] = {}
+        self._faces: list[dict[tuple[int, ...], Tensor]] = [{}, {}, {}]
 
-    def add(self, strip: Strip) -> None:
-        """Decide the voxels whose scores are complete with `strip`; strips come in order, z before y.
+    def add(self, cell: Cell) -> None:
+        """Decide the voxels whose scores are complete with `cell`; its lower neighbours came before.
 
         Raises:
             OmlabError: scores are not finite.
         """
         with torch.inference_mode():
             # A positive weight leaves the argmax of a voxel as it is: it matters only where voxels are mixed.
-            scores = strip.scores if self.shape == self.size else strip.mean()
-            block, z, y = self._with_neighbours(scores, strip)
-            rows = _within(self.steps[1], strip.y, origin=y)
-            planes = np.searchsorted(self.steps[0].upper, [strip.z.start, strip.z.stop])
-            if rows.out.start == rows.out.stop:
+            scores = cell.scores if self.shape == self.size else cell.mean()
+            block, (z, y, x) = self._with_neighbours(scores, cell)
+            rows = _within(self.steps[1], cell.y, origin=y)
+            columns = _within(self.steps[2], cell.x, origin=x)
+            planes = np.searchsorted(self.steps[0].upper, [cell.z.start, cell.z.stop])
+            per_plane = (rows.out.stop - rows.out.start) * (columns.out.stop - columns.out.start)
+            if not per_plane:
                 return
-            per_plane = (rows.out.stop - rows.out.start) * self.shape[2]
             voxels = _DEVICE_VOXELS if block.is_cuda else _CACHE_VOXELS
             count = max(_FEWEST_PLANES, voxels // per_plane)
-            columns = _Rows(slice(0, self.shape[2]), self.steps[2], 0, self.size[2])
             for first in range(planes[0], planes[1], count):
                 chosen = slice(first, min(first + count, int(planes[1])))
                 part = _outputs(self.steps[0], chosen, origin=z)
-                labels = _best(block[:, part.first : part.last], part, rows, columns)
-                self.labels[chosen, rows.out] = labels.cpu().numpy().astype(self.labels.dtype, copy=False)
+                labels = _best(block[:, part.first : part.last], part, rows, columns).cpu().numpy()
+                self.labels[chosen, rows.out, columns.out] = labels.astype(self.labels.dtype, copy=False)
 
-    def _with_neighbours(self, scores: Tensor, strip: Strip) -> tuple[Tensor, int, int]:
-        """`scores` with the plane below and the row before where outputs mix them; and where that block begins."""
-        block, z, y = scores, strip.z.start, strip.y.start
-        if self._linear[0]:
-            below = self._plane_below.pop(y, None)
-            if strip.z.stop < self.size[0]:
-                self._plane_below[y] = scores[:, -1:].clone()
-            if below is not None:
-                block, z = torch.cat([below, block], dim=1), z - 1
-        if self._linear[1]:
-            before = self._row_before.pop(strip.z.start, None)
-            if strip.y.stop < self.size[1]:
-                self._row_before[strip.z.start] = block[:, :, -1:].clone()
+    def _with_neighbours(self, scores: Tensor, cell: Cell) -> tuple[Tensor, list[int]]:
+        """`scores` with the last plane of the lower neighbours where outputs mix them; and where that block begins."""
+        block, inside = scores, (cell.z, cell.y, cell.x)
+        begin = [part.start for part in inside]
+        for axis, faces in enumerate(self._faces):
+            if not self._linear[axis]:
+                continue
+            here = tuple(part.start for other, part in enumerate(inside) if other != axis)
+            before = faces.pop(here, None)
+            # The block already has the neighbours along the earlier axes, so the face has the corners too.
+            if inside[axis].stop < self.size[axis]:
+                faces[here] = block.narrow(axis + 1, block.shape[axis + 1] - 1, 1).clone()
             if before is not None:
-                block, y = torch.cat([before, block], dim=2), y - 1
-        return block, z, y
+                block = torch.cat([before, block], dim=axis + 1)
+                begin[axis] -= 1
+        return block, begin
 
 
 class _Rows:
@@ -148,10 +147,10 @@ def _within(steps: LinearSteps, inputs: slice, *, origin: int) -> _Rows:
 
 
 def _best(block: Tensor, planes: _Rows, rows: _Rows, columns: _Rows) -> Tensor:
-    """The class of the highest score, (Zo, Yo, Xo), of a block (K, dz, dy, X)."""
+    """The class of the highest score, (Zo, Yo, Xo), of a block (K, dz, dy, dx)."""
 
     def scores_of(index: int) -> Tensor:
-        scores = columns.apply(block[index, :, rows.first : rows.last], 2)
+        scores = columns.apply(block[index, :, rows.first : rows.last, columns.first : columns.last], 2)
         return planes.apply(rows.apply(scores, 1), 0)
 
     best = scores_of(0).clone()
@@ -177,7 +176,8 @@ def labels_from_scores(scores: Tensor, shape: Sequence[int], *, separate: int | 
         uint8 (uint16 above 256 classes) of `shape`.
     """
     export = LabelExport(scores.shape[1:], shape, classes=len(scores), separate=separate)
-    export.add(Strip(slice(0, scores.shape[1]), slice(0, scores.shape[2]), scores, None))
+    z, y, x = (slice(0, n) for n in scores.shape[1:])
+    export.add(Cell(z, y, x, scores, None))
     return export.labels
 
 
@@ -253,9 +253,9 @@ def _run(
     how: SlidingWindow, network: Network, image: Tensor, shape: tuple[int, ...], separate: int | None
 ) -> NDArray[Any]:
     export = None
-    for strip in how.strips(network, image):
+    for cell in how.cells(network, image):
         export = export or LabelExport(image.shape[1:], shape, classes=how.classes, separate=separate)
-        export.add(strip)
-        del strip
+        export.add(cell)
+        del cell  # else it lives on while the next window is predicted
     assert export is not None
     return export.labels

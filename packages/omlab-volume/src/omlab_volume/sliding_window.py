@@ -1,9 +1,8 @@
 """Sliding-window prediction: windows over an image, their scores blended with Gaussian weights.
 
-The weighted sum is kept in strips, never for the whole volume: windows run along x, then y, then z, and a
-strip (all of x; y and z between neighbouring borders of windows) exists from the first window that touches it
-to the last, when it is final. What is alive at a time is about half a window's depth of the image, whatever
-its length.
+The weighted sum is kept in cells, never for the whole volume: windows run along x, then y, then z, and a
+cell (the voxels between neighbouring borders of windows) exists from the first window that touches it to the
+last, when it is final. What is alive at a time is about half a window's depth of the image, whatever its length.
 
 Source: nnU-Net v1 and v2 (fact sheet of STU-Net, 7).
 """
@@ -12,6 +11,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import mmap
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -29,8 +30,10 @@ from omlab.errors import InputError, OmlabError
 Network = Callable[[Tensor], Tensor]
 Combine = Literal["probabilities", "logits"]
 Axes = tuple[int, ...]
+Place = tuple[int, ...]  # of a window or a cell: its number along z, y and x
 
 _CACHE_VALUES = 1 << 19  # scores handled at a time on the CPU: they stay in its cache from softmax to sum
+_OWN_MEMORY = 1 << 20  # bytes from which sums have a mapping of their own
 
 
 def window_starts(size: int, patch: int, step: float = 0.5) -> list[int]:
@@ -69,20 +72,21 @@ def gaussian_importance(patch: Sequence[int], *, half: bool = False) -> Tensor:
     return torch.from_numpy(_importance(tuple(int(size) for size in patch), half).copy())
 
 
-class Strip(NamedTuple):
-    """Final sums of part of the image: voxels `z` x `y` x all of x.
+class Cell(NamedTuple):
+    """Final sums of part of the image: voxels `z` x `y` x `x`.
 
-    `scores` (K, dz, dy, X) is the weighted sum, `weight` (dz, dy, X) the sum of the weights, or None where
+    `scores` (K, dz, dy, dx) is the weighted sum, `weight` (dz, dy, dx) the sum of the weights, or None where
     it is 1 everywhere.
     """
 
     z: slice
     y: slice
+    x: slice
     scores: Tensor
     weight: Tensor | None
 
     def mean(self) -> Tensor:
-        """The blended scores (K, dz, dy, X); divides in place."""
+        """The blended scores (K, dz, dy, dx); divides in place."""
         return self.scores if self.weight is None else self.scores.div_(self.weight)
 
 
@@ -132,8 +136,8 @@ class SlidingWindow:
         axes = self._mirror_axes()
         return [chosen for count in range(len(axes) + 1) for chosen in itertools.combinations(axes, count)]
 
-    def strips(self, network: Network, image: Tensor) -> Iterator[Strip]:
-        """Run `network` over `image` (C, D, H, W) and yield the strips of the image in order, z before y.
+    def cells(self, network: Network, image: Tensor) -> Iterator[Cell]:
+        """Run `network` over `image` (C, D, H, W) and yield its cells, each after its lower neighbours on every axis.
 
         Raises:
             InputError: `image` is not (C, D, H, W) or has no voxel.
@@ -141,7 +145,20 @@ class SlidingWindow:
         """
         if image.ndim != 4 or 0 in image.shape:
             raise InputError(f"An image to predict is (C, D, H, W) with at least one voxel, not {tuple(image.shape)}.")
-        return _Run(self, network, image).strips()
+        return _Run(self, network, image).cells()
+
+
+def _zeros(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Zeros in memory that goes back to the system when they are freed.
+
+    On the CPU the C library would keep such blocks, between those of the network, where little else fits: measured
+    at 105 classes, a tenth of the peak.
+    """
+    size = math.prod(shape) * 4
+    if device.type != "cpu" or size < _OWN_MEMORY or sys.platform == "win32":
+        return torch.zeros(shape, device=device)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(memory, dtype=torch.float32).view(shape)
 
 
 @dataclass(eq=False)
@@ -151,8 +168,7 @@ class _Run:
     how: SlidingWindow
     network: Network
     image: Tensor
-    sums: dict[tuple[int, int], Tensor] = field(default_factory=dict)
-    weights: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    sums: dict[Place, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         how = self.how
@@ -174,9 +190,8 @@ class _Run:
         else:
             self.share = torch.full((1, 1, 1), 1 / len(self.flips), device=self.keep)
 
-    def strips(self) -> Iterator[Strip]:
+    def cells(self) -> Iterator[Cell]:
         places = list(itertools.product(*(range(len(starts)) for starts in self.starts)))
-        last = len(self.starts[2]) - 1
         padded = torch.nn.functional.pad(self.image, self.padding) if any(self.padding) else self.image
         with progress.task("windows", total=len(places) * len(self.flips)) as advance:
             for first in range(0, len(places), self.how.batch_size):
@@ -186,17 +201,16 @@ class _Run:
                     for flip in self.flips:
                         self._predict(batch, windows, flip)
                         advance(len(batch))
-                for z, y, x in batch:
-                    if x == last:
-                        yield from self._final(z, y)
+                for place in batch:
+                    yield from self._final(place)
 
-    def _predict(self, batch: list[tuple[int, ...]], windows: Tensor, flip: Axes) -> None:
+    def _predict(self, batch: list[Place], windows: Tensor, flip: Axes) -> None:
         """Scores of the windows, flipped by `flip`, added to the sums; no score outlives this call."""
         scores = self._forward(windows.flip([axis + 2 for axis in flip]) if flip else windows)
         for place, score in zip(batch, scores, strict=True):
             self._add(place, score, flip)
 
-    def _window(self, place: tuple[int, ...]) -> tuple[slice, ...]:
+    def _window(self, place: Place) -> tuple[slice, ...]:
         corner = [starts[index] for starts, index in zip(self.starts, place, strict=True)]
         return (slice(None), *(slice(at, at + n) for at, n in zip(corner, self.how.patch_size, strict=True)))
 
@@ -220,41 +234,43 @@ class _Run:
             raise OmlabError(f"The network gave scores of shape {tuple(scores.shape)} where {expected} was expected.")
         return scores
 
-    def _cells(self, axis: int, index: int) -> list[tuple[int, slice]]:
+    def _spans(self, axis: int, index: int) -> list[tuple[int, slice]]:
         """The cells between borders along `axis` that window `index` covers, and where in the window they lie."""
         start = self.starts[axis][index]
         edges = self.edges[axis]
         first, last = edges.index(start), edges.index(start + self.how.patch_size[axis])
         return [(cell, slice(edges[cell] - start, edges[cell + 1] - start)) for cell in range(first, last)]
 
-    def _sums(self, place: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
-        """The sums of scores (K, dz, dy, X) and of weights (dz, dy, X) of a strip."""
+    def _sums(self, place: Place) -> Tensor:
+        """The sums of scores (K, dz, dy, dx) of a cell."""
         if place not in self.sums:
             shape = [self.edges[axis][cell + 1] - self.edges[axis][cell] for axis, cell in enumerate(place)]
-            shape.append(self.size[2])
-            self.sums[place] = torch.zeros((self.how.classes, *shape), device=self.keep)
-            if self.importance is not None:
-                self.weights[place] = torch.zeros(shape, device=self.keep)
-        return self.sums[place], self.weights.get(place)
+            self.sums[place] = _zeros((self.how.classes, *shape), self.keep)
+        return self.sums[place]
 
-    def _add(self, place: tuple[int, ...], scores: Tensor, flip: Axes) -> None:
-        """Add one window's scores (K, d, h, w), still flipped, to the strips that it touches."""
-        depth, _, width = self.how.patch_size
-        column = self.starts[2][place[2]]
-        columns = slice(column, column + width)
-        planes = depth if scores.is_cuda else max(1, _CACHE_VALUES // scores[:, 0].numel())
-        for cz, covered in self._cells(0, place[0]):
+    def _weight(self, place: Place) -> Tensor | None:
+        """The sums of weights (dz, dy, dx) of a cell, or None where there is one window."""
+        if self.importance is None:
+            return None
+        covering = [
+            [span for index in range(len(self.starts[axis])) for at, span in self._spans(axis, index) if at == cell]
+            for axis, cell in enumerate(place)
+        ]
+        first, *others = (self.importance[at] for at in itertools.product(*covering))
+        return sum(others, start=first)
+
+    def _add(self, place: Place, scores: Tensor, flip: Axes) -> None:
+        """Add one window's scores (K, d, h, w), still flipped, to the cells that it touches."""
+        planes = self.how.patch_size[0] if scores.is_cuda else max(1, _CACHE_VALUES // scores[:, 0].numel())
+        (in_z, in_y, in_x) = (self._spans(axis, index) for axis, index in enumerate(place))
+        for cz, covered in in_z:
             for low in range(covered.start, covered.stop, planes):
                 inside = slice(low, min(low + planes, covered.stop))
                 part = self._unflipped(scores, inside, flip)
-                share = self.share if self.importance is None else self.share[inside]
                 goal = slice(inside.start - covered.start, inside.stop - covered.start)
-                for cy, rows in self._cells(1, place[1]):
-                    sums, weights = self._sums((cz, cy))
-                    weighed = share if self.importance is None else share[:, rows]
-                    sums[:, goal, :, columns].addcmul_(part[:, :, rows], weighed)
-                    if weights is not None and self.importance is not None and not flip:
-                        weights[goal, :, columns].add_(self.importance[inside, rows])
+                for (cy, rows), (cx, columns) in itertools.product(in_y, in_x):
+                    weighed = self.share if self.importance is None else self.share[inside, rows, columns]
+                    self._sums((cz, cy, cx))[:, goal].addcmul_(part[:, :, rows, columns], weighed)
 
     def _unflipped(self, scores: Tensor, planes: slice, flip: Axes) -> Tensor:
         """What is blended of some planes of a window whose `scores` were computed flipped."""
@@ -267,19 +283,17 @@ class _Run:
             part = part.flip([axis + 1 for axis in flip])
         return part.to(self.keep)
 
-    def _final(self, z: int, y: int) -> Iterator[Strip]:
-        """The strips whose last window was the last of row (z, y), without the padding."""
-        for cz, cy in itertools.product(self._ending(0, z), self._ending(1, y)):
-            sums, weight = self.sums.pop((cz, cy)), self.weights.pop((cz, cy), None)
-            planes, inner_z = self._unpadded(0, *self.edges[0][cz : cz + 2])
-            rows, inner_y = self._unpadded(1, *self.edges[1][cy : cy + 2])
-            inner_x = self._unpadded(2, 0, self.size[2])[1]
-            cut = (inner_z, inner_y, inner_x)
-            yield Strip(planes, rows, sums[(slice(None), *cut)], None if weight is None else weight[cut])
+    def _final(self, place: Place) -> Iterator[Cell]:
+        """The cells whose last window was the one at `place`, without the padding."""
+        for cell in itertools.product(*(self._ending(axis, index) for axis, index in enumerate(place))):
+            borders = [self.edges[axis][at : at + 2] for axis, at in enumerate(cell)]
+            (z, y, x), cut = zip(*(self._unpadded(axis, *ends) for axis, ends in enumerate(borders)), strict=True)
+            weight = self._weight(cell)
+            yield Cell(z, y, x, self.sums.pop(cell)[(slice(None), *cut)], None if weight is None else weight[cut])
 
     def _ending(self, axis: int, index: int) -> list[int]:
         """The cells along `axis` that no window after `index` covers."""
-        covered = [cell for cell, _ in self._cells(axis, index)]
+        covered = [cell for cell, _ in self._spans(axis, index)]
         later = self.starts[axis][index + 1] if index + 1 < len(self.starts[axis]) else self.size[axis]
         return [cell for cell in covered if self.edges[axis][cell] < later]
 
@@ -320,9 +334,9 @@ def predict_scores(
         accumulate_device=accumulate_device,
     )
     result = torch.empty((classes, *image.shape[1:]))
-    for strip in how.strips(network, image):
+    for cell in how.cells(network, image):
         with torch.inference_mode():
-            result[:, strip.z, strip.y] = strip.mean()
+            result[:, cell.z, cell.y, cell.x] = cell.mean()
     if not torch.isfinite(result).all():
         raise not_finite()
     return result
