@@ -73,7 +73,7 @@ def _show_sections(sections: dict[str, list[Card]]) -> None:
         table.add_column(no_wrap=True, min_width=width + 2, style="cyan")
         table.add_column(ratio=1)
         for card in cards:
-            tags = f" [dim]weights: {', '.join(card.weights)}[/]" if card.weights else ""
+            tags = f"\n[dim]weights: {', '.join(card.weights)}[/]" if card.weights else ""
             table.add_row(f"  {card.name}", _escape(card.summary) + tags)
         console.print(table)
 
@@ -153,7 +153,7 @@ def _show_card(card: Card, facts: dict[str, Any]) -> None:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(ratio=1)
     for key, value in facts.items():
-        if key in ("name", "summary") or value in (None, "", [], {}):
+        if key in ("name", "summary") or value in (None, "", [], {}, False):
             continue
         for label, text in _lines(key, value):
             table.add_row(label, _escape(text))
@@ -168,6 +168,8 @@ def _lines(key: str, value: Any) -> list[tuple[str, str]]:
         return [(f"weights {tag}", _weights(tag_facts)) for tag, tag_facts in value.items()]
     if key == "parameters":
         return [(label, f"{value:,}")]
+    if value is True:
+        return [(label, "yes")]
     return [(label, ", ".join(map(str, value)) if isinstance(value, list) else str(value))]
 
 
@@ -178,7 +180,7 @@ def _setting(setting: dict[str, Any]) -> str:
 
 def _weights(facts: dict[str, Any]) -> str:
     files = ", ".join(f"{f['name']} ({_size(f)})" for f in facts["files"])
-    return f"{facts['summary']} Licence: {facts['licence']} Files: {files}"
+    return f"{facts['summary']}\nLicence: {facts['licence']}\nFiles: {files}"
 
 
 def _size(file: dict[str, Any]) -> str:

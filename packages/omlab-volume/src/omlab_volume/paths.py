@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from omlab.errors import InputError, OutputError
+from omlab.errors import InputError
+from omlab.files import writing
 
 
 def check_file(path: Path) -> int:
@@ -29,10 +29,8 @@ def check_file(path: Path) -> int:
 def written(path: Path) -> Iterator[None]:
     """Around the writing of `path`: a failure leaves no partial file; the system's become `OutputError`."""
     try:
-        yield
-    except BaseException as error:
+        with writing(path.name, path.parent):
+            yield
+    except BaseException:
         path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
-            raise OutputError(f"{path} cannot be written: {reason}.") from error
         raise
