@@ -11,7 +11,9 @@ pytest_plugins = ["pytester"]
 for heavy in ("torch._dynamo", "safetensors.torch", "omlab.weights"):
     import_module(heavy)  # once and here: the runs below forget what they import
 
-CARDS, MODEL, DATA, PLUGIN = (f"omlab_example/{name}" for name in ("cards.toml", "model.py", "data.py", "plugin.py"))
+CARDS, MODEL, DATA, PLUGIN, POINTED, SIGNALS = (
+    f"omlab_example/{name}" for name in ("cards.toml", "model.py", "data.py", "plugin.py", "pointed.py", "signals.py")
+)
 FLIPPED_ON_GPU = 'device == "cuda" and module.register_forward_hook(lambda module, inputs, output: -output)\n    '
 FORWARD = "marks = self.module(self._input(payload))[0].argmax(0)"
 
@@ -89,6 +91,9 @@ WRONG = [
         "for payload in payloads[:1]]",
         "1 predictions for 2",
     ),
+    ("prediction_has_a_picture", SIGNALS, "def overlay(", "def draw(", "has no overlay"),
+    ("prediction_has_a_picture", SIGNALS, 'b"\\x89PNG', 'b"GIF89a', "is no PNG: it begins with b'GIF89a"),
+    ("prediction_has_a_picture", SIGNALS, "+ self.array.tobytes()", "+ np.random.bytes(9)", "another one each time"),
     (
         "gpu_equals_cpu",
         MODEL,
@@ -138,6 +143,94 @@ WRONG = [
         "[step % len(self.pairs)]",
         "[step % 2 if not (self.pairs.reverse()) else 0]",
         "another each time",
+    ),
+    (
+        "capabilities_are_implemented",
+        POINTED,
+        "def simulate(",
+        "def simulated(",
+        "declares 'simulate' but has no simul",
+    ),
+    (
+        "prompts_move_with_the_image",
+        POINTED,
+        "at = round(point.at[0])",
+        "at = min(round(point.at[0]), 25)",
+        "not follow m",
+    ),
+    (
+        "prompts_move_with_the_image",
+        POINTED,
+        "    def predict(self, payload, *, prompts=None):",
+        "    def predict(self, payload, *, prompts=None):\n        prompts = vars(self).setdefault('first', prompts)",
+        r"does not follow moved content \(prompts in voxel\)",
+    ),
+    (
+        "voxels_and_world_say_the_same",
+        POINTED,
+        "world(payload.affine), shape",
+        "world(1.0), shape",
+        "in ras to be elsewh",
+    ),
+    (
+        "voxels_and_world_say_the_same",
+        POINTED,
+        "        array, image",
+        "        prompts.__dict__.update(space=prompts.space.replace('lps', 'ras'))\n        array, image",
+        "in lps to be elsewhere|outside",
+    ),
+    (
+        "wrong_prompts_are_refused",
+        POINTED,
+        'prompts.require(["points"]',
+        'prompts.require(["points", "text"]',
+        "kind text",
+    ),
+    (
+        "wrong_prompts_are_refused",
+        POINTED,
+        "shape=(len(array), 1, 1)",
+        "shape=(10**9, 1, 1)",
+        "A prompt outside the input",
+    ),
+    (
+        "wrong_prompts_are_refused",
+        POINTED,
+        "payload.name or prompts.image",
+        "prompts.image",
+        "voxels of another image than the input of 'example-pointed' is accepted",
+    ),
+    (
+        "missing_prompts_are_refused",
+        POINTED,
+        'raise UsageError("Point at a crest.")',
+        "return Marks(np.zeros(len(payload.array), np.uint8), payload.affine)",
+        "without prompts is accepted",
+    ),
+    ("missing_prompts_are_refused", POINTED, "raise UsageError(", "raise InputError(", "must be a UsageError"),
+    (
+        "simulated_clicks_can_be_repeated",
+        POINTED,
+        "default_rng(seed)",
+        "default_rng(vars(self).setdefault('n', [0]).append(0) or len(self.n))",
+        "are others for the same seed",
+    ),
+    ("simulated_clicks_can_be_repeated", POINTED, '"round": number', '"round": number - 1', r"are \[0, 1, 2\]"),
+    ("simulated_clicks_can_be_repeated", POINTED, "dice = 2 *", "dice = 3 *", "has the Dice"),
+    ("simulated_clicks_can_be_repeated", POINTED, '"object": "crest"', '"object": "trough"', "is {'object': 'trough'"),
+    (
+        "simulated_clicks_can_be_repeated",
+        POINTED,
+        "points=tuple(points)",
+        "points=tuple(points[-1:])",
+        "with 1 clicks for 'crest'",
+    ),
+    (
+        "simulated_clicks_can_be_repeated",
+        POINTED,
+        "Simulated(prediction=prediction",
+        "Simulated(prediction=Marks(1 - prediction.array, payload.affine)",
+        "given as prompts, come to another",
     ),
     (
         "checkpoint_loads_by_its_key_table",
@@ -240,4 +333,8 @@ def test_the_right_plugin_passes_every_check(example):
     assert not failed, result.stdout.str()
     checked = {report.nodeid.rpartition("::test_")[2].partition("[")[0] for report in passed}
     assert checked >= set(all_checks()) - {"gpu_equals_cpu"}
-    assert {report.nodeid.rpartition("[")[2] for report in skipped} <= {"example-giant]", "example-net]"}
+    assert {report.nodeid.rpartition("[")[2] for report in skipped} <= {
+        "example-giant]",
+        "example-net]",
+        "example-pointed]",
+    }

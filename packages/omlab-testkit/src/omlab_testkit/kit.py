@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from omlab import settings as omlab_settings
-from omlab.card_schema import BaseCard, ModelCard, WeightsFile, validate
+from omlab.card_schema import PROMPT_KINDS, BaseCard, ModelCard, WeightsFile, validate
 from omlab.cards import KINDS, Card, Kind
 from omlab.errors import CardError, OmlabWarning, UsageError
 from omlab.plugins import GROUP, Plugins
+from omlab.prompts import Prompts, Space
 from omlab.registry import Registry, load_entry
 from omlab_testkit import examples, parity
+from omlab_testkit.compare import fingerprint
 from omlab_testkit.outcome import PromiseError
 from omlab_testkit.project import Project, normal, overrides
 
@@ -206,12 +208,46 @@ class ModelSubject(CardSubject):
 
     def prediction(self, index: int) -> Any:
         """What the untrained model predicts for example `index`, worked out once."""
-        model = self.model
+        _ = self.model  # it is this one's predictions that are kept
         assert self.kit._loaded is not None
         known = self.kit._loaded[2]
         if index not in known:
-            known[index] = predict(model, self.inputs[index])
+            known[index] = self.predict(self.inputs[index])
         return known[index]
+
+    @property
+    def prompt_kinds(self) -> frozenset[str]:
+        """The kinds of prompts that the model takes."""
+        return frozenset(PROMPT_KINDS) & frozenset(self.model_card.capabilities)
+
+    @property
+    def prompt_examples(self) -> examples.PromptExamples:
+        """How the model's inputs are pointed at."""
+        return examples.prompt_examples(self.model_card.takes, card=self.name)
+
+    def prompts(self, payload: Any, *, target: Any | None = None, space: Space = "voxel") -> Prompts:
+        """Prompts for `payload`, of the kinds that the model takes: at the objects of `target`.
+
+        Without a target it is the example's, where `payload` is one of the example inputs, else the middle.
+        """
+        if target is None:
+            print_of = fingerprint(payload)
+            pairs = zip(self.inputs, self.examples(self.model_card.gives), strict=False)
+            target = next((target for known, target in pairs if fingerprint(known) == print_of), None)
+        every = self.prompt_examples.prompts(payload, target, space=space)
+        rest = dict.fromkeys(set(PROMPT_KINDS) - self.prompt_kinds, ())
+        objects = tuple(entry.model_copy(update=rest) for entry in every.objects)
+        if any(not entry.kinds for entry in objects):
+            raise PromiseError(f"There are no example prompts of a kind that '{self.name}' takes.")
+        return every.model_copy(update={"objects": objects})
+
+    def predict(self, payload: Any, *, model: Any = None) -> Any:
+        """What `model` (the untrained one) predicts for `payload`: with example prompts, where it needs some."""
+        model = self.model if model is None else model
+        if not self.model_card.needs_prompts:
+            return predict(model, payload)
+        is_ours = payload.kind == self.model_card.takes
+        return predict(model, payload, prompts=self.prompts(payload if is_ours else self.inputs[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,11 +257,11 @@ class WeightsSubject(ModelSubject):
     file: WeightsFile
 
 
-def predict(model: Any, payload: Any) -> Any:
-    """`model.predict(payload)`, its reservations (`OmlabWarning`) aside."""
+def predict(model: Any, payload: Any, *, prompts: Prompts | None = None) -> Any:
+    """`model.predict(payload)`, with prompts where there are some, its reservations (`OmlabWarning`) aside."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OmlabWarning)
-        return model.predict(payload)
+        return model.predict(payload) if prompts is None else model.predict(payload, prompts=prompts)
 
 
 def network(model: Any, *, name: str) -> Any:

@@ -82,9 +82,9 @@ def _id(subject: Subject, config: pytest.Config) -> str:
 
 def _subjects(check: Check, *, config: pytest.Config, path: Path) -> Sequence[Subject]:
     found = [subject for kit in _kits(config, path) for subject in kit.subjects(check.scope)]
-    if not check.capability:
+    if not check.capabilities:
         return found
-    return [subject for subject in found if check.capability in subject.model_card.capabilities]  # type: ignore[attr-defined]
+    return [s for s in found if check.capabilities & set(s.model_card.capabilities)]  # type: ignore[attr-defined]
 
 
 def _kits(config: pytest.Config, path: Path) -> list[Kit]:

@@ -1,4 +1,4 @@
-"""Example volumes and label maps for the test kit (entry-point groups `omlab_testkit.examples` and `.odd`).
+"""Example volumes, label maps and prompts for the test kit (its entry-point groups `examples`, `odd` and `prompts`).
 
 Everything is small and computed, the same each time. The n-th volume and the n-th label map show the
 same thing on the same grid: an axis-aligned anisotropic one, one with permuted and flipped axes, an
@@ -8,12 +8,20 @@ oblique one.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab_volume.volume import Grid, Label, LabelMap, Volume
+from omlab.prompts import Box, Object, Point, Position, Prompts, Space
+from omlab_volume.labels import complete_labels
+from omlab_volume.volume import Grid, Label, LabelMap, Source, Volume
+
+_MARGIN = 160.0
+"""mm of air around moved content: further than a model sees from a click."""
 
 LABELS = (
     Label(value=1, name="organ", colour=(200, 60, 40)),
@@ -78,6 +86,148 @@ def odd_labelmaps() -> dict[str, LabelMap]:
         "far-value": far,
     }
     return {name: LabelMap(array=array, affine=grid.affine) for name, array in arrays.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """A volume with its labels, and the same one moved; as `omlab_testkit.examples.Motion` wants it.
+
+    `voxels` takes voxels (i, j, k, 1) of `payload` to those of `moved`, `world` likewise mm (RAS+); `array` moves the
+    array of a label map.
+    """
+
+    payload: Volume
+    target: LabelMap
+    moved: Volume
+    exact: bool
+    voxels: NDArray[np.float64]
+    world: NDArray[np.float64]
+    array: Callable[[NDArray[Any]], NDArray[Any]]
+
+    def prompts(self, prompts: Prompts) -> Prompts:
+        """Prompts for `payload`, in voxels or RAS+, for `moved`."""
+        matrix = self.voxels if prompts.space == "voxel" else self.world
+
+        def at(place: Position) -> Position:
+            x, y, z = (float(n) for n in (matrix @ [*place, 1.0])[:3])
+            return (x, y, z)
+
+        def box(box: Box) -> Box:
+            a, b = np.array([at(box.near), at(box.far)])
+            return Box(near=tuple(np.minimum(a, b).tolist()), far=tuple(np.maximum(a, b).tolist()))
+
+        objects = tuple(
+            entry.model_copy(
+                update={
+                    "points": tuple(Point(at=at(point.at), label=point.label) for point in entry.points),
+                    "boxes": tuple(box(one) for one in entry.boxes),
+                }
+            )
+            for entry in prompts.objects
+        )
+        return prompts.model_copy(update={"objects": objects})
+
+    def prediction(self, prediction: LabelMap) -> LabelMap:
+        """A label map on `payload`, on `moved`."""
+        return replace(prediction, array=self.array(prediction.array), affine=self.moved.affine)
+
+
+class VolumePrompts:
+    """How volumes are pointed at, for the test kit: a click deep in each object, and the box around it."""
+
+    def prompts(self, payload: Volume, target: LabelMap | None, *, space: Space) -> Prompts:
+        """Points, boxes and text for each label of `target`; without one, for the middle of the volume."""
+        if target is None or not target.array.any():
+            middle = np.array([[(n - 1) // 2 for n in payload.grid.shape]])
+            places = {"the middle": middle}
+        else:
+            places = {
+                label.name: np.argwhere(target.array == label.value)
+                for label in complete_labels(target, present_only=True)
+            }
+        name = payload.source.paths[0].name if payload.source else "example"
+        found = Prompts(space="voxel", image=name, objects=tuple(_pointed(n, at) for n, at in places.items()))
+        return found if space == "voxel" else found.in_world(payload.affine.tolist())
+
+    def named(self, payload: Volume, name: str) -> Volume:
+        """The volume as if read from a file of that name."""
+        return replace(payload, source=Source(format="nifti", paths=(Path(name),)))
+
+    def motions(self, payload: Volume, target: LabelMap) -> dict[str, Motion]:
+        """Another origin, axes in another order and reversed, and content moved by whole voxels in a field of air."""
+        return {
+            "another origin": _elsewhere(payload, target),
+            "axes stored in another order": _turned(payload, target),
+            "moved content": _content_moved(payload, target),
+        }
+
+
+def _pointed(name: str, places: NDArray[np.int_]) -> Object:
+    gap = ((places - places.mean(axis=0)) ** 2).sum(axis=1)
+    i, j, k = (float(n) for n in places[np.argmin(gap)])
+    near, far = (tuple(float(n) for n in corner) for corner in (places.min(axis=0), places.max(axis=0)))
+    return Object.model_validate(
+        {"name": name, "points": [{"at": (i, j, k)}], "boxes": [{"near": near, "far": far}], "text": [name]}
+    )
+
+
+def _elsewhere(payload: Volume, target: LabelMap) -> Motion:
+    shift = np.eye(4)
+    shift[:3, 3] = (64.0, -32.0, 16.0)
+    moved = replace(payload, affine=shift @ payload.affine)
+    return Motion(
+        payload=payload,
+        target=target,
+        moved=moved,
+        exact=True,
+        voxels=np.eye(4),
+        world=shift,
+        array=lambda array: array,
+    )
+
+
+def _turned(payload: Volume, target: LabelMap) -> Motion:
+    """Axes (k, i, j), the first two of them backwards: other voxels, the same places."""
+
+    def turned(array: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(array.transpose(2, 0, 1)[::-1, ::-1])
+
+    i, _, k = payload.grid.shape
+    voxels = np.array([[0, 0, -1.0, k - 1], [-1.0, 0, 0, i - 1], [0, 1.0, 0, 0], [0, 0, 0, 1]])
+    array = np.stack([turned(channel) for channel in payload.array])
+    moved = replace(payload, array=array, affine=payload.affine @ np.linalg.inv(voxels))
+    return Motion(
+        payload=payload, target=target, moved=moved, exact=False, voxels=voxels, world=np.eye(4), array=turned
+    )
+
+
+def _content_moved(payload: Volume, target: LabelMap) -> Motion:
+    """The same content at two places of a field that is `_MARGIN` wider on each side than the volume."""
+    margin = np.ceil(_MARGIN / np.array(payload.grid.spacing)).astype(int)
+    step = np.minimum(margin // 2, (4, -3, 2))
+
+    def placed(array: NDArray[Any], air: float, offset: NDArray[np.int_]) -> NDArray[Any]:
+        field = np.full(np.array(array.shape) + 2 * margin, air, array.dtype)
+        first = margin + offset
+        field[tuple(slice(a, a + n) for a, n in zip(first, array.shape, strict=True))] = array
+        return field
+
+    def volume(offset: NDArray[np.int_]) -> Volume:
+        air = float(payload.array.min())
+        return replace(payload, array=np.stack([placed(channel, air, offset) for channel in payload.array]))
+
+    here = np.zeros(3, int)
+    voxels, affine = np.eye(4), payload.affine
+    voxels[:3, 3] = step
+    return Motion(
+        payload=volume(here),
+        target=replace(target, array=placed(target.array, 0, here)),
+        moved=volume(step),
+        exact=False,
+        voxels=voxels,
+        world=affine @ voxels @ np.linalg.inv(affine),
+        array=lambda array: np.roll(array, tuple(int(n) for n in step), axis=(0, 1, 2)),
+    )
 
 
 def _unit_coordinates(grid: Grid) -> tuple[NDArray[np.float64], ...]:

@@ -6,25 +6,25 @@ where it is broken and `CannotCheckError` where it cannot tell here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., None])
-MODULES = ("plugin", "cards", "predict", "capabilities", "weights", "errors", "formats", "data", "golden")
+MODULES = ("plugin", "cards", "predict", "capabilities", "prompts", "weights", "errors", "formats", "data", "golden")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One check: on subjects of `scope`, of models only those with `capability`, with or without a GPU."""
+    """One check: on subjects of `scope`, of models only those with one of `capabilities`, with or without a GPU."""
 
     name: str
     scope: str
     run: Callable[[Any, Path], None]
     runs_model: bool
-    capability: str = ""
+    capabilities: frozenset[str] = frozenset()
     gpu: bool = False
 
     @property
@@ -36,13 +36,16 @@ class Check:
 _found: dict[str, Check] = {}
 
 
-def check(*, of: str, capability: str = "", gpu: bool = False, runs_model: bool | None = None) -> Callable[[F], F]:
+def check(
+    *, of: str, capability: str | Iterable[str] = (), gpu: bool = False, runs_model: bool | None = None
+) -> Callable[[F], F]:
     """Register a function as the check of its name. Checks `of` models and weights run the model unless said."""
+    capabilities = frozenset([capability] if isinstance(capability, str) else capability)
 
     def register(function: F) -> F:
         runs = of in ("model", "weights") if runs_model is None else runs_model
         _found[function.__name__] = Check(
-            name=function.__name__, scope=of, run=function, runs_model=runs, capability=capability, gpu=gpu
+            name=function.__name__, scope=of, run=function, runs_model=runs, capabilities=capabilities, gpu=gpu
         )
         return function
 

@@ -9,17 +9,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omlab.card_schema import PROMPT_KINDS
 from omlab.errors import OmlabError, OmlabWarning
 from omlab.registry import registry
-from omlab.roles import BatchPredict, Embeds, Finetunable, Sample
+from omlab.roles import BatchPredict, Embeds, Finetunable, Promptable, Sample, SimulatesClicks
 from omlab_testkit.checks import check
 from omlab_testkit.checks.predict import check_prediction
 from omlab_testkit.compare import ROUNDING, all_finite, as_array, difference, fingerprint, is_array
-from omlab_testkit.kit import ModelSubject, network, other_weights, predict
+from omlab_testkit.kit import ModelSubject, network, other_weights
 from omlab_testkit.outcome import PromiseError
 from omlab_testkit.project import overrides
 
-PROTOCOLS: dict[str, Any] = {"batch": BatchPredict, "embed": Embeds, "finetune": Finetunable}
+PROTOCOLS: dict[str, Any] = {
+    "batch": BatchPredict,
+    "embed": Embeds,
+    "finetune": Finetunable,
+    "simulate": SimulatesClicks,
+    **dict.fromkeys(PROMPT_KINDS, Promptable),
+}
 
 
 @check(of="model")
@@ -92,7 +99,8 @@ def _check_comes_back(subject: ModelSubject, model: Any, path: Path, *, what: st
     if found:
         raise PromiseError(f"{what} '{subject.name}' has other weights after saving and building again: {found}.")
     payload = subject.inputs[0]
-    found = difference(predict(again, payload), predict(model, payload), tolerance=ROUNDING, where="its prediction")
+    given, wanted = (subject.predict(payload, model=one) for one in (again, model))
+    found = difference(given, wanted, tolerance=ROUNDING, where="its prediction")
     if found:
         raise PromiseError(f"{what} '{subject.name}' is not the same after saving and building again: {found}.")
 
@@ -105,7 +113,8 @@ def finetuning_trains(subject: ModelSubject, folder: Path) -> None:
     samples = example_samples(subject)
     before = fingerprint(dict(network(subject.model, name=subject.name).state_dict()))
     adapted = subject.model.retarget(samples, seed=0)
-    check_prediction(subject, samples[0].payload, predict(adapted, samples[0].payload), what="a retargeted example")
+    payload = samples[0].payload
+    check_prediction(subject, payload, subject.predict(payload, model=adapted), what="a retargeted example")
     task = _training_task(subject, adapted, samples)
     batch, again = task.batch(0), task.batch(0)
     if difference(again, batch):

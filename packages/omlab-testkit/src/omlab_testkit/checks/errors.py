@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from omlab.errors import OmlabError, WeightsError
 from omlab_testkit.checks import check
 from omlab_testkit.checks.predict import check_prediction
-from omlab_testkit.kit import ModelSubject, predict
+from omlab_testkit.kit import ModelSubject
 from omlab_testkit.outcome import PromiseError
 
 
@@ -35,7 +35,7 @@ def refusal(act: Callable[[], Any], *, what: str, wanted: type[OmlabError] = Oml
 @check(of="model")
 def wrong_payload_is_refused(subject: ModelSubject, folder: Path) -> None:
     """A payload of another kind is refused with an `OmlabError`."""
-    refusal(lambda: predict(subject.model, _Nonsense()), what=f"A payload of another kind given to '{subject.name}'")
+    refusal(lambda: subject.predict(_Nonsense()), what=f"A payload of another kind given to '{subject.name}'")
 
 
 @check(of="model")
@@ -43,7 +43,7 @@ def odd_payloads_work_or_are_refused(subject: ModelSubject, folder: Path) -> Non
     """NaN, constant, tiny and other odd payloads give a sound prediction or an `OmlabError`."""
     for name, payload in subject.odd(subject.model_card.takes).items():
         try:
-            prediction = predict(subject.model, payload)
+            prediction = subject.predict(payload)
         except OmlabError:
             continue
         except Exception as error:

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omlab.roles import Spatial
+from omlab.formats import format_cards
+from omlab.roles import Pictured, Spatial
 from omlab_testkit.checks import check
 from omlab_testkit.compare import ROUNDING, Tolerance, all_finite, difference, fingerprint
-from omlab_testkit.kit import ModelSubject, predict
+from omlab_testkit.kit import ModelSubject
 from omlab_testkit.outcome import CannotCheckError, PromiseError
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 GPU = Tolerance(relative=1e-3, labels=2e-3)
 """What a GPU's arithmetic may change in float32."""
 
@@ -44,7 +46,7 @@ def predict_is_deterministic(subject: ModelSubject, folder: Path) -> None:
     payload = subject.inputs[0]
     before = fingerprint(payload)
     with no_network() as attempts:
-        again = predict(subject.model, payload)
+        again = subject.predict(payload)
     if attempts:
         raise PromiseError(f"'{subject.name}' touches the network when it predicts: {attempts[0]}.")
     if fingerprint(payload) != before:
@@ -57,6 +59,8 @@ def predict_is_deterministic(subject: ModelSubject, folder: Path) -> None:
 @check(of="model", capability="batch")
 def batch_equals_one_at_a_time(subject: ModelSubject, folder: Path) -> None:
     """Several inputs at once give, in their order, what each of them gives alone (up to rounding)."""
+    if subject.model_card.needs_prompts:
+        raise CannotCheckError("a model that needs prompts takes one input at a time")
     together = list(subject.model.predict_batch(subject.inputs))
     if len(together) != len(subject.inputs):
         raise PromiseError(f"'{subject.name}' gives {len(together)} predictions for {len(subject.inputs)} inputs.")
@@ -64,6 +68,23 @@ def batch_equals_one_at_a_time(subject: ModelSubject, folder: Path) -> None:
         found = difference(prediction, subject.prediction(index), tolerance=ROUNDING, where="it")
         if found:
             raise PromiseError(f"'{subject.name}' predicts example {index} differently in a batch: {found}.")
+
+
+@check(of="model")
+def prediction_has_a_picture(subject: ModelSubject, folder: Path) -> None:
+    """A prediction whose kind a format card calls pictured draws itself over its input as a PNG, the same each time."""
+    gives = subject.model_card.gives
+    if not any(gives in card.pictured for card in format_cards()):
+        return
+    payload, prediction = subject.inputs[0], subject.prediction(0)
+    if not isinstance(prediction, Pictured):
+        raise PromiseError(f"A {gives} is pictured by a format's card, but that of '{subject.name}' has no overlay().")
+    prompts = subject.prompts(payload) if subject.model_card.needs_prompts else None
+    picture = prediction.overlay(payload, prompts=prompts)
+    if not picture.startswith(_PNG):
+        raise PromiseError(f"The overlay of a {gives} is no PNG: it begins with {picture[:8]!r}.")
+    if prediction.overlay(payload, prompts=prompts) != picture:
+        raise PromiseError(f"The overlay of a {gives} is another one each time.")
 
 
 @check(of="model", gpu=True)
@@ -77,7 +98,9 @@ def gpu_equals_cpu(subject: ModelSubject, folder: Path) -> None:
     if hasattr(subject.model, "module"):  # an untrained network need not be the same each time
         on_gpu.module.load_state_dict(subject.model.module.state_dict())
     for index, payload in enumerate(subject.inputs):
-        found = difference(predict(on_gpu, payload), subject.prediction(index), tolerance=GPU, where="its prediction")
+        found = difference(
+            subject.predict(payload, model=on_gpu), subject.prediction(index), tolerance=GPU, where="its prediction"
+        )
         if found:
             raise PromiseError(f"'{subject.name}' on a GPU differs from the CPU for example {index}: {found}.")
 

@@ -15,7 +15,7 @@ from omlab.card_schema import WeightsFile
 from omlab.errors import OmlabError, WeightsError
 from omlab_testkit.checks import check
 from omlab_testkit.compare import ROUNDING, difference
-from omlab_testkit.kit import WeightsSubject, network, other_weights, predict
+from omlab_testkit.kit import WeightsSubject, network, other_weights
 from omlab_testkit.outcome import PromiseError
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def _check_prediction(subject: WeightsSubject, loaded: Any, state: Mapping[str, 
     direct = subject.load()
     direct.module.load_state_dict(state)
     payload = subject.inputs[0]
-    found = difference(predict(loaded, payload), predict(direct, payload), tolerance=ROUNDING, where="its prediction")
+    given, wanted = (subject.predict(payload, model=model) for model in (loaded, direct))
+    found = difference(given, wanted, tolerance=ROUNDING, where="its prediction")
     if found:
         raise PromiseError(
             f"'{subject.id}' predicts otherwise with weights from a file than with the same ones: {found}."
