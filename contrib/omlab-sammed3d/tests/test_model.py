@@ -15,9 +15,10 @@ from omlab.prompts import Prompts
 from omlab.roles import Finetunable, Promptable, Sample, SimulatesClicks
 from omlab.settings import complete
 from omlab.weights import save_state_dict
+from omlab.weights.sources import parse
 from omlab_sammed3d.model import TINY, SamMed3dModel, load
 from omlab_sammed3d.network import SamMed3dConfig, untrained
-from omlab_sammed3d.weights import PUBLISHED
+from omlab_sammed3d.weights import WRAPPER
 from omlab_volume.testing import example_labelmaps, example_volumes
 from omlab_volume.volume import LabelMap
 
@@ -54,9 +55,12 @@ def saved(path: Path, **changes: Any) -> Path:
     return path
 
 
-def test_the_cards_are_of_what_is_published() -> None:
-    files = {file.name: file for card in CARDS.values() for weights in card.weights.values() for file in weights.files}
-    assert files == {file.name: file for file in PUBLISHED.values()}
+def test_the_cards_have_the_published_files_at_addresses_that_can_be_fetched() -> None:
+    files = [file for card in CARDS.values() for weights in card.weights.values() for file in weights.files]
+    assert len({file.url for file in files}) == len({file.name for file in files}) == len(files) == 7
+    for file in files:
+        assert file.wrapper == WRAPPER
+        parse(file.url)
 
 
 def test_the_model_fulfils_its_roles() -> None:

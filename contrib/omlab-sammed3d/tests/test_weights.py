@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
 from collections import Counter
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from omlab.errors import UsageError, WeightsError
-from omlab.weights.sources import parse
+from omlab.weights import save_state_dict
 from omlab_sammed3d.network import VARIANTS, SamMed3d, SamMed3dConfig, untrained
-from omlab_sammed3d.weights import PUBLISHED, config_from_state, convert, load_network, read_checkpoint, resized
+from omlab_sammed3d.weights import config_from_state, load_network, read_checkpoint, resized
 
 SMALL = SamMed3dConfig(
     image_size=32, patch=8, width=24, depth=2, heads=3, global_blocks=(1,), window=3, prompt_width=48
@@ -54,32 +53,21 @@ def test_a_published_file_is_read_although_it_names_a_python_object(state: dict[
     assert same(load_network(read_checkpoint(path), source=path).state_dict(), state)
 
 
-def test_no_object_but_the_known_one_is_let_through(state: dict[str, Tensor], tmp_path: Path) -> None:
-    before = set(torch.serialization.get_safe_globals())
-    torch.save({"model_state_dict": state, "path": pathlib.PurePosixPath("x")}, tmp_path / "code.pth")
-    with pytest.raises(WeightsError, match="refused"):
-        read_checkpoint(tmp_path / "code.pth")
-    assert set(torch.serialization.get_safe_globals()) == before
-
-
 def test_a_plain_state_dict_is_read(state: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save(state, tmp_path / "plain.pth")
     assert same(read_checkpoint(tmp_path / "plain.pth"), state)
 
 
-def test_conversion_keeps_every_value(state: dict[str, Tensor], tmp_path: Path) -> None:
-    target = tmp_path / "turbo.safetensors"
-    assert convert(published(state, tmp_path / "turbo.pth"), target) == SMALL
-    assert same(read_checkpoint(target), state)
-    with pytest.raises(UsageError, match="there already"):
-        convert(tmp_path / "turbo.pth", target)
+def test_a_converted_file_is_read(state: dict[str, Tensor], tmp_path: Path) -> None:
+    save_state_dict(state, tmp_path / "turbo.safetensors")
+    assert same(read_checkpoint(tmp_path / "turbo.safetensors"), state)
 
 
-def test_another_networks_file_is_not_converted(tmp_path: Path) -> None:
-    torch.save({"model_state_dict": {"image_encoder.pos_embed": torch.zeros(3)}}, tmp_path / "other.pth")
+def test_another_networks_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    torch.save({"model_state_dict": {"image_encoder.pos_embed": torch.zeros(3)}}, path)
     with pytest.raises(WeightsError, match=r"other\.pth is not a SAM-Med3D checkpoint"):
-        convert(tmp_path / "other.pth", tmp_path / "other.safetensors")
-    assert [path.name for path in tmp_path.iterdir()] == ["other.pth"]
+        load_network(read_checkpoint(path), source=path)
 
 
 @pytest.mark.parametrize("variant", list(VARIANTS))
@@ -133,10 +121,3 @@ def test_resizing_keeps_a_linear_course(state: dict[str, Tensor]) -> None:
 def test_an_image_size_between_patches_is_refused(state: dict[str, Tensor]) -> None:
     with pytest.raises(UsageError, match="multiple of 8 voxels, not 20"):
         load_network(state, source="f", image_size=20)
-
-
-def test_published_files_have_addresses_that_can_be_fetched() -> None:
-    assert len({file.url for file in PUBLISHED.values()}) == len({file.name for file in PUBLISHED.values()}) == 7
-    for file in PUBLISHED.values():
-        assert file.wrapper == "model_state_dict"
-        parse(file.url)

@@ -161,4 +161,5 @@ def canonical_voxels(at: Array, grid: Grid) -> Array:
         grid.shape[axis] - 1 - at[:, axis] if flipped else at[:, axis]
         for axis, flipped in zip(order.axes, order.flipped, strict=True)
     ]
-    return np.stack(columns, axis=1).astype(np.float64)
+    # what moving to the world and back leaves must decide nothing: not between two voxels, not at the image's rim
+    return np.asarray(np.round(np.stack(columns, axis=1), 6), np.float64)

@@ -1,8 +1,7 @@
-"""Published checkpoints: where they are, which network a file holds, and how its weights get into ours.
+"""Published checkpoints: which network a file holds, and how its weights get into ours.
 
-Our keys are the published ones, so loading renames nothing and drops nothing. The published files keep the
-weights under `model_state_dict`, beside what the training script knew, an argparse namespace among it. That
-object is never built: something inert takes its place. `convert` writes the weights alone, as safetensors.
+Our keys are the published ones, so loading renames nothing and drops nothing. The published files keep the weights
+under `model_state_dict`, beside what the training script knew; `omlab weights convert` writes the weights alone.
 """
 
 from __future__ import annotations
@@ -15,34 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from omlab.card_schema import WeightsFile
 from omlab.errors import UsageError, WeightsError
-from omlab.weights import load_state_dict, read_state_dict, save_state_dict
+from omlab.weights import load_state_dict, read_state_dict
 from omlab_sammed3d.attention import RelPos
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig
 
 WRAPPER = "model_state_dict"
-
-_HUB = "hf://blueyo0/SAM-Med3D/"
-_DRIVE = "https://drive.google.com/file/d/"
-# Arithmetic, not a measurement: the weights and AdamW's two moments, 4 bytes each. No sizes or checksums are published.
-_SIZE = 3 * 4 * 100_509_232
-
-
-def _published(name: str, url: str) -> WeightsFile:
-    return WeightsFile(name=name, url=url, approximate_size=_SIZE, wrapper=WRAPPER)
-
-
-PUBLISHED: dict[str, WeightsFile] = {
-    "turbo": _published("sam_med3d_turbo.pth", f"{_HUB}sam_med3d_turbo.pth"),
-    "first": _published("sam_med3d.pth", f"{_DRIVE}1PFeUjlFMAppllS9x1kAWyCYUJM9re2Ub/view"),
-    "organ": _published("sam_med3d_organ.pth", f"{_DRIVE}1kKpjIwCsUWQI-mYZ2Lww9WZXuJxc3FvU/view"),
-    "brain": _published("sam_med3d_brain.pth", f"{_DRIVE}1otbhZs9uugSWkAbcQLLSmPB8jo5rzFL2/view"),
-    "boxes-init": _published("sam_med3d_turbo_bbox_init.pth", f"{_HUB}sam_med3d_turbo_bbox_init.pth"),
-    "boxes-coreset": _published("sam_med3d_turbo_cvpr_coreset.pth", f"{_HUB}sam_med3d_turbo_cvpr_coreset.pth"),
-    "boxes-all": _published("sam_med3d_turbo_cvpr_alldata.pth", f"{_HUB}sam_med3d_turbo_cvpr_alldata.pth"),
-}
-"""The published files, all of `vit_b_ori`, for `omlab.weights.fetch`; `boxes-*` are of the challenge branch."""
 
 _POS_EMBED = "image_encoder.pos_embed"
 _PATCH = "image_encoder.patch_embed.proj.weight"
@@ -57,30 +34,19 @@ _NEEDED = {
 }
 
 
-class _Inert:
-    """Stands for an object that a checkpoint names: takes whatever the file says of it and keeps nothing."""
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The weights of a published file, of a plain state dict or of a converted file, by the network's keys.
 
     Raises `WeightsError` where the file cannot be read or is refused.
     """
-    with torch.serialization.safe_globals([(_Inert, "argparse.Namespace")]):
-        if path.suffix == ".safetensors":
-            return read_state_dict(path)
-        try:
-            return read_state_dict(path, wrapper=WRAPPER)
-        except WeightsError as error:
-            if f"has no '{WRAPPER}'" not in str(error):
-                raise
-            return read_state_dict(path)
+    if path.suffix == ".safetensors":
+        return read_state_dict(path)
+    try:
+        return read_state_dict(path, wrapper=WRAPPER)
+    except WeightsError as error:
+        if f"has no '{WRAPPER}'" not in str(error):
+            raise
+        return read_state_dict(path)
 
 
 def config_from_state(
@@ -174,22 +140,6 @@ def resized(network: SamMed3d, *, image_size: int) -> SamMed3d:
             changed[key] = value
     load_state_dict(other, changed, source=f"the network of {network.config.image_size}^3 voxels")
     return other
-
-
-def convert(source: Path, target: Path) -> SamMed3dConfig:
-    """Write the weights of a published file as safetensors, once they are known to be a whole SAM-Med3D's.
-
-    Raises:
-        WeightsError: `source` does not hold a SAM-Med3D.
-        UsageError: `target` is there already.
-        OutputError: `target` cannot be written.
-    """
-    if target.exists():
-        raise UsageError(f"{target} is there already: choose another name or remove it.")
-    state = read_checkpoint(source)
-    network = load_network(state, source=source)
-    save_state_dict(state, target)
-    return network.config
 
 
 def _allocate(config: SamMed3dConfig) -> SamMed3d:
