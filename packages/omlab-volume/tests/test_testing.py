@@ -45,3 +45,7 @@ def test_what_is_moved_shows_the_same_where_its_prompts_are(number: int) -> None
         here = motion.payload.array[0][motion.target.array > 0]
         there = motion.moved.array[0][moved.array > 0]
         assert np.array_equal(np.sort(here), np.sort(there))
+
+
+def test_boxes_agree_where_the_axes_are_the_worlds() -> None:
+    assert [VolumePrompts().boxes_agree(volume) for volume, _ in PAIRS] == [True, True, False]

@@ -67,6 +67,10 @@ class PromptExamples(Protocol):
         """
         ...
 
+    def boxes_agree(self, payload: Any) -> bool:
+        """Whether a box along the voxels of `payload` is one along the world's axes: not where they are oblique."""
+        ...
+
     def named(self, payload: Any, name: str) -> Any:
         """The payload as if it had been read from a file of that name."""
         ...

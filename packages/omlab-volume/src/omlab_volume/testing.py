@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab.prompts import Box, Object, Point, Position, Prompts, Space
+from omlab_volume.geometry import unit_axes
 from omlab_volume.labels import complete_labels
 from omlab_volume.volume import Grid, Label, LabelMap, Source, Volume
 
@@ -148,6 +149,10 @@ class VolumePrompts:
         name = payload.source.paths[0].name if payload.source else "example"
         found = Prompts(space="voxel", image=name, objects=tuple(_pointed(n, at) for n, at in places.items()))
         return found if space == "voxel" else found.in_world(payload.affine.tolist())
+
+    def boxes_agree(self, payload: Volume) -> bool:
+        """Whether the voxels' axes are the world's, in any order and direction."""
+        return bool((np.count_nonzero(np.abs(unit_axes(payload.affine)) > 1e-6, axis=0) == 1).all())
 
     def named(self, payload: Volume, name: str) -> Volume:
         """The volume as if read from a file of that name."""

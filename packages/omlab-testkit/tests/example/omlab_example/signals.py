@@ -72,6 +72,9 @@ class SignalPrompts:
         prompts = Prompts(space="voxel", image=payload.name or "example", objects=(entry,))
         return prompts if space == "voxel" else prompts.in_world(world(payload.affine))
 
+    def boxes_agree(self, payload):
+        return True
+
     def named(self, payload, name):
         return replace(payload, name=name)
 
