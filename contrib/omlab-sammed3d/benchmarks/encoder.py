@@ -5,7 +5,8 @@
 vit_b_ori at 128^3, the same drawn weights and image, inference. Each form runs in processes of its own, the two
 alternating, so that the highest resident memory is its own: `peak_mib` with the network and the image, `added_mib`
 what the encoder takes beyond them. The operator is called once before, on a few numbers: in a process's first call
-PyTorch imports its compiler, seconds and some 160 MiB that `peak_mib` of the sink form holds. Rows go to results.csv; ratios are to the padded form of the same run.
+PyTorch imports its compiler, seconds and some 160 MiB that `peak_mib` of the sink form holds. Rows go to
+results.csv; ratios are to the padded form of the same run.
 """
 
 from __future__ import annotations
