@@ -21,7 +21,7 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tools import workspace
+from tools import benchmarks, workspace
 from tools.workspace import ROOT, Package
 
 nox.needs_version = ">=2024.10"
@@ -131,14 +131,17 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Every package's benchmarks/*.py, with MONAI beside it."""
+    """Every package's benchmarks, with MONAI beside it, on the GPU where there is one; rows go to their CSV files."""
     asked = _arguments(session)
     with _environment(session):
         _install_all(session, "monai")
         for package in _chosen(asked):
-            for script in sorted(package.folder.glob("benchmarks/[a-z]*.py")):
+            for script in benchmarks.scripts(package.folder / "benchmarks"):
                 with session.chdir(package.folder):
                     session.run("python", str(script))
+            for results in sorted(package.folder.glob("benchmarks/*.csv")):
+                session.log(f"rows of {package.name}: {results.relative_to(ROOT)}")
+    session.log("The page made from them: nox -s docs, then open site/benchmarks.html")
 
 
 @nox.session(venv_backend="none")

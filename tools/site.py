@@ -13,13 +13,17 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # mkdocs loads hooks by path
 
-from tools.reference import PAGES  # noqa: E402 - needs the path above
+from tools import benchmarks  # noqa: E402 - needs the path above
+from tools.reference import PAGES  # noqa: E402
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Called by mkdocs once it has found the pages in docs/."""
     for path, page in PAGES.items():
         files.append(File.generated(config, path, content=page()))
+    files.append(File.generated(config, "benchmarks.md", content=benchmarks.page()))
+    for path, picture in benchmarks.plots():
+        files.append(File.generated(config, path, content=picture))
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     files.append(File.generated(config, "contributing.md", content=contributing))
     return files

@@ -1,0 +1,221 @@
+"""What the benchmarks of operators share: one way of one case a process, and rows for a `results.csv`.
+
+A script gives its cases to `main`. Every row holds time, memory and error of one way, the floor that the machine's own
+copy bandwidth and matrix rate set (measured in the same run), and the versions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+COLUMNS = [
+    "op", "way", "shape", "dtype", "p20_ms", "p50_ms", "p80_ms", "peak_mib", "error", "floor_ms",
+    "device", "driver", "threads", "torch", "triton", "date", "omlab_kernels", "monai", "copy_gbs", "tflops",
+]  # fmt: skip
+ONLY_ON_A_GPU = ("flex", "compiled", "compiled-last", "naive-compiled", "monai-compiled", "pytorch-compiled")
+
+Shape = Mapping[str, Any]
+Once = Callable[[], tuple[Tensor, ...]]
+
+
+class Prepare(Protocol):
+    """Makes the inputs, drawn from a fixed seed, and gives what is timed: it returns outputs and gradients."""
+
+    def __call__(self, way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
+        """`drawn` is the type that inputs are rounded to, `dtype` the one in which they are computed with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """An operator: its ways, the first of which is the reference in float64 and the last ours.
+
+    `work` gives the bytes that must move and the operations that must be done, `exact` says whether a shape fits into
+    memory in float64.
+    """
+
+    ways: Sequence[str]
+    shapes: Mapping[str, Sequence[Shape]]
+    prepare: Prepare
+    work: Callable[[Shape, int], tuple[float, float]]
+    exact: Callable[[Shape], bool]
+
+
+def with_gradients(call: Callable[[], Tensor], wanted: Sequence[Tensor]) -> Once:
+    """Forward and backward: the output and the gradients of its product with a fixed draw (1 for a scalar)."""
+    seed: list[Tensor] = []
+
+    def once() -> tuple[Tensor, ...]:
+        out = call()
+        if not seed:
+            drawn = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)) if out.ndim else torch.ones(())
+            seed.append(torch.empty_like(out).copy_(drawn))  # in the layout of the output
+        return out, *torch.autograd.grad(out, wanted, seed[0])
+
+    return once
+
+
+def main(cases: Mapping[str, Case], *, script: str, about: str) -> None:
+    """Measure what the command line asks for; CUDA is taken where there is a device."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", choices=["cpu", "cuda"], default=found, help="default: %(default)s")
+    parser.add_argument("--only", choices=list(cases))
+    parser.add_argument("--repeats", type=int, help="default: 20 on a GPU, 5 without")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child:
+        print(json.dumps(_child(cases, json.loads(asked.child))))
+        return
+    results = Path(script).with_name("results.csv")
+    repeats = asked.repeats or (20 if asked.device == "cuda" else 5)
+    dtype = "bfloat16" if asked.device == "cuda" else "float32"
+    base = {"device": asked.device, "dtype": dtype, "repeats": repeats}
+    rates = _in_a_process(script, {"op": "", **base})
+    assert isinstance(rates, dict), rates
+    rest = _machine(asked.device) | {"copy_gbs": f"{rates['copy'] / 1e9:.4g}", "tflops": f"{rates['work'] / 1e12:.4g}"}
+    for op in [asked.only] if asked.only else cases:
+        for shape in cases[op].shapes[asked.device]:
+            moved, done = cases[op].work(shape, getattr(torch, dtype).itemsize)
+            floor = 1e3 * max(moved / rates["copy"], done / rates["work"])
+            for way in cases[op].ways:
+                if asked.device == "cpu" and way in ONLY_ON_A_GPU:
+                    continue
+                text = " ".join(f"{name}={value}" for name, value in shape.items())
+                row = _in_a_process(script, {"op": op, "way": way, "shape": dict(shape), **base})
+                if isinstance(row, str):
+                    print(f"{op} {text} {way}: no row: {row}", file=sys.stderr)
+                    continue
+                figures = {name: "" if value is None else f"{value:.4g}" for name, value in row.items()}
+                _append(results, {"op": op, "way": way, "shape": text, "dtype": dtype, **figures,
+                                  "floor_ms": f"{floor:.4g}", **rest})  # fmt: skip
+                print(op, way, text, *(f"{name}={value}" for name, value in figures.items()), flush=True)
+    print(f"rows went to {results}")
+
+
+def _in_a_process(script: str, task: Mapping[str, Any]) -> dict[str, Any] | str:
+    """What a child measured, or the last line that it said instead."""
+    command = [sys.executable, script, "--child", json.dumps(task)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _child(cases: Mapping[str, Case], task: dict[str, Any]) -> dict[str, float | None]:
+    device, dtype = task["device"], getattr(torch, task["dtype"])
+    if not task["op"]:
+        return _rates(device, dtype)
+    case = cases[task["op"]]
+    once = case.prepare(task["way"], task["shape"], device=device, drawn=dtype, dtype=dtype)
+    found = once()
+    peak = _peak_mib(once, device)
+    cuts = statistics.quantiles(_times(once, device, task["repeats"]), n=10, method="inclusive")
+    error = None
+    if case.exact(task["shape"]):
+        exact = case.prepare(case.ways[0], task["shape"], device=device, drawn=dtype, dtype=torch.float64)
+        error = max(_gap(a, b) for a, b in zip(found, exact(), strict=True))
+    return {"p20_ms": cuts[1], "p50_ms": cuts[4], "p80_ms": cuts[7], "peak_mib": peak, "error": error}
+
+
+def _gap(found: Tensor, exact: Tensor) -> float:
+    """The largest error in terms of the largest value; of labels the share that differs."""
+    if not exact.is_floating_point():
+        return float((found != exact).double().mean())
+    return float((found.double() - exact).abs().max() / exact.abs().max())
+
+
+def _times(once: Callable[[], object], device: str, repeats: int) -> list[float]:
+    """Milliseconds of each of `repeats` runs (two at least: one is no distribution)."""
+    times = []
+    for _ in range(max(2, repeats)):
+        _wait(device)
+        start = time.perf_counter()
+        once()
+        _wait(device)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _rates(device: str, dtype: torch.dtype) -> dict[str, float | None]:
+    """Bytes a second of a copy (read + written) and operations a second of a product of matrices."""
+    cuda = device == "cuda"
+    source = torch.ones(1 << (31 if cuda else 28), dtype=torch.uint8, device=device)
+    target = source.clone()
+    side = 8192 if cuda else 1024
+    matrix = torch.randn(side, side, device=device).to(dtype)
+    copying = min(_times(lambda: target.copy_(source), device, 10)) / 1e3
+    working = min(_times(lambda: matrix @ matrix, device, 10)) / 1e3
+    return {"copy": 2 * source.nbytes / copying, "work": 2 * side**3 / working}
+
+
+def _peak_mib(once: Callable[[], object], device: str) -> float:
+    """Memory at its highest beyond what was held before."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        once()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        once()
+    held = highest = 0
+    for event in record.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            highest = max(highest, held)
+    return highest / 2**20
+
+
+def _machine(device: str) -> dict[str, Any]:
+    cuda = device == "cuda"
+    return {
+        "device": torch.cuda.get_device_name() if cuda else f"no GPU: {platform.machine()} CPU",
+        "driver": _driver() if cuda else "",
+        "threads": torch.get_num_threads(), "torch": torch.__version__, "triton": _installed("triton"),
+        "omlab_kernels": _installed("omlab-kernels"), "monai": _installed("monai"),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }  # fmt: skip
+
+
+def _driver() -> str:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _append(results: Path, row: Mapping[str, Any]) -> None:
+    new = not results.exists()
+    with results.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)

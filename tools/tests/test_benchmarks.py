@@ -1,0 +1,86 @@
+"""The page of benchmarks says what the rows say."""
+
+from pathlib import Path
+
+import pytest
+
+from tools import benchmarks
+
+HEAD = "op,way,shape,dtype,p20_ms,p50_ms,p80_ms,peak_mib,error,floor_ms,device,driver,threads,torch,triton,date"
+CPU = "no GPU: x86_64 CPU,,1,2.13,3.7,2026-11-22"
+GPU = "NVIDIA X,580,8,2.13,3.7,2026-11-23"
+
+
+def written(root: Path, *rows: str, head: str = HEAD, package: str = "packages/omlab-kernels") -> Path:
+    folder = root / package / "benchmarks"
+    folder.mkdir(parents=True)
+    (folder / "results.csv").write_text("\n".join([head, *rows]) + "\n")
+    return root
+
+
+def attention(way: str, p50: float, machine: str) -> str:
+    return f"attention,{way},grid=8 heads=1,bfloat16,{p50 - 1},{p50},{p50 + 1},12.3,1e-3,2,{machine}"
+
+
+def test_rows_become_ratios_and_a_missing_gpu_is_said(tmp_path: Path) -> None:
+    page = benchmarks.page(written(tmp_path, attention("naive", 30, CPU), attention("ours", 12, CPU)))
+    assert "| grid=8 heads=1 | naive | 30 (29 to 31) | 2.50 | 15.0 | 12.3 | 1.0e-03 |" in page
+    assert "| grid=8 heads=1 | **ours** | 12 (11 to 13) |  | 6.0 |" in page
+    assert page.count("No GPU was at hand: not measured.") == 4
+    assert "No GPU was at hand: these rows are of a CPU" in page
+    assert "no GPU: x86_64 CPU, 1 thread," in page
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"),
+    [(10, "Met: 2.00 times as fast."), (16, "Missed by 17%: 1.25 times as fast, not 1.5.")],
+)
+def test_goals_are_judged_by_the_better_alternative(tmp_path: Path, ours: float, verdict: str) -> None:
+    rows = [attention("sdpa-mask", 30, GPU), attention("flex", 20, GPU), attention("ours", ours, GPU)]
+    page = benchmarks.page(written(tmp_path, *rows))
+    assert f"| NVIDIA X, grid=8 heads=1 | {verdict} |" in page
+    assert page.count("No GPU was at hand: not measured.") == 3
+    assert "these rows are of a CPU" not in page
+
+
+def test_the_loss_is_judged_by_time_memory_and_bandwidth(tmp_path: Path) -> None:
+    def row(way: str, p50: float) -> str:
+        return f"loss,{way},classes=16 side=128,bfloat16,{p50},{p50},{p50},100,1e-3,0.6,{GPU}"
+
+    page = benchmarks.page(written(tmp_path, row("naive-compiled", 3), row("monai", 4), row("ours", 1)))
+    assert "Missed by 20%: 4.00 times as fast as MONAI, not 5. Met: 3.00 times as fast as compiled." in page
+    assert "Met: 36 MiB beyond the gradient, of 64 allowed. Missed by 14%: 0.60 of the copy bandwidth" in page
+
+
+def test_the_last_row_of_a_machine_counts(tmp_path: Path) -> None:
+    page = benchmarks.page(written(tmp_path, attention("ours", 40, CPU), attention("ours", 12, CPU)))
+    assert "12 (11 to 13)" in page
+    assert "40 (39 to 41)" not in page
+
+
+def test_each_machine_has_its_plot_in_two_themes(tmp_path: Path) -> None:
+    root = written(tmp_path, attention("naive", 30, CPU), attention("ours", 12, CPU), attention("ours", 1.5, GPU))
+    plots = dict(benchmarks.plots(root))
+    assert len(plots) == 4
+    assert all(picture.startswith(b"<?xml") for picture in plots.values())
+    page = benchmarks.page(root)
+    assert all(f"]({path}#only-" in page for path in plots)
+
+
+def test_other_tables_are_shown_as_they_are(tmp_path: Path) -> None:
+    head = "benchmark,way,p20_s,p50_s,p80_s,differing,machine,cores,date"
+    rows = ["window,monai,1,2.5,3,,EPYC,2,2026-11-22", "window,omlab,1,1.5,3,,EPYC,2,2026-11-22"]
+    page = benchmarks.page(written(tmp_path, *rows, head=head, package="packages/omlab-volume"))
+    assert (
+        "| benchmark | way | p20 s | p50 s | p80 s |\n|---|---|---|---|---|\n| window | monai | 1 | 2.5 | 3 |" in page
+    )
+    assert "**EPYC, 2 cores, 2026-11-22**" in page
+
+
+def test_helpers_of_benchmarks_are_not_run(tmp_path: Path) -> None:
+    (tmp_path / "record.py").write_text("def append() -> None: ...\n")
+    (tmp_path / "window.py").write_text('def main() -> None: ...\n\n\nif __name__ == "__main__":\n    main()\n')
+    assert [path.name for path in benchmarks.scripts(tmp_path)] == ["window.py"]
+    ours = {path.name for package in benchmarks.ROOT.glob("*/*/benchmarks") for path in benchmarks.scripts(package)}
+    assert {"bench.py", "network.py", "sliding_window.py"} <= ours
+    assert not {"measure.py", "record.py"} & ours
