@@ -7,7 +7,6 @@ from scipy import ndimage
 from torch import nn
 
 from omlab.errors import OmlabError
-from omlab_volume import export
 from omlab_volume.export import LabelExport, MemoryWarning, label_type, labels_from_scores, predict_labels
 from omlab_volume.resample import nearest_indices
 from omlab_volume.sliding_window import predict_scores
@@ -71,14 +70,6 @@ def test_predicted_labels_equal_the_argmax_of_class_volumes(size, shape, patch, 
         assert_equal_but_for_ties(labels, scores.double().numpy())
     else:
         assert_equal_but_for_ties(labels, class_volumes(scores, shape, separate=separate))
-
-
-def test_chunks_of_planes_leave_no_seam(monkeypatch):
-    monkeypatch.setattr(export, "_CACHE_VOXELS", 1)
-    scores = torch.randn(3, 11, 6, 5, generator=torch.Generator().manual_seed(0))
-    assert_equal_but_for_ties(
-        labels_from_scores(scores, (29, 13, 4)), class_volumes(scores, (29, 13, 4), separate=None)
-    )
 
 
 def test_the_lowest_class_wins_a_tie():

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from omlab_kernels.fusion.op import volume_fusion
     from omlab_kernels.norm_act.op import instance_norm_act
     from omlab_kernels.relpos.op import attention_relpos
+    from omlab_kernels.window.op import window_accumulate, window_argmax
 
 __version__ = "0.1.0"
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "dice_cross_entropy",
     "instance_norm_act",
     "volume_fusion",
+    "window_accumulate",
+    "window_argmax",
 ]
 
 _HOMES = {
@@ -31,6 +34,8 @@ _HOMES = {
     "dice_cross_entropy": "omlab_kernels.dice_ce.op",
     "instance_norm_act": "omlab_kernels.norm_act.op",
     "volume_fusion": "omlab_kernels.fusion.op",
+    "window_accumulate": "omlab_kernels.window.op",
+    "window_argmax": "omlab_kernels.window.op",
 }
 
 

@@ -1,9 +1,9 @@
 """Labels on the original grid from blended scores, without a volume per class.
 
 The usual way resamples K class volumes to the output grid and takes the argmax. Here each final cell of the
-sliding window is resampled class by class, chunk of planes by chunk of planes, against a running best value
-and label; what a cell needs of its lower neighbours is one plane along each axis, kept from them. Equal to
-the usual way except at ties of rounding; the lowest class wins where scores are equal.
+sliding window is resampled class by class against a running best value and label
+(`omlab_kernels.window_argmax`); what a cell needs of its lower neighbours is one plane along each axis, kept
+from them. Equal to the usual way except at ties of rounding; the lowest class wins where scores are equal.
 
 Interpolation is linear (order 1), or nearest (order 0) along a separate axis, as nnU-Net v1 and v2 export.
 """
@@ -21,12 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omlab.errors import OmlabError, OmlabWarning
+from omlab_kernels import window_argmax
 from omlab_volume.resample import LinearSteps, linear_steps
 from omlab_volume.sliding_window import Cell, Combine, Network, SlidingWindow, not_finite
-
-_CACHE_VOXELS = 1 << 18  # output voxels handled at a time on the CPU
-_DEVICE_VOXELS = 1 << 24  # and on a GPU
-_FEWEST_PLANES = 4  # a chunk's planes share what is interpolated within planes
 
 
 class MemoryWarning(OmlabWarning):
@@ -56,10 +53,7 @@ class LabelExport:
         self.size = tuple(int(n) for n in size)
         self.shape = tuple(int(n) for n in shape)
         self.classes = classes
-        self.steps = [
-            linear_steps(have, want, order=0 if axis == separate or have == want else 1)
-            for axis, (have, want) in enumerate(zip(self.size, self.shape, strict=True))
-        ]
+        self.steps = _steps(self.size, self.shape, separate)
         self.labels = np.zeros(self.shape, label_type(classes))
         self._linear = [bool((steps.lower != steps.upper).any()) for steps in self.steps]
         self._faces: list[dict[tuple[int, ...], Tensor]] = [{}, {}, {}]
@@ -73,20 +67,14 @@ class LabelExport:
         with torch.inference_mode():
             # A positive weight leaves the argmax of a voxel as it is: it matters only where voxels are mixed.
             scores = cell.scores if self.shape == self.size else cell.mean()
-            block, (z, y, x) = self._with_neighbours(scores, cell)
-            rows = _within(self.steps[1], cell.y, origin=y)
-            columns = _within(self.steps[2], cell.x, origin=x)
-            planes = np.searchsorted(self.steps[0].upper, [cell.z.start, cell.z.stop])
-            per_plane = (rows.out.stop - rows.out.start) * (columns.out.stop - columns.out.start)
-            if not per_plane:
-                return
-            voxels = _DEVICE_VOXELS if block.is_cuda else _CACHE_VOXELS
-            count = max(_FEWEST_PLANES, voxels // per_plane)
-            for first in range(planes[0], planes[1], count):
-                chosen = slice(first, min(first + count, int(planes[1])))
-                part = _outputs(self.steps[0], chosen, origin=z)
-                labels = _best(block[:, part.first : part.last], part, rows, columns).cpu().numpy()
-                self.labels[chosen, rows.out, columns.out] = labels.astype(self.labels.dtype, copy=False)
+            block, begin = self._with_neighbours(scores, cell)
+            goal, steps = [], []
+            for axis, inside in enumerate((cell.z, cell.y, cell.x)):
+                # The outputs that are complete with this cell: their upper input lies there.
+                first, last = np.searchsorted(self.steps[axis].upper, [inside.start, inside.stop])
+                goal.append(slice(int(first), int(last)))
+                steps.append(self.steps[axis].part(goal[-1], origin=begin[axis]))
+            self.labels[tuple(goal)] = _decided(block, steps)
 
     def _with_neighbours(self, scores: Tensor, cell: Cell) -> tuple[Tensor, list[int]]:
         """`scores` with the last plane of the lower neighbours where outputs mix them; and where that block begins."""
@@ -106,67 +94,24 @@ class LabelExport:
         return block, begin
 
 
-class _Rows:
-    """Outputs `out` along an axis, made of inputs `first:last` (counted from the block's begin) by `steps`."""
-
-    def __init__(self, out: slice, steps: LinearSteps, first: int, last: int) -> None:
-        self.out = out
-        self.first = first
-        self.last = last
-        self.identity = len(steps.lower) == last - first and bool(
-            (steps.lower == np.arange(first, last)).all() and not steps.weight.any()
-        )
-        self.nearest = bool((steps.lower == steps.upper).all())
-        self.lower = torch.from_numpy(steps.lower - first)
-        self.upper = torch.from_numpy(steps.upper - first)
-        self.weight = torch.from_numpy(steps.weight)
-
-    def apply(self, values: Tensor, axis: int) -> Tensor:
-        """`values` (three axes) interpolated along `axis`."""
-        if self.identity:
-            return values
-        device = values.device
-        low = values.index_select(axis, self.lower.to(device))
-        if self.nearest:
-            return low
-        weight = self.weight.to(device).view([-1 if index == axis else 1 for index in range(3)])
-        return low.lerp_(values.index_select(axis, self.upper.to(device)), weight)
+def _steps(size: Sequence[int], shape: Sequence[int], separate: int | None) -> list[LinearSteps]:
+    """How each axis of `shape` is made of `size`; along `separate` the nearest voxel is taken."""
+    return [
+        linear_steps(have, want, order=0 if axis == separate or have == want else 1)
+        for axis, (have, want) in enumerate(zip(size, shape, strict=True))
+    ]
 
 
-def _outputs(steps: LinearSteps, out: slice, *, origin: int) -> _Rows:
-    steps = steps.part(out, origin=origin)
-    if len(steps.lower) == 0:
-        return _Rows(out, steps, 0, 0)
-    return _Rows(out, steps, int(steps.lower[0]), int(steps.upper[-1]) + 1)
-
-
-def _within(steps: LinearSteps, inputs: slice, *, origin: int) -> _Rows:
-    """The outputs that are complete once `inputs` are: their upper input lies there."""
-    first, last = (int(at) for at in np.searchsorted(steps.upper, [inputs.start, inputs.stop]))
-    return _outputs(steps, slice(first, last), origin=origin)
-
-
-def _best(block: Tensor, planes: _Rows, rows: _Rows, columns: _Rows) -> Tensor:
-    """The class of the highest score, (Zo, Yo, Xo), of a block (K, dz, dy, dx)."""
-
-    def scores_of(index: int) -> Tensor:
-        scores = columns.apply(block[index, :, rows.first : rows.last, columns.first : columns.last], 2)
-        return planes.apply(rows.apply(scores, 1), 0)
-
-    best = scores_of(0).clone()
-    labels = torch.zeros_like(best, dtype=torch.uint8 if len(block) <= 256 else torch.int32)
-    step = torch.empty_like(labels)
-    higher = torch.empty_like(best, dtype=torch.bool)
-    for index in range(1, len(block)):
-        scores = scores_of(index)
-        # Classes rise, so the latest that was higher is the largest: a maximum instead of a masked fill.
-        torch.gt(scores, best, out=higher)
-        torch.mul(higher, index, out=step)
-        torch.maximum(labels, step, out=labels)
-        torch.maximum(best, scores, out=best)
-    if not torch.isfinite(best).all():
+def _decided(scores: Tensor, steps: Sequence[LinearSteps]) -> NDArray[Any]:
+    """Labels of `scores` (K, d, h, w) after `steps` along its axes."""
+    along = [
+        (torch.from_numpy(step.lower), torch.from_numpy(step.upper), torch.from_numpy(step.weight)) for step in steps
+    ]
+    labels, finite = window_argmax(scores, along)
+    if not finite:
         raise not_finite()
-    return labels
+    decided: NDArray[Any] = labels.cpu().numpy().astype(label_type(len(scores)), copy=False)
+    return decided
 
 
 def labels_from_scores(scores: Tensor, shape: Sequence[int], *, separate: int | None = None) -> NDArray[Any]:
@@ -175,10 +120,7 @@ def labels_from_scores(scores: Tensor, shape: Sequence[int], *, separate: int | 
     Returns:
         uint8 (uint16 above 256 classes) of `shape`.
     """
-    export = LabelExport(scores.shape[1:], shape, classes=len(scores), separate=separate)
-    z, y, x = (slice(0, n) for n in scores.shape[1:])
-    export.add(Cell(z, y, x, scores, None))
-    return export.labels
+    return _decided(scores, _steps(scores.shape[1:], shape, separate))
 
 
 def predict_labels(

@@ -9,10 +9,10 @@ Source: nnU-Net v1 and v2 (fact sheet of STU-Net, 7).
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
-import mmap
-import sys
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,14 +26,14 @@ from torch import Tensor
 
 from omlab import progress
 from omlab.errors import InputError, OmlabError
+from omlab_kernels import window_accumulate
 
 Network = Callable[[Tensor], Tensor]
 Combine = Literal["probabilities", "logits"]
 Axes = tuple[int, ...]
 Place = tuple[int, ...]  # of a window or a cell: its number along z, y and x
 
-_CACHE_VALUES = 1 << 19  # scores handled at a time on the CPU: they stay in its cache from softmax to sum
-_OWN_MEMORY = 1 << 20  # bytes from which sums have a mapping of their own
+_GIVEN_BACK = 1 << 25  # bytes of a call's scores from which freed memory goes back to the system after it
 
 
 def window_starts(size: int, patch: int, step: float = 0.5) -> list[int]:
@@ -148,17 +148,21 @@ class SlidingWindow:
         return _Run(self, network, image).cells()
 
 
-def _zeros(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Zeros in memory that goes back to the system when they are freed.
+@lru_cache(maxsize=1)
+def _trim() -> Callable[[int], int] | None:
+    """Glibc's `malloc_trim`, where there is one."""
+    return ctypes.CDLL(None).malloc_trim if platform.libc_ver()[0] == "glibc" else None
 
-    On the CPU the C library would keep such blocks, between those of the network, where little else fits: measured
-    at 105 classes, a tenth of the peak.
+
+def _give_back() -> None:
+    """Return freed memory to the system.
+
+    glibc keeps what a window's activations and sums leave between blocks that live on, and little else fits there:
+    measured at 105 classes, a tenth of the peak.
     """
-    size = math.prod(shape) * 4
-    if device.type != "cpu" or size < _OWN_MEMORY or sys.platform == "win32":
-        return torch.zeros(shape, device=device)
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return torch.frombuffer(memory, dtype=torch.float32).view(shape)
+    trim = _trim()
+    if trim is not None:
+        trim(0)
 
 
 @dataclass(eq=False)
@@ -188,7 +192,7 @@ class _Run:
             self.importance = gaussian_importance(how.patch_size, half=how.combine == "logits").to(self.keep)
             self.share = self.importance / len(self.flips)
         else:
-            self.share = torch.full((1, 1, 1), 1 / len(self.flips), device=self.keep)
+            self.share = torch.tensor(1 / len(self.flips), device=self.keep).expand(how.patch_size)
 
     def cells(self) -> Iterator[Cell]:
         places = list(itertools.product(*(range(len(starts)) for starts in self.starts)))
@@ -209,6 +213,10 @@ class _Run:
         scores = self._forward(windows.flip([axis + 2 for axis in flip]) if flip else windows)
         for place, score in zip(batch, scores, strict=True):
             self._add(place, score, flip)
+        large = scores.nbytes >= _GIVEN_BACK
+        del scores, score
+        if large and self.keep.type == "cpu":
+            _give_back()
 
     def _window(self, place: Place) -> tuple[slice, ...]:
         corner = [starts[index] for starts, index in zip(self.starts, place, strict=True)]
@@ -245,7 +253,7 @@ class _Run:
         """The sums of scores (K, dz, dy, dx) of a cell."""
         if place not in self.sums:
             shape = [self.edges[axis][cell + 1] - self.edges[axis][cell] for axis, cell in enumerate(place)]
-            self.sums[place] = _zeros((self.how.classes, *shape), self.keep)
+            self.sums[place] = torch.zeros((self.how.classes, *shape), device=self.keep)
         return self.sums[place]
 
     def _weight(self, place: Place) -> Tensor | None:
@@ -261,27 +269,11 @@ class _Run:
 
     def _add(self, place: Place, scores: Tensor, flip: Axes) -> None:
         """Add one window's scores (K, d, h, w), still flipped, to the cells that it touches."""
-        planes = self.how.patch_size[0] if scores.is_cuda else max(1, _CACHE_VALUES // scores[:, 0].numel())
-        (in_z, in_y, in_x) = (self._spans(axis, index) for axis, index in enumerate(place))
-        for cz, covered in in_z:
-            for low in range(covered.start, covered.stop, planes):
-                inside = slice(low, min(low + planes, covered.stop))
-                part = self._unflipped(scores, inside, flip)
-                goal = slice(inside.start - covered.start, inside.stop - covered.start)
-                for (cy, rows), (cx, columns) in itertools.product(in_y, in_x):
-                    weighed = self.share if self.importance is None else self.share[inside, rows, columns]
-                    self._sums((cz, cy, cx))[:, goal].addcmul_(part[:, :, rows, columns], weighed)
-
-    def _unflipped(self, scores: Tensor, planes: slice, flip: Axes) -> Tensor:
-        """What is blended of some planes of a window whose `scores` were computed flipped."""
-        depth = self.how.patch_size[0]
-        part = scores[:, depth - planes.stop : depth - planes.start] if 0 in flip else scores[:, planes]
-        part = part.float()
-        if self.how.combine == "probabilities":
-            part = torch.softmax(part, dim=0)
-        if flip:
-            part = part.flip([axis + 1 for axis in flip])
-        return part.to(self.keep)
+        softmax = self.how.combine == "probabilities"
+        for spans in itertools.product(*(self._spans(axis, index) for axis, index in enumerate(place))):
+            cell, inside = zip(*spans, strict=True)
+            start = [part.start for part in inside]
+            window_accumulate(self._sums(cell), scores, self.share, start=start, flip=flip, softmax=softmax)
 
     def _final(self, place: Place) -> Iterator[Cell]:
         """The cells whose last window was the one at `place`, without the padding."""

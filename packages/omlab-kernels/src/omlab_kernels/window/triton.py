@@ -1,0 +1,130 @@
+# mypy: disable-error-code="untyped-decorator,no-untyped-call,no-untyped-def,import-untyped,attr-defined"
+# Triton's decorators and language are untyped.
+"""The same in Triton, for any strides: a lane is a voxel and goes through the classes with its best score so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+_VOXELS = 256
+
+
+@triton.jit
+def _accumulate_kernel(
+    sums, scores, importance, classes, rows, columns, voxels, size_d, size_h, size_w, start_d, start_h, start_w,
+    gk, gd, gh, gw, sk, sd, sh, sw, wd, wh, ww,
+    FLIP_D: tl.constexpr, FLIP_H: tl.constexpr, FLIP_W: tl.constexpr, SOFTMAX: tl.constexpr, V: tl.constexpr,
+):  # fmt: skip
+    voxel = tl.program_id(0).to(tl.int64) * V + tl.arange(0, V)
+    inside = voxel < voxels
+    d, h, w = voxel // columns // rows, voxel // columns % rows, voxel % columns
+    goal = sums + d * gd + h * gh + w * gw
+    d, h, w = d + start_d, h + start_h, w + start_w
+    share = tl.load(importance + d * wd + h * wh + w * ww, mask=inside, other=0.0).to(tl.float32)
+    if FLIP_D:
+        d = size_d - 1 - d
+    if FLIP_H:
+        h = size_h - 1 - h
+    if FLIP_W:
+        w = size_w - 1 - w
+    first = scores + d * sd + h * sh + w * sw
+    most = tl.load(first, mask=inside, other=0.0).to(tl.float32)
+    if SOFTMAX:
+        total = tl.full([V], 1.0, tl.float32)
+        here = first
+        for _ in range(1, classes):
+            here += sk
+            score = tl.load(here, mask=inside, other=0.0).to(tl.float32)
+            higher = tl.maximum(most, score)
+            total = total * tl.exp(most - higher) + tl.exp(score - higher)
+            most = higher
+        share = share / total
+    here = first
+    for _ in range(classes):
+        score = tl.load(here, mask=inside, other=0.0).to(tl.float32)
+        if SOFTMAX:
+            score = tl.exp(score - most)
+        tl.store(goal, tl.load(goal, mask=inside, other=0.0) + share * score, mask=inside)
+        here += sk
+        goal += gk
+
+
+def window_accumulate(
+    sums: Tensor, scores: Tensor, importance: Tensor, *, start: Sequence[int], flip: Sequence[int], softmax: bool
+) -> None:
+    """As `naive.window_accumulate`."""
+    voxels = sums[0].numel()
+    _accumulate_kernel[(triton.cdiv(voxels, _VOXELS),)](
+        sums, scores, importance, len(sums), *sums.shape[2:], voxels, *scores.shape[1:], *start,
+        *sums.stride(), *scores.stride(), *importance.stride(),
+        FLIP_D=0 in flip, FLIP_H=1 in flip, FLIP_W=2 in flip, SOFTMAX=softmax, V=_VOXELS,
+    )  # fmt: skip
+
+
+@triton.jit
+def _line(base, x0, x1, wx, inside, MIX_X: tl.constexpr):
+    low = tl.load(base + x0, mask=inside, other=0.0).to(tl.float32)
+    if MIX_X:
+        low += wx * (tl.load(base + x1, mask=inside, other=0.0).to(tl.float32) - low)
+    return low
+
+
+@triton.jit
+def _plane(base, y0, y1, wy, x0, x1, wx, inside, MIX_Y: tl.constexpr, MIX_X: tl.constexpr):
+    low = _line(base + y0, x0, x1, wx, inside, MIX_X)
+    if MIX_Y:
+        low += wy * (_line(base + y1, x0, x1, wx, inside, MIX_X) - low)
+    return low
+
+
+@triton.jit
+def _argmax_kernel(
+    scores, labels, wrong, lower_d, upper_d, weight_d, lower_h, upper_h, weight_h, lower_w, upper_w, weight_w,
+    classes, rows, columns, voxels, sk, sd, sh, sw,
+    MIX_D: tl.constexpr, MIX_H: tl.constexpr, MIX_W: tl.constexpr, V: tl.constexpr,
+):  # fmt: skip
+    voxel = tl.program_id(0).to(tl.int64) * V + tl.arange(0, V)
+    inside = voxel < voxels
+    d, h, w = voxel // columns // rows, voxel // columns % rows, voxel % columns
+    d0, d1 = tl.load(lower_d + d, mask=inside, other=0) * sd, tl.load(upper_d + d, mask=inside, other=0) * sd
+    h0, h1 = tl.load(lower_h + h, mask=inside, other=0) * sh, tl.load(upper_h + h, mask=inside, other=0) * sh
+    w0, w1 = tl.load(lower_w + w, mask=inside, other=0) * sw, tl.load(upper_w + w, mask=inside, other=0) * sw
+    wd = tl.load(weight_d + d, mask=inside, other=0.0)
+    wh = tl.load(weight_h + h, mask=inside, other=0.0)
+    ww = tl.load(weight_w + w, mask=inside, other=0.0)
+    best = tl.full([V], float("-inf"), tl.float32)
+    label = tl.zeros([V], tl.int32)
+    nan = tl.zeros([V], tl.int32)
+    base = scores
+    for k in range(classes):
+        score = _plane(base + d0, h0, h1, wh, w0, w1, ww, inside, MIX_H, MIX_W)
+        if MIX_D:
+            score += wd * (_plane(base + d1, h0, h1, wh, w0, w1, ww, inside, MIX_H, MIX_W) - score)
+        nan = tl.where(score != score, 1, nan)  # a comparison with NaN is false, so it would go unseen
+        higher = score > best
+        best = tl.where(higher, score, best)
+        label = tl.where(higher, k, label)
+        base += sk
+    tl.store(labels + voxel, label.to(labels.dtype.element_ty), mask=inside)
+    infinite = tl.where(tl.abs(best) == float("inf"), 1, nan)
+    tl.store(wrong + tl.program_id(0), tl.max(tl.where(inside, infinite, 0), axis=0))
+
+
+def window_argmax(scores: Tensor, steps: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """As `naive.window_argmax`."""
+    shape = [len(weight) for _, _, weight in steps]
+    labels = scores.new_empty(shape, dtype=torch.uint8 if len(scores) <= 256 else torch.int32)
+    programs = triton.cdiv(labels.numel(), _VOXELS)
+    wrong = torch.empty(programs, dtype=torch.int32, device=scores.device)
+    mixed = [not torch.equal(lower, upper) for lower, upper, _ in steps]
+    moved = [part.contiguous().to(scores.device) for step in steps for part in step]
+    _argmax_kernel[(programs,)](
+        scores, labels, wrong, *moved, len(scores), *shape[1:], labels.numel(), *scores.stride(),
+        MIX_D=mixed[0], MIX_H=mixed[1], MIX_W=mixed[2], V=_VOXELS,
+    )  # fmt: skip
+    return labels, ~wrong.any()
