@@ -217,7 +217,7 @@ WRONG = [
     ),
     ("simulated_clicks_can_be_repeated", POINTED, '"round": number', '"round": number - 1', r"are \[0, 1, 2\]"),
     ("simulated_clicks_can_be_repeated", POINTED, "dice = 2 *", "dice = 3 *", "has the Dice"),
-    ("simulated_clicks_can_be_repeated", POINTED, '"object": "crest"', '"object": "trough"', "is {'object': 'trough'"),
+    ("simulated_clicks_can_be_repeated", POINTED, '"object": "crest"', '"object": "dip"', "is {'object': 'dip'"),
     (
         "simulated_clicks_can_be_repeated",
         POINTED,

@@ -35,6 +35,7 @@ _SCALE = 4  # marks are drawn this much larger and made smaller: smooth edges
 _BACKGROUND, _INK, _FAINT = (14, 16, 20), (236, 238, 242), (150, 156, 166)
 _LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 _NAMES = {2: "Axial", 1: "Coronal", 0: "Sagittal"}
+_CORNERS = ((9, -9, "ls"), (-9, -9, "rs"), (9, 9, "lt"), (-9, 9, "rt"))  # of a mark, the first where all are as good
 _LEGEND = 8  # names of labels at most
 
 Colour = tuple[int, int, int]
@@ -161,11 +162,18 @@ def _drawn(
     text = ImageDraw.Draw(picture)
     for distance, mark in near:
         if mark.number and distance <= _half(panel):
-            x, y = panel.place(mark.at)
-            _write(text, (x + 9, y - 9), mark.number, size=12, anchor="ls")
+            at, anchor = _beside(panel.place(mark.at), [panel.place(other.at) for d, other in near if d <= NEAR])
+            _write(text, at, mark.number, size=12, anchor=anchor)
     if min(picture.size) >= 90:
         _draw_words(text, panel, affine=affine)
     return picture.convert("RGB")
+
+
+def _beside(at: tuple[float, float], others: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], str]:
+    """Where the number of a mark goes, and how it is anchored: in the corner that is furthest from all other marks."""
+    corners = [((at[0] + dx, at[1] + dy), anchor) for dx, dy, anchor in _CORNERS]
+    rest = [other for other in others if other != at]
+    return max(corners, key=lambda corner: min((np.hypot(*np.subtract(corner[0], o)) for o in rest), default=0.0))
 
 
 def _half(panel: Panel) -> float:
