@@ -5,13 +5,14 @@ They are no part of the run: asked for later, of a run that is complete, they ar
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from omlab import prompts as prompts_file
 from omlab.card_schema import ModelCard
-from omlab.errors import OutputError, PluginError, UsageError
+from omlab.errors import OmlabWarning, OutputError, PluginError, UsageError
 from omlab.files import replacing, writing
 from omlab.formats import format_cards, read
 from omlab.jobs.outcome import Outcome
@@ -64,7 +65,9 @@ def draw_pictures(
     done = {id: path for id, path in paths.items() if id in outcome.cases and outcome.cases[id].status == "done"}
     with task("pictures", total=len(done)) as advance:
         for id, path in done.items():
-            picture = _picture(outcome.place, outcome.cases[id], card=card, prompts=prompts)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", OmlabWarning)  # what there is to say of the input is in its case
+                picture = _picture(outcome.place, outcome.cases[id], card=card, prompts=prompts)
             with writing("The picture", path):
                 if not path.exists():
                     with replacing(path) as temporary:
