@@ -1,13 +1,10 @@
-"""The same in plain PyTorch, a sample at a time; mean and scale of each channel are kept for the gradient."""
+"""The same with PyTorch's batch norm, a sample at a time; mean and scale of each channel are kept for the gradient."""
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
-
-from omlab_kernels.norm_act.naive import activate
+from torch.nn import functional
 
 
 def forward(
@@ -19,10 +16,20 @@ def forward(
     kind = torch.float64 if x.dtype == torch.float64 else torch.float32
     mean = torch.empty(x.shape[:2], dtype=kind, device=x.device)
     scale = torch.empty_like(mean)
+    if not x.numel():
+        return out, mean.zero_(), scale.fill_(eps).rsqrt_()
+    weight, bias = (None if one is None else one.to(kind) for one in (weight, bias))
     for b in range(x.shape[0]):
-        variance, mean[b] = torch.var_mean(x[b].to(kind), 1, correction=0)
+        given = _image(x[b]).to(kind)
+        mean[b], variance = torch.batch_norm_update_stats(given, None, None, 0.0)
         scale[b] = (variance + eps).rsqrt()
-        out[b] = activate(_before(x, weight, bias, residual, mean, scale, b)[0], activation, slope)
+        # The output's own memory where nothing is converted, so that it is written once.
+        z = _before(
+            given, weight, bias, residual, mean[b], scale[b], b, out=_image(out[b]) if x.dtype == kind else None
+        )
+        _activate(z, activation, slope)
+        if x.dtype != kind:
+            out[b] = z[0, :, :, 0]
     return out, mean, scale
 
 
@@ -30,40 +37,58 @@ def backward(
     gradient: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None,
     mean: Tensor, scale: Tensor, activation: str, slope: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients by x and by the sum before the activation (as `x`), and by weight and bias for each sample (B, C)."""
+    """Gradients by x and by the sum before the activation (as `x`), and by weight and bias for each sample (B, C).
+
+    That by the sum is written only where there is a residual.
+    """
     by_x, by_z = torch.empty_like(x), torch.empty_like(x)
-    by_weight, by_bias = torch.empty_like(mean), torch.empty_like(mean)
+    by_weight, by_bias = torch.zeros_like(mean), torch.zeros_like(mean)
+    if not x.numel():
+        return by_x, by_z, by_weight, by_bias
+    weight, bias = (None if one is None else one.to(mean.dtype) for one in (weight, bias))
     for b in range(x.shape[0]):
-        z, normed = _before(x, weight, bias, residual, mean, scale, b)
-        step = gradient[b].to(z.dtype) * _slope(z, activation, slope)
-        by_bias[b] = step.sum(1)
-        by_weight[b] = (step * normed).sum(1)
-        by_z[b] = step
-        voxels = max(1, x.shape[2])
-        rest = step - (by_bias[b] / voxels)[:, None] - normed * (by_weight[b] / voxels)[:, None]
-        factor = scale[b] if weight is None else scale[b] * weight.to(z.dtype)
-        by_x[b] = rest * factor[:, None]
+        given = _image(x[b]).to(mean.dtype)
+        step = _image(gradient[b]).to(mean.dtype)
+        if activation != "none":
+            step = _by_sum(step, _before(given, weight, bias, residual, mean[b], scale[b], b), activation, slope)
+        if residual is not None:
+            by_z[b] = step[0, :, :, 0]
+        rest, by_weight[b], by_bias[b] = torch.ops.aten.native_batch_norm_backward(
+            step, given, weight, None, None, mean[b], scale[b], True, 0.0, [True, True, True]
+        )
+        by_x[b] = rest[0, :, :, 0]
     return by_x, by_z, by_weight, by_bias
 
 
+def _image(sample: Tensor) -> Tensor:
+    """A sample (C, V) as (1, C, V, 1), the shape whose two layouts the batch norm knows."""
+    return sample[None, :, :, None]
+
+
 def _before(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, mean: Tensor, scale: Tensor, b: int
-) -> tuple[Tensor, Tensor]:
-    """The sum before the activation, and the normalised x, of sample `b`."""
-    normed = (x[b].to(mean.dtype) - mean[b][:, None]) * scale[b][:, None]
-    z = normed
-    if weight is not None:
-        z = z * weight.to(z.dtype)[:, None]
-    if bias is not None:
-        z = z + bias.to(z.dtype)[:, None]
-    if residual is not None:
-        z = z + residual[b].to(z.dtype)
-    return z, normed
+    given: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None,
+    mean: Tensor, scale: Tensor, b: int, *, out: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """The sum before the activation, (1, C, V, 1); the mean is taken off first, so that little is lost to rounding."""
+    z = torch.sub(given, mean[:, None, None], out=out)
+    factor = (scale if weight is None else scale * weight)[:, None, None]
+    z = z.mul_(factor) if bias is None else torch.addcmul(bias[:, None, None], z, factor, out=z)
+    return z if residual is None else z.add_(_image(residual[b]))
 
 
-def _slope(z: Tensor, activation: str, slope: float) -> Tensor:
+def _activate(z: Tensor, activation: str, slope: float) -> None:
+    """The activation, in place."""
     if activation == "gelu":
-        return 0.5 * (1 + torch.erf(z * math.sqrt(0.5))) + z * (-0.5 * z * z).exp() / math.sqrt(2 * math.pi)
-    if activation == "none":
-        return torch.ones_like(z)
-    return torch.where(z > 0, 1.0, 0.0 if activation == "relu" else slope).to(z.dtype)
+        torch.ops.aten.gelu_(z)
+    elif activation != "none":
+        functional.leaky_relu_(z, 0.0 if activation == "relu" else slope)
+
+
+def _by_sum(step: Tensor, z: Tensor, activation: str, slope: float) -> Tensor:
+    """The gradient `step` through the activation of `z`."""
+    found: Tensor = (
+        torch.ops.aten.gelu_backward(step, z)
+        if activation == "gelu"
+        else torch.ops.aten.leaky_relu_backward(step, z, 0.0 if activation == "relu" else slope, False)
+    )
+    return found
