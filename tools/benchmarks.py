@@ -30,6 +30,7 @@ TITLES = {
     "window": "Scores to labels on another grid",
     "forward": "STU-Net, inference",
     "training": "STU-Net, forward and backward",
+    "prediction": "STU-Net, from an image to its labels",
 }
 MACHINE = (
     "device", "machine", "processor", "cores", "threads", "driver",
@@ -141,7 +142,7 @@ def _dots(axes: Axes, rows: list[Row], look: Theme) -> None:
         axes.plot([p20, p80], [place, place], color=colour, linewidth=2)
         axes.plot([p50], [place], marker="o", color=colour)
         axes.annotate(f"  {_short(row['p50_ms'])}", (max(p80, p50), place), va="center", fontsize=8)
-    if rows[0]["floor_ms"]:
+    if float(rows[0]["floor_ms"] or 0):
         axes.axvline(float(rows[0]["floor_ms"]), color=look.series[1], linestyle="--", linewidth=1.2)
     axes.set_xscale("log")
     axes.set_ylim(0.4, len(rows) + 0.6)
@@ -156,7 +157,7 @@ def _comparison(rows: list[Row]) -> str:
         best = min((row for row in own if _is_ours(row)), key=lambda row: float(row["p50_ms"]), default=None)
         for row in own:
             fast = "" if best is None or row is best else f"{float(row['p50_ms']) / float(best['p50_ms']):.2f}"
-            floor = f"{float(row['p50_ms']) / float(row['floor_ms']):.1f}" if row["floor_ms"] else ""
+            floor = f"{float(row['p50_ms']) / float(row['floor_ms']):.1f}" if float(row["floor_ms"] or 0) else ""
             spread = f"{_short(row['p50_ms'])} ({_short(row['p20_ms'])} to {_short(row['p80_ms'])})"
             error = "" if row["error"] in ("", "nan") else f"{float(row['error']):.1e}"
             way = f"**{row['way']}**" if row is best else row["way"]
@@ -230,9 +231,18 @@ def _norm_goal(rows: list[Row]) -> Iterator[tuple[str, str]]:
 
 
 def _window_goal(rows: list[Row]) -> Iterator[tuple[str, str]]:
-    for where, times in _times(rows, "window"):
-        if "ours" in times and "interpolate" in times:
-            yield where, f"Resampling and argmax alone: {times['interpolate'] / times['ours']:.2f} times as fast."
+    for where, own in _grouped([row for row in rows if row["op"] == "prediction"], _where).items():
+        ways = {row["way"]: row for row in own}
+        if not {"network", "ours"} <= ways.keys():
+            continue
+        (network, ours), (least, most) = (
+            [float(ways[way][name]) for way in ("network", "ours")] for name in ("p50_ms", "peak_mib")
+        )
+        memory = f"{'Met' if most - least < 4096 else 'Missed'}: {most - least:,.0f} MiB beyond the network's."
+        export = (
+            f"{'Met' if ours - network < network else 'Missed'}: export {(ours - network) / network:.0%} of its time."
+        )
+        yield where, f"{memory} {export}"
 
 
 _GOALS = (

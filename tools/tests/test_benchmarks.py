@@ -52,6 +52,14 @@ def test_the_loss_is_judged_by_time_memory_and_bandwidth(tmp_path: Path) -> None
     assert "Met: 36 MiB beyond the gradient, of 64 allowed. Missed by 14%: 0.60 of the copy bandwidth" in page
 
 
+def test_the_export_is_judged_by_its_memory_and_time(tmp_path: Path) -> None:
+    def row(way: str, p50: float, peak: float) -> str:
+        return f"prediction,{way},size=base,bfloat16,{p50},{p50},{p50},{peak},,0,{GPU}"
+
+    page = benchmarks.page(written(tmp_path, row("network", 100, 2000), row("ours", 250, 5000)))
+    assert "Met: 3,000 MiB beyond the network's. Missed: export 150% of its time." in page
+
+
 def test_the_last_row_of_a_machine_counts(tmp_path: Path) -> None:
     page = benchmarks.page(written(tmp_path, attention("ours", 40, CPU), attention("ours", 12, CPU)))
     assert "12 (11 to 13)" in page

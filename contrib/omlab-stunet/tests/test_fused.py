@@ -32,9 +32,17 @@ def channels_last(parity: Parity) -> Parity:
     )
 
 
+@pytest.fixture
+def fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fused operator also on the CPU."""
+    monkeypatch.setattr(network_module, "_norm_act", network_module.fused)
+
+
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_golden_cases_hold_channels_last(path: Path) -> None:
-    check_case(channels_last(load_parity(HERE)), path)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_golden_cases_hold_with_the_fused_operator(fused: None, layout: str, path: Path) -> None:
+    parity = load_parity(HERE)
+    check_case(channels_last(parity) if layout == "channels_last" else parity, path)
 
 
 @pytest.mark.gpu
@@ -73,6 +81,7 @@ def test_outputs_and_gradients_are_those_of_pytorchs_own(
         request.getfixturevalue("interpreted")
     x = torch.randn(2, 1, 4, 8, 12, generator=torch.Generator().manual_seed(1))
     network = untrained(SMALL)
+    monkeypatch.setattr(network_module, "_norm_act", network_module.fused)
     found = outcome(network.to(memory_format=layout), x)
     monkeypatch.setattr(network_module, "_norm_act", eager)
     wanted = outcome(network.double(), x.double())
@@ -81,7 +90,7 @@ def test_outputs_and_gradients_are_those_of_pytorchs_own(
         torch.testing.assert_close(one.double(), other, rtol=0, atol=2e-5 * scale)
 
 
-def test_every_activation_is_channels_last_where_the_weights_are() -> None:
+def test_every_activation_is_channels_last_where_the_weights_are(fused: None) -> None:
     network = untrained(SIZES["tiny"]).to(memory_format=torch.channels_last_3d)
     wrong: list[str] = []
     for name, module in network.named_modules():
@@ -150,7 +159,7 @@ def test_twenty_steps_with_the_fused_loss_are_those_of_the_naive_one(monkeypatch
 
 
 def test_twenty_steps_in_the_kernels_are_those_of_pytorchs_own(
-    interpreted: None, monkeypatch: pytest.MonkeyPatch
+    interpreted: None, fused: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = StuNetConfig(depth=(1, 1), dims=(2, 2), num_classes=3, poolings=((2, 2, 2),))
     found = training(deep_supervision_loss, config=config, shape=(1, 4, 6, 8))
