@@ -17,6 +17,8 @@ from omlab_sammed3d.predictor import Predictor
 from omlab_sammed3d.training import ROUNDS, ClickTask, click_loss, drawn_click
 from omlab_sammed3d.windows import crop_start
 from omlab_testkit import golden
+from omlab_train import fit
+from omlab_train.task import TrainingTask
 from omlab_volume.testing import example_labelmaps, example_volumes
 from omlab_volume.volume import Label, LabelMap, Volume
 
@@ -142,6 +144,29 @@ def test_a_tiny_network_learns_a_phantom_and_gets_better_after_any_number_of_cli
     assert (after[0] < 0.3 * before[0]).all()  # of every round
     assert (after[1] > before[1] + 0.5).all()
     assert figures["dice_last"] > 0.75
+
+
+def test_the_loop_trains_it_and_goes_on_from_where_it_stopped(tmp_path: Path) -> None:
+    whole: TrainingTask = task(epochs=2, steps_per_epoch=1, batch_size=1)
+    history = fit(whole, folder=tmp_path / "whole", device="cpu", seed=0)
+    assert {"loss", "dice_first", "dice_last"} <= history[0].keys()
+
+    halted = task(epochs=2, steps_per_epoch=1, batch_size=1)
+    batch = halted.batch
+
+    def fails(step: int) -> dict[str, Any]:
+        if step == 1:
+            raise KeyboardInterrupt
+        return batch(step)
+
+    halted.batch = fails  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        fit(halted, folder=tmp_path / "halted", device="cpu", seed=0)
+    resumed = task(epochs=2, steps_per_epoch=1, batch_size=1)
+    again = fit(resumed, folder=tmp_path / "halted", device="cpu", seed=0)
+    assert [row["loss"] for row in again] == [row["loss"] for row in history]
+    states = [trained.module.state_dict() for trained in (whole, resumed)]
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
 def test_the_chain_of_logits_carries_gradients_to_the_first_round() -> None:

@@ -80,9 +80,9 @@ def test_each_variant_is_read_off_its_state(variant: str, boxes: bool) -> None:
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_one_missing_key_is_named(state: dict[str, Tensor], data: st.DataObject) -> None:
-    key = data.draw(st.sampled_from(sorted(state)))
+@given(number=st.integers(0, 10_000))
+def test_one_missing_key_is_named(state: dict[str, Tensor], number: int) -> None:
+    key = sorted(state)[number % len(state)]
     rest = {k: v for k, v in state.items() if k != key}
     with pytest.raises(WeightsError) as error:
         load_network(rest, source="m.pth")
