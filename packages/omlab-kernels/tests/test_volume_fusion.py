@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from omlab_kernels import volume_fusion
+from omlab_kernels import volume_fusion, volume_fusion_boxes, volume_fusion_shuffled
 from omlab_kernels.fusion import naive, op
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/misfm-volume-fusion.json").read_text())
@@ -33,6 +33,48 @@ def test_golden(each_form: str, drawn: Any, row: dict[str, Any]) -> None:
     assert labels.flatten().tolist() == row["label"]
     error = (fused.flatten() - torch.tensor(row["fused"])).abs().max()
     assert error <= GOLDEN["tolerance"]
+
+
+def test_golden_shuffled_blocks(each_form: str, drawn: Any) -> None:
+    row = GOLDEN["volume_fusion_shuffle"]
+    first, second = (drawn(name, row["draw"][name]) for name in ("fg", "bg"))
+    values = [draw[2] for draw in row["draws"]]
+    block, offset, taken, given = values[:3], values[3:6], values[6], values[7]
+    cells = [length // size for length, size in zip(first.shape[1:], block, strict=True)]
+    classes, sources = torch.zeros(cells, dtype=torch.long), torch.arange(len(taken)).reshape(cells)
+    for place, source, number in zip(given, taken, values[8:], strict=False):
+        classes[tuple(place)] = number
+        sources[tuple(place)] = (source[0] * cells[1] + source[1]) * cells[2] + source[2]
+    fused, labels = volume_fusion_shuffled(
+        first, second, classes, sources, block=block, offset=offset, count=row["class_num"] - 1
+    )
+    assert labels.flatten().tolist() == row["label"]
+    assert (fused.flatten() - torch.tensor(row["fused"])).abs().max() <= GOLDEN["tolerance"]
+
+
+def test_golden_boxes(each_form: str, drawn: Any) -> None:
+    row = GOLDEN["volume_fusion_batch"]
+    batch = drawn("batch", row["draw"]["batch"])
+    values = iter([draw[2] for draw in row["draws"]])
+    made = []
+    for first, second in zip(batch.roll(1, 0), batch, strict=True):
+        rows = [[next(values) for _ in range(7)] for _ in range(next(values))]
+        boxes = [(tuple(one[3:6]), tuple(one[:3]), one[6]) for one in rows]
+        made.append(volume_fusion_boxes(first, second, boxes, count=row["fg_num"]))
+    fused, labels = (torch.stack(parts) for parts in zip(*made, strict=True))
+    assert labels.flatten().tolist() == row["label"]
+    assert (fused.flatten() - torch.tensor(row["fused"])).abs().max() <= GOLDEN["tolerance"]
+
+
+def test_older_forms_say_what_does_not_fit() -> None:
+    volume, cells = torch.zeros(1, 4, 4, 4), torch.zeros(2, 2, 2, dtype=torch.long)
+    with pytest.raises(ValueError, match="0 to 4, not 5"):
+        volume_fusion_boxes(volume, volume, [((0, 0, 0), (1, 1, 1), 5)], count=4)
+    grid: dict[str, Any] = {"block": (2, 2, 2), "offset": (0, 0, 0), "count": 4}
+    with pytest.raises(ValueError, match="0 to 7, not 0 to 8"):
+        volume_fusion_shuffled(volume, volume, cells, cells.index_fill(0, torch.tensor([1]), 8), **grid)
+    with pytest.raises(ValueError, match="Sources are integers"):
+        volume_fusion_shuffled(volume, volume, cells, cells[:1], **grid)
 
 
 def case(shape: tuple[int, ...], cells: tuple[int, ...], dtype: torch.dtype = torch.float32) -> dict[str, Any]:

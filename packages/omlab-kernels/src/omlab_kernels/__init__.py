@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omlab_kernels.dice_ce.op import deep_supervision_dice_cross_entropy, dice_cross_entropy
     from omlab_kernels.dispatch import KernelWarning
+    from omlab_kernels.fusion.older import volume_fusion_boxes, volume_fusion_shuffled
     from omlab_kernels.fusion.op import volume_fusion
     from omlab_kernels.norm_act.op import instance_norm_act
+    from omlab_kernels.relpos.factors import relpos_factors, resize_relpos_table
     from omlab_kernels.relpos.op import attention_relpos
     from omlab_kernels.window.op import window_accumulate, window_argmax
 
@@ -22,7 +24,11 @@ __all__ = [
     "deep_supervision_dice_cross_entropy",
     "dice_cross_entropy",
     "instance_norm_act",
+    "relpos_factors",
+    "resize_relpos_table",
     "volume_fusion",
+    "volume_fusion_boxes",
+    "volume_fusion_shuffled",
     "window_accumulate",
     "window_argmax",
 ]
@@ -33,7 +39,11 @@ _HOMES = {
     "deep_supervision_dice_cross_entropy": "omlab_kernels.dice_ce.op",
     "dice_cross_entropy": "omlab_kernels.dice_ce.op",
     "instance_norm_act": "omlab_kernels.norm_act.op",
+    "relpos_factors": "omlab_kernels.relpos.factors",
+    "resize_relpos_table": "omlab_kernels.relpos.factors",
     "volume_fusion": "omlab_kernels.fusion.op",
+    "volume_fusion_boxes": "omlab_kernels.fusion.older",
+    "volume_fusion_shuffled": "omlab_kernels.fusion.older",
     "window_accumulate": "omlab_kernels.window.op",
     "window_argmax": "omlab_kernels.window.op",
 }
