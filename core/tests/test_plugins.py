@@ -117,7 +117,7 @@ def test_plugins_can_be_chosen_and_switched_off(install, monkeypatch):
 
 def test_cards_are_read_from_toml(toy):
     names = [card.name for card in registry().cards("model")]
-    assert names == ["adder", "breaker"]
+    assert names == ["adder", "breaker", "pointer", "writer"]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ NEAR = 10.0
 
 _HEIGHT = 440  # of a panel
 _TALLER = 2.0  # times that, at most, for a body that is much higher than deep
-_WIDTH = 2400  # of the three panels, at most
+_WIDTH = 1800  # of the three panels, at most
 _GAP, _FOOTER, _LINE = 6, 14, 22
 _SCALE = 4  # marks are drawn this much larger and made smaller: smooth edges
 _BACKGROUND, _INK, _FAINT = (14, 16, 20), (236, 238, 242), (150, 156, 166)
