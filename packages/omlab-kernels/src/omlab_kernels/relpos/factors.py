@@ -41,9 +41,10 @@ def relpos_factors(q: Tensor, tables: Sequence[Tensor], *, grid: Sequence[int]) 
         ValueError: Queries, tables and grid do not fit.
     """
     tokens = torch.Size(grid).numel()
+    shape = tuple(q.shape)
     if q.ndim != 4 or q.shape[2] != tokens or len(tables) != len(grid) or not 1 <= len(grid) <= 4:
         raise ValueError(
-            f"Queries (B, heads, N, c) need a grid of N and a table an axis: {tuple(q.shape)}, {tuple(grid)}, {len(tables)}."
+            f"Queries (B, heads, N, c) need a grid of N, a table an axis: {shape}, {tuple(grid)}, {len(tables)}."
         )
     lines = q.reshape(*q.shape[:2], *grid, q.shape[3])
     axes = "wxyz"[: len(grid)]
@@ -56,6 +57,6 @@ def relpos_factors(q: Tensor, tables: Sequence[Tensor], *, grid: Sequence[int]) 
         steps = torch.arange(size, device=q.device)
         rows = resize_relpos_table(table, size)[steps[:, None] - steps + size - 1]  # (query, key, c)
         factor = torch.einsum(f"bh{axes}c,{axes[axis]}jc->bh{axes}j", lines, rows.to(q.dtype)).flatten(2, 1 + len(grid))
-        shape = [-1 if other == axis else 1 for other in range(len(grid))]
-        pairs.append((factor, steps.view(shape).expand(list(grid)).flatten()))
+        along = [-1 if other == axis else 1 for other in range(len(grid))]
+        pairs.append((factor, steps.view(along).expand(list(grid)).flatten()))
     return pairs
