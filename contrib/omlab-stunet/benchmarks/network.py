@@ -126,7 +126,7 @@ CASES = {
     "prediction": Case(
         ways=["network", "ours"],
         shapes={
-            "cpu": [{"size": "tiny", "side": 64, "slices": 64, "patch": 32}],
+            "cpu": [{"size": "tiny", "side": 48, "slices": 32, "patch": 32}],
             "cuda": [{"size": "base", "side": 512, "slices": 600, "patch": 128}],
         },
         prepare=prediction,
