@@ -44,8 +44,8 @@ page is made from them.
 Times are p50, and p20 to p80. *Ours is* says how many times as fast ours is. The *floor* is what the machine could do
 at best: the bytes that must move at its copy bandwidth, or the operations at its rate of matrix products, both
 measured in the same run. Memory is the highest beyond the inputs. The error is against float64, in terms of the
-largest value; of labels it is the share that differs. Where a LeakyReLU's argument is zero up to rounding its slope may be
-either one: one such voxel of millions shows as an error of 0.01 of the gradients."""
+largest value; of labels it is the share that differs. Where a LeakyReLU's argument is zero up to rounding its slope
+may be either one: one such voxel of millions shows as an error of 0.01 of the gradients."""
 ENCODER_GOAL = "SAM-Med3D's encoder at 128^3 on a CPU: 6 times as fast as padded, with at most 70 % of its memory"
 
 
