@@ -14,6 +14,7 @@ from torch import Tensor
 
 from omlab_kernels.dice_ce import plain
 from omlab_kernels.dispatch import form_for
+from omlab_kernels.operator import operator
 
 DiceForm = Literal["monai", "nnunet-v1", "nnunet-v2"]
 
@@ -191,7 +192,7 @@ def _sum_type(logits: Tensor) -> torch.dtype:
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
-@torch.library.custom_op("omlab_kernels::class_sums", mutates_args=())
+@operator("class_sums")
 def _class_sums(
     logits: Tensor, labels: Tensor, sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None
 ) -> Tensor:
@@ -203,7 +204,7 @@ def _class_sums(
     return plain.class_sums(logits, labels, sigmoid, squared, gamma, ignore)
 
 
-@torch.library.custom_op("omlab_kernels::class_sums_backward", mutates_args=())
+@operator("class_sums_backward")
 def _class_sums_backward(
     slopes: Tensor, logits: Tensor, labels: Tensor,
     sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None,
@@ -215,12 +216,12 @@ def _class_sums_backward(
     return plain.class_sums_backward(slopes, logits, labels, sigmoid, squared, gamma, ignore)
 
 
-@_class_sums.register_fake
+@torch.library.register_fake("omlab_kernels::class_sums")  # type: ignore[untyped-decorator]
 def _(logits: Tensor, labels: Tensor, sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None) -> Tensor:
     return logits.new_empty((6, logits.shape[0], logits.shape[1]), dtype=_sum_type(logits))
 
 
-@_class_sums_backward.register_fake
+@torch.library.register_fake("omlab_kernels::class_sums_backward")  # type: ignore[untyped-decorator]
 def _(
     slopes: Tensor, logits: Tensor, labels: Tensor,
     sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None,
@@ -239,4 +240,4 @@ def _backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
     return gradient, None, None, None, None, None
 
 
-_class_sums.register_autograd(_backward, setup_context=_setup)
+torch.library.register_autograd("omlab_kernels::class_sums", _backward, setup_context=_setup)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from omlab_kernels.dispatch import form_for
 from omlab_kernels.fusion import plain
+from omlab_kernels.operator import operator
 
 
 def volume_fusion(
@@ -47,7 +48,7 @@ def volume_fusion(
     return fused, labels
 
 
-@torch.library.custom_op("omlab_kernels::volume_fusion", mutates_args=())
+@operator("volume_fusion")
 def _fusion(
     first: Tensor, second: Tensor, classes: Tensor, block: Sequence[int], offset: Sequence[int], count: int
 ) -> tuple[Tensor, Tensor]:
@@ -60,7 +61,7 @@ def _fusion(
     return plain.volume_fusion(first, second, classes, block=block, offset=offset, count=count)
 
 
-@_fusion.register_fake
+@torch.library.register_fake("omlab_kernels::volume_fusion")  # type: ignore[untyped-decorator]
 def _(
     first: Tensor, second: Tensor, classes: Tensor, block: Sequence[int], offset: Sequence[int], count: int
 ) -> tuple[Tensor, Tensor]:

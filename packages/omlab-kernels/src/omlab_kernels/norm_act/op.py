@@ -10,6 +10,7 @@ from torch import Tensor
 from omlab_kernels.dispatch import form_for
 from omlab_kernels.norm_act import plain
 from omlab_kernels.norm_act.naive import ACTIVATIONS
+from omlab_kernels.operator import operator
 
 Activation = Literal["none", "relu", "leaky_relu", "gelu"]
 
@@ -56,7 +57,7 @@ def instance_norm_act(
     return out.view(x.shape)
 
 
-@torch.library.custom_op("omlab_kernels::instance_norm_act", mutates_args=())
+@operator("instance_norm_act")
 def _norm_act(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None,
     activation: str, slope: float, eps: float,
@@ -68,7 +69,7 @@ def _norm_act(
     return plain.forward(x, weight, bias, residual, activation, slope, eps)
 
 
-@torch.library.custom_op("omlab_kernels::instance_norm_act_backward", mutates_args=())
+@operator("instance_norm_act_backward")
 def _norm_act_backward(
     gradient: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None,
     mean: Tensor, scale: Tensor, activation: str, slope: float,
@@ -80,7 +81,7 @@ def _norm_act_backward(
     return plain.backward(gradient, x, weight, bias, residual, mean, scale, activation, slope)
 
 
-@_norm_act.register_fake
+@torch.library.register_fake("omlab_kernels::instance_norm_act")  # type: ignore[untyped-decorator]
 def _(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None,
     activation: str, slope: float, eps: float,
@@ -89,7 +90,7 @@ def _(
     return torch.empty_like(x), x.new_empty(x.shape[:2], dtype=kind), x.new_empty(x.shape[:2], dtype=kind)
 
 
-@_norm_act_backward.register_fake
+@torch.library.register_fake("omlab_kernels::instance_norm_act_backward")  # type: ignore[untyped-decorator]
 def _(
     gradient: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None,
     mean: Tensor, scale: Tensor, activation: str, slope: float,
@@ -117,4 +118,4 @@ def _backward(ctx: Any, gradient: Tensor, *_: Tensor | None) -> tuple[Tensor | N
     )  # fmt: skip
 
 
-_norm_act.register_autograd(_backward, setup_context=_setup)
+torch.library.register_autograd("omlab_kernels::instance_norm_act", _backward, setup_context=_setup)

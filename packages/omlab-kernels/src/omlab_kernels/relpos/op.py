@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from omlab_kernels.dispatch import form_for
+from omlab_kernels.operator import operator
 from omlab_kernels.relpos import plain
 
 
@@ -96,7 +97,7 @@ def _check(
         )
 
 
-@torch.library.custom_op("omlab_kernels::attention_relpos", mutates_args=())
+@operator("attention_relpos")
 def _attention(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, index: Tensor, sink_logit: Tensor | None, sink_value: Tensor | None,
     scale: float,
@@ -110,7 +111,7 @@ def _attention(
     return plain.forward(q, k, v, bias, index, sink_logit, sink_value, scale)
 
 
-@torch.library.custom_op("omlab_kernels::attention_relpos_backward", mutates_args=())
+@operator("attention_relpos_backward")
 def _attention_backward(
     slope: Tensor,
     q: Tensor,
@@ -129,7 +130,7 @@ def _attention_backward(
     return plain.backward(slope, q, k, v, bias, index, sums, delta, scale)
 
 
-@_attention.register_fake
+@torch.library.register_fake("omlab_kernels::attention_relpos")  # type: ignore[untyped-decorator]
 def _(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, index: Tensor, sink_logit: Tensor | None, sink_value: Tensor | None,
     scale: float,
@@ -138,7 +139,7 @@ def _(
     return torch.empty_like(q, memory_format=torch.contiguous_format), q.new_empty(q.shape[:3], dtype=kind)
 
 
-@_attention_backward.register_fake
+@torch.library.register_fake("omlab_kernels::attention_relpos_backward")  # type: ignore[untyped-decorator]
 def _(
     slope: Tensor,
     q: Tensor,
@@ -173,4 +174,4 @@ def _backward(ctx: Any, slope: Tensor, _: Tensor | None) -> tuple[Tensor | None,
     return by_q, by_k, by_v, by_bias, None, by_logit, by_value, None
 
 
-_attention.register_autograd(_backward, setup_context=_setup)
+torch.library.register_autograd("omlab_kernels::attention_relpos", _backward, setup_context=_setup)

@@ -1,8 +1,4 @@
-"""`window_accumulate` and `window_argmax`: from windows of scores to labels on another grid.
-
-The operators are made with `torch.library.define` because the first call of a `torch.library.custom_op` imports the
-compiler: 150 MB and seconds, for a command that predicts one image.
-"""
+"""`window_accumulate` and `window_argmax`: from windows of scores to labels on another grid."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ import torch
 from torch import Tensor
 
 from omlab_kernels.dispatch import form_for
+from omlab_kernels.operator import operator
 from omlab_kernels.window import plain
 
 Steps = tuple[Tensor, Tensor, Tensor]
@@ -59,9 +56,7 @@ def window_accumulate(
         )
     if not set(flip) <= {0, 1, 2}:
         raise ValueError(f"Axes to flip are 0, 1 and 2, not {tuple(flip)}.")
-    torch.ops.omlab_kernels.window_accumulate(
-        sums.detach(), scores.detach(), importance.detach(), list(start), list(flip), softmax
-    )
+    _accumulate(sums.detach(), scores.detach(), importance.detach(), list(start), list(flip), softmax)
 
 
 def window_argmax(scores: Tensor, steps: Sequence[Steps]) -> tuple[Tensor, Tensor]:
@@ -95,23 +90,13 @@ def window_argmax(scores: Tensor, steps: Sequence[Steps]) -> tuple[Tensor, Tenso
             found = ", ".join(f"{part.dtype} {tuple(part.shape)}" for part in (lower, upper, weight))
             raise ValueError(f"The steps of an axis are int64, int64 and float32 (n,) on the CPU, not {found}.")
     lower_upper_weight = [list(parts) for parts in zip(*steps, strict=True)]
-    labels, finite = torch.ops.omlab_kernels.window_argmax(scores.detach(), *lower_upper_weight)
+    labels, finite = _argmax(scores.detach(), *lower_upper_weight)
     return labels, finite
 
 
-torch.library.define(
-    "omlab_kernels::window_accumulate",
-    "(Tensor(a!) sums, Tensor scores, Tensor importance, SymInt[] start, int[] flip, bool softmax) -> ()",
-)
-torch.library.define(
-    "omlab_kernels::window_argmax",
-    "(Tensor scores, Tensor[] lower, Tensor[] upper, Tensor[] weight) -> (Tensor, Tensor)",
-)
-
-
-@torch.library.impl("omlab_kernels::window_accumulate", "CompositeExplicitAutograd")
+@operator("window_accumulate", mutates=("sums",))
 def _accumulate(
-    sums: Tensor, scores: Tensor, importance: Tensor, start: list[int], flip: list[int], softmax: bool
+    sums: Tensor, scores: Tensor, importance: Tensor, start: Sequence[int], flip: Sequence[int], softmax: bool
 ) -> None:
     if not sums.numel():
         return
@@ -124,8 +109,10 @@ def _accumulate(
         plain.window_accumulate(sums, scores, importance, start=start, flip=flip, softmax=softmax)
 
 
-@torch.library.impl("omlab_kernels::window_argmax", "CompositeExplicitAutograd")
-def _argmax(scores: Tensor, lower: list[Tensor], upper: list[Tensor], weight: list[Tensor]) -> tuple[Tensor, Tensor]:
+@operator("window_argmax")
+def _argmax(
+    scores: Tensor, lower: Sequence[Tensor], upper: Sequence[Tensor], weight: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
     for low, high, size in zip(lower, upper, scores.shape[1:], strict=True):
         if len(low) and not (
             int(low.min()) >= 0 and int(low.max()) < size and int(high.min()) >= 0 and int(high.max()) < size
@@ -140,12 +127,16 @@ def _argmax(scores: Tensor, lower: list[Tensor], upper: list[Tensor], weight: li
 
 
 @torch.library.register_fake("omlab_kernels::window_accumulate")  # type: ignore[untyped-decorator]
-def _(sums: Tensor, scores: Tensor, importance: Tensor, start: list[int], flip: list[int], softmax: bool) -> None:
+def _(
+    sums: Tensor, scores: Tensor, importance: Tensor, start: Sequence[int], flip: Sequence[int], softmax: bool
+) -> None:
     return None
 
 
 @torch.library.register_fake("omlab_kernels::window_argmax")  # type: ignore[untyped-decorator]
-def _(scores: Tensor, lower: list[Tensor], upper: list[Tensor], weight: list[Tensor]) -> tuple[Tensor, Tensor]:
+def _(
+    scores: Tensor, lower: Sequence[Tensor], upper: Sequence[Tensor], weight: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
     shape = [one.shape[0] for one in weight]
     labels = scores.new_empty(shape, dtype=torch.uint8 if scores.shape[0] <= 256 else torch.int32)
     return labels, scores.new_empty((), dtype=torch.bool)

@@ -1,0 +1,32 @@
+"""Operators run, forward and backward, without the compiler being imported: it costs 150 MB and seconds."""
+
+import subprocess
+import sys
+
+import pytest
+
+CALLS = {
+    "attention_relpos": "q = torch.ones(1, 1, 2, 4, requires_grad=True); attention_relpos(q, q, q).sum().backward()",
+    "dice_cross_entropy": (
+        "z = torch.zeros(1, 2, 3, 3, requires_grad=True);"
+        "dice_cross_entropy(z, torch.zeros(1, 3, 3, dtype=torch.long)).backward()"
+    ),
+    "instance_norm_act": "x = torch.randn(1, 2, 5, requires_grad=True); instance_norm_act(x).sum().backward()",
+    "volume_fusion": (
+        "x = torch.ones(1, 2, 2, 2); c = torch.ones(1, 1, 1, dtype=torch.long);"
+        "volume_fusion(x, x, c, block=(1, 1, 1), offset=(0, 0, 0), count=1)"
+    ),
+    "window_accumulate": "s = torch.ones(2, 1, 1, 1); window_accumulate(s.clone(), s, s[0])",
+    "window_argmax": (
+        "i = torch.zeros(1, dtype=torch.long);"
+        "window_argmax(torch.ones(2, 1, 1, 1), [(i, i, torch.zeros(1))] * 3)"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_does_not_import_the_compiler(name: str) -> None:
+    code = (
+        f"import sys, torch; from omlab_kernels import {name}; {CALLS[name]}; sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
