@@ -197,6 +197,14 @@ def test_a_picture_is_drawn_and_drawn_again_without_predicting(ct):
     assert Path("out.png").read_bytes() == b"mine"
 
 
+def test_a_picture_that_cannot_be_written_leaves_the_prediction_there(ct):
+    Path("file").write_text("in the way")
+    with pytest.raises(OutputError, match="a file stands where a folder is needed") as stop:
+        omlab.predict("adder", [ct], output="mask.sig", overlay="file/out.png")
+    assert stop.value.exit_status == 1
+    assert Path("mask.sig").is_file()
+
+
 def test_pictures_of_several_inputs_go_into_a_folder(ct, signal):
     bad = signal("bad.sig", [1])
     bad.write_text("prose")

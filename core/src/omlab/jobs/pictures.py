@@ -68,16 +68,22 @@ def draw_pictures(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", OmlabWarning)  # what there is to say of the input is in its case
                 picture = _picture(outcome.place, outcome.cases[id], card=card, prompts=prompts)
-            with writing("The picture", path):
-                if not path.exists():
-                    with replacing(path) as temporary:
-                        temporary.write_bytes(picture)
-                elif path.read_bytes() != picture:
-                    error = OutputError(f"{path} exists already and is another picture; remove it or choose another.")
-                    error.exit_status = 1
-                    raise error
+            try:
+                _write(picture, path)
+            except OutputError as error:
+                error.exit_status = 1  # the predictions are there
+                raise
             advance(1)
     return replace(outcome, pictures=tuple(done.values()))
+
+
+def _write(picture: bytes, path: Path) -> None:
+    with writing("The picture", path):
+        if not path.exists():
+            with replacing(path) as temporary:
+                temporary.write_bytes(picture)
+        elif path.read_bytes() != picture:
+            raise OutputError(f"{path} exists already and is another picture; remove it or choose another.")
 
 
 def _picture(place: Path, case: Case, *, card: ModelCard, prompts: Prompts | None) -> bytes:
