@@ -140,7 +140,7 @@ def test_a_kind_that_the_model_does_not_take_is_refused() -> None:
     [
         ("{", "is not JSON"),
         ("[1]", "a list"),
-        ({"space": "ras", "objects": []}, "objects"),
+        ({"space": "ras", "objects": []}, "objects: there are none"),
         ({"space": "ras", "objects": [{"name": "a"}]}, "'a' has no prompt"),
         ({"space": "voxel", "objects": [{"name": "a", "text": ["b"]}]}, "give 'image'"),
         ({"space": "mni", "objects": [{"name": "a", "text": ["b"]}]}, "space"),

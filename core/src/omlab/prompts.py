@@ -215,7 +215,7 @@ def read(path: Path) -> Prompts:
     except ValidationError as error:
         found = error.errors()[0]
         where = ".".join(map(str, found["loc"]))
-        said = found["msg"].removeprefix("Value error, ")
+        said = "there are none" if found["type"] == "too_short" else found["msg"].removeprefix("Value error, ")
         raise InputError(f"{path} is no prompts file: {f'{where}: ' if where else ''}{said}.") from error
 
 
