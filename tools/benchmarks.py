@@ -124,8 +124,9 @@ def _svg(rows: list[Row], theme: str) -> bytes:
             _dots(axes, own, look)
             axes.set_title(shape, fontsize=9)
         low, high = grid[0].get_xlim()
-        grid[0].set_xlim(low, high * (high / low) ** 0.25)  # room for the figures beside the dots
-        grid[-1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
+        high *= (high / low) ** 0.25  # room for the figures beside the dots
+        grid[0].set_xlim(low, high)
+        grid[-1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,), numticks=7))
         grid[-1].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         grid[-1].xaxis.set_minor_formatter(NullFormatter())
         grid[-1].set_xlabel("milliseconds: p50, p20 to p80; dashed: the floor")
