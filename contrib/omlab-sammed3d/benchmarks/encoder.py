@@ -4,9 +4,7 @@
 
 vit_b_ori at 128^3, the same drawn weights and image, inference. Each form runs in processes of its own, the two
 alternating, so that the highest resident memory is its own: `peak_mib` with the network and the image, `added_mib`
-what the encoder takes beyond them. The operator is called once before, on a few numbers: in a process's first call
-PyTorch imports its compiler, seconds and some 160 MiB that `peak_mib` of the sink form holds. Rows go to
-results.csv; ratios are to the padded form of the same run.
+what the encoder takes beyond them. Rows go to results.csv; ratios are to the padded form of the same run.
 """
 
 from __future__ import annotations
@@ -38,7 +36,6 @@ def measure(form: str, *, depth: int) -> dict[str, Any]:
     """One run of one form in this process; the output's samples tell that both compute the same."""
     import torch
 
-    from omlab_kernels import attention_relpos
     from omlab_sammed3d.naive import pad_attentions
     from omlab_sammed3d.network import SamMed3dConfig, untrained
 
@@ -50,9 +47,6 @@ def measure(form: str, *, depth: int) -> dict[str, Any]:
     image = torch.randn(1, 1, 128, 128, 128, generator=generator)
     if form == "padded":
         pad_attentions(encoder)
-    else:
-        few = torch.zeros(1, 1, 1, 1)
-        attention_relpos(few, few, few)
     base, wall, cpu = memory_mib(), time.perf_counter(), time.process_time()
     with torch.inference_mode():
         output = encoder(image)
