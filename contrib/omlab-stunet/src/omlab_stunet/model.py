@@ -261,7 +261,7 @@ class StuNetModel:
 def on_device(network: StuNet, device: str | torch.device) -> StuNet:
     """`network` moved there, on a GPU channels-last: the layout in which tensor cores take their convolutions.
 
-    On a CPU this layout is the slower one (benchmarks/network.py).
+    On a CPU both layouts take about as long (benchmarks/network.py).
     """
     layout = torch.channels_last_3d if torch.device(device).type == "cuda" else torch.contiguous_format
     placed: StuNet = network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack it
