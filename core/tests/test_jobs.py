@@ -40,6 +40,21 @@ def test_a_file_predicted_before_is_not_predicted_again_nor_overwritten(signal, 
     assert values(out) == [2]
 
 
+def test_inputs_are_read_with_settings_of_their_format(signal, tmp_path):
+    file = signal("a.sig", [1, 2, 3])
+    how = {"output": tmp_path / "out.sig", "read_settings": {"skip": "2"}, "overlay": tmp_path / "out.png"}
+    outcome = omlab.predict("adder", [file], **how)
+    assert outcome.cases["a"].warnings == ["2 lines were left out."]  # once, not of the picture too
+    assert values(tmp_path / "out.sig") == [4]
+    assert b"[3.0]" in (tmp_path / "out.png").read_bytes()
+    assert omlab.predict("adder", [file], **how).was_complete
+    with pytest.raises(OutputError, match="not the result of this request"):
+        omlab.predict("adder", [file], output=tmp_path / "out.sig")
+    with pytest.raises(SettingsError, match="'signal-text' has no setting 'series'; its settings are: skip"):
+        omlab.predict("adder", [file], output=tmp_path / "two.sig", read_settings={"series": "3"})
+    assert not list(tmp_path.glob("*two*"))
+
+
 def test_several_files_go_into_a_run_folder_with_companions(signal, tmp_path):
     signal("a.sig", [1])
     inputs = signal("b.sig.txt", [2, 3]).parent

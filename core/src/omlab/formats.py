@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from omlab.errors import InputError, OutputError, UsageError
 from omlab.files import replacing, writing
 from omlab.registry import load_entry, registry
 from omlab.roles import Format, Payload
+from omlab.settings import complete
 
 
 def format_cards() -> list[FormatCard]:
@@ -47,15 +48,27 @@ def read_format(path: Path, kind: str) -> FormatCard:
     return found[0]
 
 
-def read(path: str | Path, *, kind: str | None = None, **options: Any) -> Payload:
-    """Read a file or folder as a payload (`kind` such as "volume"; by default the first that the format has).
+def read(path: str | Path, *, kind: str | None = None, **settings: Any) -> Payload:
+    """Read a file or folder as a payload.
 
-    Raises `InputError` with one sentence that names the file.
+    Args:
+        path: The file or folder.
+        kind: Such as "volume"; by default the first that the format has.
+        settings: Of the format's card, such as `series` of DICOM.
+
+    Raises:
+        InputError: It cannot be read; names the file.
+        SettingsError: The format has no such setting.
     """
     path = Path(path)
     if kind is None:
         kind = _default_kind(path)
-    return implementation(read_format(path, kind)).read(path, kind=kind, **options)
+    return read_as(read_format(path, kind), path, kind=kind, settings=settings)
+
+
+def read_as(card: FormatCard, path: Path, *, kind: str, settings: Mapping[str, Any]) -> Payload:
+    """Read `path` in the format of `card`, with `settings` of it. Raises `InputError` or `SettingsError`."""
+    return implementation(card).read(path, kind=kind, **complete(card, settings))
 
 
 def write(payload: Payload, path: str | Path) -> None:

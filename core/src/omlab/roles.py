@@ -66,8 +66,10 @@ class Format(Protocol):
     A method for a direction that the card does not name (`reads`, `writes`) is never called.
     """
 
-    def read(self, path: Path, *, kind: str) -> Payload:
+    def read(self, path: Path, *, kind: str, **settings: Any) -> Payload:
         """Read `path` (a file, or a folder where the card says so) as a payload of `kind`.
+
+        `settings` are the card's, complete; a format without settings takes none.
 
         Raises `InputError` with one sentence that names the file. Anything done to the data that the
         user did not ask for is warned about with `OmlabWarning`.

@@ -24,11 +24,13 @@ class Signal:
 
 
 class SignalText:
-    def read(self, path, *, kind):
+    def read(self, path, *, kind, skip=0):
         lines = path.read_text().split("\n")
         if lines[0] != "signal":
             raise InputError(f"{path} is not a signal: its first line is {lines[0]!r}.")
-        return Signal(float(line) for line in lines[1:])
+        if skip:
+            warnings.warn(f"{skip} lines were left out.", OmlabWarning, stacklevel=2)
+        return Signal(float(line) for line in lines[1 + skip :])
 
     def write(self, payload, path):
         path.write_text("signal\n" + "\n".join(map(str, payload.values)))

@@ -15,7 +15,15 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
-from omlab.errors import GeometryError, GeometryWarning, InputError, MissingDependencyError, OmlabWarning
+import omlab
+from omlab.errors import (
+    GeometryError,
+    GeometryWarning,
+    InputError,
+    MissingDependencyError,
+    OmlabWarning,
+    SettingsError,
+)
 from omlab_volume import dicom_pixels
 from omlab_volume.dicom import Dicom
 from omlab_volume.slice_stack import SliceStack, regular_grid, resample
@@ -97,6 +105,9 @@ def test_several_series_are_listed_and_one_can_be_chosen(tmp_path: Path, dicom_s
     with pytest.raises(InputError, match=r"2 series: .*1\.2\.77 'portal' \(3 files\); .*1\.2\.88 'late' \(2 files\)"):
         _read(tmp_path)
     assert _read(tmp_path, series="2.77").array.shape[3] == 3
+    assert omlab.read(tmp_path, series=5).array.shape[3] == 2
+    with pytest.raises(SettingsError, match="no setting 'serie'; its settings are: series"):
+        omlab.read(tmp_path, serie=5)
     assert _read(tmp_path, series="5").array.shape[3] == 2
     with pytest.raises(InputError, match="no series '6'"):
         _read(tmp_path, series="6")

@@ -78,6 +78,14 @@ def predict(
             "--overlay", metavar="PATH", help="Also draw the prediction over its input: a PNG, or a folder of them."
         ),
     ] = None,
+    read_settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--read-set",
+            metavar="NAME=VALUE",
+            help="A setting of the inputs' format, such as series=3 of DICOM; repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Run a model on files: scans, slides, clips, sequences, texts."""
     from omlab.cli.simulated import check_options, show_clicks
@@ -93,6 +101,7 @@ def predict(
         "device": device,
         "settings": chosen,
         "offline": offline or None,
+        "read_settings": parse_pairs(read_settings or []),
     }
     with working():
         if labels is not None and clicks is not None:

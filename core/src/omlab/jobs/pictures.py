@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from omlab import prompts as prompts_file
 from omlab.card_schema import ModelCard
@@ -56,7 +57,12 @@ def check_free(paths: Mapping[str, Path], *, results: Path) -> None:
 
 
 def draw_pictures(
-    outcome: Outcome, paths: Mapping[str, Path], *, card: ModelCard, prompts: Prompts | None = None
+    outcome: Outcome,
+    paths: Mapping[str, Path],
+    *,
+    card: ModelCard,
+    prompts: Prompts | None = None,
+    read_settings: Mapping[str, Any],
 ) -> Outcome:
     """Draw the cases that are done, with the marks of `prompts` or of the case's own; the outcome names the files.
 
@@ -67,7 +73,8 @@ def draw_pictures(
         for id, path in done.items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", OmlabWarning)  # what there is to say of the input is in its case
-                picture = _picture(outcome.place, outcome.cases[id], card=card, prompts=prompts)
+                case = outcome.cases[id]
+                picture = _picture(outcome.place, case, card=card, prompts=prompts, read_settings=read_settings)
             try:
                 _write(picture, path)
             except OutputError as error:
@@ -86,7 +93,9 @@ def _write(picture: bytes, path: Path) -> None:
             raise OutputError(f"{path} exists already and is another picture; remove it or choose another.")
 
 
-def _picture(place: Path, case: Case, *, card: ModelCard, prompts: Prompts | None) -> bytes:
+def _picture(
+    place: Path, case: Case, *, card: ModelCard, prompts: Prompts | None, read_settings: Mapping[str, Any]
+) -> bytes:
     stored = place / case.values["prediction"] if place.is_dir() else place
     prediction = read(stored, kind=card.gives)
     if not isinstance(prediction, Pictured):
@@ -95,4 +104,4 @@ def _picture(place: Path, case: Case, *, card: ModelCard, prompts: Prompts | Non
         )
     if prompts is None and "prompts" in case.values:
         prompts = prompts_file.read(place / case.values["prompts"])
-    return prediction.overlay(read(Path(case.inputs[0]), kind=card.takes), prompts=prompts)
+    return prediction.overlay(read(Path(case.inputs[0]), kind=card.takes, **read_settings), prompts=prompts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
@@ -13,7 +13,16 @@ from omlab.devices import describe_device
 from omlab.digests import digest_of, file_digest
 from omlab.errors import GeometryError, OutputError, PluginError, UsageError
 from omlab.files import writing
-from omlab.formats import cases_in, companions, default_suffix, format_cards, implementation, read_format, suffix_of
+from omlab.formats import (
+    cases_in,
+    companions,
+    default_suffix,
+    format_cards,
+    implementation,
+    read_as,
+    read_format,
+    suffix_of,
+)
 from omlab.jobs.outcome import Outcome, complete_before
 from omlab.jobs.pictures import check_free, draw_pictures, plan_pictures
 from omlab.jobs.prompting import check_images, check_prompts, given_prompts
@@ -22,6 +31,7 @@ from omlab.models import ModelRef, find_card, find_model
 from omlab.progress import task
 from omlab.roles import Model, Payload, Promptable, Spatial
 from omlab.runs import LOG, Run, logged_cases, open_run, read_log_file
+from omlab.settings import complete
 
 if TYPE_CHECKING:
     from omlab.prompts import Prompts
@@ -38,6 +48,7 @@ def predict(
     offline: bool | None = None,
     prompts: str | Path | Prompts | None = None,
     overlay: str | Path | None = None,
+    read_settings: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Predict files and folders.
 
@@ -51,6 +62,7 @@ def predict(
         offline: True: never fetch weights.
         prompts: What the user points at: a prompts file, a markups file of 3D Slicer, or prompts.
         overlay: A PNG file for the picture of one prediction, or a folder for pictures.
+        read_settings: Values for the settings of the inputs' format.
 
     Returns:
         The place of the results and the status of each case.
@@ -64,31 +76,44 @@ def predict(
     given = given_prompts(prompts) if prompts is not None else None
     check_prompts(card, given)
     cases = cases_in([Path(path) for path in inputs], card.takes)
+    check_reading(card.takes, cases.values(), read_settings or {})
     if given is not None:
         check_images(given, cases)
     pictures = plan_pictures(card, overlay, cases) if overlay is not None else {}
     ref = find_model(model, weights=weights, device=device, settings=settings, offline=offline)
-    work = _Work(ref=ref, cases=cases, prompts=given.prompts if given else None)
+    work = _Work(ref=ref, cases=cases, prompts=given.prompts if given else None, read_settings=read_settings or {})
     request: dict[str, Any] = {"command": "predict", "model": ref.identity(), "device": ref.device}
     arguments = {"model": str(model), "inputs": [str(path) for path in inputs], "output": str(output or "")}
     if given is not None:
         request["prompts"], arguments["prompts"] = given.request(), given.name
+    if read_settings:
+        request["read"] = dict(read_settings)
     final = Path(output) if output is not None else default_place(ref, cases, request)
     check_free(pictures, results=final)
     if output is not None and names_a_file(str(output), card.gives):
         outcome = _predict_file(work, final, request, arguments)
     else:
         outcome = _predict_folder(work, final, request, arguments)
-    return draw_pictures(outcome, pictures, card=card, prompts=work.prompts) if pictures else outcome
+    if not pictures:
+        return outcome
+    return draw_pictures(outcome, pictures, card=card, prompts=work.prompts, read_settings=work.read_settings)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """What is to be predicted: the model, the inputs by case id, and what the user points at in each."""
+    """What is to be predicted: the model, the inputs by case id and how to read them, and what the user points at."""
 
     ref: ModelRef
     cases: Mapping[str, Path]
     prompts: Prompts | None
+    read_settings: Mapping[str, Any]
+
+
+def check_reading(kind: str, paths: Iterable[Path], settings: Mapping[str, Any]) -> None:
+    """Raise `SettingsError` where the format of one of the inputs has no such settings."""
+    if settings:
+        for path in paths:
+            complete(read_format(path, kind), settings)
 
 
 def names_a_file(output: str, gives: str) -> bool:
@@ -183,7 +208,7 @@ def _predict_one(
 ) -> Mapping[str, Any]:
     takes = work.ref.card.takes
     source = read_format(path, takes)
-    payload = implementation(source).read(path, kind=takes)
+    payload = read_as(source, path, kind=takes, settings=work.read_settings)
     prediction = checked_prediction(work.ref, model, payload, prompts=work.prompts)
     name = write_prediction(source, prediction, folder, id=id, suffix=suffix, with_companions=with_companions)
     return {"format": source.name, "prediction": name}

@@ -12,10 +12,10 @@ from omlab.devices import describe_device
 from omlab.digests import digest_of, file_digest
 from omlab.errors import GeometryError, PluginError, UsageError
 from omlab.files import writing
-from omlab.formats import cases_in, default_suffix, implementation, read_format
+from omlab.formats import cases_in, default_suffix, read, read_as, read_format
 from omlab.jobs.outcome import Outcome, complete_before
 from omlab.jobs.pictures import check_free, draw_pictures, plan_pictures
-from omlab.jobs.predict import checked, default_place, names_a_file, write_prediction
+from omlab.jobs.predict import check_reading, checked, default_place, names_a_file, write_prediction
 from omlab.jobs.running import finish, observed
 from omlab.models import ModelRef, find_card, find_model
 from omlab.roles import SimulatesClicks, Spatial
@@ -38,6 +38,7 @@ def simulate(
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
     offline: bool | None = None,
+    read_settings: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Predict one file with clicks that the model sets by itself against a reference.
 
@@ -56,6 +57,7 @@ def simulate(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         settings: Values for the model's settings.
         offline: True: never fetch weights.
+        read_settings: Values for the settings of the input's format.
 
     Raises:
         OmlabError: When nothing could be started or nothing more can be written.
@@ -68,6 +70,8 @@ def simulate(
     cases = cases_in([Path(input)], card.takes)
     if len(cases) > 1:
         raise UsageError(f"{input} holds {len(cases)} inputs, but the reference is of one: name one file.")
+    read_settings = read_settings or {}
+    check_reading(card.takes, cases.values(), read_settings)
     read_format(Path(labels), card.gives)
     if output is not None and names_a_file(str(output), card.gives):
         raise UsageError(f"Simulated clicks give several files: name a folder with -o, not {output}.")
@@ -75,11 +79,13 @@ def simulate(
     ref = find_model(model, weights=weights, device=device, settings=settings, offline=offline)
     simulated = {"labels": file_digest(Path(labels)), "clicks": clicks, "seed": seed}
     request = {"command": "predict", "model": ref.identity(), "device": ref.device, "simulated": simulated}
+    if read_settings:
+        request["read"] = dict(read_settings)
     final = Path(output) if output is not None else default_place(ref, cases, request)
     check_free(pictures, results=final)
     arguments = {"model": str(model), "inputs": [str(input)], "labels": str(labels), "output": str(output or "")}
     outcome = _simulate_folder(ref, cases, Path(labels), final, request, arguments)
-    return draw_pictures(outcome, pictures, card=card) if pictures else outcome
+    return draw_pictures(outcome, pictures, card=card, read_settings=read_settings) if pictures else outcome
 
 
 def _simulate_folder(
@@ -103,7 +109,8 @@ def _simulate_folder(
             run.notes.append(f"predicted on {describe_device(ref.device)}")
 
             def work(folder: Path) -> Mapping[str, Any]:
-                return _simulate_one(ref, model, id, path, labels, folder, **request["simulated"])
+                how = {**request["simulated"], "read_settings": request.get("read", {})}
+                return _simulate_one(ref, model, id, path, labels, folder, **how)
 
             run.attempt(id, digest=digest, inputs=[path, labels], work=work)
         finish(run)
@@ -120,11 +127,12 @@ def _simulate_one(
     *,
     clicks: int,
     seed: int,
+    read_settings: Mapping[str, Any],
     **_: Any,
 ) -> Mapping[str, Any]:
     source = read_format(path, ref.card.takes)
-    payload = implementation(source).read(path, kind=ref.card.takes)
-    reference = implementation(read_format(reference_path, ref.card.gives)).read(reference_path, kind=ref.card.gives)
+    payload = read_as(source, path, kind=ref.card.takes, settings=read_settings)
+    reference = read(reference_path, kind=ref.card.gives)
     if isinstance(payload, Spatial) and not payload.same_grid(reference):
         raise GeometryError(
             f"{reference_path} does not lie on the grid of {path}: shape, spacing and position must be the input's."

@@ -28,7 +28,7 @@ _WIDEST_GAP = 10  # slice distances that are still filled from both sides
 class Dicom:
     """Reads a DICOM series as a volume."""
 
-    def read(self, path: Path, *, kind: str, series: str | None = None) -> Volume:
+    def read(self, path: Path, *, kind: str, series: str = "") -> Volume:
         """Read the series in the folder `path`, or the slices in the file `path`, as a volume of one channel.
 
         Values are rescaled slice by slice; CT becomes `hu`, MR `mr`, anything else `unknown`. A gantry tilt, missing

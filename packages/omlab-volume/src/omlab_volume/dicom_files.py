@@ -63,7 +63,7 @@ def read_header(path: Path) -> Dataset | None:
     return header
 
 
-def find_series(path: Path, *, series: str | None) -> list[DicomFile]:
+def find_series(path: Path, *, series: str = "") -> list[DicomFile]:
     """The image files of the one series in `path`, a folder (with its sub-folders) or one file.
 
     Skipped without a word: hidden files, DICOMDIR, files that are not DICOM or hold no image, screen shots. Localisers
@@ -82,7 +82,7 @@ def find_series(path: Path, *, series: str | None) -> list[DicomFile]:
     by_series: dict[str, list[DicomFile]] = {}
     for file in _without_localisers(files, folder=path):
         by_series.setdefault(str(file.header.get("SeriesInstanceUID", "")), []).append(file)
-    if series is not None:
+    if series:
         by_series = {uid: found for uid, found in by_series.items() if _is_called(series, uid, found)}
         if not by_series:
             raise InputError(f"{path} has no series '{series}': give the end of its UID or its series number.")
@@ -91,7 +91,7 @@ def find_series(path: Path, *, series: str | None) -> list[DicomFile]:
         found = "; ".join(described[:_MOST_LISTED]) + ("; ..." if len(described) > _MOST_LISTED else "")
         raise InputError(
             f"{path} holds {len(by_series)} series: {found}: "
-            f"give a folder with one of them, or name it in Python: omlab.read(folder, series=UID or its end)."
+            "name one with --read-set series=NUMBER (in Python read(..., series=...)), or give a folder with one."
         )
     return next(iter(by_series.values()))
 
