@@ -232,7 +232,8 @@ def show_outcome(outcome: Outcome, verb: str) -> None:
     console = stderr_console()
     for case in outcome.cases.values():
         for warning in case.warnings:
-            console.print(f"[yellow]{escape(case.id)}: {escape(warning)}[/]", soft_wrap=True)
+            about = "" if case.id in warning else f"{case.id}: "
+            console.print(f"[yellow]{escape(about + warning)}[/]", soft_wrap=True)
         if case.status == "failed":
             console.print(f"[red]{escape(case.id)} failed: {escape(case.reason)}[/]", soft_wrap=True)
     done = len(outcome.cases) - len(outcome.failed)
