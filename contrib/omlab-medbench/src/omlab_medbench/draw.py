@@ -16,7 +16,7 @@ from typing import Any
 from omlab.digests import digest_of, file_digest
 from omlab.errors import InputError, OutputError, UsageError
 from omlab.files import replacing, write_json, writing
-from omlab_medbench.rows import json_lines
+from omlab.json_lines import read_json_lines
 from omlab_medbench.tasks import Tasks
 
 Question = Mapping[str, Any]
@@ -45,7 +45,7 @@ class DrawSettings:
 def read_questions(path: Path, *, tasks: Tasks) -> list[Question]:
     """The pool. Raises `InputError` naming file and line."""
     found: dict[Key, Question] = {}
-    for number, row in json_lines(path):
+    for number, row in read_json_lines(path):
         where = f"{path}, line {number}"
         if row.get("set") not in tasks.sets or "id" not in row or not isinstance(row.get("question"), str):
             raise InputError(f"{where}: an item needs 'set' (of {tasks.version}), 'id' and 'question'.")

@@ -14,12 +14,13 @@ A reference: `set`, `id`, `reference_answer`. The form of a reference is that of
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omlab.errors import InputError
+from omlab.json_lines import read_json_lines
 from omlab_medbench.tasks import Tasks
 
 Key = tuple[str, str]
@@ -35,32 +36,12 @@ class Answer:
     prompt: str = ""
 
 
-def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line numbers (from 1) and objects of a JSON-lines file."""
-    try:
-        with path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line.decode("utf-8-sig"))
-                except UnicodeDecodeError:
-                    raise InputError(f"{path}, line {number} is not UTF-8 text.") from None
-                except (ValueError, RecursionError) as error:
-                    raise InputError(f"{path}, line {number} is not JSON: {error}.") from None
-                if not isinstance(row, dict):
-                    raise InputError(f"{path}, line {number} is not a JSON object.")
-                yield number, row
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-
-
 def read_answers(path: Path, *, references: Path | None, tasks: Tasks) -> dict[str, list[Answer]]:
     """Answers by set, in the order of the file. Raises `InputError` naming file and line."""
     gold = _references(references, tasks) if references is not None else {}
     found: dict[str, list[Answer]] = {}
     lines: dict[Key, int] = {}
-    for number, row in json_lines(path):
+    for number, row in read_json_lines(path):
         where = f"{path}, line {number}"
         key = _key(row, where, tasks)
         if key in lines:
@@ -89,7 +70,7 @@ def read_answers(path: Path, *, references: Path | None, tasks: Tasks) -> dict[s
 
 def _references(path: Path, tasks: Tasks) -> dict[Key, Any]:
     gold: dict[Key, Any] = {}
-    for number, row in json_lines(path):
+    for number, row in read_json_lines(path):
         where = f"{path}, line {number}"
         key = _key(row, where, tasks)
         if key in gold:

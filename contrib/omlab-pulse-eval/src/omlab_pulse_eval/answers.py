@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from omlab.errors import InputError, UsageError
+from omlab.json_lines import read_json_lines
 
 RECORDED_ORDER = (
     "ChatGPT", "MING", "BianQue2", "ChatGLM3", "BenTsao", "GPT-4", "PULSE-OS", "QiZhenGPT", "DoctorGLM", "Baichuan2",
@@ -137,7 +137,7 @@ def _compare(path: Path, rows: Sequence[_Row], first_path: Path, first: Sequence
 
 def _rows(path: Path) -> Iterator[_Row]:
     seen: dict[str, int] = {}
-    for line, row in json_lines(path):
+    for line, row in read_json_lines(path):
         for field in ("question", "predict_answer"):
             if field not in row:
                 raise InputError(f"{path}, line {line}: the field '{field}' is missing.")
@@ -157,23 +157,3 @@ def _rows(path: Path) -> Iterator[_Row]:
             )
         seen[key] = line
         yield _Row(row["question"], row.get("reference_answer", ""), row["predict_answer"], line)
-
-
-def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line numbers (from 1) and objects of a JSON-lines file. Raises `InputError` naming file and line."""
-    try:
-        with path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-                except UnicodeDecodeError:
-                    raise InputError(f"{path}, line {number} is not UTF-8 text.") from None
-                except (ValueError, RecursionError) as error:
-                    raise InputError(f"{path}, line {number} is not JSON: {error}.") from None
-                if not isinstance(row, dict):
-                    raise InputError(f"{path}, line {number} is not a JSON object.")
-                yield number, row
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None

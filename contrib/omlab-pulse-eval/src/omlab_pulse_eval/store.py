@@ -18,7 +18,7 @@ from typing import Any
 
 from omlab.errors import InputError
 from omlab.files import writing
-from omlab_pulse_eval.answers import json_lines
+from omlab.json_lines import read_json_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ class Recorded:
         if not self.files:
             raise InputError(f"{path} holds no recorded replies: they are .jsonl files.")
         for file in self.files:
-            for number, row in json_lines(file):
+            for number, row in read_json_lines(file):
                 where = f"{file}, line {number}"
                 fields = _key_fields({"judge": "", "prompt": ""} | row, where)
                 draw = row.get("draw", 0)

@@ -109,7 +109,8 @@ def _simulate_folder(
             run.notes.append(f"predicted on {describe_device(ref.device)}")
 
             def work(folder: Path) -> Mapping[str, Any]:
-                how = {**request["simulated"], "read_settings": request.get("read", {})}
+                clicks, seed = request["simulated"]["clicks"], request["simulated"]["seed"]
+                how = {"clicks": clicks, "seed": seed, "read_settings": request.get("read", {})}
                 return _simulate_one(ref, model, id, path, labels, folder, **how)
 
             run.attempt(id, digest=digest, inputs=[path, labels], work=work)
@@ -128,7 +129,6 @@ def _simulate_one(
     clicks: int,
     seed: int,
     read_settings: Mapping[str, Any],
-    **_: Any,
 ) -> Mapping[str, Any]:
     source = read_format(path, ref.card.takes)
     payload = read_as(source, path, kind=ref.card.takes, settings=read_settings)
