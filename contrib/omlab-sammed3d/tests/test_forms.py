@@ -1,4 +1,4 @@
-"""The golden blocks in other forms of the attention: padded as upstream, Triton's. The kit checks the plain one."""
+"""The golden blocks and networks in other forms of the attention, padded and Triton's. The kit checks the plain one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from omlab_testkit import golden, parity
 
 TESTS = Path(__file__).resolve().parent
 CASES = sorted((TESTS / "golden").glob("block_*.json"))
+NETWORKS = sorted((TESTS / "golden").glob("vit_b_*.json"))
 CASE, LARGER = "block_windowed_5x9x17_w7", ("block_global_8x8x8", "block_windowed_8x8x8")
 
 
@@ -34,6 +35,19 @@ def test_a_block_in_the_padded_form(path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.usefixtures("interpreted")
 def test_a_block_in_tritons_form(name: str) -> None:
     assert max(answer(TESTS / "golden" / f"{name}.json").values()) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
+def test_a_network_in_the_padded_form(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RelativeAttention, "forward", lambda self, x: padded_attention(self, x).cropped)
+    assert max(answer(path).values()) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("interpreted")
+def test_a_network_in_tritons_form() -> None:
+    assert max(answer(TESTS / "golden" / "vit_b_ori_depth3_128.json").values()) < 1e-5
 
 
 @pytest.mark.gpu
