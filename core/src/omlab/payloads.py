@@ -1,0 +1,151 @@
+"""Payloads: what models take and give, and what core asks of them. Packages define them; core knows only `kind`.
+
+Everything but `kind` is optional: a payload that has a method promises what is said of it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+from omlab.errors import UsageError
+
+P = TypeVar("P")
+
+
+@runtime_checkable
+class Payload(Protocol):
+    """What a model takes or gives: a volume, an image, a label map, a text.
+
+    ```python
+    from dataclasses import dataclass
+    from typing import ClassVar
+
+    @dataclass(frozen=True)
+    class Words:
+        kind: ClassVar[str] = "words"
+        text: str
+
+    assert isinstance(Words("lungs clear"), Payload)
+    ```
+
+    `kind` is the word that cards use for it.
+    """
+
+    kind: ClassVar[str]
+
+
+Inputs = Mapping[str, Payload]
+"""The inputs of one case by name, as the verb's card names them."""
+
+
+@runtime_checkable
+class Spatial(Protocol):
+    """A payload that lies on a lattice; `grid` in a verb's card promises the same one."""
+
+    def same_grid(self, other: Any) -> bool:
+        """Whether shape, affine and orientation are those of `other`."""
+        ...
+
+
+@runtime_checkable
+class Framed(Protocol):
+    """A payload that lies in physical space, on whatever lattice; `frame` in a verb's card promises the same space."""
+
+    def same_frame(self, other: Any) -> bool:
+        """Whether positions in it mean the same as in `other`."""
+        ...
+
+
+@runtime_checkable
+class Compound(Protocol):
+    """A payload of several parts, each a payload: a warped image and its transform. Written as `<id>.<part><suffix>`."""
+
+    def parts(self) -> Mapping[str, Payload]:
+        """The parts by name."""
+        ...
+
+
+@runtime_checkable
+class Facetted(Protocol):
+    """A payload of one of several sorts at once: prompts that are points, boxes, masks, text. `accepts` names them."""
+
+    def facets(self) -> frozenset[str]:
+        """The sorts that it has."""
+        ...
+
+
+@runtime_checkable
+class Dependent(Protocol):
+    """A payload that means something only with another input: voxels of an image."""
+
+    def check_belongs(self, inputs: Inputs) -> None:
+        """Raise `GeometryError` or `InputError` where it does not belong to the other inputs of its case."""
+        ...
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A payload that says how much memory it holds: it bounds how far is read ahead."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+        ...
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A payload of numbers."""
+
+    def is_finite(self) -> bool:
+        """Whether no number in it is NaN or infinite."""
+        ...
+
+
+@runtime_checkable
+class Stackable(Protocol):
+    """A payload that several files make up: channels."""
+
+    @classmethod
+    def stack(cls, payloads: Any) -> Any:
+        """One payload of the channels of several. Raises `GeometryError` where they do not fit."""
+        ...
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """A result that can be looked at over its input."""
+
+    def overlay(self, inputs: Inputs, *, target: Payload | None = None) -> bytes:
+        """A PNG of the input that it lies on with this result, and the outline of `target`, drawn over it.
+
+        What else is among the inputs and can be marked (prompts) is marked.
+        """
+        ...
+
+
+def take(inputs: Inputs, name: str, kind: type[P]) -> P:
+    """The input of that name, as the class that is wanted.
+
+    Raises `UsageError` where it is not there or of another class.
+    """
+    if name not in inputs:
+        raise UsageError(f"There is no input '{name}'; given were {', '.join(inputs) or 'none'}.")
+    found = inputs[name]
+    if not isinstance(found, kind):
+        raise UsageError(f"The input '{name}' is a {describe(found)}, but a {getattr(kind, 'kind', kind)} is needed.")
+    return found
+
+
+def describe(value: object) -> str:
+    """A payload as messages call it: by its kind, anything else by its type."""
+    found = getattr(type(value), "kind", None)
+    return found if isinstance(found, str) else type(value).__name__
+
+
+def nbytes(value: object) -> int:
+    """Bytes that a payload, or the inputs of a case, hold as far as they say so."""
+    if isinstance(value, Mapping):
+        return sum(nbytes(part) for part in value.values())
+    return int(value.nbytes) if isinstance(value, Sized) else 0
