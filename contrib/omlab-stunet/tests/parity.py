@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from omlab_stunet.network import StuNet, StuNetConfig, untrained
 from omlab_stunet.plan import fill_poolings
-from omlab_volume.sliding_window import predict_scores
+from omlab_volume.inference.sliding_window import predict_scores
 
 
 def build(case: dict[str, Any]) -> StuNet:

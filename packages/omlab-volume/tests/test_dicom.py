@@ -24,9 +24,9 @@ from omlab.errors import (
     OmlabWarning,
     SettingsError,
 )
-from omlab_volume import dicom_pixels
-from omlab_volume.dicom import Dicom
-from omlab_volume.slice_stack import SliceStack, regular_grid, resample
+from omlab_volume.io import dicom_pixels
+from omlab_volume.io.dicom import Dicom
+from omlab_volume.io.slice_stack import SliceStack, regular_grid, resample
 from omlab_volume.volume import Volume
 
 Writer = Callable[..., list[Path]]

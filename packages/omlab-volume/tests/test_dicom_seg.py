@@ -15,9 +15,9 @@ import pydicom
 import pytest
 
 from omlab.errors import GeometryError, InputError, OmlabWarning, OutputError
-from omlab_volume.dicom import Dicom
-from omlab_volume.dicom_seg import DicomSeg
-from omlab_volume.nifti import Nifti
+from omlab_volume.io.dicom import Dicom
+from omlab_volume.io.dicom_seg import DicomSeg
+from omlab_volume.io.nifti import Nifti
 from omlab_volume.volume import Code, Label, LabelMap, Source, Volume
 
 Writer = Callable[..., list[Path]]

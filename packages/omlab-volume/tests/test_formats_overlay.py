@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from omlab.errors import GeometryError
-from omlab_volume.overlay import overlay
+from omlab_volume.pictures.overlay import overlay
 from omlab_volume.volume import Label, LabelMap, Volume
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omlab.errors import GeometryError, GeometryWarning, InputError, OmlabWarning, OutputError
+from omlab_volume.io.nifti import Nifti
 from omlab_volume.labels import labels_from_names
-from omlab_volume.nifti import Nifti
 from omlab_volume.volume import Code, Label, LabelMap, Volume
 
 AXES = [

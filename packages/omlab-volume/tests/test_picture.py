@@ -15,7 +15,7 @@ import omlab
 from omlab.errors import GeometryError, UsageError
 from omlab.prompts import Box, Object, Point, Prompts
 from omlab.roles import Pictured
-from omlab_volume.picture import picture
+from omlab_volume.pictures.picture import picture
 from omlab_volume.volume import Label, LabelMap, Volume
 
 LABELS = (Label(value=1, name="organ", colour=(255, 0, 0)), Label(value=2, name="vessel", colour=(0, 0, 255)))

@@ -10,9 +10,9 @@ from scipy import ndimage
 
 from omlab.errors import GeometryError, InputError, SettingsError
 from omlab_testkit.golden import uniform
-from omlab_volume.export import labels_from_scores
-from omlab_volume.preprocess import Plan, nonzero_box, normalise, prepare, prepare_labels
-from omlab_volume.resample import resample
+from omlab_volume.inference.export import labels_from_scores
+from omlab_volume.inference.preprocess import Plan, nonzero_box, normalise, prepare, prepare_labels
+from omlab_volume.inference.resample import resample
 from omlab_volume.volume import LabelMap, Volume
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "stunet_algorithms.json").read_text())

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from omlab.errors import InputError
-from omlab_volume.preprocess import Plan
-from omlab_volume.segment import segment
+from omlab_volume.inference.preprocess import Plan
+from omlab_volume.inference.segment import segment
 from omlab_volume.volume import Label, LabelMap, Source, Volume
 
 LABELS = (Label(value=1, name="bright"), Label(value=2, name="middle"))

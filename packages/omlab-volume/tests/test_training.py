@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from omlab import progress
 from omlab.errors import GeometryError, InputError, TrainingError
 from omlab.roles import Sample
-from omlab_volume.preprocess import Plan
+from omlab_volume.inference.preprocess import Plan
 from omlab_volume.testing import example_labelmaps, example_volumes
-from omlab_volume.training import Case, SegmentationTask, load_cases
+from omlab_volume.training.segmentation import Case, SegmentationTask, load_cases
 from omlab_volume.volume import LabelMap, Volume
 
 PLAN = Plan(spacing=(2.0, 1.5, 1.5), patch_size=(8, 8, 8))

@@ -25,7 +25,7 @@ from omlab.files import replacing, write_json, writing
 from omlab.roles import Payload, Sample
 from omlab_phantom import anatomy, render
 from omlab_phantom.labels import LABELS
-from omlab_volume.nifti import Nifti
+from omlab_volume.io.nifti import Nifti
 from omlab_volume.volume import LabelMap, Volume
 
 _MANIFEST = "phantom.json"

@@ -26,7 +26,7 @@ from omlab_sammed3d.network import SamMed3d
 from omlab_sammed3d.predictor import Case
 from omlab_sammed3d.windows import along, crop_start, z_normalise
 from omlab_volume.orientation import canonical_array
-from omlab_volume.patches import cut
+from omlab_volume.training.patches import cut
 from omlab_volume.volume import LabelMap, Volume
 
 ROUNDS = 11

@@ -24,11 +24,11 @@ from omlab_stunet.network import SIZES, StuNet, StuNetConfig, untrained
 from omlab_stunet.plan import PUBLISHED_PLAN, TINY_PLAN, fill_poolings, plan_for, with_settings
 from omlab_stunet.weights import check_size, config_from_state, load_network, read_checkpoint, transfer
 from omlab_train.losses import deep_supervision_loss
+from omlab_volume.inference.preprocess import Plan
+from omlab_volume.inference.segment import segment
+from omlab_volume.inference.sliding_window import Combine
 from omlab_volume.labels import complete_labels, labels_from_json, labels_to_json, smallest_unsigned
-from omlab_volume.preprocess import Plan
-from omlab_volume.segment import segment
-from omlab_volume.sliding_window import Combine
-from omlab_volume.training import SegmentationTask, load_cases
+from omlab_volume.training.segmentation import SegmentationTask, load_cases
 from omlab_volume.volume import Intensity, Label, LabelMap, Volume
 
 MODALITY: dict[str, str] = {"hu": "CT", "mr": "MR", "suv": "PET"}

@@ -17,9 +17,9 @@ import numpy as np
 from omlab.errors import SettingsError, TrainingError
 from omlab.roles import Sample
 from omlab_stunet.network import Triple
+from omlab_volume.inference.preprocess import Plan
+from omlab_volume.inference.resample import Spacing, resampled_shape
 from omlab_volume.orientation import canonical_grid
-from omlab_volume.preprocess import Plan
-from omlab_volume.resample import Spacing, resampled_shape
 from omlab_volume.volume import LabelMap, Volume
 
 PUBLISHED_PLAN = Plan(spacing=(1.5, 1.5, 1.5), patch_size=(128, 128, 128), normalisation="zscore")

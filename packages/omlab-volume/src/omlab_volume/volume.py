@@ -155,11 +155,11 @@ class LabelMap:
         return self.grid.same(other.grid)
 
     def overlay(self, payload: Payload, *, prompts: Prompts | None = None) -> bytes:
-        """A PNG of a volume with this label map drawn over it (`omlab_volume.picture`).
+        """A PNG of a volume with this label map drawn over it (`omlab_volume.pictures.picture`).
 
         Raises `UsageError` where `payload` is no volume, `GeometryError` where it lies on another grid.
         """
-        from omlab_volume.picture import picture
+        from omlab_volume.pictures.picture import picture
 
         if not isinstance(payload, Volume):
             raise UsageError(f"A label map is drawn over a volume, not over a {payload.kind}.")

@@ -15,7 +15,7 @@ from pydicom.errors import InvalidDicomError
 
 from omlab import progress
 from omlab.errors import InputError, OmlabWarning
-from omlab_volume.paths import check_file
+from omlab_volume.io.paths import check_file
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # binary or fractional; label map
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds below it: screen shots, dose pages

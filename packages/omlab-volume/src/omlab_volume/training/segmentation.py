@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from omlab import progress
 from omlab.errors import GeometryError, InputError, TrainingError
 from omlab.roles import Sample
-from omlab_volume.augment import augment, spatial_matrix
-from omlab_volume.patches import Locations, cut, cut_turned, draw_start, foreground_locations
-from omlab_volume.preprocess import Plan, prepare, prepare_labels
+from omlab_volume.inference.preprocess import Plan, prepare, prepare_labels
+from omlab_volume.training.augment import augment, spatial_matrix
+from omlab_volume.training.patches import Locations, cut, cut_turned, draw_start, foreground_locations
 from omlab_volume.volume import LabelMap, Volume
 
 Loss = Callable[[Sequence[Tensor], Tensor], Tensor]
@@ -137,7 +137,7 @@ class SegmentationTask:
         learning_rate: The first one.
         loss: Of the outputs (always a list) and the labels (B, Z, Y, X) int64.
         seed: What all randomness comes from.
-        augment: Whether to change patches at random (`omlab_volume.augment`).
+        augment: Whether to change patches at random (`omlab_volume.training.augment`).
         mirror_axes: Axes of Z, Y, X that augmentation may flip. Classes that differ by their side alone (left
             and right kidney) are told apart better where the left-right axis is left out.
         momentum: Of SGD. nnU-Net's 0.99 is for many thousands of steps; a few hundred do better with 0.9.

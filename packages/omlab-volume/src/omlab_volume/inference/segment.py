@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from omlab_volume.export import predict_labels
+from omlab_volume.inference.export import predict_labels
+from omlab_volume.inference.preprocess import Plan, prepare
+from omlab_volume.inference.sliding_window import Combine, Network
 from omlab_volume.orientation import reorient_labels
-from omlab_volume.preprocess import Plan, prepare
-from omlab_volume.sliding_window import Combine, Network
 from omlab_volume.volume import Label, LabelMap, Volume
 
 
@@ -39,7 +39,7 @@ def segment(
         labels: the classes.
         classes: K; by default one more than the highest label.
         channels: how many channels the network takes, if that is to be checked.
-        mirror: as in `omlab_volume.sliding_window.SlidingWindow`, like all that follow.
+        mirror: as in `omlab_volume.inference.sliding_window.SlidingWindow`, like all that follow.
         combine: what is blended.
         step: distance of windows.
         batch_size: windows in one call.

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from omlab.errors import InputError, OmlabWarning, OutputError
 from omlab.roles import Payload
-from omlab_volume import nifti_header
+from omlab_volume.io import nifti_header
+from omlab_volume.io.paths import check_file, written
 from omlab_volume.labels import smallest_unsigned
-from omlab_volume.paths import check_file, written
 from omlab_volume.volume import LabelMap, Source, Volume
 
 _nifti1: Any = nib.nifti1  # nibabel's functions are not typed

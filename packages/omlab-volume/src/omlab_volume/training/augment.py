@@ -2,7 +2,7 @@
 
 Every transform is a pure function of `image` (C, Z, Y, X) float32, normalised, `labels` (Z, Y, X) and a
 generator, and gives both anew. Rotation and scaling are drawn here (`spatial_matrix`) and applied where the
-patch is cut out of its case (`omlab_volume.patches`), so that the corners hold real tissue.
+patch is cut out of its case (`omlab_volume.training.patches`), so that the corners hold real tissue.
 
 Two interpolations are cheaper than nnU-Net's, so that two cores keep up with a small network: rotated and
 scaled images are sampled linearly (nnU-Net: cubic) and their labels by the nearest voxel (linear per class);

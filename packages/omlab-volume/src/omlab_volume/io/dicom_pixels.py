@@ -15,8 +15,8 @@ from pydicom.pixels.decoders.base import get_decoder
 
 from omlab import progress
 from omlab.errors import InputError, MissingDependencyError, OmlabWarning
-from omlab_volume.dicom_files import quiet
-from omlab_volume.dicom_series import Frame
+from omlab_volume.io.dicom_files import quiet
+from omlab_volume.io.dicom_series import Frame
 
 
 class PixelReader:

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from omlab.errors import GeometryError, GeometryWarning, InputError, OmlabWarning
-from omlab_volume.dicom_files import find_series
-from omlab_volume.dicom_pixels import PixelReader, read_values
-from omlab_volume.dicom_series import Frame, difference, frames_of, sort_by_position, stack_of
 from omlab_volume.geometry import swap_lps_ras
-from omlab_volume.slice_stack import SliceStack, regular_grid, resample
+from omlab_volume.io.dicom_files import find_series
+from omlab_volume.io.dicom_pixels import PixelReader, read_values
+from omlab_volume.io.dicom_series import Frame, difference, frames_of, sort_by_position, stack_of
+from omlab_volume.io.slice_stack import SliceStack, regular_grid, resample
 from omlab_volume.volume import Intensity, Source, Volume
 
 _WIDEST_GAP = 10  # slice distances that are still filled from both sides

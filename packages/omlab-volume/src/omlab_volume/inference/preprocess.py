@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab.errors import GeometryError, InputError, SettingsError
+from omlab_volume.inference.resample import Shape, Spacing, resample, resample_labels, resampled_shape, separate_axis
 from omlab_volume.orientation import canonical_array, canonical_grid
-from omlab_volume.resample import Shape, Spacing, resample, resample_labels, resampled_shape, separate_axis
 from omlab_volume.volume import Grid, LabelMap, Volume
 
 Normalisation = Literal["zscore", "ct", "none"]

@@ -311,7 +311,7 @@ def predict_scores(
 ) -> Tensor:
     """Blended scores (K, D, H, W), float32 on the CPU, of `image` (C, D, H, W).
 
-    This holds all classes for all voxels; `omlab_volume.export.predict_labels` decides labels without that.
+    This holds all classes for all voxels; `omlab_volume.inference.export.predict_labels` decides labels without that.
     See `SlidingWindow` for the arguments.
     """
     z, y, x = (int(size) for size in patch_size)

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from omlab.prompts import Object, Prompts
 from omlab_volume.labels import complete_labels
 from omlab_volume.orientation import canonical_grid
-from omlab_volume.overlay import Panel, planes
+from omlab_volume.pictures.overlay import Panel, planes
 from omlab_volume.volume import Grid, Label, LabelMap, Volume
 
 ON_PLANE = 1.5
@@ -69,8 +69,8 @@ def picture(
 ) -> bytes:
     """A PNG of `volume` with the label map drawn over it and the prompts marked.
 
-    Radiological convention, as of `omlab_volume.overlay`. Label n of the map is taken as the n-th object of the
-    prompts, whose marks have its colour.
+    Radiological convention, as of `omlab_volume.pictures.overlay`. Label n of the map is taken as the n-th object of
+    the prompts, whose marks have its colour.
 
     Raises:
         GeometryError: The label map lies on another grid, or a prompt outside the volume.

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from omlab.errors import GeometryError, InputError
-from omlab_volume.dicom_files import DicomFile
-from omlab_volume.slice_stack import SliceStack
+from omlab_volume.io.dicom_files import DicomFile
+from omlab_volume.io.slice_stack import SliceStack
 
 _PHASE_TAGS = (
     "AcquisitionNumber",

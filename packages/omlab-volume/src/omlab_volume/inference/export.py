@@ -22,8 +22,8 @@ from torch import Tensor
 
 from omlab.errors import OmlabError, OmlabWarning
 from omlab_kernels import window_argmax
-from omlab_volume.resample import LinearSteps, linear_steps
-from omlab_volume.sliding_window import Cell, Combine, Network, SlidingWindow, not_finite
+from omlab_volume.inference.resample import LinearSteps, linear_steps
+from omlab_volume.inference.sliding_window import Cell, Combine, Network, SlidingWindow, not_finite
 
 
 class MemoryWarning(OmlabWarning):

@@ -15,9 +15,9 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.utils import iter_pixels
 
 from omlab.errors import GeometryError, InputError, OmlabError, OmlabWarning
-from omlab_volume.dicom_files import SEGMENTATIONS, DicomFile, quiet, read_header
-from omlab_volume.dicom_series import Frame, frames_of, functional_group
 from omlab_volume.geometry import affine_from_axes, swap_lps_ras
+from omlab_volume.io.dicom_files import SEGMENTATIONS, DicomFile, quiet, read_header
+from omlab_volume.io.dicom_series import Frame, frames_of, functional_group
 from omlab_volume.volume import Code, Grid, Label, LabelMap, Source
 
 GRID_GROUP = 0x0099

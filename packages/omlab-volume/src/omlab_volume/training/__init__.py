@@ -1,0 +1,1 @@
+"""Training on volumes: patches, augmentation, the segmentation task."""
