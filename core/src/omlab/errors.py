@@ -79,3 +79,9 @@ class GeometryWarning(OmlabWarning):
 
 class WeightsWarning(OmlabWarning):
     """Weights were loaded with a reservation, such as entries that were dropped as the card says."""
+
+
+class DeviceError(OmlabError):
+    """The device is lost or cannot go on: nothing more can be computed in this process; ends a run."""
+
+    exit_status = 1

@@ -1,24 +1,29 @@
 """Finding plugins and living with broken ones.
 
 A plugin is an entry point of the group `omlab`. One that cannot be imported, is built for another
-hook API, or raises when it is asked for its cards is kept aside with the reason; the others work.
+hook API, or raises when it is called is kept aside with the reason; the others work.
 `OMLAB_PLUGINS=a,b` loads only those entry points, `OMLAB_PLUGINS_OFF=c` all but those.
+
+Hooks are called by pluggy, one plugin at a time (`Plugins.ask`), so that `specname`, `tryfirst`, wrappers and checked
+arguments work as its users expect while no plugin can hide or stop another.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import pluggy
 
 from omlab import hookspecs
-from omlab.errors import PluginError
+from omlab.errors import OmlabError, PluginError
 
 GROUP = "omlab"
 Status = Literal["ok", "broken", "incompatible", "off"]
@@ -45,7 +50,7 @@ class Plugins:
         for entry_point in sorted(found, key=lambda e: (e.name, e.value)):
             self._load(entry_point, wanted=(not only or entry_point.name in only) and entry_point.name not in off)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Plugin]:
         return iter(self._plugins.values())
 
     def names(self) -> list[str]:
@@ -56,16 +61,50 @@ class Plugins:
         """The distribution that brought the plugin of that name."""
         return self._plugins[name].distribution
 
-    def mark_broken(self, name: str, reason: str) -> None:
+    def ask(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
+        """Call a hook of each plugin that implements it, in pluggy's order: (plugin, what it gave).
+
+        A plugin that raises, or exits, is put aside with the reason. What it prints goes to standard error.
+        """
+        for name in self._in_order(hook):
+            try:
+                answers = self._call(name, hook, arguments)
+            except (Exception, SystemExit) as error:  # one plugin's failure must not hide the others
+                self.set_aside(name, f"{hook} failed: {said(error)}")
+            else:
+                yield from ((name, answer) for answer in answers)
+
+    def tell(self, hook: str, **arguments: Any) -> list[tuple[str, str]]:
+        """Call a hook of observers: (plugin, what went wrong) of those that failed, which are not put aside."""
+        problems = []
+        for name in self._in_order(hook):
+            try:
+                self._call(name, hook, arguments)
+            except (Exception, SystemExit) as error:  # an observer must not stop the run that it observes
+                problems.append((name, said(error)))
+        return problems
+
+    def _call(self, name: str, hook: str, arguments: dict[str, Any]) -> list[Any]:
+        others = [self.manager.get_plugin(other) for other in self.names() if other != name]
+        caller = self.manager.subset_hook_caller(hook, remove_plugins=others)
+        with redirect_stdout(sys.stderr):
+            answers: list[Any] = caller(**arguments)
+        return answers
+
+    def _in_order(self, hook: str) -> list[str]:
+        """The working plugins that implement `hook`, first called first."""
+        found = [impl.plugin_name for impl in getattr(self.manager.hook, hook).get_hookimpls()]
+        return list(dict.fromkeys(reversed(found)))
+
+    def set_aside(self, name: str, reason: str) -> None:
         """Put a plugin aside that failed when it was called."""
-        self.manager.unregister(name=name)
-        before = self._plugins[name]
-        self._plugins[name] = Plugin(
-            name=name, distribution=before.distribution, version=before.version, status="broken", reason=reason
-        )
+        if self.manager.get_plugin(name) is not None:
+            self.manager.unregister(name=name)
+        self._plugins[name] = replace(self._plugins[name], status="broken", reason=reason)
 
     def _load(self, entry_point: EntryPoint, *, wanted: bool) -> None:
-        status, reason = ("off", "switched off by OMLAB_PLUGINS or OMLAB_PLUGINS_OFF")
+        status: Status = "off"
+        reason = "switched off by OMLAB_PLUGINS or OMLAB_PLUGINS_OFF"
         if wanted:
             status, reason = self._register(entry_point)
         dist = entry_point.dist
@@ -74,7 +113,7 @@ class Plugins:
             name=key,
             distribution=dist.name if dist else "unknown",
             version=dist.version if dist else "unknown",
-            status=status,  # type: ignore[arg-type]
+            status=status,
             reason=reason,
         )
 
@@ -83,7 +122,8 @@ class Plugins:
             other = self._plugins[entry_point.name].distribution
             return "broken", f"another plugin is called '{entry_point.name}' too, from {other}; uninstall one of them"
         try:
-            module = entry_point.load()
+            with redirect_stdout(sys.stderr):
+                module = entry_point.load()
         except (Exception, SystemExit) as error:  # whatever a plugin does at import must not harm the others
             return "broken", f"cannot be imported: {type(error).__name__}: {error}"
         return self._check_and_register(entry_point.name, module)
@@ -101,6 +141,11 @@ class Plugins:
                 self.manager.unregister(name=name)
             return "broken", f"implements a hook wrongly: {error}"
         return "ok", ""
+
+
+def said(error: BaseException) -> str:
+    """An error as a reason: our own sentences as they are, others with their type."""
+    return str(error) if isinstance(error, OmlabError) else f"{type(error).__name__}: {error}"
 
 
 def _names(variable: str) -> frozenset[str]:

@@ -199,6 +199,18 @@ class Format(Protocol):
         ...
 
 
+class Collects(Protocol):
+    """A format that writes one file for all cases of a run."""
+
+    def pack(self, payload: Payload) -> bytes:
+        """The record of one case."""
+        ...
+
+    def collect(self, records: Iterable[tuple[str, bytes]], path: Path) -> None:
+        """Stream the records of all cases, (id, record) ordered by id, into one file."""
+        ...
+
+
 class Model(Protocol):
     """A model: one method for each verb of its card, all of this form.
 
@@ -331,13 +343,14 @@ class Adapted:
 
     `does` are the verbs that it has (as in a model card, JSON); None: the base's, with what the recipe gives.
     `config` is JSON, `tensors` a safetensors file in the adapter's folder that holds only what changed; `history`
-    is a list of rows such as `{"epoch": 1, "loss": 0.3}` for the report.
+    is a list of rows such as `{"epoch": 1, "loss": 0.3}` for the report; `files` are kept beside (loss curves).
     """
 
     config: Mapping[str, Any]
     tensors: Path
     does: Mapping[str, Mapping[str, Any]] | None = None
     history: Sequence[Mapping[str, Any]] = ()
+    files: Sequence[Path] = ()
 
 
 class Adapter(Protocol):

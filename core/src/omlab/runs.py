@@ -1,82 +1,73 @@
-"""Runs: one folder each, with the results and `run.json`, that has its name only when it is whole.
+"""Runs: one folder each, with the results, `run.json` (what was asked for) and `cases.jsonl` (what became of it).
 
-A run is made in `<name>.partial` and renamed when every case has a status. Started again, it does what
-is missing: a case counts as done when its input digest and the digests of its results agree with the
-log. `run.json` is rewritten (atomically) after each case, so that a killed run loses one case at most.
+A first run is made in `<name>.partial` and renamed when every case has a status; one that is extended stays in its
+place and gains lines. Started again, it does what is missing. A line is written before its files get their names, so
+that whatever bears a name is in the log: only what omlab wrote is ever replaced or removed.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
+import threading
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from shutil import rmtree
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
 
 from omlab.digests import digest_of, file_digest
-from omlab.errors import OmlabError, OmlabWarning, OutputError
+from omlab.errors import OmlabError, OutputError
 from omlab.files import write_json, writing
+from omlab.records import CaseLog, Record, mend_tail
+from omlab.shards import Shard
+from omlab.stamps import all_agree, stamp
+from omlab.warned import noted
 
-Status = Literal["done", "failed"]
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 LOG = "run.json"
+CASES = "cases"
 SCRATCH = "scratch"
-
-
-@dataclass(kw_only=True)
-class Case:
-    """One case of a run: what went in, what came of it. `results` maps file names to their sha256."""
-
-    id: str
-    digest: str
-    inputs: list[str] = field(default_factory=list)
-    status: Status = "failed"
-    reason: str = ""
-    results: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    values: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    def holds(self, digest: str, folder: Path) -> bool:
-        """Whether this case is done with that input and its results in `folder` are as they were."""
-        if self.status != "done" or self.digest != digest:
-            return False
-        return all(
-            (folder / name).is_file() and file_digest(folder / name) == sha for name, sha in self.results.items()
-        )
+_OURS = (LOG, f"{CASES}*.jsonl", "records*.bin", ".lock*", ".finished*", SCRATCH, f".{SCRATCH}-*")
 
 
 class Run:
-    """A run in progress. Open one with `open_run`; add cases with `attempt`; end it with `finish`."""
+    """A run. Get one with `open_run`; `begin` it, add cases, and `finish` or `abandon` it."""
 
     def __init__(
         self,
         final: Path,
+        folder: Path,
         *,
         kind: str,
         request: Mapping[str, Any],
         arguments: Mapping[str, Any],
-        log: dict[str, Any],
-        lock: IO[str],
+        before: Mapping[str, Any],
+        shard: Shard,
+        lock: BaseFileLock,
     ) -> None:
         self.final = final
-        self.folder = partial_of(final)
+        self.folder = folder
         self.kind = kind
         self.request = dict(request)
         self.arguments = dict(arguments)
-        self.cases = logged_cases(log)
-        self.notes: list[str] = list(log.get("notes", []))
-        self._started = log.get("started") or _now()
+        self.shard = shard
+        self.notes: list[str] = list(before.get("notes", []))
+        self.collected: dict[str, Any] | None = before.get("collected")
+        self.log = CaseLog(folder)
+        self._before = dict(before)
         self._lock = lock
+        self._lines: IO[bytes] | None = None
+        self._writing = threading.Lock()
+        self._done_here = 0
 
     @property
     def scratch(self) -> Path:
@@ -85,116 +76,202 @@ class Run:
         folder.mkdir(exist_ok=True)
         return folder
 
-    def is_done(self, id: str, digest: str) -> bool:
-        """Whether the log says that this case, with this input, is done and its results are as they were."""
-        case = self.cases.get(id)
-        return case is not None and case.holds(digest, self.folder)
+    def is_done(self, id: str, files: Mapping[str, Sequence[Path]]) -> bool:
+        """Whether the log says that this case, with these inputs, is done and its results are as they were."""
+        record = self.log.get(id)
+        if record is None or record.status != "done" or not all_agree(record.inputs, files):
+            return False
+        return all(_is_there(self.folder, row) for row in record.outputs if "path" in row and row.get("role") == "main")
 
-    def attempt(self, id: str, *, digest: str, inputs: list[Path], work: Callable[[Path], Mapping[str, Any]]) -> Case:
+    def begin(self) -> None:
+        """Write `run.json` and open the log. Raises `OutputError`."""
+        path = self.folder / f"{CASES}{self.shard.name}.jsonl"
+        with writing("The run log", path):
+            self._save(finished=None)
+            if path.exists():
+                mend_tail(path)
+            self._lines = path.open("ab")
+
+    def append(self, record: Record) -> None:
+        """Add a line to the log. Raises `OutputError`."""
+        assert self._lines is not None, "begin() comes first"
+        with self._writing, writing("The run log", self.folder):
+            self._lines.write(record.to_line())
+            self._lines.flush()
+            self._done_here += record.status == "done"
+
+    @contextmanager
+    def attempt_folder(self, id: str) -> Iterator[Path]:
+        """A folder for what one case writes; what was not adopted is gone afterwards."""
+        folder = self.folder / f".{SCRATCH}-{digest_of(id)[:16]}"
+        if folder.exists():
+            rmtree(folder)
+        with writing("A result", self.final):
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            rmtree(folder, ignore_errors=True)
+
+    def adopt(self, record: Record, attempt: Path, *, roles: Mapping[str, tuple[str, str]] | None = None) -> None:
+        """Log a finished case and give its files their names in the run; files of an earlier attempt go.
+
+        `roles`: role and format of files by name; a file without one is `beside` where others are `main`, else `main`.
+
+        Raises `OutputError` where something that omlab did not write is in the way.
+        """
+        before = self.log.get(record.id)
+        old = {row["path"] for row in before.outputs if "path" in row} if before else set()
+        names = sorted(path.relative_to(attempt).as_posix() for path in attempt.rglob("*") if path.is_file())
+        for name in names:
+            if name not in old and (self.folder / name).exists():
+                raise OutputError(
+                    f"{self.final / name} exists already and is not of this case; move it away or choose another output."
+                )
+            role, format = (roles or {}).get(name, ("main" if not roles else "beside", ""))
+            record.outputs.append(_output(attempt / name, name=name, role=role, format=format))
+        record.status = "done"
+        self.append(record)
+        with writing("A result", self.final):
+            for name in names:
+                place = self.folder / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                (attempt / name).replace(place)
+        self._remove(old - set(names))
+
+    def fail(self, record: Record) -> None:
+        """Log a case that failed; results of an earlier attempt at it go."""
+        record.status = "failed"
+        before = self.log.get(record.id)
+        self.append(record)
+        if before is not None:
+            self._remove({row["path"] for row in before.outputs if "path" in row})
+
+    def attempt(
+        self,
+        id: str,
+        *,
+        files: Mapping[str, Sequence[Path]],
+        work: Callable[[Path], Mapping[str, Any]],
+    ) -> Record:
         """Do one case: `work(folder)` writes its results into `folder` and returns values for the log.
 
         An `OmlabError` makes it a failed case with that reason; any other exception does too, and its
         traceback is kept in the log. Disk full and missing rights (`OutputError`) end the run instead.
         """
-        case = Case(id=id, digest=digest, inputs=[str(path) for path in inputs])
-        start = time.perf_counter()
-        attempt = self.folder / f".{SCRATCH}-{digest_of(id)[:12]}"
-        rmtree(attempt, ignore_errors=True)
-        with writing("A result", self.final):
-            attempt.mkdir()
+        record, start = Record(id=id), time.perf_counter()
+        with self.attempt_folder(id) as folder, noted(record.warnings):
+            try:
+                record.inputs = stamps(files)
+                record.values = dict(work(folder))
+                record.seconds = round(time.perf_counter() - start, 3)
+                self.adopt(record, folder)
+            except Exception as error:
+                blame(record, error)
+                record.seconds = round(time.perf_counter() - start, 3)
+                self.fail(record)
+        return record
+
+    def finish(self, whole: Callable[[], None] = lambda: None) -> bool:
+        """End this process' part; where it was the last one, end the run: `whole` makes what is of all cases.
+
+        Returns:
+            Whether the run is whole. False: other shards are still at work, or have yet to begin.
+        """
+        self._close_log()
+        if self.shard.count > 1:
+            (self.folder / f".finished{self.shard.name}").touch()
+            markers = [self.folder / f".finished{Shard(index=n, count=self.shard.count).name}" for n in range(self.shard.count)]
+            if not all(marker.exists() for marker in markers):
+                self._lock.release()
+                return False
+        self.conclude(whole)
+        return True
+
+    def conclude(self, whole: Callable[[], None] = lambda: None) -> None:
+        """End the run with what is there: merge the logs, make what is of all cases, give it its name."""
+        self._close_log()
+        merging = _lock(self.folder / ".lock-merge", place=self.final)
         try:
-            with recorded_warnings(case.warnings):
-                case.values = dict(work(attempt))
-            self._adopt(case, attempt)
-            case.status = "done"
-        except OutputError as error:
-            error.exit_status = 1
-            raise
-        except OmlabError as error:
-            case.reason = str(error)
-        except Exception as error:  # a bug in a plugin fails its case and no other
-            case.reason = f"unexpected {type(error).__name__}: {error}"
-            case.values = {"traceback": traceback.format_exc()}
+            if not self.folder.exists():
+                return  # another shard was faster
+            self._merge_logs()
+            self.log.read()
+            whole()
+            failed = sum(record.status == "failed" for record in self.log)
+            if not failed:
+                rmtree(self.folder / SCRATCH, ignore_errors=True)
+            with writing("The run log", self.folder / LOG):
+                self._save(finished=_now())
         finally:
-            rmtree(attempt, ignore_errors=True)
-        case.seconds = round(time.perf_counter() - start, 3)
-        self.cases[id] = case
-        self.save()
-        return case
+            merging.release()
+            self._lock.release()
+        with writing("The run", self.final):
+            for leftover in (*self.folder.glob(".lock*"), *self.folder.glob(".finished*")):
+                leftover.unlink(missing_ok=True)
+            if self.folder != self.final:
+                self.folder.rename(self.final)
+                self.folder = self.final
+        self.log = CaseLog(self.folder)
 
-    def save(self) -> None:
-        """Write the log."""
-        with writing("The run log", self.folder / LOG):
-            write_json(self.folder / LOG, self.describe())
+    def close(self) -> None:
+        """Leave the run as it is: nothing was to be done."""
+        self._close_log()
+        self._lock.release()
+        for leftover in self.folder.glob(".lock*"):
+            leftover.unlink(missing_ok=True)
 
-    def describe(self) -> dict[str, Any]:
-        """The log as JSON."""
-        failed = sum(case.status == "failed" for case in self.cases.values())
-        return {
+    def abandon(self) -> int:
+        """Stop in the middle. What is done stays; without anything done, what omlab wrote of a new run goes.
+
+        Returns how many cases are kept.
+        """
+        self._close_log()
+        self._lock.release()
+        for leftover in self.folder.glob(f".{SCRATCH}-*"):
+            rmtree(leftover, ignore_errors=True)
+        kept = len(self.log) + self._done_here
+        has_checkpoints = (self.folder / SCRATCH).exists() and any((self.folder / SCRATCH).iterdir())
+        if not kept and not has_checkpoints and self.folder != self.final:
+            _remove_ours(self.folder)
+        return kept
+
+    def _close_log(self) -> None:
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+
+    def _merge_logs(self) -> None:
+        """One log of several, ordered by id."""
+        parts = sorted(self.folder.glob(f"{CASES}*.jsonl"))
+        if parts == [self.folder / f"{CASES}.jsonl"] or not parts:
+            return
+        merged = self.folder / f"{CASES}.jsonl.partial"
+        with writing("The run log", merged), merged.open("wb") as stream:
+            stream.writelines(record.to_line() for record in CaseLog(self.folder))
+        merged.replace(self.folder / f"{CASES}.jsonl")
+        for part in parts:
+            if part.name != f"{CASES}.jsonl":
+                part.unlink()
+
+    def _remove(self, names: set[str]) -> None:
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _save(self, *, finished: str | None) -> None:
+        known = {
+            "omlab_run": 2,
             "run": self.kind,
-            "started": self._started,
-            "written": _now(),
-            "status": "failed" if failed and failed == len(self.cases) else "some failed" if failed else "done",
             "request": self.request,
             "arguments": self.arguments,
+            "started": self._before.get("started") or _now(),
+            "finished": finished,
             "environment": environment(),
             "notes": self.notes,
-            "cases": [asdict(case) for case in self.cases.values()],
+            "collected": self.collected,
         }
-
-    def finish(self) -> Path:
-        """Give the run its name. Returns the folder."""
-        self.save()
-        if all(case.status == "done" for case in self.cases.values()):
-            rmtree(self.folder / SCRATCH, ignore_errors=True)
-        with writing("The run", self.final):
-            self.folder.rename(self.final)
-        self._lock.close()
-        (self.final / ".lock").unlink(missing_ok=True)
-        self.folder = self.final
-        return self.final
-
-    def abandon(self) -> bool:
-        """Let go of an unfinished run; one without any finished case leaves nothing. True: it can go on."""
-        worth_keeping = any(case.status == "done" for case in self.cases.values()) or any(
-            (self.folder / SCRATCH).glob("*")
-        )
-        self._lock.close()
-        if not worth_keeping:
-            rmtree(self.folder, ignore_errors=True)
-        return worth_keeping
-
-    def _adopt(self, case: Case, attempt: Path) -> None:
-        with writing("A result", self.final):
-            for path in sorted(p for p in attempt.rglob("*") if p.is_file()):
-                name = path.relative_to(attempt)
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                case.results[str(name)] = file_digest(path)
-                path.replace(self.folder / name)
-
-
-def partial_of(final: Path) -> Path:
-    """The temporary name of a run."""
-    return final.with_name(final.name + ".partial")
-
-
-def logged_cases(log: Mapping[str, Any]) -> dict[str, Case]:
-    """The cases of a log by id."""
-    return {row["id"]: Case(**row) for row in log.get("cases", [])}
-
-
-def read_log(folder: Path) -> dict[str, Any] | None:
-    """The log of a run folder; None where there is none that can be read."""
-    return read_log_file(folder / LOG)
-
-
-def read_log_file(path: Path) -> dict[str, Any] | None:
-    """A run log; None where there is none that can be read."""
-    try:
-        log = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return log if isinstance(log, dict) and "request" in log else None
+        self._before = {**self._before, **known}
+        write_json(self.folder / LOG, self._before)
 
 
 def open_run(
@@ -203,83 +280,131 @@ def open_run(
     kind: str,
     request: Mapping[str, Any],
     arguments: Mapping[str, Any],
-    digests: Mapping[str, str] | None = None,
-) -> Run | None:
-    """Begin a run, or go on with an interrupted or incomplete one. None: it is complete already.
+    shard: Shard | None = None,
+) -> Run:
+    """A run that is new, interrupted, or there already and perhaps to be extended.
 
-    `request` is what makes two runs the same work, `arguments` how the user put it; `digests` are the
-    cases to do (id to input digest).
+    `request` is what makes two runs the same work, `arguments` how the user put it.
     Raises `OutputError` where the place is taken by something else or by a running process.
     """
-    final = final.absolute()
-    work = partial_of(final)
-    if final.exists():
-        before = _own_log(final, kind, request)
-        if digests is not None and _all_done(before, digests, final):
-            return None
-        with writing("The run", final):
-            final.rename(work)
+    final, shard = final.absolute(), shard or Shard()
+    if final.parent == final:
+        raise OutputError(f"{final} cannot be the folder of a run; choose another output.")
+    folder = final if final.exists() else partial_of(final)
+    before = _own_log(folder, kind, request)
     with writing("The run", final):
-        work.mkdir(parents=True, exist_ok=True)
-        lock = _lock(work)
-    log = read_log(work)
-    if log is not None and digest_of(log["request"]) != digest_of(dict(request)):
-        lock.close()
-        raise OutputError(
-            f"{work} holds an interrupted run of another request; remove that folder or choose another output."
-        )
-    run = Run(final, kind=kind, request=request, arguments=arguments, log=log or {}, lock=lock)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _lock(folder / f".lock{shard.name}", place=folder)
     try:
-        run.save()
-    except OutputError:
-        run.abandon()
+        return Run(
+            final, folder, kind=kind, request=request, arguments=arguments, before=before, shard=shard, lock=lock
+        )
+    except BaseException:
+        lock.release()
         raise
-    return run
 
 
-def _own_log(final: Path, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    log = read_log(final) if final.is_dir() else None
-    if final.is_dir() and not any(final.iterdir()):
-        return {"cases": [], "request": dict(request)}
+def partial_of(final: Path) -> Path:
+    """Where a run is made until it is whole."""
+    return final.with_name(f"{final.name}.partial")
+
+
+def read_log(folder: Path) -> dict[str, Any] | None:
+    """`run.json` of a folder; None where there is none that can be read."""
+    return read_log_file(folder / LOG)
+
+
+def read_log_file(path: Path) -> dict[str, Any] | None:
+    """A run's description; None where there is none that can be read."""
+    try:
+        log = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return log if isinstance(log, dict) and isinstance(log.get("request"), dict) else None
+
+
+def same_request(log: Mapping[str, Any], kind: str, request: Mapping[str, Any]) -> bool:
+    """Whether a run's description is of the same work."""
+    return log.get("run") == kind and digest_of(log["request"]) == digest_of(dict(request))
+
+
+def _own_log(folder: Path, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The description of a run that may be gone on with; empty where there is none yet. Raises `OutputError`."""
+    if not folder.exists():
+        return {}
+    log = read_log(folder) if folder.is_dir() else None
     if log is None:
-        raise OutputError(f"{final} exists already and is not a run of omlab; choose another output.")
-    if log.get("run") != kind or digest_of(log["request"]) != digest_of(dict(request)):
-        raise OutputError(f"{final} holds a run of another request; remove that folder or choose another output.")
+        if folder.is_dir() and all(child.name.startswith(".lock") for child in folder.iterdir()):
+            return {}
+        raise OutputError(f"{folder} exists already and is not a run of omlab; choose another output.")
+    if not same_request(log, kind, request):
+        state = "an interrupted run" if log.get("finished") is None else "a run"
+        raise OutputError(f"{folder} holds {state} of another request; remove that folder or choose another output.")
     return log
 
 
-def _all_done(log: Mapping[str, Any], digests: Mapping[str, str], folder: Path) -> bool:
-    cases = logged_cases(log)
-    return all(id in cases and cases[id].holds(digest, folder) for id, digest in digests.items())
+def _lock(path: Path, *, place: Path) -> BaseFileLock:
+    from filelock import FileLock, Timeout
 
-
-def _lock(work: Path) -> IO[str]:
-    stream = (work / ".lock").open("w")
+    lock = FileLock(path)
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(f"Another process is writing {place}; wait for it or choose another output.") from None
+    return lock
+
+
+def _remove_ours(folder: Path) -> None:
+    """Take away what a run wrote, and the folder where nothing else is in it."""
+    for pattern in _OURS:
+        for path in folder.glob(pattern):
+            if path.is_dir():
+                rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+    if folder.exists() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def blame(record: Record, error: Exception) -> None:
+    """Say in a record why its case failed; an `OutputError` is raised again, as it ends the run."""
+    if isinstance(error, OutputError):
+        error.exit_status = 1
+        raise error
+    cause = error.__cause__ if isinstance(error, OmlabError) else error
+    record.reason = str(error) if isinstance(error, OmlabError) else f"unexpected {type(error).__name__}: {error}"
+    if cause is not None and not isinstance(cause, OmlabError | OSError):
+        record.values = {"traceback": "".join(traceback.format_exception(cause))}
+
+
+def stamps(files: Mapping[str, Sequence[Path]], *, sampled: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
+    """The stamps of a case's files as its record has them."""
+    return {
+        name: [stamp(path, digest=True, sampled=name in sampled).to_json() for path in paths]
+        for name, paths in files.items()
+    }
+
+
+def _output(path: Path, *, name: str, role: str, format: str) -> dict[str, Any]:
+    facts = path.stat()
+    row = {"path": name, "role": role, "size": facts.st_size, "mtime_ns": facts.st_mtime_ns, "sha256": file_digest(path)}
+    return row | ({"format": format} if format else {})
+
+
+def _is_there(folder: Path, row: Mapping[str, Any]) -> bool:
+    path = folder / row["path"]
+    try:
+        facts = path.stat()
     except OSError:
-        stream.close()
-        raise OutputError(f"Another process is writing {work}; wait for it or choose another output.") from None
-    return stream
+        return False
+    if facts.st_size != row.get("size"):
+        return False
+    return facts.st_mtime_ns == row.get("mtime_ns") or file_digest(path) == row.get("sha256")
 
 
-@contextmanager
-def recorded_warnings(into: list[str]) -> Iterator[None]:
-    """Collect the `OmlabWarning`s of a case; other warnings go where they always go."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", OmlabWarning)
-        try:
-            yield
-        finally:
-            ours = [str(w.message) for w in caught if issubclass(w.category, OmlabWarning)]
-            into.extend(dict.fromkeys(ours))
-    for other in caught:
-        if not issubclass(other.category, OmlabWarning):
-            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
-
-
+@cache
 def environment() -> dict[str, Any]:
-    """Versions that matter for repeating a run."""
+    """Versions that matter for repeating a run; looked up once a process."""
     wanted = ("torch", "numpy", "triton", "monai", "transformers", "scipy", "nibabel", "pydicom", "highdicom")
     versions = {d.name.lower(): d.version for d in distributions() if d.name}
     packages = {name: v for name, v in sorted(versions.items()) if name in wanted or name.startswith("omlab")}

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from omlab import progress
 from omlab.errors import OmlabWarning
+
+QUIET_SECONDS = 10.0
+"""Between two lines about the same work, where nobody watches a terminal."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,10 +46,10 @@ def working() -> Iterator[None]:
             yield
     except Interrupted as stop:
         print(f"Interrupted: {stop.hint}", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise click.exceptions.Exit(130) from None
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise click.exceptions.Exit(130) from None
 
 
 @contextmanager
@@ -76,6 +80,10 @@ def _bars() -> Iterator[None]:
     )
 
     console = stderr_console()
+    if not console.is_terminal:
+        with progress.shown_by(_lines):
+            yield
+        return
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None if console.width < 100 else 40),
@@ -85,7 +93,6 @@ def _bars() -> Iterator[None]:
         TextColumn("{task.fields[figures]}"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
     )
 
     @contextmanager
@@ -94,6 +101,27 @@ def _bars() -> Iterator[None]:
 
     with bars, progress.shown_by(sink):
         yield
+
+
+@contextmanager
+def _lines(description: str, total: int | None) -> Iterator[progress.Advance]:
+    """For a pipe or a log: a line now and then of work that takes long, none of what is done in a moment."""
+    began = said = time.monotonic()
+    done = 0
+    whole = f"/{decimal(total)}" if total is not None else ""
+
+    def advance(steps: int = 1, /, **figures: float) -> None:
+        nonlocal done, said
+        done += steps
+        now = time.monotonic()
+        if now - said >= QUIET_SECONDS:
+            said = now
+            shown = "".join(f"  {name} {value:.4g}" for name, value in figures.items())
+            print(f"{description} {decimal(done)}{whole}{shown}", file=sys.stderr, flush=True)
+
+    yield advance
+    if said != began:
+        print(f"{description} {decimal(done)}{whole}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 
 def _one_bar(bars: Progress, description: str, total: int | None) -> Iterator[progress.Advance]:

@@ -1,0 +1,194 @@
+"""Cases made of paths: what a user names on the command line, and what tables of own data list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omlab.card_schema import FormatCard, PayloadCard, validate
+from omlab.errors import InputError, UsageError
+from omlab.formats import format_cards, implementation, read_as, read_format, suffix_of
+from omlab.payloads import Payload, Stackable
+from omlab.registry import load_entry, registry
+from omlab.roles import Sample
+from omlab.runs import LOG
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where one input of a case comes from: a file or folder, several (channels), an entry of a file, or a value.
+
+    Attributes:
+        kind: Of the payload.
+        paths: The files; none where `value` holds the input itself.
+        key: Of the entry, where the file has many.
+        value: JSON or text, of which the payload's class makes one (`from_value`).
+        settings: Of the format.
+    """
+
+    kind: str
+    paths: tuple[Path, ...] = ()
+    key: str | None = None
+    value: Any = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def read(self) -> Payload:
+        """The payload. Raises `InputError` that names the file."""
+        if not self.paths:
+            return payload_of(self.value, kind=self.kind)
+        extra = {} if self.key is None else {"key": self.key}
+        found = []
+        for path in self.paths:
+            card = read_format(path, self.kind)
+            found.append(_read_entry(card, path, self) if extra else read_as(card, path, kind=self.kind, settings=self.settings))
+        if len(found) == 1:
+            return found[0]
+        if not isinstance(found[0], Stackable):
+            raise InputError(f"{self.paths[0]} and {self.paths[1]} cannot be one input: a {self.kind} has no channels.")
+        stacked: Payload = found[0].stack(found)
+        return stacked
+
+
+def _read_entry(card: FormatCard, path: Path, source: Source) -> Payload:
+    return implementation(card).read(path, kind=source.kind, key=source.key, **source.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathCase:
+    """A case whose inputs are files or values (`omlab.roles.Case`)."""
+
+    id: str
+    sources: Mapping[str, Source]
+    target: Source | None = None
+    group: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> Mapping[str, Sequence[Path]]:
+        """The files of each input, and of the target."""
+        found = {name: source.paths for name, source in self.sources.items() if source.paths}
+        return found | ({"target": self.target.paths} if self.target is not None and self.target.paths else {})
+
+    def load(self) -> Sample:
+        """Read it."""
+        inputs = {name: source.read() for name, source in self.sources.items()}
+        target = self.target.read() if self.target is not None else None
+        return Sample(id=self.id, inputs=inputs, target=target, group=self.group, meta=self.meta)
+
+
+def payload_of(value: Any, *, kind: str) -> Payload:
+    """A payload made of a value. Raises `UsageError` where such payloads are only read from files."""
+    offer = registry().get("payload", kind)
+    card = validate(offer)
+    assert isinstance(card, PayloadCard)
+    made = getattr(load_entry(offer, card.entry), "from_value", None)
+    if made is None:
+        raise UsageError(f"A {kind} cannot be given as a value: name a file.")
+    payload: Payload = made(value)
+    return payload
+
+
+def cases_in(
+    paths: Iterable[Path],
+    kind: str,
+    *,
+    name: str,
+    also: Mapping[str, Source] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> list[PathCase]:
+    """The cases of the given paths: a file is one, a folder is one or holds several, a file of many entries is many.
+
+    Ids are file names without their suffix, below a given folder with the folders between; of two that are alike
+    both get the name of the folder above. The same file twice is one case.
+
+    Args:
+        paths: Files and folders.
+        kind: What they are read as.
+        name: Of the input that they are.
+        also: The other inputs, the same for each case.
+        settings: Of the formats.
+
+    Raises `InputError` for a path that does not exist or a folder without anything readable.
+    """
+    cards = [card for card in format_cards() if kind in card.reads]
+    found: dict[tuple[Path, str | None], tuple[Path, list[str]]] = {}
+    for path in paths:
+        for case, key in _cases_of(path, kind, cards):
+            found.setdefault((case.resolve(), key), (case, names_of(case, cards, below=path, key=key)))
+    ids = _unlike([names for _, names in found.values()])
+    return [
+        PathCase(
+            id=id,
+            sources={name: Source(kind=kind, paths=(path,), key=key, settings=settings or {}), **(also or {})},
+            meta={"names": tuple(names)},
+        )
+        for id, ((_, key), (path, names)) in zip(ids, found.items(), strict=True)
+    ]
+
+
+def names_of(path: Path, cards: Iterable[FormatCard], *, below: Path, key: str | None = None) -> list[str]:
+    """What a case may be called, the shortest first."""
+    if key is not None:
+        return [key, f"{_stem(path, cards)}-{key}"]
+    folders = [] if below == path else list(path.relative_to(below).parts[:-1])
+    name = "-".join([*folders, _stem(path, cards)])
+    above = [part for part in reversed(below.absolute().parts[1:])] if below != path else list(reversed(path.absolute().parts[1:-1]))
+    names = [name]
+    for part in above[:3]:
+        names.append(f"{part}-{names[-1]}")
+    return names
+
+
+def _stem(path: Path, cards: Iterable[FormatCard]) -> str:
+    name = path.absolute().name
+    suffix = "" if path.is_dir() else suffix_of(path, cards)
+    return name[: len(name) - len(suffix)] or name
+
+
+def _unlike(names: Sequence[Sequence[str]]) -> list[str]:
+    """One name for each case, all different: those alike all take their next longer one, whatever their order."""
+    level = [0] * len(names)
+    while True:
+        chosen = [options[min(n, len(options) - 1)] for options, n in zip(names, level, strict=True)]
+        places: dict[str, list[int]] = {}
+        for index, name in enumerate(chosen):
+            places.setdefault(name, []).append(index)
+        alike = [index for indices in places.values() if len(indices) > 1 for index in indices]
+        if not alike:
+            return chosen
+        if all(level[index] >= len(names[index]) - 1 for index in alike):
+            raise InputError(f"Several inputs would be case '{chosen[alike[0]]}'; rename one or do them apart.")
+        for index in alike:
+            level[index] += 1
+
+
+def _cases_of(path: Path, kind: str, cards: list[FormatCard]) -> list[tuple[Path, str | None]]:
+    if not path.exists():
+        raise InputError(f"{path} does not exist.")
+    if not path.is_dir():
+        card = read_format(path, kind)
+        return [(path, key) for key in _keys(card, path)] if card.many else [(path, None)]
+    single = tuple(suffix for card in cards if not card.folders for suffix in card.suffixes)
+    children = [child for child in sorted(path.iterdir()) if not child.name.startswith(".") and not _is_result(child)]
+    files = [child for child in children if child.is_file() and single and child.name.lower().endswith(single)]
+    if files:
+        return [case for file in files for case in _cases_of(file, kind, cards)]
+    folders = [child for child in children if child.is_dir()]
+    if any(child.is_file() for child in children) and any(card.folders for card in cards):
+        return [(path, None)]
+    if not folders:
+        raise InputError(f"The folder {path} is empty: nothing to read as a {kind}.")
+    return [case for folder in folders for case in _cases_of(folder, kind, cards)]
+
+
+def _is_result(path: Path) -> bool:
+    """Whether omlab wrote it: results inside a folder of inputs are not the next inputs."""
+    return (path / LOG).is_file() if path.is_dir() else path.with_name(f"{path.name}.{LOG}").is_file()
+
+
+def _keys(card: FormatCard, path: Path) -> Sequence[str]:
+    index = getattr(implementation(card), "index")  # noqa: B009  # optional methods are no part of the protocol
+    keys: Sequence[str] = index(path)
+    return keys

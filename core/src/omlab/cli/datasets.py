@@ -1,0 +1,81 @@
+"""The commands `omlab datasets ...`: make or fetch a data set, and look for what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from omlab.cli import options
+
+
+@click.group(no_args_is_help=True)
+def datasets() -> None:
+    """Prepare and verify data sets: published ones, and your own files."""
+
+
+def _name_of(name: str, path: str | None) -> str:
+    return f"{name}:{path}" if path else name
+
+
+@datasets.command(no_args_is_help=True)
+@click.argument("name", metavar="NAME")
+@click.argument("path", metavar="[PATH]", required=False)
+@options.root
+@options.settings
+def prepare(name: str, path: str | None, root: Path | None, settings: tuple[str, ...]) -> None:
+    """Make or fetch what is not there yet."""
+    from omlab.cli.console import working
+    from omlab.datasets import open_dataset
+
+    with working():
+        found = open_dataset(_name_of(name, path), root=root, settings=options.pairs(settings))
+        found.dataset.prepare()
+    click.echo(found.root)
+
+
+@datasets.command(no_args_is_help=True)
+@click.argument("name", metavar="NAME")
+@click.argument("path", metavar="[PATH]", required=False)
+@options.root
+@options.settings
+@click.option("--output", "-o", metavar="FOLDER", type=click.Path(path_type=Path), help="Also leave a report with pictures there.")
+@options.as_json
+def verify(
+    name: str, path: str | None, root: Path | None, settings: tuple[str, ...], output: Path | None, as_json: bool
+) -> None:
+    """Count cases and groups, and look for what is wrong; exit status 1 where something is."""
+    from omlab.cli.console import working
+    from omlab.datasets import open_dataset
+
+    with working():
+        found = open_dataset(_name_of(name, path), root=root, settings=options.pairs(settings))
+        problems = list(found.dataset.verify())
+        abouts = {split: found.dataset.about(split) for split in found.dataset.splits()}
+        pages = _pages(found.dataset, output)
+    facts: dict[str, Any] = {
+        "splits": {split: {"cases": about.cases, "groups": about.groups} for split, about in abouts.items()},
+        "classes": {split: dict(about.classes) for split, about in abouts.items()},
+        "problems": problems,
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        for split, about in abouts.items():
+            groups = f", {about.groups} groups" if about.groups is not None else ""
+            click.echo(f"{split}: {about.cases} cases{groups}")
+        for problem in problems:
+            click.echo(problem, err=True)
+        click.echo("Nothing is wrong." if not problems else f"{len(problems)} problems.")
+        for page in pages:
+            click.echo(page)
+    raise click.exceptions.Exit(1 if problems else 0)
+
+
+def _pages(data: Any, output: Path | None) -> list[Path]:
+    """What the data set draws of itself, where it can (`report(folder) -> paths`)."""
+    if output is None or not hasattr(data, "report"):
+        return []
+    return list(data.report(output))

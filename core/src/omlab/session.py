@@ -1,0 +1,290 @@
+"""A session: a loaded model held to its card. The only place where what a verb promises is checked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omlab.card_schema import ModelCard, Verb
+from omlab.errors import DeviceError, GeometryError, InputError, OmlabError, PluginError, SettingsError, UsageError
+from omlab.payloads import Checked, Compound, Dependent, Facetted, Framed, Inputs, Payload, Spatial, describe
+from omlab.roles import Delta, Model, Prepares, Streams
+from omlab.settings import complete
+from omlab.suggest import did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A case that was prepared: its inputs, against which results are checked, and what the model made of them."""
+
+    inputs: Inputs
+    value: Any
+
+
+class Session:
+    """A model that is ready to work. `omlab.load_model` gives one.
+
+    ```python
+    session = omlab.load_model("stunet-base")
+    labels = session.predict(omlab.read("ct.nii.gz"))
+    ```
+
+    Every verb of the card is a method for one case; `apply` does a batch. Both give what the card promises, or an
+    `OmlabError` that says what was wrong. Calls from several threads are done one after the other.
+
+    Args:
+        model: What the card's entry gave.
+        card: The card, or that of an adapted model.
+        identity: Which model exactly: card, package versions, digests of weights, settings, needs. JSON, no time.
+        name: As messages call it.
+        is_untrained: Its weights are drawn at random: what it gives means nothing.
+    """
+
+    def __init__(
+        self, model: Model, *, card: ModelCard, identity: Mapping[str, Any], name: str, is_untrained: bool = False
+    ) -> None:
+        self.model = model
+        self.card = card
+        self.identity = dict(identity)
+        self.name = name
+        self.is_untrained = is_untrained
+        self._turn = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Session {self.name}: {', '.join(self.card.does) or 'no verbs'}>"
+
+    def __getattr__(self, verb: str) -> Callable[..., Payload]:
+        if verb.startswith("_") or "card" not in vars(self):
+            raise AttributeError(verb)
+        if verb not in self.card.does:
+            raise AttributeError(f"'{self.name}' does not {verb}; it does {', '.join(self.card.does) or 'nothing'}.")
+
+        def once(payload: Payload | None = None, /, **named: Any) -> Payload:
+            facts = self.card.does[verb]
+            inputs = {name: value for name, value in named.items() if name in facts.takes and value is not None}
+            options = {name: value for name, value in named.items() if name not in facts.takes}
+            if payload is not None:
+                inputs = {place_of(facts, payload, taken=inputs, name=self.name): payload, **inputs}
+            result = self.apply(verb, [inputs], **options)[0]
+            if isinstance(result, OmlabError):
+                raise result
+            return result
+
+        once.__name__ = verb
+        once.__doc__ = f"What '{self.name}' gives for one case by `{verb}`."
+        return once
+
+    def verb(self, verb: str) -> Verb:
+        """What the card says of a verb. Raises `UsageError` where the model does not have it."""
+        return verb_of(self.card, verb, name=self.name)
+
+    def options(self, verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options of a call: the given ones, checked, and the defaults. Raises `SettingsError`."""
+        try:
+            return complete(self.verb(verb).options, given, of=f"'{verb}' of '{self.name}'")
+        except SettingsError as error:
+            raise SettingsError(str(error).replace("has no setting", "has no option")) from None
+
+    def prepare(self, verb: str, inputs: Inputs, **options: Any) -> Prepared:
+        """Check the inputs of one case and do what needs no network; for the threads that read ahead.
+
+        Raises `UsageError`, `InputError` or `GeometryError` where they cannot be used.
+        """
+        facts = self.verb(verb)
+        check_inputs(facts, inputs, name=self.name)
+        value: Any = inputs
+        if isinstance(self.model, Prepares):
+            value = self.model.prepare(verb, inputs, **self.options(verb, options))
+        return Prepared(inputs=inputs, value=value)
+
+    def apply(
+        self, verb: str, batch: Sequence[Inputs | Prepared], /, **options: Any
+    ) -> list[Payload | OmlabError]:
+        """The results of a batch in its order; an `OmlabError` stands for a case that failed.
+
+        Of a batch that fails, what was given before the exception is kept and the rest is done one by one.
+
+        Raises:
+            UsageError: The model does not have the verb.
+            SettingsError: An option is unknown or has a value that it cannot have.
+            PluginError: The model gives more or fewer results than cases.
+            DeviceError: The device is lost.
+        """
+        chosen = self.options(verb, options)
+        results: dict[int, Payload | OmlabError] = {}
+        ready: list[tuple[int, Prepared]] = []
+        for index, case in enumerate(batch):
+            try:
+                ready.append((index, case if isinstance(case, Prepared) else self.prepare(verb, case, **chosen)))
+            except OmlabError as error:
+                results[index] = error
+        with self._turn:
+            while ready:
+                done = self._attempt(verb, [case for _, case in ready], chosen)
+                results.update(zip((index for index, _ in ready), done, strict=False))
+                ready = ready[len(done) :]
+        return [results[index] for index in range(len(batch))]
+
+    def stream(self, verb: str, inputs: Inputs, /, **options: Any) -> Iterator[Delta | Payload]:
+        """Parts of one result as they come; the last item is the whole. Closing the iterator cancels.
+
+        Raises `UsageError` where the verb does not stream.
+        """
+        facts = self.verb(verb)
+        if not facts.streams or not isinstance(self.model, Streams):
+            raise UsageError(f"'{verb}' of '{self.name}' does not stream.")
+        check_inputs(facts, inputs, name=self.name)
+        last: Delta | Payload | None = None
+        with self._turn:
+            source = self.model.stream(verb, inputs, **self.options(verb, options))
+            try:
+                for last in source:
+                    if not isinstance(last, Delta):
+                        self._check_result(facts, inputs, last, verb=verb)
+                    yield last
+            finally:
+                close = getattr(source, "close", None)
+                if close is not None:
+                    close()
+        if last is None or isinstance(last, Delta):
+            raise PluginError(f"'{verb}' of '{self.name}' streamed no result: its last item must be a {facts.gives}.")
+
+    def _attempt(self, verb: str, batch: list[Prepared], options: Mapping[str, Any]) -> list[Payload | OmlabError]:
+        """Results of the first cases of `batch`: all of them, or up to and with the one that failed."""
+        facts = self.card.does[verb]
+        given: list[Payload | OmlabError] = []
+        try:
+            answers = iter(getattr(self.model, verb)([case.value for case in batch], **options))
+            for answer in answers:
+                if len(given) == len(batch):
+                    raise _CountError
+                given.append(self._checked(facts, batch[len(given)].inputs, answer, verb=verb))
+        except _CountError:
+            raise PluginError(f"'{verb}' of '{self.name}' gave more than {len(batch)} results for {len(batch)} cases.") from None
+        except PluginError:
+            raise
+        except Exception as error:
+            if _is_lost(error):
+                raise DeviceError(f"The device is lost ({_first_line(error)}): start the command again.") from error
+            if given or len(batch) == 1:
+                return given or [self._failed(error, verb)]
+            return self._attempt(verb, batch[:1], options)
+        if len(given) != len(batch):
+            raise PluginError(f"'{verb}' of '{self.name}' gave {len(given)} results for {len(batch)} cases.")
+        return given
+
+    def _failed(self, error: Exception, verb: str) -> OmlabError:
+        if isinstance(error, OmlabError):
+            return error
+        if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+            failed: OmlabError = InputError(
+                f"There is not enough memory for this case: {_first_line(error)}; use a smaller batch or window, or the cpu."
+            )
+        else:
+            failed = UnexpectedError(f"unexpected {type(error).__name__} in '{verb}' of '{self.name}': {_first_line(error)}")
+        failed.__cause__ = error
+        return failed
+
+    def _checked(self, facts: Verb, inputs: Inputs, answer: Any, *, verb: str) -> Payload | OmlabError:
+        if isinstance(answer, OmlabError):
+            return answer
+        try:
+            self._check_result(facts, inputs, answer, verb=verb)
+        except OmlabError as error:
+            return error
+        result: Payload = answer
+        return result
+
+    def _check_result(self, facts: Verb, inputs: Inputs, answer: Any, *, verb: str) -> None:
+        """Raise where a result is not what the card promises: kind, grid, frame, finite numbers."""
+        what = f"'{verb}' of '{self.name}'"
+        if not isinstance(answer, Payload) or describe(answer) != facts.gives:
+            raise BrokenPromiseError(f"{what} gave a {describe(answer)}, but its card promises a {facts.gives}.")
+        parts = list(answer.parts().values()) if isinstance(answer, Compound) else [answer]
+        for part in parts:
+            if isinstance(part, Checked) and not part.is_finite():
+                raise BrokenPromiseError(f"{what} gave numbers that are NaN or infinite.")
+            if facts.grid is not None and isinstance(part, Spatial) and not part.same_grid(inputs[facts.grid]):
+                raise GeometryError(f"{what} gave a {describe(part)} that does not lie on the grid of its input.")
+            if facts.frame is not None and isinstance(part, Framed) and not part.same_frame(inputs[facts.frame]):
+                raise GeometryError(f"{what} gave a {describe(part)} in another space than its input.")
+
+
+class BrokenPromiseError(OmlabError):
+    """A result is not what the card of its model promises; fails the case."""
+
+
+class UnexpectedError(OmlabError):
+    """A bug in a model; fails the case, and its traceback is kept in the log."""
+
+
+class _CountError(Exception):
+    pass
+
+
+def verb_of(card: ModelCard, verb: str, *, name: str) -> Verb:
+    """What a card says of a verb. Raises `UsageError` ('did you mean')."""
+    if verb not in card.does:
+        raise UsageError(f"'{name}' has no verb '{verb}': {did_you_mean(verb, card.does, none='it can only be trained.')}")
+    return card.does[verb]
+
+
+def check_inputs(facts: Verb, inputs: Inputs, *, name: str) -> None:
+    """Raise where inputs are missing, unknown, of another kind, of a sort that is not taken, or do not belong together.
+
+    Raises:
+        UsageError: A name or kind is wrong, or a required input is not there.
+        GeometryError, InputError: An input does not belong to the others.
+    """
+    for unknown in inputs:
+        if unknown not in facts.takes:
+            hint = did_you_mean(unknown, facts.takes, none="it takes none.")
+            raise UsageError(f"'{name}' has no input '{unknown}': {hint}")
+    for required in facts.required:
+        if required not in inputs:
+            accepted = facts.accepts.get(required)
+            which = f" ({' or '.join(accepted)})" if accepted else ""
+            raise UsageError(
+                f"'{name}' needs the input '{required}', a {facts.kinds[required]}{which}: give {required}=FILE."
+            )
+    for given, value in inputs.items():
+        wanted = facts.kinds[given]
+        if describe(value) != wanted:
+            raise UsageError(f"The input '{given}' of '{name}' is a {wanted}, but a {describe(value)} was given.")
+        accepted = facts.accepts.get(given)
+        if accepted is not None and isinstance(value, Facetted):
+            refused = sorted(value.facets() - set(accepted))
+            if refused:
+                raise UsageError(
+                    f"'{name}' takes no {refused[0]} in '{given}'; it takes {' and '.join(accepted)}."
+                )
+        if isinstance(value, Dependent):
+            value.check_belongs({other: part for other, part in inputs.items() if other != given})
+
+
+def place_of(facts: Verb, payload: Payload, *, taken: Mapping[str, Any], name: str) -> str:
+    """The input that a payload without a name is: by its kind, where that occurs once among those that are free.
+
+    Raises `UsageError` where none or several have its kind.
+    """
+    kind = describe(payload)
+    free = [place for place, wanted in facts.kinds.items() if wanted == kind and place not in taken]
+    required = [place for place in free if place in facts.required]
+    found = required if len(free) > 1 and len(required) == 1 else free
+    if len(found) != 1:
+        takes = ", ".join(f"{place} ({wanted})" for place, wanted in facts.kinds.items())
+        why = "several inputs are of that kind" if found else f"it takes {takes}"
+        raise UsageError(f"'{name}' was given a {kind} without a name, but {why}: name the input.")
+    return found[0]
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether the device cannot be used any more: CUDA errors but for memory stay for the whole process."""
+    name, text = type(error).__name__, str(error)
+    return name == "AcceleratorError" or (name == "RuntimeError" and "CUDA error" in text and "out of memory" not in text)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,97 @@
+"""What files are known by: size and time first, sha256 where these differ or the file was read anyway."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omlab.digests import file_digest
+from omlab.errors import InputError
+
+_SAMPLED = 16
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamp:
+    """A file, or a folder as a whole: `mtime_ns` is the latest, `size` the sum of its files.
+
+    `sampled`: the sha256 is over the size and blocks spread over the file, which is read lazily.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str = ""
+    sampled: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As a line of the log has it."""
+        row = asdict(self)
+        if not self.sampled:
+            del row["sampled"]
+        return row
+
+
+def stamp(path: Path, *, digest: bool, sampled: bool = False) -> Stamp:
+    """How a file or folder is now. Raises `InputError` where it cannot be looked at."""
+    try:
+        size, mtime_ns = _size_and_time(path)
+        sha256 = (_sampled_digest(path) if sampled else file_digest(path)) if digest else ""
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return Stamp(path=str(path.absolute()), size=size, mtime_ns=mtime_ns, sha256=sha256, sampled=sampled and digest)
+
+
+def agrees(known: Mapping[str, Any], path: Path) -> bool:
+    """Whether `path` is what a line of the log says it was; hashed only where size or time differ."""
+    try:
+        size, mtime_ns = _size_and_time(path)
+        if size != known.get("size"):
+            return False
+        if mtime_ns == known.get("mtime_ns"):
+            return True
+        digest = _sampled_digest(path) if known.get("sampled") else file_digest(path)
+        return digest == known.get("sha256")
+    except OSError:
+        return False
+
+
+def all_agree(known: Mapping[str, Sequence[Mapping[str, Any]]], files: Mapping[str, Sequence[Path]]) -> bool:
+    """Whether the inputs of a case are what a line of the log says they were."""
+    if set(known) != set(files):
+        return False
+    return all(
+        len(rows) == len(files[name]) and all(agrees(row, path) for row, path in zip(rows, files[name], strict=True))
+        for name, rows in known.items()
+    )
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    if not path.is_dir():
+        return facts.st_size, facts.st_mtime_ns
+    return _sum_of(child.stat() for child in path.rglob("*") if child.is_file())
+
+
+def _sum_of(facts: Iterable[Any]) -> tuple[int, int]:
+    size, latest = 0, 0
+    for fact in facts:
+        size, latest = size + fact.st_size, max(latest, fact.st_mtime_ns)
+    return size, latest
+
+
+def _sampled_digest(path: Path) -> str:
+    """sha256 over the size and some blocks of a file too large to be read through."""
+    if path.is_dir():
+        return file_digest(path)
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as stream:
+        for number in range(_SAMPLED):
+            stream.seek(max(0, size - _BLOCK) * number // (_SAMPLED - 1))
+            digest.update(stream.read(_BLOCK))
+    return digest.hexdigest()
