@@ -85,7 +85,9 @@ def _with_shared(table: Mapping[str, Any], *, shared: Mapping[str, Any], where: 
         if key in ("settings", "options") and isinstance(value, list):
             lacking = [name for name in value if name not in shared]
             if lacking:
-                raise CardError(f"{where} names the setting '{lacking[0]}', but the file has no [settings.{lacking[0]}].")
+                raise CardError(
+                    f"{where} names the setting '{lacking[0]}', but the file has no [settings.{lacking[0]}]."
+                )
             filled[key] = {name: shared[name] for name in value}
         elif isinstance(value, Mapping):
             filled[key] = _with_shared(value, shared=shared, where=where)

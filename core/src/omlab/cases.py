@@ -42,7 +42,9 @@ class Source:
         found = []
         for path in self.paths:
             card = read_format(path, self.kind)
-            found.append(_read_entry(card, path, self) if extra else read_as(card, path, kind=self.kind, settings=self.settings))
+            found.append(
+                _read_entry(card, path, self) if extra else read_as(card, path, kind=self.kind, settings=self.settings)
+            )
         if len(found) == 1:
             return found[0]
         if not isinstance(found[0], Stackable):
@@ -134,7 +136,11 @@ def names_of(path: Path, cards: Iterable[FormatCard], *, below: Path, key: str |
         return [key, f"{_stem(path, cards)}-{key}"]
     folders = [] if below == path else list(path.relative_to(below).parts[:-1])
     name = "-".join([*folders, _stem(path, cards)])
-    above = [part for part in reversed(below.absolute().parts[1:])] if below != path else list(reversed(path.absolute().parts[1:-1]))
+    above = (
+        [part for part in reversed(below.absolute().parts[1:])]
+        if below != path
+        else list(reversed(path.absolute().parts[1:-1]))
+    )
     names = [name]
     for part in above[:3]:
         names.append(f"{part}-{names[-1]}")

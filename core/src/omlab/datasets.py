@@ -30,7 +30,9 @@ class DataRef:
         """Raise `UsageError` ('did you mean') for a split that the data set does not have."""
         splits = self.dataset.splits()
         if split not in splits:
-            raise UsageError(f"'{self.name}' has no split '{split}': {did_you_mean(split, splits, none='it has none.')}")
+            raise UsageError(
+                f"'{self.name}' has no split '{split}': {did_you_mean(split, splits, none='it has none.')}"
+            )
 
     def identity(self, split: str) -> dict[str, Any]:
         """What a run log says of the data."""
@@ -66,7 +68,13 @@ def open_dataset(name: str, *, root: str | Path | None, settings: Mapping[str, A
         raise UsageError(f"'{name}' says where the files are already: leave --root out.")
     if card.own and not colon and root is None:
         raise UsageError(f"'{called}' reads your own files: say where they are, {called}:PATH.")
-    folder = Path(path) if colon else Path(root) if root is not None else Path(os.environ.get("OMLAB_DATA", "omlab-data")) / called
+    folder = (
+        Path(path)
+        if colon
+        else Path(root)
+        if root is not None
+        else Path(os.environ.get("OMLAB_DATA", "omlab-data")) / called
+    )
     if card.own and not folder.exists():
         raise UsageError(f"{folder} does not exist, which --data {name} names.")
     chosen = complete(card.settings, settings, of=f"the data set '{card.name}'")

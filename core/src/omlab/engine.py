@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from omlab import progress
-from omlab.errors import OmlabError
 from omlab.payloads import nbytes
 from omlab.records import Record
 from omlab.roles import Case
@@ -171,5 +170,3 @@ class _Writer:
                 blame(record, error)
                 record.seconds = round(time.perf_counter() - item.began, 4)
                 self.run.fail(record)
-
-

@@ -10,8 +10,8 @@ from typing import Any, cast
 from omlab.card_schema import FormatCard, validate
 from omlab.errors import InputError, OutputError, UsageError
 from omlab.files import replacing, writing
-from omlab.registry import Registry, load_entry, registry
 from omlab.payloads import Compound, Inputs, Payload
+from omlab.registry import Registry, load_entry, registry
 from omlab.roles import Format
 from omlab.settings import complete
 
@@ -133,7 +133,9 @@ def named_format(name: str, kind: str) -> FormatCard:
     """The format of that name, which must write `kind`. Raises `UnknownNameError` or `UsageError`."""
     card = cast(FormatCard, validate(registry().get("format", name)))
     if kind not in card.writes:
-        raise UsageError(f"The format '{name}' does not write a {kind}; it writes {', '.join(card.writes) or 'nothing'}.")
+        raise UsageError(
+            f"The format '{name}' does not write a {kind}; it writes {', '.join(card.writes) or 'nothing'}."
+        )
     return card
 
 

@@ -86,9 +86,7 @@ class ModelRef:
             assert self.adapted is not None
             base = ModelBase(replace(self.base, device=self.device))
             model = adapter.restore(base, config=self.description.config, tensors=self.adapted / ADAPTED_WEIGHTS)
-        return Session(
-            model, card=self.card, identity=self.identity(), name=self.name, is_untrained=self.is_untrained
-        )
+        return Session(model, card=self.card, identity=self.identity(), name=self.name, is_untrained=self.is_untrained)
 
 
 class ModelBase:
@@ -130,7 +128,9 @@ class ModelBase:
 
     def build(self, *, config: Mapping[str, Any] | None, weights: Path | None) -> Model:
         """The model of the card with that configuration and those tensors (safetensors; None: untrained)."""
-        return self._build(weights=Weights.plain(weights, tag="adapted") if weights is not None else None, config=config)
+        return self._build(
+            weights=Weights.plain(weights, tag="adapted") if weights is not None else None, config=config
+        )
 
     def defaults(self, recipe: str | None, adapter: str) -> Mapping[str, Any]:
         """What the model's card advises an adapter."""
@@ -218,7 +218,9 @@ def find_model(
     folder = Path(name)
     device = resolve_device(device)
     if (folder / ADAPTED).is_file():
-        return _find_adapted(folder, weights=weights, device=device, settings=settings or {}, needs=needs or {}, offline=offline)
+        return _find_adapted(
+            folder, weights=weights, device=device, settings=settings or {}, needs=needs or {}, offline=offline
+        )
     offer, tag = _split_name(str(name))
     card = cast(ModelCard, validate(offer))
     chosen = complete(card.settings, settings or {}, of=f"'{card.name}'")

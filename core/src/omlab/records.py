@@ -49,7 +49,11 @@ class Record:
             row = json.loads(line)
         except ValueError:
             return None
-        if not isinstance(row, dict) or not isinstance(row.get("id"), str) or row.get("status") not in ("done", "failed"):
+        if (
+            not isinstance(row, dict)
+            or not isinstance(row.get("id"), str)
+            or row.get("status") not in ("done", "failed")
+        ):
             return None
         known = {name: row[name] for name in _KNOWN if name in row}
         return cls(**known, further={name: value for name, value in row.items() if name not in known})

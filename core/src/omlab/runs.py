@@ -181,7 +181,9 @@ class Run:
         self._close_log()
         if self.shard.count > 1:
             (self.folder / f".finished{self.shard.name}").touch()
-            markers = [self.folder / f".finished{Shard(index=n, count=self.shard.count).name}" for n in range(self.shard.count)]
+            markers = [
+                self.folder / f".finished{Shard(index=n, count=self.shard.count).name}" for n in range(self.shard.count)
+            ]
             if not all(marker.exists() for marker in markers):
                 self._lock.release()
                 return False
@@ -387,7 +389,13 @@ def stamps(files: Mapping[str, Sequence[Path]], *, sampled: Sequence[str] = ()) 
 
 def _output(path: Path, *, name: str, role: str, format: str) -> dict[str, Any]:
     facts = path.stat()
-    row = {"path": name, "role": role, "size": facts.st_size, "mtime_ns": facts.st_mtime_ns, "sha256": file_digest(path)}
+    row = {
+        "path": name,
+        "role": role,
+        "size": facts.st_size,
+        "mtime_ns": facts.st_mtime_ns,
+        "sha256": file_digest(path),
+    }
     return row | ({"format": format} if format else {})
 
 

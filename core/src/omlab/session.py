@@ -99,9 +99,7 @@ class Session:
             value = self.model.prepare(verb, inputs, **self.options(verb, options))
         return Prepared(inputs=inputs, value=value)
 
-    def apply(
-        self, verb: str, batch: Sequence[Inputs | Prepared], /, **options: Any
-    ) -> list[Payload | OmlabError]:
+    def apply(self, verb: str, batch: Sequence[Inputs | Prepared], /, **options: Any) -> list[Payload | OmlabError]:
         """The results of a batch in its order; an `OmlabError` stands for a case that failed.
 
         Of a batch that fails, what was given before the exception is kept and the rest is done one by one.
@@ -162,7 +160,9 @@ class Session:
                     raise _CountError
                 given.append(self._checked(facts, batch[len(given)].inputs, answer, verb=verb))
         except _CountError:
-            raise PluginError(f"'{verb}' of '{self.name}' gave more than {len(batch)} results for {len(batch)} cases.") from None
+            raise PluginError(
+                f"'{verb}' of '{self.name}' gave more than {len(batch)} results for {len(batch)} cases."
+            ) from None
         except PluginError:
             raise
         except Exception as error:
@@ -183,7 +183,9 @@ class Session:
                 f"There is not enough memory for this case: {_first_line(error)}; use a smaller batch or window, or the cpu."
             )
         else:
-            failed = UnexpectedError(f"unexpected {type(error).__name__} in '{verb}' of '{self.name}': {_first_line(error)}")
+            failed = UnexpectedError(
+                f"unexpected {type(error).__name__} in '{verb}' of '{self.name}': {_first_line(error)}"
+            )
         failed.__cause__ = error
         return failed
 
@@ -227,7 +229,9 @@ class _CountError(Exception):
 def verb_of(card: ModelCard, verb: str, *, name: str) -> Verb:
     """What a card says of a verb. Raises `UsageError` ('did you mean')."""
     if verb not in card.does:
-        raise UsageError(f"'{name}' has no verb '{verb}': {did_you_mean(verb, card.does, none='it can only be trained.')}")
+        raise UsageError(
+            f"'{name}' has no verb '{verb}': {did_you_mean(verb, card.does, none='it can only be trained.')}"
+        )
     return card.does[verb]
 
 
@@ -257,9 +261,7 @@ def check_inputs(facts: Verb, inputs: Inputs, *, name: str) -> None:
         if accepted is not None and isinstance(value, Facetted):
             refused = sorted(value.facets() - set(accepted))
             if refused:
-                raise UsageError(
-                    f"'{name}' takes no {refused[0]} in '{given}'; it takes {' and '.join(accepted)}."
-                )
+                raise UsageError(f"'{name}' takes no {refused[0]} in '{given}'; it takes {' and '.join(accepted)}.")
         if isinstance(value, Dependent):
             value.check_belongs({other: part for other, part in inputs.items() if other != given})
 
@@ -283,7 +285,9 @@ def place_of(facts: Verb, payload: Payload, *, taken: Mapping[str, Any], name: s
 def _is_lost(error: Exception) -> bool:
     """Whether the device cannot be used any more: CUDA errors but for memory stay for the whole process."""
     name, text = type(error).__name__, str(error)
-    return name == "AcceleratorError" or (name == "RuntimeError" and "CUDA error" in text and "out of memory" not in text)
+    return name == "AcceleratorError" or (
+        name == "RuntimeError" and "CUDA error" in text and "out of memory" not in text
+    )
 
 
 def _first_line(error: BaseException) -> str:

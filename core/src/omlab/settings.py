@@ -74,7 +74,9 @@ def by_home(
             raise SettingsError(f"'{name}' is a setting of both: say {' or '.join(f'{o}.{name}' for o in owners)}.")
         if not owners:
             known = [known for home in plain for known in homes[home] or {}]
-            raise SettingsError(f"There is no setting '{name}' here: {did_you_mean(name, known, none='there are none.')}")
+            raise SettingsError(
+                f"There is no setting '{name}' here: {did_you_mean(name, known, none='there are none.')}"
+            )
         found[owners[0]][name] = value
     return found
 

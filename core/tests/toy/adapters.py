@@ -2,8 +2,9 @@
 
 import json
 
-from omlab import Adapted, cases_for, features
 from omlab_toy.payloads import Note
+
+from omlab import Adapted, cases_for, features
 
 
 class Shift:
@@ -57,5 +58,3 @@ class Told:
 
 def load_probe(card, *, settings):
     return MeanProbe()
-
-

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from omlab import About, Sample
-from omlab.digests import digest_of
 from omlab_toy.formats import SignalText
 from omlab_toy.payloads import Signal
+
+from omlab import About, Sample
+from omlab.digests import digest_of
 
 IDS = {"train": ["a", "b"], "test": ["c", "d"]}
 

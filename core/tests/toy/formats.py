@@ -3,8 +3,9 @@
 import json
 import warnings
 
-from omlab.errors import InputError, OmlabWarning
 from omlab_toy.payloads import Note, Signal, Vector
+
+from omlab.errors import InputError, OmlabWarning
 
 
 class SignalText:

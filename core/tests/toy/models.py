@@ -2,9 +2,10 @@
 
 import warnings
 
+from omlab_toy.payloads import Move, Note, Signal, Vector
+
 from omlab import Delta
 from omlab.errors import InputError, OmlabWarning
-from omlab_toy.payloads import Move, Note, Signal, Vector
 
 
 class Adder:

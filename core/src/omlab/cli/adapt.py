@@ -11,7 +11,9 @@ from omlab.cli import options
 
 @click.command(no_args_is_help=True)
 @click.argument("model", metavar="MODEL")
-@click.option("--data", metavar="NAME[:PATH]", required=True, help="A data set, or own files: cases:list.csv, nnunet:FOLDER.")
+@click.option(
+    "--data", metavar="NAME[:PATH]", required=True, help="A data set, or own files: cases:list.csv, nnunet:FOLDER."
+)
 @click.option("--recipe", metavar="NAME", help="What is minimised (default: the only one that the model has).")
 @click.option("--adapter", metavar="NAME", default="finetune", show_default=True, help="Which weights move, and how.")
 @options.output("Folder of the adapted model")
@@ -22,9 +24,7 @@ from omlab.cli import options
 @options.needs
 @options.device
 @options.offline
-def adapt(
-    model: str, data: str, settings: tuple[str, ...], needs: tuple[str, ...], offline: bool, **more: Any
-) -> None:
+def adapt(model: str, data: str, settings: tuple[str, ...], needs: tuple[str, ...], offline: bool, **more: Any) -> None:
     """Adapt a model to a data set; the result is a folder that stands where a model's name does."""
     from omlab.cli.console import working
     from omlab.cli.results import conclude

@@ -40,7 +40,11 @@ def build() -> LazyGroup:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
         params=[
             click.Option(
-                ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
+                ["--version"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_version,
                 help="Show the version of omlab-core.",
             )
         ],

@@ -75,7 +75,11 @@ def _show_sections(sections: dict[str, list[Card]], *, all: bool) -> None:
 def _show_row(card: Card, *, width: int) -> None:
     room = max(20, shutil.get_terminal_size().columns - width)
     lines = textwrap.wrap(card.summary, room)
-    facts = [("does", list(card.data.get("does", {}))), ("recipes", list(card.data.get("trains", {}))), ("weights", card.weights)]
+    facts = [
+        ("does", list(card.data.get("does", {}))),
+        ("recipes", list(card.data.get("trains", {}))),
+        ("weights", card.weights),
+    ]
     details = "; ".join(f"{label}: {', '.join(values)}" for label, values in facts if values and card.kind == "model")
     click.echo(click.style(f"  {card.name}".ljust(width), fg="cyan") + lines[0])
     for line in lines[1:]:
@@ -85,7 +89,10 @@ def _show_row(card: Card, *, width: int) -> None:
 
 
 def _show_plugins(plugins: list[Plugin]) -> None:
-    rows = [("plugin", "distribution", "version", "status"), *((p.name, p.distribution, p.version, p.status) for p in plugins)]
+    rows = [
+        ("plugin", "distribution", "version", "status"),
+        *((p.name, p.distribution, p.version, p.status) for p in plugins),
+    ]
     widths = [max(len(row[n]) for row in rows) + 2 for n in range(4)]
     for row, plugin in zip(rows, [None, *plugins], strict=True):
         text = "".join(part.ljust(width) for part, width in zip(row, widths, strict=True))

@@ -41,7 +41,9 @@ def prepare(name: str, path: str | None, root: Path | None, settings: tuple[str,
 @click.argument("path", metavar="[PATH]", required=False)
 @options.root
 @options.settings
-@click.option("--output", "-o", metavar="FOLDER", type=click.Path(path_type=Path), help="Also leave a report with pictures there.")
+@click.option(
+    "--output", "-o", metavar="FOLDER", type=click.Path(path_type=Path), help="Also leave a report with pictures there."
+)
 @options.as_json
 def verify(
     name: str, path: str | None, root: Path | None, settings: tuple[str, ...], output: Path | None, as_json: bool

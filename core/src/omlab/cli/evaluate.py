@@ -12,8 +12,12 @@ from omlab.cli import options
 
 @click.command(no_args_is_help=True)
 @click.argument("model", metavar="[MODEL]", required=False)
-@click.option("--data", metavar="NAME[:PATH]", required=True, help="A data set, or own files: cases:list.csv, nnunet:FOLDER.")
-@click.option("--predictions", metavar="FOLDER", type=click.Path(path_type=Path), help="Judge the results of a run instead.")
+@click.option(
+    "--data", metavar="NAME[:PATH]", required=True, help="A data set, or own files: cases:list.csv, nnunet:FOLDER."
+)
+@click.option(
+    "--predictions", metavar="FOLDER", type=click.Path(path_type=Path), help="Judge the results of a run instead."
+)
 @click.option("--evaluator", metavar="NAME", help="Default: the one for the task of the data.")
 @click.option("--verb", metavar="NAME", help="Default: the one that gives what the evaluator judges.")
 @click.option("--split", metavar="NAME", default="test", show_default=True, help="Split of the data set.")

@@ -110,7 +110,8 @@ def _setting(setting: dict[str, Any]) -> str:
 def _weights(facts: dict[str, Any]) -> str:
     files = ", ".join(f"{f['name']} ({_size(f)})" for f in facts["files"]) or facts["repository"] or facts["endpoint"]
     claims = "".join(
-        f"\nClaim: {c['metric']} {c['value']} on {c['data']} by {c['evaluator']} ({c['source']})" for c in facts["claims"]
+        f"\nClaim: {c['metric']} {c['value']} on {c['data']} by {c['evaluator']} ({c['source']})"
+        for c in facts["claims"]
     )
     return f"{facts['summary']}\nLicence: {facts['licence']}\nFiles: {files}{claims}"
 

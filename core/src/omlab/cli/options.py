@@ -24,15 +24,24 @@ def output(what: str) -> Callable[[F], F]:
 
 
 settings = click.option(
-    "--set", "-s", "settings", metavar="NAME=VALUE", multiple=True,
+    "--set",
+    "-s",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
     help="A setting, such as step=0.5; model.X, data.X, read.X say whose. Repeatable.",
 )
 data = click.option("--data", metavar="NAME[:PATH]", help="A data set, or own files: cases:list.csv, nnunet:FOLDER.")
 root = click.option("--root", metavar="FOLDER", type=click.Path(path_type=Path), help="Where the data set's files are.")
 weights = click.option(
-    "--weights", metavar="FILE", type=click.Path(path_type=Path), help="A local checkpoint instead of published weights."
+    "--weights",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A local checkpoint instead of published weights.",
 )
-device = click.option("--device", metavar="DEVICE", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+device = click.option(
+    "--device", metavar="DEVICE", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
 offline = click.option("--offline", is_flag=True, help="Never fetch weights: use the cache or --weights.")
 needs = click.option(
     "--need", "needs", metavar="NAME=MODEL", multiple=True, help="Another model for one that the model needs."

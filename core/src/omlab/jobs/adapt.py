@@ -160,7 +160,9 @@ def choose_recipe(card: ModelCard, adapter: AdapterCard, recipe: str | None, *, 
             raise UsageError(f"The adapter '{adapter.name}' takes no recipe: leave --recipe out.")
         if adapter.requires not in card.does:
             able = ", ".join(card.does) or "nothing"
-            raise UsageError(f"'{adapter.name}' needs a model that does '{adapter.requires}', but '{model}' does {able}.")
+            raise UsageError(
+                f"'{adapter.name}' needs a model that does '{adapter.requires}', but '{model}' does {able}."
+            )
         return None
     if recipe is None:
         if len(card.trains) == 1:
@@ -168,7 +170,9 @@ def choose_recipe(card: ModelCard, adapter: AdapterCard, recipe: str | None, *, 
         known = f"name one with --recipe: {', '.join(card.trains)}" if card.trains else "it cannot be trained"
         raise UsageError(f"'{model}' has {len(card.trains) or 'no'} recipes: {known}.")
     if recipe not in card.trains:
-        raise UsageError(f"'{model}' has no recipe '{recipe}': {did_you_mean(recipe, card.trains, none='it has none.')}")
+        raise UsageError(
+            f"'{model}' has no recipe '{recipe}': {did_you_mean(recipe, card.trains, none='it has none.')}"
+        )
     return recipe
 
 
@@ -220,7 +224,9 @@ def _fit(plan: _Plan, folder: Path) -> Adapted:
 def _work(plan: _Plan, run: Run, folder: Path) -> Mapping[str, Any]:
     adapted = _fit(plan, run.scratch)
     if not adapted.tensors.is_file():
-        raise PluginError(f"The adapter '{plan.adapter_card.name}' says that it wrote {adapted.tensors}, which is not there.")
+        raise PluginError(
+            f"The adapter '{plan.adapter_card.name}' says that it wrote {adapted.tensors}, which is not there."
+        )
     adapted.tensors.replace(folder / ADAPTED_WEIGHTS)
     write_json(folder / HISTORY, list(adapted.history))
     nested = plan.ref.adapted
@@ -259,7 +265,9 @@ def verbs_of(card: ModelCard, recipe: str | None) -> dict[str, Any]:
     for verb, kind in gives.items():
         pattern = does.get(verb) or next(iter(does.values()), None)
         if pattern is None:
-            raise PluginError(f"The recipe '{recipe}' gives '{verb}', but the card of '{card.name}' has no verb to go by.")
+            raise PluginError(
+                f"The recipe '{recipe}' gives '{verb}', but the card of '{card.name}' has no verb to go by."
+            )
         promised = {name: value for name, value in pattern.items() if name not in ("grid", "frame") or verb in does}
         does[verb] = {**promised, "gives": kind}
     return does

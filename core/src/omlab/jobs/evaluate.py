@@ -99,7 +99,11 @@ def evaluate(
         "evaluator": {"name": card.name, "settings": chosen},
         "data": source.identity(split),
     }
-    final = Path(output) if output is not None else Path("omlab-runs") / f"evaluate-{source.card.name}-{digest_of(request)[:8]}"
+    final = (
+        Path(output)
+        if output is not None
+        else Path("omlab-runs") / f"evaluate-{source.card.name}-{digest_of(request)[:8]}"
+    )
     arguments = {"model": answers.name, "predictions": str(predictions or ""), "data": data, "root": str(root or "")}
     run = open_run(final, kind="evaluate", request=request, arguments=arguments, shard=this_shard())
     return _in_run(run, cases, judge, answers, history=Path(model or cast(str, predictions)))
@@ -119,7 +123,9 @@ def choose_evaluator(name: str | None, source: DataRef, split: str) -> tuple[Car
         if len(fitting) != 1:
             known = ", ".join(card.name for card in fitting or catalogue.cards("evaluator")) or "none installed"
             many = "several evaluators are" if fitting else "no evaluator is"
-            raise UsageError(f"'{source.name}' has the task '{task or 'unknown'}', for which {many} there: name one with --evaluator ({known}).")
+            raise UsageError(
+                f"'{source.name}' has the task '{task or 'unknown'}', for which {many} there: name one with --evaluator ({known})."
+            )
         name = fitting[0].name
     offer = catalogue.get("evaluator", name)
     card = cast(EvaluatorCard, validate(offer))
@@ -137,7 +143,9 @@ def choose_verb(model: ModelCard, card: EvaluatorCard, verb: str | None, *, name
             raise UsageError(f"'{card.name}' judges a {card.judges}, but '{verb}' of '{name}' gives {gives}.")
         return verb
     if len(fitting) != 1:
-        what = f"has several verbs that give one: name one with --verb ({', '.join(fitting)})" if fitting else "gives none"
+        what = (
+            f"has several verbs that give one: name one with --verb ({', '.join(fitting)})" if fitting else "gives none"
+        )
         raise UsageError(f"'{card.name}' judges a {card.judges}, but '{name}' {what}.")
     return fitting[0]
 

@@ -53,7 +53,9 @@ def features(session: Session, verb: str, cases: Sequence[Case], *, folder: str 
 
     def read_case(case: Case) -> Any:
         sample = case.load()
-        return sample, session.prepare(verb, {name: sample.inputs[name] for name in facts.takes if name in sample.inputs})
+        return sample, session.prepare(
+            verb, {name: sample.inputs[name] for name in facts.takes if name in sample.inputs}
+        )
 
     def write(item: Item, result: Any, place: Path) -> Roles:
         return outputs.write(item, item.value[0], result, place)

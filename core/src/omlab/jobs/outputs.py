@@ -72,7 +72,9 @@ class Outputs:
             write_as(card, value, folder / name, inputs=inputs)
             yield name, ("main", card.name)
 
-    def _beside(self, item: Item, result: Payload, inputs: Inputs, folder: Path) -> Iterable[tuple[str, tuple[str, str]]]:
+    def _beside(
+        self, item: Item, result: Payload, inputs: Inputs, folder: Path
+    ) -> Iterable[tuple[str, tuple[str, str]]]:
         found = []
         for part, value in parts_of(result):
             for card in _companions(item, value.kind):

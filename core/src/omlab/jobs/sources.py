@@ -40,7 +40,9 @@ def cases_of_paths(given: Given, facts: Verb, *, model: str) -> list[PathCase]:
     """The cases that a user named. Raises `UsageError` where an input is missing or unknown, `InputError`."""
     for name in (*given.named, *given.values):
         if name not in facts.takes:
-            raise UsageError(f"'{model}' has no input '{name}': {did_you_mean(name, facts.takes, none='it takes none.')}")
+            raise UsageError(
+                f"'{model}' has no input '{name}': {did_you_mean(name, facts.takes, none='it takes none.')}"
+            )
     also = {name: Source(kind=facts.kinds[name], value=value) for name, value in given.values.items()}
     for name, path in given.named.items():
         if not path.exists():
@@ -151,7 +153,9 @@ class MappedCase:
     def load(self) -> Sample:
         """Read it; what the verb has no place for is left out."""
         sample = self.case.load()
-        return replace(sample, inputs={self.names[name]: part for name, part in sample.inputs.items() if name in self.names})
+        return replace(
+            sample, inputs={self.names[name]: part for name, part in sample.inputs.items() if name in self.names}
+        )
 
 
 def cases_of_data(
@@ -201,5 +205,3 @@ def match_inputs(
             f"--map {lacking[0]}=NAME."
         )
     return names
-
-

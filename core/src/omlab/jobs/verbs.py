@@ -137,9 +137,7 @@ def apply_verb(
         cases = cases_of_paths(given, facts, model=str(model))
     pictures = plan_pictures(facts.gives, overlay, [case.id for case in cases]) if overlay is not None else {}
     ref = find_model(model, weights=weights, device=device, settings=settings, needs=needs, offline=offline)
-    wanted = Wanted(
-        verb=verb, facts=facts, options=chosen, format=format, suffix=suffix, batch=batch or facts.batch
-    )
+    wanted = Wanted(verb=verb, facts=facts, options=chosen, format=format, suffix=suffix, batch=batch or facts.batch)
     request = _request(ref, wanted, given, source)
     arguments = {
         "model": str(model),
@@ -203,9 +201,7 @@ def format_of_file(output: str, gives: str) -> bool:
     return False
 
 
-def _in_run(
-    run: Run, wanted: Wanted, ref: ModelRef, cases: Sequence[Case], *, pictures: Mapping[str, Path]
-) -> Outcome:
+def _in_run(run: Run, wanted: Wanted, ref: ModelRef, cases: Sequence[Case], *, pictures: Mapping[str, Path]) -> Outcome:
     """Do what the run lacks."""
     try:
         cases = unlike_log(cases, run.log) if all(hasattr(case, "meta") for case in cases) else cases  # type: ignore[arg-type]
@@ -345,9 +341,7 @@ def plan_pictures(gives: str, place: str | Path, ids: Sequence[str]) -> dict[str
     return dict.fromkeys(ids, file)
 
 
-def _with_pictures(
-    outcome: Outcome, cases: Sequence[Case], wanted: Wanted, pictures: Mapping[str, Path]
-) -> Outcome:
+def _with_pictures(outcome: Outcome, cases: Sequence[Case], wanted: Wanted, pictures: Mapping[str, Path]) -> Outcome:
     """Pictures asked for later, of results that are there: drawn without doing the work again."""
     by_id = {case.id: case for case in cases}
     drawn = []
