@@ -136,11 +136,7 @@ def names_of(path: Path, cards: Iterable[FormatCard], *, below: Path, key: str |
         return [key, f"{_stem(path, cards)}-{key}"]
     folders = [] if below == path else list(path.relative_to(below).parts[:-1])
     name = "-".join([*folders, _stem(path, cards)])
-    above = (
-        [part for part in reversed(below.absolute().parts[1:])]
-        if below != path
-        else list(reversed(path.absolute().parts[1:-1]))
-    )
+    above = list(reversed(below.absolute().parts[1:])) if below != path else list(reversed(path.absolute().parts[1:-1]))
     names = [name]
     for part in above[:3]:
         names.append(f"{part}-{names[-1]}")

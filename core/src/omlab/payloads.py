@@ -59,7 +59,10 @@ class Framed(Protocol):
 
 @runtime_checkable
 class Compound(Protocol):
-    """A payload of several parts, each a payload: a warped image and its transform. Written as `<id>.<part><suffix>`."""
+    """A payload of several parts, each a payload: a warped image and its transform.
+
+    Each part is written as `<id>.<part><suffix>`.
+    """
 
     def parts(self) -> Mapping[str, Payload]:
         """The parts by name."""

@@ -126,7 +126,8 @@ class Run:
         for name in names:
             if name not in old and (self.folder / name).exists():
                 raise OutputError(
-                    f"{self.final / name} exists already and is not of this case; move it away or choose another output."
+                    f"{self.final / name} exists already and is not of this case; "
+                    "move it away or choose another output."
                 )
             role, format = (roles or {}).get(name, ("main" if not roles else "beside", ""))
             record.outputs.append(_output(attempt / name, name=name, role=role, format=format))

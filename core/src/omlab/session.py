@@ -180,7 +180,8 @@ class Session:
             return error
         if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
             failed: OmlabError = InputError(
-                f"There is not enough memory for this case: {_first_line(error)}; use a smaller batch or window, or the cpu."
+                f"There is not enough memory for this case: {_first_line(error)}; "
+                "use a smaller batch or window, or the cpu."
             )
         else:
             failed = UnexpectedError(

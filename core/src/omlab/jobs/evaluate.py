@@ -124,7 +124,8 @@ def choose_evaluator(name: str | None, source: DataRef, split: str) -> tuple[Car
             known = ", ".join(card.name for card in fitting or catalogue.cards("evaluator")) or "none installed"
             many = "several evaluators are" if fitting else "no evaluator is"
             raise UsageError(
-                f"'{source.name}' has the task '{task or 'unknown'}', for which {many} there: name one with --evaluator ({known})."
+                f"'{source.name}' has the task '{task or 'unknown'}', for which {many} there: "
+                f"name one with --evaluator ({known})."
             )
         name = fitting[0].name
     offer = catalogue.get("evaluator", name)

@@ -99,7 +99,7 @@ def unlike_log(cases: Sequence[PathCase], log: CaseLog) -> list[PathCase]:
 
 
 def _free_id(case: PathCase, log: CaseLog) -> str:
-    names = [case.id, *(name for name in case.meta.get("names", ()) if name != case.id and len(name) > len(case.id))]
+    names: list[str] = [case.id, *(name for name in case.meta.get("names", ()) if len(name) > len(case.id))]
     for name in names:
         if _is_same_input(case, name, log):
             return name
@@ -201,7 +201,7 @@ def match_inputs(
     if lacking:
         has = ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "nothing"
         raise UsageError(
-            f"'{model}' needs the input '{lacking[0]}' ({facts.kinds[lacking[0]]}), but '{data}' has {has}: name it with "
-            f"--map {lacking[0]}=NAME."
+            f"'{model}' needs the input '{lacking[0]}' ({facts.kinds[lacking[0]]}), but '{data}' has {has}: "
+            f"name it with --map {lacking[0]}=NAME."
         )
     return names
