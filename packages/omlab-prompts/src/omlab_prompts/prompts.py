@@ -205,11 +205,11 @@ def read(path: Path) -> Prompts:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); prompts are JSON or a markups file of 3D Slicer.") from error
     if isinstance(content, dict) and "markups" in content:
-        from omlab.slicer_markups import objects_of
+        from omlab_prompts.slicer_markups import objects_of
 
         content = {"space": "ras", "objects": objects_of(content["markups"], path=Path(path))}
     if not isinstance(content, dict):
-        raise InputError(f"{path} does not hold prompts but a {type(content).__name__}: see omlab.prompts.")
+        raise InputError(f"{path} does not hold prompts but a {type(content).__name__}: see omlab_prompts.prompts.")
     try:
         return Prompts.model_validate(content)
     except ValidationError as error:

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omlab.errors import GeometryError, InputError, OutputError, UsageError
-from omlab.prompts import Box, Mask, Object, Point, Prompts, json_schema, read, write
-from omlab.roles import Payload
+from omlab_prompts.prompts import Box, Mask, Object, Point, Prompts, json_schema, read, write
+from omlab.payloads import Payload
 
 OBLIQUE = [[-0.7, 0.2, 0.1, 90.0], [0.1, 0.9, -0.3, -120.0], [0.0, 0.4, 2.5, 30.0], [0, 0, 0, 1]]
 FLIPPED = [[-2.0, 0, 0, 38.0], [0, 2.0, 0, 0], [0, 0, 3.0, 0], [0, 0, 0, 1]]
@@ -229,5 +229,5 @@ def test_a_slicer_file_that_cannot_be_prompts_is_named(tmp_path: Path, markup: A
 
 
 def test_importing_prompts_needs_no_numpy() -> None:
-    probe = "import omlab.prompts, sys; sys.exit(bool({'numpy', 'torch', 'rich'} & set(sys.modules)))"
+    probe = "import omlab_prompts.prompts, sys; sys.exit(bool({'numpy', 'torch', 'rich'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
