@@ -4,42 +4,19 @@ import json
 import math
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omlab.errors import GeometryError, InputError, OutputError, UsageError
-from omlab_prompts.prompts import Box, Mask, Object, Point, Prompts, json_schema, read, write
-from omlab.payloads import Payload
+from omlab.errors import GeometryError
+from omlab.payloads import Dependent, Facetted, Payload
+from omlab_prompts.prompts import Box, Object, Prompts, json_schema
 
 OBLIQUE = [[-0.7, 0.2, 0.1, 90.0], [0.1, 0.9, -0.3, -120.0], [0.0, 0.4, 2.5, 30.0], [0, 0, 0, 1]]
 FLIPPED = [[-2.0, 0, 0, 38.0], [0, 2.0, 0, 0], [0, 0, 3.0, 0], [0, 0, 0, 1]]
 
 coordinates = st.tuples(*[st.floats(-1e3, 1e3)] * 3)
-points = st.builds(Point, at=coordinates, label=st.sampled_from([0, 1]))
-boxes = st.builds(
-    lambda a, b: Box(near=tuple(map(min, a, b)), far=tuple(map(max, a, b))),  # type: ignore[arg-type]
-    coordinates,
-    coordinates,
-)
-words = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8)
-objects = st.builds(
-    Object,
-    name=words,
-    points=st.lists(points, min_size=1, max_size=3).map(tuple),
-    boxes=st.lists(boxes, max_size=2).map(tuple),
-    masks=st.lists(st.builds(Mask, file=words, value=st.integers(1, 9)), max_size=1).map(tuple),
-    text=st.lists(words, max_size=1).map(tuple),
-)
-prompts = st.builds(
-    Prompts,
-    space=st.sampled_from(["voxel", "ras", "lps"]),
-    image=words,
-    objects=st.lists(objects, min_size=1, max_size=3, unique_by=lambda entry: entry.name).map(tuple),
-)
 
 
 def click(*at: float, space: str = "voxel", image: str | None = "ct.nii.gz") -> Prompts:
@@ -51,21 +28,11 @@ def at(found: Prompts) -> tuple[float, float, float]:
     return found.objects[0].points[0].at
 
 
-def written(path: Path, content: Any) -> Path:
-    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return path
-
-
 def test_prompts_are_a_payload() -> None:
     assert isinstance(click(1, 2, 3), Payload)
+    assert isinstance(click(1, 2, 3), Facetted)
+    assert isinstance(click(1, 2, 3), Dependent)
     assert Prompts.kind == "prompts"
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(given_prompts=prompts)
-def test_what_is_written_is_read(tmp_path: Path, given_prompts: Prompts) -> None:
-    write(given_prompts, tmp_path / "p.json")
-    assert read(tmp_path / "p.json") == given_prompts
 
 
 @settings(max_examples=40, deadline=None)
@@ -127,49 +94,6 @@ def test_voxels_need_an_affine_to_be_placed() -> None:
         click(1, 1, 1).in_world()
 
 
-def test_a_kind_that_the_model_does_not_take_is_refused() -> None:
-    click(1, 1, 1).require(("finetune", "points"), model="sammed3d")
-    with pytest.raises(UsageError, match="'liver' is prompted by points, which m does not take: it takes boxes, text"):
-        click(1, 1, 1).require(("text", "boxes"), model="m")
-    with pytest.raises(UsageError, match="it takes no prompts"):
-        click(1, 1, 1).require((), model="m")
-
-
-@pytest.mark.parametrize(
-    ("content", "word"),
-    [
-        ("{", "is not JSON"),
-        ("[1]", "a list"),
-        ({"space": "ras", "objects": []}, "objects: there are none"),
-        ({"space": "ras", "objects": [{"name": "a"}]}, "'a' has no prompt"),
-        ({"space": "voxel", "objects": [{"name": "a", "text": ["b"]}]}, "give 'image'"),
-        ({"space": "mni", "objects": [{"name": "a", "text": ["b"]}]}, "space"),
-        ({"space": "ras", "objects": [{"name": "a", "points": [{"at": [1, 2]}]}]}, "objects.0.points.0.at"),
-        ({"space": "ras", "objects": [{"name": "a", "points": [{"at": [1, 2, 3], "colour": 0}]}]}, "colour"),
-        ('{"space": "ras", "objects": [{"name": "a", "points": [{"at": [1, 2, NaN]}]}]}', "finite"),
-        ({"space": "ras", "objects": [{"name": "a", "text": ["b"]}, {"name": "a", "text": ["c"]}]}, "called 'a'"),
-        ({"space": "ras", "objects": [{"name": "a", "boxes": [{"near": [1, 2, 3], "far": [0, 9, 9]}]}]}, "beyond far"),
-        ({"space": "ras", "objects": [{"name": "a", "masks": [{"file": "../m.nii"}]}]}, "in the folder"),
-        ({"version": 2, "space": "ras", "objects": [{"name": "a", "text": ["b"]}]}, "version"),
-    ],
-)
-def test_a_file_that_is_wrong_is_named_with_the_entry(tmp_path: Path, content: Any, word: str) -> None:
-    path = written(tmp_path / "p.json", content)
-    with pytest.raises(InputError) as error:
-        read(path)
-    assert word in str(error.value)
-    assert str(path) in str(error.value)
-
-
-def test_a_file_that_is_absent_or_a_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no prompts file"):
-        read(tmp_path / "absent.json")
-    with pytest.raises(InputError, match="cannot be read"):
-        read(tmp_path)
-    with pytest.raises(OutputError, match="prompts cannot be written"):
-        write(click(1, 2, 3), written(tmp_path / "file", "") / "p.json")
-
-
 def test_the_schema_describes_a_file() -> None:
     schema = json_schema()
     assert set(schema["required"]) == {"space", "objects"}
@@ -177,57 +101,14 @@ def test_the_schema_describes_a_file() -> None:
     json.dumps(schema)
 
 
-def fiducials(*positions: list[float], **changes: Any) -> dict[str, Any]:
-    controls = [{"id": str(n), "label": f"F-{n}", "position": place} for n, place in enumerate(positions)]
-    return {"type": "Fiducial", "coordinateSystem": "LPS", "controlPoints": controls} | changes
-
-
-def test_a_slicer_point_list_is_one_object_in_world_coordinates(tmp_path: Path) -> None:
-    entry = fiducials([10, 20, 30], [1, 2, 3], [0, 0, 0])
-    entry["controlPoints"][1]["description"] = "Negative"
-    entry["controlPoints"][2]["positionStatus"] = "preview"
-    found = read(written(tmp_path / "liver.mrk.json", {"@schema": "markups", "markups": [entry]}))
-    assert found.space == "ras"
-    clicks = (Point(at=(-10, -20, 30), label=1), Point(at=(-1, -2, 3), label=0))
-    assert found.objects == (Object(name="liver", points=clicks),)
-
-
-def test_slicer_lists_and_boxes_of_one_name_are_one_object(tmp_path: Path) -> None:
-    roi = {
-        "type": "ROI",
-        "name": "liver",
-        "coordinateSystem": "RAS",
-        "center": [10, 20, 30],
-        "size": [2, 4, 6],
-        "orientation": [0, -1, 0, 1, 0, 0, 0, 0, 1],  # a quarter turn: the first two sizes change places
-    }
-    spleen = fiducials([0, 0, 0], coordinateSystem="RAS", coordinateUnits="mm")
-    markups = [fiducials([1, 1, 1], name="liver"), roi, spleen]
-    found = read(written(tmp_path / "organs.mrk.json", {"markups": markups}))
-    assert [entry.name for entry in found.objects] == ["liver", "organs-3"]
-    assert found.objects[0].kinds == {"points", "boxes"}
-    assert found.objects[0].boxes == (Box(near=(8, 19, 27), far=(12, 21, 33)),)
-
-
 @pytest.mark.parametrize(
-    ("markup", "word"),
+    ("module", "heavy"),
     [
-        (fiducials(), "no point that has been set"),
-        (fiducials([1, 2, 3], type="Line"), "type 'Line'"),
-        (fiducials([1, 2, 3], coordinateSystem="IJK"), "'IJK', not LPS or RAS"),
-        (fiducials([1, 2, 3], coordinateUnits="cm"), "cm, not mm"),
-        (fiducials([1, 2]), "cannot be a prompt"),
-        ({"type": "Fiducial"}, "controlPoints"),
-        ({"type": "ROI", "center": [0, 0, 0], "size": [1, 1, 1], "orientation": [0.8, -0.6, 0] * 3}, "rotated"),
-        ("text", "not a list of markups"),
+        ("omlab_prompts.plugin", {"numpy", "torch", "rich", "click", "pydantic"}),
+        ("omlab_prompts.testing", {"numpy", "torch", "rich", "click"}),
     ],
 )
-def test_a_slicer_file_that_cannot_be_prompts_is_named(tmp_path: Path, markup: Any, word: str) -> None:
-    with pytest.raises(InputError, match=word) as error:
-        read(written(tmp_path / "m.mrk.json", {"markups": [markup]}))
-    assert "m.mrk.json" in str(error.value)
-
-
-def test_importing_prompts_needs_no_numpy() -> None:
-    probe = "import omlab_prompts.prompts, sys; sys.exit(bool({'numpy', 'torch', 'rich'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
+def test_importing_is_cheap(module: str, heavy: set[str]) -> None:
+    probe = f"import {module}, sys; print(*set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)
+    assert not heavy & set(done.stdout.split())

@@ -1,34 +1,39 @@
 """Prompts: what a user points at in an image; points, boxes, masks and text for one object or several.
 
 Coordinates always say their space: voxels (i, j, k) of a named image, voxel centres whole, or world positions in
-mm, RAS+ or LPS+. A prompts file is JSON (`json_schema()` describes it), or a markups file of 3D Slicer:
-
-    {"version": 1, "space": "voxel", "image": "ct.nii.gz", "objects": [
-      {"name": "liver", "points": [{"at": [120, 88, 40]}, {"at": [90, 88, 40], "label": 0}]}]}
-
-Arithmetic on the few numbers here is plain Python: importing this needs no numpy.
+mm, RAS+ or LPS+. `omlab_prompts.prompts_json` reads and writes their file.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
-from omlab.errors import GeometryError, InputError, UsageError
-from omlab.files import write_json, writing
+from omlab.errors import GeometryError, UsageError
+from omlab.payloads import Inputs
+from omlab_prompts.belonging import check_belongs
+from omlab_prompts.positions import LPS_TO_RAS, Affine, Position, apply, inverse, rows_of
+from omlab_prompts.wording import what_is_wrong
 
 Space = Literal["voxel", "ras", "lps"]
-Kind = Literal["points", "boxes", "masks", "text"]
-Affine = Sequence[Sequence[float]]
-"""4 rows of 4: voxel centres (i, j, k, 1) to world mm, RAS+; a numpy array will do."""
+Facet = Literal["points", "boxes", "masks", "text"]
+FACETS: tuple[Facet, ...] = ("points", "boxes", "masks", "text")
 
-Coordinate = Annotated[float, Field(allow_inf_nan=False)]
-Position = tuple[Coordinate, Coordinate, Coordinate]
+_Coordinate = Annotated[float, Field(allow_inf_nan=False)]
+_Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
 def _relative(file: str) -> str:
@@ -44,15 +49,15 @@ class _Strict(BaseModel):
 class Point(_Strict):
     """A click: `label` 1 in the object, 0 outside it."""
 
-    at: Position
+    at: tuple[_Coordinate, _Coordinate, _Coordinate]
     label: Literal[0, 1] = 1
 
 
 class Box(_Strict):
     """A box along the axes of its space, by two opposite corners; `near` holds the smaller numbers."""
 
-    near: Position
-    far: Position
+    near: tuple[_Coordinate, _Coordinate, _Coordinate]
+    far: tuple[_Coordinate, _Coordinate, _Coordinate]
 
     @model_validator(mode="after")
     def _is_ordered(self) -> Box:
@@ -71,58 +76,69 @@ class Mask(_Strict):
 class Object(_Strict):
     """The prompts of one object. Points are in the order in which they were set: models may take them in rounds."""
 
-    name: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+    name: _Text
     points: tuple[Point, ...] = ()
     boxes: tuple[Box, ...] = ()
     masks: tuple[Mask, ...] = ()
-    text: tuple[Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)], ...] = ()
+    text: tuple[_Text, ...] = ()
 
     @model_validator(mode="after")
     def _is_prompted(self) -> Object:
-        if not self.kinds:
+        if not self.facets():
             raise ValueError(f"'{self.name}' has no prompt: give points, boxes, masks or text")
         return self
 
-    @property
-    def kinds(self) -> frozenset[Kind]:
-        """Which kinds of prompts it has."""
-        kinds: tuple[Kind, ...] = ("points", "boxes", "masks", "text")
-        return frozenset(kind for kind in kinds if getattr(self, kind))
+    def facets(self) -> frozenset[Facet]:
+        """Which sorts of prompts it has."""
+        return frozenset(facet for facet in FACETS if getattr(self, facet))
 
 
 class Prompts(_Strict):
-    """What a user points at: the payload `prompts`."""
+    """What a user points at: the payload `prompts`.
+
+    `image` is the name of the image's file. Voxels mean nothing without it; for world positions it may be absent.
+    """
 
     kind: ClassVar[str] = "prompts"
 
     version: Literal[1] = 1
     space: Space
     image: Annotated[str, StringConstraints(min_length=1)] | None = None
-    """Name of the image's file. Voxels mean nothing without it; for world positions it may be absent."""
     objects: Annotated[tuple[Object, ...], Field(min_length=1)]
+    _folder: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Prompts:
         if self.space == "voxel" and self.image is None:
             raise ValueError("voxels are those of an image: give 'image', the name of its file")
-        names = [entry.name for entry in self.objects]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"two objects are called '{twice}'")
+        seen: set[str] = set()
+        for entry in self.objects:
+            if entry.name in seen:
+                raise ValueError(f"two objects are called '{entry.name}'")
+            seen.add(entry.name)
         return self
 
-    @property
-    def kinds(self) -> frozenset[Kind]:
-        """Which kinds of prompts there are."""
-        return frozenset(kind for entry in self.objects for kind in entry.kinds)
+    @classmethod
+    def from_value(cls, value: Any) -> Prompts:
+        """The prompts of what a prompts file holds, as JSON. Raises `UsageError`."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise UsageError(f"These are no prompts: {what_is_wrong(error, value)}.") from None
 
-    def require(self, capabilities: Iterable[str], *, model: str) -> None:
-        """Raise `UsageError` where there is a kind of prompt that is not among a model's capabilities."""
-        able = sorted({"points", "boxes", "masks", "text"} & set(capabilities))
-        for entry in self.objects:
-            for kind in sorted(entry.kinds - set(able)):
-                takes = f"it takes {', '.join(able)}" if able else "it takes no prompts"
-                raise UsageError(f"'{entry.name}' is prompted by {kind}, which {model} does not take: {takes}.")
+    def facets(self) -> frozenset[Facet]:
+        """Which sorts of prompts there are: what the `accepts` of a model's card is held against."""
+        return frozenset(facet for entry in self.objects for facet in entry.facets())
+
+    def check_belongs(self, inputs: Inputs) -> None:
+        """Raise `GeometryError` where they cannot belong to the other inputs: `omlab_prompts.belonging`."""
+        check_belongs(self, inputs)
+
+    def mask_path(self, mask: Mask) -> Path:
+        """Where the file of a mask lies. Raises `UsageError` where these prompts were not read from a file."""
+        if self._folder is None:
+            raise UsageError(f"The mask {mask.file} lies beside a prompts file, but these prompts come from none.")
+        return self._folder / mask.file
 
     def in_world(self, affine: Affine | None = None) -> Prompts:
         """The same prompts in world mm, RAS+.
@@ -136,13 +152,11 @@ class Prompts(_Strict):
         if self.space == "ras":
             return self
         if self.space == "lps":
-            return self._moved(
-                [[-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], space="ras", image=self.image
-            )
+            return self.moved(LPS_TO_RAS, space="ras", image=self.image)
         if affine is None:
             raise GeometryError(f"The prompts are voxels of {self.image}: its affine is needed to place them in space.")
-        _inverse(affine)  # what could not be undone is no place
-        return self._moved(affine, space="ras", image=self.image)
+        inverse(affine)  # what could not be undone is no place
+        return self.moved(affine, space="ras", image=self.image)
 
     def in_voxels(self, affine: Affine, *, shape: Sequence[int], image: str) -> Prompts:
         """The same prompts in voxels of one image, checked to lie in it.
@@ -165,12 +179,13 @@ class Prompts(_Strict):
                 )
             found = self
         else:
-            found = self.in_world()._moved(_inverse(affine), space="voxel", image=image)
+            found = self.in_world().moved(inverse(affine), space="voxel", image=image)
+        # a voxel reaches half its size beyond its centre
+        limits = [n - 0.5 for n in shape]
         for entry in found.objects:
             corners = [corner for box in entry.boxes for corner in (box.near, box.far)]
             for at in (*(point.at for point in entry.points), *corners):
-                # a voxel reaches half its size beyond its centre
-                if any(not -0.5 <= x <= n - 0.5 for x, n in zip(at, shape, strict=True)):
+                if not all(-0.5 <= x <= limit for x, limit in zip(at, limits, strict=True)):
                     place = ", ".join(f"{x:.1f}" for x in at)
                     raise GeometryError(
                         f"A prompt of '{entry.name}' lies outside {image}: voxel ({place}) of a grid of "
@@ -178,80 +193,25 @@ class Prompts(_Strict):
                     )
         return found
 
-    def _moved(self, matrix: Affine, *, space: Space, image: str | None) -> Prompts:
+    def moved(self, affine: Affine, *, space: Space, image: str | None) -> Prompts:
+        """The same prompts where an affine takes them; a box becomes the one around it."""
+        matrix = rows_of(affine)
         objects = tuple(
             entry.model_copy(
                 update={
-                    "points": tuple(Point(at=_apply(matrix, p.at), label=p.label) for p in entry.points),
-                    "boxes": tuple(_around(_apply(matrix, corner) for corner in _corners(box)) for box in entry.boxes),
+                    # finite numbers are not checked a second time: thousands of clicks take a hundredth of a second
+                    "points": tuple(Point.model_construct(at=apply(matrix, p.at), label=p.label) for p in entry.points),
+                    "boxes": tuple(_around(apply(matrix, corner) for corner in _corners(box)) for box in entry.boxes),
                 }
             )
             for entry in self.objects
         )
-        return Prompts(space=space, image=image, objects=objects)
-
-
-def read(path: Path) -> Prompts:
-    """Read a prompts file, or a markups file of 3D Slicer (`.mrk.json`).
-
-    Raises `InputError` with one sentence that names the file and the entry.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"There is no prompts file {path}.") from error
-    except OSError as error:
-        raise InputError(f"The prompts file {path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}); prompts are JSON or a markups file of 3D Slicer.") from error
-    if isinstance(content, dict) and "markups" in content:
-        from omlab_prompts.slicer_markups import objects_of
-
-        content = {"space": "ras", "objects": objects_of(content["markups"], path=Path(path))}
-    if not isinstance(content, dict):
-        raise InputError(f"{path} does not hold prompts but a {type(content).__name__}: see omlab_prompts.prompts.")
-    try:
-        return Prompts.model_validate(content)
-    except ValidationError as error:
-        found = error.errors()[0]
-        where = ".".join(map(str, found["loc"]))
-        said = "there are none" if found["type"] == "too_short" else found["msg"].removeprefix("Value error, ")
-        raise InputError(f"{path} is no prompts file: {f'{where}: ' if where else ''}{said}.") from error
-
-
-def write(prompts: Prompts, path: Path) -> None:
-    """Write a prompts file, whole or not at all. Raises `OutputError`."""
-    with writing("The prompts", Path(path)):
-        write_json(Path(path), prompts.model_dump(mode="json", exclude_defaults=True) | {"version": prompts.version})
+        return self.model_copy(update={"space": space, "image": image, "objects": objects})
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a prompts file."""
     return Prompts.model_json_schema()
-
-
-def _apply(matrix: Affine, at: Sequence[float]) -> Position:
-    x, y, z = (sum(float(row[n]) * at[n] for n in range(3)) + float(row[3]) for row in list(matrix)[:3])
-    return (x, y, z)
-
-
-def _inverse(affine: Affine) -> list[list[float]]:
-    """Of an affine whose last row is 0, 0, 0, 1. Raises `GeometryError` where there is none."""
-    m = [[float(value) for value in row] for row in affine]
-    # row n of the inverse times the determinant: the cross product of the two other columns
-    columns = [[m[row][column] for row in range(3)] for column in range(3)]
-    rows = [_cross(columns[(n + 1) % 3], columns[(n + 2) % 3]) for n in range(3)]
-    determinant = sum(a * b for a, b in zip(columns[0], rows[0], strict=True))
-    size = max(abs(value) for column in columns for value in column)
-    if not abs(determinant) > 1e-9 * size**3:  # also where it is not a number
-        raise GeometryError(f"The affine {m[:3]} is singular: positions in the image cannot be told from it.")
-    turned = [[value / determinant for value in row] for row in rows]
-    shift = [-sum(row[n] * m[n][3] for n in range(3)) for row in turned]
-    return [[*row, back] for row, back in zip(turned, shift, strict=True)] + [[0.0, 0.0, 0.0, 1.0]]
-
-
-def _cross(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    return [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 
 
 def _corners(box: Box) -> list[Position]:

@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from omlab.errors import InputError
+from omlab_prompts.wording import brief
 
 NEGATIVE = ("0", "negative", "background")
 """Descriptions, in lower case, of points that lie outside the object."""
 
 _SIGNS = {"RAS": (1, 1, 1), "LPS": (-1, -1, 1)}
+_PLAIN = [1, 0, 0, 0, 1, 0, 0, 0, 1]
+_LARGEST = 1e9
+"""mm: what lies further away is no position."""
+
+
+class _MarkupError(Exception):
+    """Why a markup cannot be a prompt: a part of a sentence."""
 
 
 def objects_of(markups: Any, *, path: Path) -> list[dict[str, Any]]:
@@ -28,57 +36,71 @@ def objects_of(markups: Any, *, path: Path) -> list[dict[str, Any]]:
     objects: dict[str, dict[str, Any]] = {}
     stem = path.name.removesuffix(".json").removesuffix(".mrk")
     for number, entry in enumerate(markups, start=1):
-        name = str(entry.get("name") or (stem if len(markups) == 1 else f"{stem}-{number}"))
+        name = str(entry.get("name") or "").strip() or (stem if len(markups) == 1 else f"{stem}-{number}")
         try:
             part = _part(entry)
-        except (KeyError, TypeError, IndexError) as error:
-            raise InputError(f"Markup {number} of {path} is incomplete: {error} is missing or wrong.") from error
-        except ValueError as error:
-            raise InputError(f"Markup {number} of {path} cannot be a prompt: {error}.") from error
-        for kind, found in part.items():
+        except _MarkupError as error:
+            raise InputError(f"Markup {number} of {path} cannot be a prompt: {error}.") from None
+        for facet, found in part.items():
             if found:
-                objects.setdefault(name, {"name": name}).setdefault(kind, []).extend(found)
+                objects.setdefault(name, {"name": name}).setdefault(facet, []).extend(found)
     if not objects:
         raise InputError(f"{path} holds no point that has been set: place one in 3D Slicer and save the list again.")
     return list(objects.values())
 
 
 def _part(entry: Mapping[str, Any]) -> dict[str, list[Any]]:
-    system = str(entry.get("coordinateSystem", "LPS"))
-    if system not in _SIGNS:
-        raise ValueError(f"its coordinate system is '{system}', not LPS or RAS")
+    system = entry.get("coordinateSystem", "LPS")
+    if system not in ("LPS", "RAS"):
+        raise _MarkupError(f"its coordinate system is '{system}', not LPS or RAS")
     units = entry.get("coordinateUnits", "mm")
     if units != "mm":
-        raise ValueError(f"its unit is {units}, not mm")
-    signs = _SIGNS[system]
-    if entry["type"] == "Fiducial":
-        return {"points": [_point(point, signs) for point in entry["controlPoints"] if _is_set(point)]}
-    if entry["type"] == "ROI":
-        return {"boxes": [_box(entry, signs)]}
-    raise ValueError(f"it is of type '{entry['type']}'; only point lists (Fiducial) and boxes (ROI) are")
+        raise _MarkupError(f"its unit is {units}, not mm")
+    if entry.get("type") == "Fiducial":
+        return {"points": _points(entry, _SIGNS[system])}
+    if entry.get("type") == "ROI":
+        return {"boxes": [_box(entry, _SIGNS[system])]}
+    raise _MarkupError(f"it is of type '{entry.get('type')}'; only point lists (Fiducial) and boxes (ROI) are")
 
 
-def _is_set(point: Mapping[str, Any]) -> bool:
-    return bool(point.get("positionStatus", "defined") == "defined")
-
-
-def _point(point: Mapping[str, Any], signs: Sequence[int]) -> dict[str, Any]:
-    at = [sign * float(value) for sign, value in zip(signs, point["position"], strict=True)]
-    negative = str(point.get("description", "")).strip().lower() in NEGATIVE
-    return {"at": at, "label": 0 if negative else 1}
+def _points(entry: Mapping[str, Any], signs: Sequence[int]) -> list[dict[str, Any]]:
+    controls = entry.get("controlPoints")
+    if not isinstance(controls, list):
+        raise _MarkupError(f"its controlPoints are {brief(controls)}, not a list of points")
+    points = []
+    for number, point in enumerate(controls, start=1):
+        if not isinstance(point, Mapping):
+            raise _MarkupError(f"its point {number} is {brief(point)}, not a point with a position")
+        if point.get("positionStatus", "defined") != "defined":
+            continue
+        at = _numbers(point.get("position"), 3, what=f"the position of its point {number}")
+        negative = str(point.get("description", "")).strip().lower() in NEGATIVE
+        points.append({"at": [s * x for s, x in zip(signs, at, strict=True)], "label": 0 if negative else 1})
+    return points
 
 
 def _box(entry: Mapping[str, Any], signs: Sequence[int]) -> dict[str, Any]:
     """The box of an ROI; its `orientation` (3 x 3, by rows) must only exchange or turn round the axes."""
     if entry.get("roiType", "Box") != "Box":
-        raise ValueError(f"its ROI is a {entry['roiType']}, not a Box")
-    orientation = [float(value) for value in entry.get("orientation", (1, 0, 0, 0, 1, 0, 0, 0, 1))]
-    if len(orientation) != 9 or any(min(abs(value), abs(abs(value) - 1)) > 1e-3 for value in orientation):
-        raise ValueError("its ROI is rotated; boxes lie along the axes")
-    centre = [sign * float(value) for sign, value in zip(signs, entry["center"], strict=True)]
-    size = [abs(float(value)) for value in entry["size"]]
+        raise _MarkupError(f"its ROI is a {brief(entry['roiType'])}, not a Box")
+    orientation = _numbers(entry.get("orientation", _PLAIN), 9, what="its orientation")
+    if any(min(abs(value), abs(abs(value) - 1)) > 1e-3 for value in orientation):
+        raise _MarkupError("its ROI is rotated; boxes lie along the axes")
+    center = _numbers(entry.get("center"), 3, what="its center")
+    size = [abs(value) for value in _numbers(entry.get("size"), 3, what="its size")]
     half = [sum(round(abs(orientation[3 * row + n])) * size[n] for n in range(3)) / 2 for row in range(3)]
+    middle = [s * x for s, x in zip(signs, center, strict=True)]
     return {
-        "near": [c - h for c, h in zip(centre, half, strict=True)],
-        "far": [c + h for c, h in zip(centre, half, strict=True)],
+        "near": [c - h for c, h in zip(middle, half, strict=True)],
+        "far": [c + h for c, h in zip(middle, half, strict=True)],
     }
+
+
+def _numbers(value: Any, count: int, *, what: str) -> list[float]:
+    if isinstance(value, list) and len(value) == count and all(_is_number(part) for part in value):
+        return [float(part) for part in value]
+    raise _MarkupError(f"{what} is {brief(value)}, not {count} numbers" if value is not None else f"{what} is missing")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
