@@ -2,6 +2,8 @@ import contextlib
 import copy
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -42,6 +44,12 @@ def test_a_payload_says_what_core_asks_and_comes_back_from_json_and_copies(paylo
     assert payload.is_finite() == ("nan" not in text and "inf" not in text)
     assert same(type(payload).from_value(json.loads(text)), payload)
     assert same(copy.deepcopy(payload), payload)  # as pickling for another process does
+
+
+def test_importing_is_cheap():
+    probe = "import omlab_payloads.plugin, omlab_payloads.kinds, sys; print(*set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True)
+    assert not {"numpy", "torch", "safetensors", "pyarrow", "pydantic", "rich"} & set(done.stdout.split())
 
 
 def test_the_examples_of_a_case_belong_together():
