@@ -221,6 +221,9 @@ def test_a_file_that_is_absent_or_something_else_is_named(tmp_path, format):
             path.write_bytes(content)
         with pytest.raises(InputError, match=name):
             format().read(path, kind="embedding" if format is Embeddings else "scores")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="folder"):
+        format().read(tmp_path / "folder", kind="embedding" if format is Embeddings else "scores")
 
 
 def test_a_changed_file_is_read_again(tmp_path):

@@ -123,6 +123,7 @@ def test_clicks_are_simulated_and_can_be_given_again(run, image):
         (("pointer", "ct.row", "--labels", "nowhere.row", "--clicks", 1), "nowhere.row does not exist"),
         (("pointer", "nowhere.row", "--labels", "rough.row", "--clicks", 1), "nowhere.row does not exist"),
         (("pointer", "rows", "--labels", "rough.row", "--clicks", 1), "rows holds 2 inputs"),
+        (("pointer", "ct.row", "--labels", "rough.row", "--clicks", 1, "-o", "m.row"), "cannot be written to m.row"),
         (("pointer", "ct.row", "--labels", "rough.row", "--clicks", 1, "-s", "sed=1"), "no setting 'sed'"),
     ],
 )
