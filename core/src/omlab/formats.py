@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+from omlab.arguments import path_of
 from omlab.card_schema import FormatCard, validate
-from omlab.errors import InputError, OutputError, UsageError
+from omlab.errors import CardError, InputError, OmlabWarning, OutputError, UsageError
 from omlab.files import replacing, writing
-from omlab.payloads import Compound, Inputs, Payload
+from omlab.payloads import Compound, Inputs, Payload, describe
 from omlab.registry import Registry, load_entry, registry
 from omlab.roles import Format
 from omlab.settings import complete
 
 
 def format_cards() -> Sequence[FormatCard]:
-    """The cards of all formats. Raises `CardError` for one that is wrong."""
+    """The cards of all formats; one that is wrong is warned about and left out."""
     return _cards(registry())
 
 
 @cache
 def _cards(catalogue: Registry) -> tuple[FormatCard, ...]:
     """Validated once for each registry: formats are looked up for every case."""
-    return tuple(cast(FormatCard, validate(card)) for card in catalogue.cards("format"))
+    found = []
+    for offer in catalogue.cards("format"):
+        try:
+            found.append(cast(FormatCard, validate(offer)))
+        except CardError as error:  # files of other formats can be read all the same
+            warnings.warn(f"{error} The format is left out.", OmlabWarning, stacklevel=2)
+    return tuple(found)
 
 
 def implementation(card: FormatCard) -> Format:
@@ -47,8 +55,7 @@ def suffix_of(path: Path, cards: Iterable[FormatCard]) -> str:
 
 def read_format(path: Path, kind: str) -> FormatCard:
     """The format that reads `path` as a payload of `kind`. Raises `InputError` where there is none."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
+    check_readable(path)
     cards = [card for card in format_cards() if kind in card.reads]
     if path.is_dir():
         found = [card for card in cards if card.folders]
@@ -60,6 +67,14 @@ def read_format(path: Path, kind: str) -> FormatCard:
     if not found:
         raise InputError(_no_reader(path, kind, cards))
     return found[0]
+
+
+def check_readable(path: Path) -> None:
+    """Raise `InputError` where there is neither a file nor a folder: reading a pipe would wait for ever."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist.")
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is neither a file nor a folder: write what it gives to a file first.")
 
 
 def read(path: str | Path, *, kind: str | None = None, **settings: Any) -> Payload:
@@ -74,15 +89,20 @@ def read(path: str | Path, *, kind: str | None = None, **settings: Any) -> Paylo
         InputError: It cannot be read; names the file.
         SettingsError: The format has no such setting.
     """
-    path = Path(path)
+    path = path_of(path, "What is read")
     if kind is None:
         kind = _default_kind(path)
     return read_as(read_format(path, kind), path, kind=kind, settings=settings)
 
 
-def read_as(card: FormatCard, path: Path, *, kind: str, settings: Mapping[str, Any]) -> Payload:
-    """Read `path` in the format of `card`, with `settings` of it. Raises `InputError` or `SettingsError`."""
+def read_as(card: FormatCard, path: Path, *, kind: str, settings: Mapping[str, Any], key: str | None = None) -> Payload:
+    """Read `path`, or the entry `key` of it, in the format of `card`, with `settings` of it.
+
+    Raises `InputError` or `SettingsError`.
+    """
     chosen = complete(card.settings, settings, of=f"the format '{card.name}'")
+    if key is not None:
+        chosen["key"] = key
     return implementation(card).read(path, kind=kind, **chosen)
 
 
@@ -94,7 +114,9 @@ def write(payload: Payload, path: str | Path, *, inputs: Inputs | None = None) -
 
     Raises `OutputError` where no format writes such a payload or the place cannot be written to.
     """
-    path = Path(path)
+    path = path_of(path, "What is written to")
+    if not isinstance(payload, Payload):
+        raise UsageError(f"A {describe(payload)} is not a payload: it cannot be written.")
     if isinstance(payload, Compound):
         suffix = suffix_of(path, format_cards()) or path.suffix
         for part, value in payload.parts().items():
@@ -145,8 +167,7 @@ def companions(source: FormatCard, kind: str) -> list[FormatCard]:
 
 
 def _default_kind(path: Path) -> str:
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
+    check_readable(path)
     cards = [card for card in format_cards() if card.reads]
     suffix = suffix_of(path, cards)
     for card in cards:

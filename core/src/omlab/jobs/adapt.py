@@ -11,9 +11,10 @@ from shutil import copytree
 from typing import Any
 
 from omlab.adapted import ADAPTED, ADAPTED_WEIGHTS, BASE, HISTORY, Description
+from omlab.arguments import name_of, path_of, table_of
 from omlab.card_schema import AdapterCard, ModelCard, Training, validate
 from omlab.datasets import DataRef, open_dataset
-from omlab.devices import describe_device
+from omlab.devices import describe_device, sort_of
 from omlab.digests import digest_of
 from omlab.errors import PluginError, UsageError
 from omlab.files import write_json
@@ -24,7 +25,7 @@ from omlab.models import LOCAL, ModelBase, ModelRef, Needs, find_card, find_mode
 from omlab.registry import registry
 from omlab.roles import Adapted, Adapter
 from omlab.runs import Run, open_run
-from omlab.settings import by_home, complete
+from omlab.settings import by_home, complete, decisive
 from omlab.shards import rank
 from omlab.suggest import did_you_mean
 from omlab.surveys import Surveyed
@@ -81,7 +82,8 @@ def adapt(
     Raises:
         OmlabError: When it cannot be started, or the adapter fails.
     """
-    place = Path(output) if output is not None else None
+    model, adapter = name_of(model, "The model"), name_of(adapter, "The adapter")
+    place = path_of(output, "The output") if output is not None else None
     plan = partial(
         _plan,
         model,
@@ -92,7 +94,7 @@ def adapt(
         weights=weights,
         device=device,
         seed=seed,
-        settings=settings or {},
+        settings=table_of(settings, "The settings"),
         needs=needs,
         offline=offline,
     )
@@ -185,27 +187,36 @@ def _follow(place: Path | None, plan: Callable[[], _Plan]) -> Outcome:
 
 
 def _lead(plan: _Plan, place: Path | None, arguments: Mapping[str, Any], go: Go) -> Outcome:
+    recipe = plan.ref.card.trains[plan.recipe] if plan.recipe else None
     request = {
         "command": "adapt",
         "model": plan.ref.identity(),
-        "adapter": {"name": plan.adapter_card.name, "settings": dict(plan.adapter_settings)},
-        "recipe": {"name": plan.recipe, "settings": dict(plan.recipe_settings)},
+        "adapter": {
+            "name": plan.adapter_card.name,
+            "settings": decisive(plan.adapter_card.settings, plan.adapter_settings),
+        },
+        "recipe": {
+            "name": plan.recipe,
+            "settings": decisive(recipe.settings, plan.recipe_settings) if recipe else {},
+        },
         "data": plan.data.identity(SPLIT),
-        "device": plan.ref.device,
+        "device": sort_of(plan.ref.device),
         "seed": plan.seed,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
     final = place or Path("omlab-runs") / f"adapt-{plan.ref.card.name}-{digest_of(request)[:8]}"
     run = open_run(final, kind="adapt", request=request, arguments=arguments)
-    if run.folder == run.final and run.is_done(CASE, {}):
+    is_done = run.is_done(CASE, {})
+    if run.is_whole and is_done:
         run.close()
         return Outcome(place=run.final, log=run.log, was_complete=True)
     with at_work(run):
-        run.notes.append(f"adapted on {describe_device(plan.ref.device)}")
-        go.work_in(run.scratch)
-        record = run.attempt(CASE, files={}, work=lambda folder: _work(plan, run, folder))
-        if record.status == "failed":
-            raise stopped(record.reason)
+        if not is_done:
+            run.note(f"adapted on {describe_device(plan.ref.device)}")
+            go.work_in(run.scratch)
+            record = run.attempt(CASE, files={}, work=lambda folder: _work(plan, run, folder))
+            if record.status == "failed":
+                raise stopped(record.reason)
         finish(run)
     return Outcome(place=run.final, log=run.log)
 
@@ -240,12 +251,13 @@ def _work(plan: _Plan, run: Run, folder: Path) -> Mapping[str, Any]:
 
 def _description(plan: _Plan, adapted: Adapted) -> Description:
     ref = plan.ref
-    local = ref.weights is not None and ref.tag == LOCAL
+    local = ref.weights if ref.tag == LOCAL else None
+    own_files = (local.folder or next(iter(local.files.values()))).absolute() if local else None
     return Description(
         does=dict(adapted.does) if adapted.does is not None else verbs_of(ref.card, plan.recipe),
-        base=ref.name if ref.adapted is None and not local else ref.card.name,
+        base=ref.name if ref.adapted is None and local is None else ref.card.name,
         base_folder=BASE if ref.adapted is not None else None,
-        base_weights=str(next(iter(ref.weights.files.values())).absolute()) if local and ref.weights else None,
+        base_weights=str(own_files) if own_files else None,
         base_identity=ref.identity(),
         adapter=plan.adapter_card.name,
         adapter_settings=dict(plan.adapter_settings),
@@ -253,6 +265,7 @@ def _description(plan: _Plan, adapted: Adapted) -> Description:
         recipe_settings=dict(plan.recipe_settings),
         config=dict(adapted.config),
         settings=dict(ref.settings),
+        needs={name: str(need.adapted.absolute()) if need.adapted else need.name for name, need in ref.needs.items()},
         data=plan.data.identity(SPLIT),
         seed=plan.seed,
     )

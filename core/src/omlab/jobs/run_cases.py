@@ -9,7 +9,7 @@ from typing import Any
 
 from omlab.engine import Item, Roles, Stages, do_cases
 from omlab.jobs.outcome import Outcome
-from omlab.jobs.running import at_work, finish
+from omlab.jobs.running import at_work, finish, letting_go
 from omlab.roles import Sample
 from omlab.runs import Run, open_run
 from omlab.shards import this_shard
@@ -57,13 +57,9 @@ def run_cases(
         OmlabError: When nothing could be started or nothing more can be written.
     """
     run = open_run(Path(output), kind=kind, request=request, arguments={"output": str(output)}, shard=this_shard())
-    try:
-        mine = [case for case in cases if run.shard.holds(case.id)]
-        missing = [case for case in mine if not run.is_done(case.id, case.files)]
-    except BaseException:
-        run.abandon()
-        raise
-    if run.folder == run.final and not missing and len(run.log):
+    with letting_go(run):
+        missing = run.missing(cases)
+    if run.is_whole and not missing:
         run.close()
         return Outcome(place=run.final, log=run.log, was_complete=True)
 
