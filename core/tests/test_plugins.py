@@ -91,12 +91,11 @@ def test_a_plugin_that_prints_at_import_does_not_pollute_the_output(install, cap
 
 
 def test_an_implementation_may_have_a_name_of_its_own(install):
-    text = GOOD + (
-        "@hookimpl(specname='omlab_models')\ndef small():\n    return [Card(kind='model', name='s', summary='S.', data={})]\n"
-        "@hookimpl(specname='omlab_models')\ndef large():\n    return [Card(kind='model', name='l', summary='L.', data={})]\n"
-    )
+    card = "Card(kind='model', name='{0}', summary='A model.', data={{}})"
+    one = "@hookimpl(specname='omlab_models')\ndef {0}():\n    return [" + card + "]\n"
+    text = GOOD + one.format("small") + one.format("large")
     add(install, "two", text)
-    assert [card.name for card in registry().cards("model")] == ["l", "s"]
+    assert [card.name for card in registry().cards("model")] == ["large", "small"]
     assert {card.distribution for card in registry().cards("model")} == {"two"}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omlab.errors import UsageError
-from omlab.payloads import Payload, describe
+from omlab.payloads import Payload, an, describe
 
 
 def path_of(value: Any, what: str) -> Path:
@@ -48,5 +48,4 @@ def _said(value: Any) -> str:
         return "None"
     if isinstance(value, str | int | float):
         return repr(value)
-    kind = describe(value)
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return an(describe(value))

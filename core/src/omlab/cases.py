@@ -10,7 +10,7 @@ from typing import Any
 from omlab.card_schema import FormatCard, PayloadCard, validate
 from omlab.errors import InputError, UsageError
 from omlab.formats import check_readable, format_cards, implementation, read_as, read_format, suffix_of
-from omlab.payloads import Payload, Stackable
+from omlab.payloads import Payload, Stackable, an
 from omlab.registry import load_entry, registry
 from omlab.roles import Sample
 from omlab.run_folder import LOG, read_log_file
@@ -45,7 +45,9 @@ class Source:
         if len(found) == 1:
             return found[0]
         if not isinstance(found[0], Stackable):
-            raise InputError(f"{self.paths[0]} and {self.paths[1]} cannot be one input: a {self.kind} has no channels.")
+            raise InputError(
+                f"{self.paths[0]} and {self.paths[1]} cannot be one input: {an(self.kind)} has no channels."
+            )
         stacked: Payload = found[0].stack(found)
         return stacked
 
@@ -80,7 +82,7 @@ def payload_of(value: Any, *, kind: str) -> Payload:
     assert isinstance(card, PayloadCard)
     made = getattr(load_entry(offer, card.entry), "from_value", None)
     if made is None:
-        raise UsageError(f"A {kind} cannot be given as a value: name a file.")
+        raise UsageError(f"{an(kind).capitalize()} cannot be given as a value: name a file.")
     payload: Payload = made(value)
     return payload
 
@@ -167,7 +169,7 @@ def _cases_of(path: Path, kind: str, cards: list[FormatCard]) -> list[tuple[Path
         return [(path, key) for key in _keys(card, path)] if card.many else [(path, None)]
     found = _cases_inside(path, kind, cards)
     if not found:
-        raise InputError(f"The folder {path} holds nothing to read as a {kind}.")
+        raise InputError(f"The folder {path} holds nothing to read as {an(kind)}.")
     return found
 
 

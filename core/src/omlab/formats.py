@@ -12,7 +12,7 @@ from omlab.arguments import path_of
 from omlab.card_schema import FormatCard, validate
 from omlab.errors import CardError, InputError, OmlabWarning, OutputError, UsageError
 from omlab.files import replacing, writing
-from omlab.payloads import Compound, Inputs, Payload, describe
+from omlab.payloads import Compound, Inputs, Payload, an, describe
 from omlab.registry import Registry, load_entry, registry
 from omlab.roles import Format
 from omlab.settings import complete
@@ -116,7 +116,7 @@ def write(payload: Payload, path: str | Path, *, inputs: Inputs | None = None) -
     """
     path = path_of(path, "What is written to")
     if not isinstance(payload, Payload):
-        raise UsageError(f"A {describe(payload)} is not a payload: it cannot be written.")
+        raise UsageError(f"{an(describe(payload)).capitalize()} is not a payload: it cannot be written.")
     if isinstance(payload, Compound):
         suffix = suffix_of(path, format_cards()) or path.suffix
         for part, value in payload.parts().items():
@@ -134,7 +134,7 @@ def write_format(kind: str, path: Path) -> FormatCard:
     found = [card for card in cards if suffix in card.suffixes]
     if not found:
         known = ", ".join(sorted({s for card in cards for s in card.suffixes})) or "none installed"
-        raise OutputError(f"No format writes a {kind} to {path.name}; suffixes that would do: {known}.")
+        raise OutputError(f"No format writes {an(kind)} to {path.name}; suffixes that would do: {known}.")
     return found[0]
 
 
@@ -147,7 +147,7 @@ def default_format(kind: str) -> FormatCard:
     """The format that payloads of `kind` are written in when the user names none. Raises `UsageError`."""
     cards = [card for card in format_cards() if kind in card.default_for and kind in card.writes]
     if not cards:
-        raise UsageError(f"No installed format writes a {kind}; install the package of its modality.")
+        raise UsageError(f"No installed format writes {an(kind)}; install the package of its modality.")
     return cards[0]
 
 
@@ -156,7 +156,7 @@ def named_format(name: str, kind: str) -> FormatCard:
     card = cast(FormatCard, validate(registry().get("format", name)))
     if kind not in card.writes:
         raise UsageError(
-            f"The format '{name}' does not write a {kind}; it writes {', '.join(card.writes) or 'nothing'}."
+            f"The format '{name}' does not write {an(kind)}; it writes {', '.join(card.writes) or 'nothing'}."
         )
     return card
 
@@ -191,5 +191,5 @@ def _no_reader(path: Path, kind: str, cards: list[FormatCard]) -> str:
     known = ", ".join(sorted({suffix for card in cards for suffix in card.suffixes}))
     others = [card for card in format_cards() if suffix_of(path, [card]) and card.reads and not path.is_dir()]
     if others:
-        return f"{path} is read as {' or '.join(others[0].reads)}, but a {kind} is needed ({known})."
-    return f"No installed format reads {path} as a {kind}; formats that would do: {known or 'none installed'}."
+        return f"{path} is read as {' or '.join(others[0].reads)}, but {an(kind)} is needed ({known})."
+    return f"No installed format reads {path} as {an(kind)}; formats that would do: {known or 'none installed'}."

@@ -19,7 +19,7 @@ from omlab.errors import (
     UsageError,
     where,
 )
-from omlab.payloads import Checked, Compound, Dependent, Facetted, Framed, Inputs, Payload, Spatial, describe
+from omlab.payloads import Checked, Compound, Dependent, Facetted, Framed, Inputs, Payload, Spatial, an, describe
 from omlab.roles import Delta, Model, Prepares, Streams
 from omlab.settings import complete
 from omlab.suggest import did_you_mean
@@ -175,7 +175,7 @@ class Session:
                 if close is not None:
                     close()
         if last is None or isinstance(last, Delta):
-            raise PluginError(f"'{verb}' of '{self.name}' streamed no result: its last item must be a {facts.gives}.")
+            raise PluginError(f"'{verb}' of '{self.name}' streamed no result: its last item must be {an(facts.gives)}.")
 
     def _done(self, verb: str, batch: list[Prepared], options: Mapping[str, Any]) -> list[Payload | OmlabError]:
         """The results of a batch. Of one that fails, what was given before is kept and the rest is done one by one."""
@@ -234,16 +234,16 @@ class Session:
         """Raise where a result is not what the card promises: kind, grid, frame, finite numbers."""
         facts, what = self.card.does[verb], f"'{verb}' of '{self.name}'"
         if not isinstance(answer, Payload) or describe(answer) != facts.gives:
-            raise BrokenPromiseError(f"{what} gave a {describe(answer)}, but its card promises a {facts.gives}.")
+            raise BrokenPromiseError(f"{what} gave {an(describe(answer))}, but its card promises {an(facts.gives)}.")
         parts = list(answer.parts().values()) if isinstance(answer, Compound) else [answer]
         grid, frame = (inputs.get(name) if name else None for name in (facts.grid, facts.frame))
         for part in parts:
             if isinstance(part, Checked) and not part.is_finite():
                 raise BrokenPromiseError(f"{what} gave numbers that are NaN or infinite.")
             if grid is not None and isinstance(part, Spatial) and not part.same_grid(grid):
-                raise GeometryError(f"{what} gave a {describe(part)} that does not lie on the grid of its input.")
+                raise GeometryError(f"{what} gave {an(describe(part))} that does not lie on the grid of its input.")
             if frame is not None and isinstance(part, Framed) and not part.same_frame(frame):
-                raise GeometryError(f"{what} gave a {describe(part)} in another space than its input.")
+                raise GeometryError(f"{what} gave {an(describe(part))} in another space than its input.")
 
 
 class BrokenPromiseError(OmlabError):
@@ -275,7 +275,9 @@ def check_inputs(facts: Verb, inputs: Inputs, *, name: str) -> None:
         GeometryError, InputError: An input does not belong to the others.
     """
     if not isinstance(inputs, Mapping):
-        raise UsageError(f"The inputs of a case are payloads by name, but a {describe(inputs)} was given to '{name}'.")
+        raise UsageError(
+            f"The inputs of a case are payloads by name, but {an(describe(inputs))} was given to '{name}'."
+        )
     for unknown in inputs:
         if unknown not in facts.takes:
             hint = did_you_mean(unknown, facts.takes, none="it takes none.")
@@ -285,12 +287,12 @@ def check_inputs(facts: Verb, inputs: Inputs, *, name: str) -> None:
             accepted = facts.accepts.get(required)
             which = f" ({' or '.join(accepted)})" if accepted else ""
             raise UsageError(
-                f"'{name}' needs the input '{required}', a {facts.kinds[required]}{which}: give {required}=FILE."
+                f"'{name}' needs the input '{required}', {an(facts.kinds[required])}{which}: give {required}=FILE."
             )
     for given, value in inputs.items():
         wanted = facts.kinds[given]
         if describe(value) != wanted:
-            raise UsageError(f"The input '{given}' of '{name}' is a {wanted}, but a {describe(value)} was given.")
+            raise UsageError(f"The input '{given}' of '{name}' is {an(wanted)}, but {an(describe(value))} was given.")
         accepted = facts.accepts.get(given)
         if accepted is not None and isinstance(value, Facetted):
             refused = sorted(value.facets() - set(accepted))
@@ -312,7 +314,7 @@ def place_of(facts: Verb, payload: Payload, *, taken: Mapping[str, Any], name: s
     if len(found) != 1:
         takes = ", ".join(f"{place} ({wanted})" for place, wanted in facts.kinds.items())
         why = "several inputs are of that kind" if found else f"it takes {takes}"
-        raise UsageError(f"'{name}' was given a {kind} without a name, but {why}: name the input.")
+        raise UsageError(f"'{name}' was given {an(kind)} without a name, but {why}: name the input.")
     return found[0]
 
 

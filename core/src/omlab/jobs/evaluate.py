@@ -24,7 +24,7 @@ from omlab.jobs.outcome import Outcome
 from omlab.jobs.running import at_work, finish, letting_go, stopped
 from omlab.jobs.sources import cases_of_data
 from omlab.models import ModelRef, Needs, find_card, find_model
-from omlab.payloads import Payload
+from omlab.payloads import Payload, an
 from omlab.records import CaseLog
 from omlab.registry import load_entry, registry
 from omlab.roles import Case, Evaluator, Metric, Report, Sample
@@ -145,13 +145,13 @@ def choose_verb(model: ModelCard, card: EvaluatorCard, verb: str | None, *, name
     if verb is not None:
         if verb not in fitting:
             gives = model.does[verb].gives if verb in model.does else "nothing"
-            raise UsageError(f"'{card.name}' judges a {card.judges}, but '{verb}' of '{name}' gives {gives}.")
+            raise UsageError(f"'{card.name}' judges {an(card.judges)}, but '{verb}' of '{name}' gives {gives}.")
         return verb
     if len(fitting) != 1:
         what = (
             f"has several verbs that give one: name one with --verb ({', '.join(fitting)})" if fitting else "gives none"
         )
-        raise UsageError(f"'{card.name}' judges a {card.judges}, but '{name}' {what}.")
+        raise UsageError(f"'{card.name}' judges {an(card.judges)}, but '{name}' {what}.")
     return fitting[0]
 
 

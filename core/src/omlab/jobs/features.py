@@ -13,6 +13,7 @@ from omlab.errors import UsageError
 from omlab.formats import default_format
 from omlab.jobs.outputs import Outputs, collect
 from omlab.jobs.running import at_work, finish, letting_go, stopped
+from omlab.payloads import an
 from omlab.roles import Case
 from omlab.runs import open_run
 from omlab.session import Session
@@ -41,7 +42,9 @@ def features(session: Session, verb: str, cases: Sequence[Case], *, folder: str 
     facts, chosen = session.verb(verb), session.options(verb, options)
     card = default_format(facts.gives)
     if facts.gives not in card.collects:
-        raise UsageError(f"'{session.name}' gives a {facts.gives} by '{verb}', which no format collects into one file.")
+        raise UsageError(
+            f"'{session.name}' gives {an(facts.gives)} by '{verb}', which no format collects into one file."
+        )
     suffix = max(card.suffixes, key=len)
     options = decisive(facts.options, chosen)
     request = {"command": verb, "model": session.identity, "options": options, "format": card.name}

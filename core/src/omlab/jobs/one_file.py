@@ -16,6 +16,7 @@ from omlab.files import write_json, writing
 from omlab.formats import format_cards, suffix_of
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.outputs import PICTURE, file_name
+from omlab.payloads import an
 from omlab.records import Record
 from omlab.roles import Case
 from omlab.run_folder import LOG, read_log_file, same_request
@@ -123,5 +124,7 @@ def is_one_file(output: str, gives: str) -> bool:
     if suffix == PICTURE or suffix in {suffix for card in format_cards() for suffix in card.suffixes}:
         known = ", ".join(sorted({s for card in format_cards() if gives in card.writes for s in card.suffixes}))
         hint = " A picture is asked for with --overlay." if suffix == PICTURE else ""
-        raise UsageError(f"A {gives} cannot be written to {output}; suffixes that would do: {known or 'none'}.{hint}")
+        raise UsageError(
+            f"{an(gives).capitalize()} cannot be written to {output}; suffixes that would do: {known or 'none'}.{hint}"
+        )
     return False

@@ -11,6 +11,7 @@ from omlab.errors import OmlabWarning, UsageError
 from omlab.formats import format_cards, read
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.outputs import PICTURE, draw, file_name
+from omlab.payloads import an
 from omlab.roles import Case
 
 
@@ -19,7 +20,7 @@ def check_pictures(gives: str, place: Path | None) -> None:
     if place is None:
         return
     if not any(gives in card.pictured for card in format_cards()):
-        raise UsageError(f"A {gives} has no picture: leave --overlay out.")
+        raise UsageError(f"{an(gives).capitalize()} has no picture: leave --overlay out.")
     if place.suffix and not place.is_dir() and place.suffix.lower() != PICTURE:
         raise UsageError(f"A picture cannot be written to {place}: name a file that ends in {PICTURE}, or a folder.")
 
