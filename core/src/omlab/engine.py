@@ -112,37 +112,41 @@ def _applied(items: list[Item], stages: Stages) -> Sequence[Any]:
 
 
 def _read_ahead(cases: Iterable[Case], stages: Stages) -> Generator[Item]:
-    """The cases in their order, read by a few threads; how far ahead is bounded by count and bytes."""
+    """The cases in their order, read by a few threads while those before them are worked on."""
     readers = min(4, (os.cpu_count() or 1) + 1)
-    most = max(2 * readers, stages.batch + readers)
-    ahead = _Ahead()
-    source = iter(cases)
-    following = next(source, None)
     with ThreadPoolExecutor(max_workers=readers, thread_name_prefix="omlab-read") as pool:
+        ahead = _Ahead(iter(cases), lambda case: pool.submit(_read, case, stages), batch=stages.batch, readers=readers)
         try:
-            while True:
-                while following is not None and len(ahead) < most:
-                    if len(ahead) >= stages.batch and ahead.nbytes() + ahead.expected(following) > AHEAD_BYTES:
-                        break
-                    ahead.waiting.append((following, pool.submit(_read, following, stages)))
-                    following = next(source, None)
-                if not ahead:
-                    return
-                yield ahead.pop()
+            ahead.fill()
+            while ahead.waiting:
+                item = ahead.pop()
+                ahead.fill()
+                yield item
         finally:
             for _, future in ahead.waiting:
                 future.cancel()
 
 
 class _Ahead:
-    """Cases that are read or being read, and what they hold: as they say, or as the largest one before them."""
+    """Cases that are read or being read: some more than a batch, as long as they do not hold too much."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, cases: Iterator[Case], start: Callable[[Case], Future[Item]], *, batch: int, readers: int
+    ) -> None:
         self.waiting: deque[tuple[Case, Future[Item]]] = deque()
+        self._cases, self._start = cases, start
+        self._least, self._most = batch, max(2 * readers, batch + readers)
+        self._next = next(cases, None)
         self._largest: int | None = None
 
-    def __len__(self) -> int:
-        return len(self.waiting)
+    def fill(self) -> None:
+        """Begin to read as many as may wait."""
+        while self._next is not None and len(self.waiting) < self._most:
+            held = sum(self._held(case, future) for case, future in self.waiting)
+            if len(self.waiting) >= self._least and held + self._expected(self._next) > AHEAD_BYTES:
+                return
+            self.waiting.append((self._next, self._start(self._next)))
+            self._next = next(self._cases, None)
 
     def pop(self) -> Item:
         """The first one, when it is read."""
@@ -150,14 +154,11 @@ class _Ahead:
         self._largest = max(self._largest or 0, _size(item.value))
         return item
 
-    def nbytes(self) -> int:
-        """What all of them hold, or will hold."""
-        return sum(
-            _size(future.result().value) if future.done() else self.expected(case) for case, future in self.waiting
-        )
+    def _held(self, case: Case, future: Future[Item]) -> int:
+        return _size(future.result().value) if future.done() else self._expected(case)
 
-    def expected(self, case: Case) -> int:
-        """What a case will hold that is not read yet."""
+    def _expected(self, case: Case) -> int:
+        """What a case will hold that is not read yet: as much as the largest before it; of the first its files tell."""
         if self._largest is not None:
             return self._largest
         found = 0

@@ -19,7 +19,7 @@ from shutil import rmtree
 from typing import IO, TYPE_CHECKING, Any
 
 from omlab.digests import digest_of, file_digest
-from omlab.errors import OmlabError, OutputError, where
+from omlab.errors import InputError, OmlabError, OutputError, where
 from omlab.files import write_json, writing
 from omlab.records import CaseLog, Record, mend_tail
 from omlab.run_folder import (
@@ -96,7 +96,12 @@ class Run:
             self.notes.append(sentence)
 
     def missing(self, cases: Sequence[Case]) -> list[Case]:
-        """The cases of this part of the run that are not done."""
+        """The cases of this part of the run that are not done. Raises `InputError` where two have the same id."""
+        ids: set[str] = set()
+        for case in cases:
+            if case.id in ids:
+                raise InputError(f"Two cases have the id '{case.id}', under which there can be one result; rename one.")
+            ids.add(case.id)
         with self.log.opened():
             return [case for case in cases if self.shard.holds(case.id) and not self.is_done(case.id, case.files)]
 
