@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from omlab.arguments import name_of, table_of
+from omlab.arguments import name_of, path_of, table_of
 from omlab.card_schema import DatasetCard, validate
 from omlab.errors import UnknownNameError, UsageError
 from omlab.registry import load_entry, registry
@@ -29,7 +29,7 @@ class DataRef:
 
     def check_split(self, split: str) -> None:
         """Raise `UsageError` ('did you mean') for a split that the data set does not have."""
-        splits = self.dataset.splits()
+        split, splits = name_of(split, "The split"), self.dataset.splits()
         if split not in splits:
             raise UsageError(
                 f"'{self.name}' has no split '{split}': {did_you_mean(split, splits, none='it has none.')}"
@@ -58,6 +58,7 @@ def load_dataset(name: str, *, root: str | Path | None = None, settings: Mapping
 def open_dataset(name: str, *, root: str | Path | None, settings: Mapping[str, Any]) -> DataRef:
     """A data set with its card and complete settings. Raises `UnknownNameError`, `UsageError` or `SettingsError`."""
     name = name_of(name, "The data set")
+    root = path_of(root, "The root") if root is not None else None
     called, colon, path = name.partition(":")
     try:
         offer = registry().get("dataset", called)
@@ -71,11 +72,7 @@ def open_dataset(name: str, *, root: str | Path | None, settings: Mapping[str, A
     if card.own and not colon and root is None:
         raise UsageError(f"'{called}' reads your own files: say where they are, {called}:PATH.")
     folder = (
-        Path(path)
-        if colon
-        else Path(root)
-        if root is not None
-        else Path(os.environ.get("OMLAB_DATA", "omlab-data")) / called
+        Path(path) if colon else root if root is not None else Path(os.environ.get("OMLAB_DATA", "omlab-data")) / called
     )
     if card.own and not folder.exists():
         raise UsageError(f"{folder} does not exist, which --data {name} names.")

@@ -15,28 +15,29 @@ from omlab.payloads import an
 from omlab.roles import Case
 
 
-def check_pictures(gives: str, place: Path | None) -> None:
-    """Raise `UsageError` where results of a kind have no picture, or the place is neither a PNG file nor a folder."""
+def check_pictures(gives: str, place: Path | None, *, count: int) -> None:
+    """Raise `UsageError` where results of a kind have no picture, or `count` of them do not go into that place."""
     if place is None:
         return
     if not any(gives in card.pictured for card in format_cards()):
         raise UsageError(f"{an(gives).capitalize()} has no picture: leave --overlay out.")
     if place.suffix and not place.is_dir() and place.suffix.lower() != PICTURE:
         raise UsageError(f"A picture cannot be written to {place}: name a file that ends in {PICTURE}, or a folder.")
+    if count > 1 and not _is_folder(place):
+        raise UsageError(f"{count} pictures cannot go into one file {place}; name a folder with --overlay.")
 
 
 def plan_pictures(place: Path | None, ids: Sequence[str]) -> dict[str, Path]:
-    """Where the picture of each case goes: `place` for one case, or `<id>.png` in it where it is a folder.
-
-    Raises `UsageError` where several pictures would go into one file.
-    """
+    """Where the picture of each case goes: `place` for one case, or `<id>.png` in it where it is a folder."""
     if place is None:
         return {}
-    if place.is_dir() or not place.suffix:
+    if _is_folder(place):
         return {id: place / f"{file_name(id)}{PICTURE}" for id in ids}
-    if len(ids) > 1:
-        raise UsageError(f"{len(ids)} pictures cannot go into one file {place}; name a folder with --overlay.")
     return dict.fromkeys(ids, place)
+
+
+def _is_folder(place: Path) -> bool:
+    return place.is_dir() or not place.suffix
 
 
 def with_pictures(outcome: Outcome, cases: Sequence[Case], gives: str, pictures: Mapping[str, Path]) -> Outcome:

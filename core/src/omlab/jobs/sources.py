@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from omlab.arguments import table_of
 from omlab.card_schema import Verb
 from omlab.cases import PathCase, Source, cases_in
 from omlab.errors import InputError, UsageError
@@ -44,6 +45,8 @@ def cases_of_paths(given: Given, facts: Verb, *, model: str) -> list[PathCase]:
                 f"'{model}' has no input '{name}': {did_you_mean(name, facts.takes, none='it takes none.')}"
             )
     also = {name: Source(kind=facts.kinds[name], value=value) for name, value in given.values.items()}
+    for source in also.values():
+        source.read()  # what cannot be made of a value is told before anything begins
     for name, path in given.named.items():
         if not path.exists():
             raise InputError(f"{path} does not exist.")
@@ -172,7 +175,7 @@ def cases_of_data(
     Raises `UsageError` where a required input is not among them.
     """
     about = data.about(split)
-    names = match_inputs(about.inputs, facts, model=model, data=name, mapped=mapped or {})
+    names = match_inputs(about.inputs, facts, model=model, data=name, mapped=table_of(mapped, "The names of inputs"))
     return [MappedCase(case=case, names=names) for case in data.cases(split)]
 
 

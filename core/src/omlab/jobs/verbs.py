@@ -125,21 +125,24 @@ def apply_verb(
         paths=paths_of(inputs, "An input"),
         named={key: path_of(path, f"The input '{key}'") for key, path in table_of(named, "Named inputs").items()},
         values=table_of(values, "Values"),
-        read=table_of(read_settings, "The settings of formats"),
+        read={
+            key: table_of(table, "The settings of a format")
+            for key, table in table_of(read_settings, "The settings of formats").items()
+        },
     )
     place = path_of(output, "The output") if output is not None else None
     pictures = path_of(overlay, "The overlay") if overlay is not None else None
-    check_pictures(facts.gives, pictures)
     into_file = place is not None and is_one_file(str(output), facts.gives)
     format, suffix = main_format(
         facts.gives,
         output=place if into_file else None,
-        named=named_format(as_format, facts.gives) if as_format else None,
+        named=named_format(name_of(as_format, "The format"), facts.gives) if as_format is not None else None,
     )
     wanted = Wanted(
         verb=verb, facts=facts, options=chosen, format=format, suffix=suffix, batch=_batch(batch, facts.batch)
     )
     source, cases = _cases(given, facts, data, split, root, data_settings, mapped, model=name)
+    check_pictures(facts.gives, pictures, count=len(cases))
     ref = find_model(name, weights=weights, device=device, settings=settings, needs=needs, offline=offline)
     request = _request(ref, wanted, given, source)
     arguments: dict[str, Any] = {
