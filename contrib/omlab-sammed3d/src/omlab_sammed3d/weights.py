@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omlab.errors import UsageError, WeightsError
-from omlab.weights import load_state_dict, read_state_dict
+from omlab.weights import LOCAL, Weights, load_state_dict, read_state_dict
 from omlab_sammed3d.attention import RelPos
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig
 
@@ -32,6 +32,11 @@ _NEEDED = {
     "prompt_encoder.point_embeddings.0.weight": 2,
     "mask_decoder.mask_tokens.weight": 2,
 }
+
+
+def read_weights(weights: Weights) -> dict[str, Tensor]:
+    """The weights that a model was handed, by the network's keys; a user's own file may be a converted one."""
+    return read_checkpoint(weights.path()) if weights.tag == LOCAL else weights.state_dict()
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from omlab.errors import UsageError, WeightsError
 from omlab.files import replacing, writing
-from omlab.weights import load_state_dict, read_state_dict
+from omlab.weights import LOCAL, Weights, load_state_dict, read_state_dict
 from omlab_stunet.network import PUBLISHED_POOLINGS, SIZES, StuNet, StuNetConfig, Triple, allocate
 
 Form = Literal["v1", "v2"]
@@ -33,6 +33,11 @@ _STAGE = re.compile(r"conv_blocks_context\.(\d+)\.(\d+)\.")
 _STEM = "conv_blocks_context.0.0.conv1.weight"
 _HEADS = "seg_outputs."
 _INPUT_KEYS = (_STEM, "conv_blocks_context.0.0.conv3.weight")
+
+
+def read_weights(weights: Weights) -> dict[str, Tensor]:
+    """The weights that a model was handed, by the network's keys; a user's own file may be of either form."""
+    return read_checkpoint(weights.path()) if weights.tag == LOCAL else weights.state_dict()
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

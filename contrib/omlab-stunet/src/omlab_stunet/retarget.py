@@ -1,0 +1,126 @@
+"""A trained network made ready for other targets: new heads, channels, plan; or its old classes kept beside new ones."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from omlab.errors import TrainingError, WeightsWarning
+from omlab.roles import About
+from omlab_stunet.network import StuNet, StuNetConfig, untrained
+from omlab_stunet.plan import plan_for
+from omlab_stunet.weights import transfer
+from omlab_volume.labels import default_colour
+from omlab_volume.volume import Label
+
+if TYPE_CHECKING:
+    from omlab_stunet.model import StuNetModel
+
+HEADS = "seg_outputs."
+
+
+def retargeted(model: StuNetModel, about: About, *, settings: Mapping[str, Any], seed: int) -> StuNetModel:
+    """A copy of `model` for what `about` tells of; `model` itself stays as it is.
+
+    All weights but the heads' are taken over (`omlab_stunet.weights.transfer`), for several channels repeated. With
+    `keep_classes` the heads' old outputs are kept too and outputs for classes of other names are added; plan and
+    mirroring then stay, since the old classes were trained so.
+
+    Raises:
+        TrainingError: The data have no volumes, or name no classes.
+        SettingsError: `spacing` or `patch_size` cannot be.
+    """
+    from omlab_stunet.model import StuNetModel
+
+    name = volume_name(about)
+    facts = about.facts.get(name, {})
+    labels = _labels(about)
+    channels = int(facts.get("channels") or len(about.channels.get(name, ())) or 1)
+    if settings["keep_classes"]:
+        network, task = _with_more_classes(model, labels, channels=channels, seed=seed)
+        if not settings["augment"]:
+            task = replace(task, mirror_axes=())
+    else:
+        plan, poolings = plan_for(
+            facts, plan=model.plan, spacing=settings["spacing"], patch_size=settings["patch_size"]
+        )
+        shape = replace(model.module.config, in_channels=channels, num_classes=len(labels) + 1, poolings=poolings)
+        network = _taken_over(model.module, shape, seed=seed)
+        sided = any("left" in label.name.lower() or "right" in label.name.lower() for label in labels)
+        axes = (0, 1) if sided else (0, 1, 2)
+        task = replace(
+            model.task,
+            plan=plan,
+            labels=labels,
+            mirror_axes=axes if settings["augment"] else (),  # what was not mirrored in training must not be later
+            intensities=tuple(facts.get("intensities") or model.task.intensities),
+            kept=(),
+        )
+    own = {**model.settings, "spacing": [], "patch_size": []}
+    return StuNetModel(network, task=task, device=model.device, settings=own)
+
+
+def volume_name(about: About) -> str:
+    """The input that is a volume. Raises `TrainingError` where there is none, or several."""
+    found = [name for name, kind in about.inputs.items() if kind == "volume"]
+    if len(found) != 1:
+        has = ", ".join(f"{name} ({kind})" for name, kind in about.inputs.items()) or "no inputs"
+        raise TrainingError(f"STU-Net trains on data with one volume a case, but these have {has}.")
+    return found[0]
+
+
+def _labels(about: About) -> tuple[Label, ...]:
+    labels = tuple(
+        Label(value=value, name=about.classes[value], colour=default_colour(value))
+        for value in sorted(about.classes)
+        if value != 0
+    )
+    if not labels:
+        raise TrainingError("The data set names no classes: there is nothing to learn.")
+    return labels
+
+
+def _taken_over(before: StuNet, shape: StuNetConfig, *, seed: int) -> StuNet:
+    network = untrained(shape, seed=seed)
+    done = transfer(before.state_dict(), network)
+    left = [key for key in done.kept if not key.startswith(HEADS)]
+    if left:
+        warnings.warn(
+            f"{len(left)} entries of the pretrained weights do not fit {shape.in_channels} channels and start anew: "
+            f"{', '.join(left[:3])}.",
+            WeightsWarning,
+            stacklevel=2,
+        )
+    return network
+
+
+def _with_more_classes(
+    model: StuNetModel, labels: tuple[Label, ...], *, channels: int, seed: int
+) -> tuple[StuNet, Any]:
+    """The old network with outputs added for classes whose names it does not have."""
+    old = model.task.labels
+    names = {label.name for label in old}
+    added = [label for label in labels if label.name not in names]
+    if channels != model.module.config.in_channels:
+        raise TrainingError(
+            f"The network takes {model.module.config.in_channels} channels and the data have {channels}: its classes can "
+            "only be kept for the same."
+        )
+    if not added:
+        raise TrainingError("All classes of the data are known to the network already: leave keep_classes out.")
+    first = max(label.value for label in old) + 1
+    new = tuple(replace(label, value=first + n, colour=default_colour(first + n)) for n, label in enumerate(added))
+    count = model.module.config.num_classes
+    network = _taken_over(model.module, replace(model.module.config, num_classes=count + len(new)), seed=seed)
+    state = network.state_dict()
+    with torch.no_grad():
+        for key, before in model.module.state_dict().items():
+            if key.startswith(HEADS):
+                state[key][:count].copy_(before)
+    taught = {label.name for label in labels}
+    kept = tuple(output for output, label in enumerate(old, start=1) if label.name not in taught)
+    return network, replace(model.task, plan=model.plan, labels=(*old, *new), kept=kept)
