@@ -46,7 +46,7 @@ def answered(rows=ROWS):
 
 
 def run(output, **settings):
-    outcome = omlab.evaluate_recorded("medbench", settings=settings, output=output)
+    outcome = score(settings=settings, output=output)
     assert outcome.exit_status == 0
     return json.loads((outcome.place / "report.json").read_text())
 

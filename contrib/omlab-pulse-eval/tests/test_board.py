@@ -26,7 +26,7 @@ def golden(name):
 
 def run(output, **settings):
     """Evaluate, and read the report as it lies in the folder."""
-    outcome = omlab.evaluate_recorded("pulse-eval", settings=settings, output=output)
+    outcome = judge(settings=settings, output=output)
     assert outcome.exit_status == 0
     return json.loads((outcome.place / "report.json").read_text())
 

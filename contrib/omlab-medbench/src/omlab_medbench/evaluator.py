@@ -1,4 +1,4 @@
-"""Evaluator `medbench`: Chinese medical language models by dimension, task and set, after MedBench.
+"""The judge of `omlab medbench score`: Chinese medical language models by dimension, task and set, after MedBench.
 
 `report.json` (`"schema": "omlab-medbench/1"`), beside `metrics` and `notes` of every report:
 
@@ -19,8 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omlab import FileCase, run_cases
+from omlab.cli.setting_options import read_settings
 from omlab.errors import InputError, UsageError
-from omlab.roles import Metric, Report
+from omlab.jobs.outcome import Outcome
+from omlab.roles import Metric, Report, Rows
+from omlab.settings import complete
 from omlab_medbench.metrics import Tally
 from omlab_medbench.rows import Answer, read_answers
 from omlab_medbench.scoring import METRIC, compat_tally, section_scores, strict_tally
@@ -30,9 +34,27 @@ SCHEMA = "omlab-medbench/1"
 Row = dict[str, Any]
 
 
-def load(card: Any, *, settings: Mapping[str, Any]) -> MedBench:
-    """The evaluator of the card, with complete settings."""
-    return MedBench(settings)
+def score(settings: Mapping[str, Any], *, output: str | Path | None = None) -> Outcome:
+    """Score recorded answers, as one run with a report.
+
+    Args:
+        settings: As in `settings.toml`; what is left out has its default.
+        output: The run's folder; None: one in `omlab-runs/`.
+
+    Raises:
+        OmlabError: The answers cannot be used; says where and why.
+    """
+    known = read_settings("omlab_medbench")
+    chosen = complete(known, settings, of="medbench")
+    judge = MedBench(chosen)
+    return run_cases(
+        [FileCase(id=name, files={"answers": paths}) for name, paths in judge.cases().items()],
+        lambda case, folder: {"rows": [dict(row) for row in judge.measure(case.id)]},
+        output=output,
+        request={"command": "medbench", "settings": {n: v for n, v in chosen.items() if known[n].affects_result}},
+        kind="medbench",
+        report=judge.report,
+    )
 
 
 class MedBench:
@@ -54,7 +76,7 @@ class MedBench:
         self._answers = {name: found[name] for name in self.tasks.sets if name in found}
         return dict.fromkeys(self._answers, self.paths)
 
-    def measure(self, case: str, *, folder: Path, scratch: Path) -> Sequence[Mapping[str, Any]]:
+    def measure(self, case: str) -> Sequence[Mapping[str, Any]]:
         """One row: the scores of the set."""
         answers, task = self._answers[case], self.tasks.sets[case]
         compatible = compat_tally(task.form, answers, terms=self.terms)
@@ -75,7 +97,7 @@ class MedBench:
             row["sections"] = section_scores(answers)
         return [row]
 
-    def report(self, rows: Mapping[str, Sequence[Mapping[str, Any]]], *, folder: Path) -> Report:
+    def report(self, rows: Rows, folder: Path) -> Report:
         """Means by dimension and in total, `report.html` and `scores.csv`."""
         # The page draws figures: its imports would slow down everything else.
         from omlab_medbench.page import write_scores

@@ -1,4 +1,4 @@
-"""Evaluator `pulse-eval`: chat models judged in pairs, after the tournament behind OpenMEDLab's Table 2."""
+"""The judge of `omlab pulse-eval`: chat models judged in pairs, after the tournament behind OpenMEDLab's Table 2."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from omlab import FileCase, run_cases
+from omlab.cli.setting_options import read_settings
 from omlab.errors import SettingsError, UsageError
 from omlab.files import writing
-from omlab.roles import Report
+from omlab.jobs.outcome import Outcome
+from omlab.roles import Report, Rows
+from omlab.settings import complete
 from omlab_pulse_eval.answers import AnswerSet, answer_files, read_answers
 from omlab_pulse_eval.battles import Battles, battles_of, read_battles
 from omlab_pulse_eval.consent import estimate, require_consent
@@ -39,9 +43,33 @@ JUDGES = ("openai-compatible", "transformers")
 LOG_COLUMNS = ("item", "model_a", "model_b", "winner", "score_a", "score_b", "length_a", "length_b")
 
 
-def load(card: Any, *, settings: Mapping[str, Any]) -> PulseEval:
-    """The evaluator of the card, with complete settings."""
-    return PulseEval(settings)
+def judge(settings: Mapping[str, Any], *, output: str | Path | None = None) -> Outcome:
+    """Judge recorded answers or battles, as one run with a report.
+
+    Args:
+        settings: As in `settings.toml`; what is left out has its default.
+        output: The run's folder; None: one in `omlab-runs/`.
+
+    Raises:
+        OmlabError: What was given cannot be used, or must not be asked for without consent; says where and why.
+    """
+    known = read_settings("omlab_pulse_eval")
+    chosen = complete(known, settings, of="pulse-eval")
+    judging = PulseEval(chosen)
+    scratch: list[Path] = []
+
+    def measure(case: FileCase, folder: Path) -> Mapping[str, Any]:
+        return {"rows": [dict(row) for row in judging.measure(case.id, folder=folder, scratch=scratch[0])]}
+
+    return run_cases(
+        [FileCase(id=name, files={"answers": paths}) for name, paths in judging.cases().items()],
+        measure,
+        output=output,
+        request={"command": "pulse-eval", "settings": {n: v for n, v in chosen.items() if known[n].affects_result}},
+        kind="pulse-eval",
+        report=judging.report,
+        prepare=lambda run: scratch.append(run.scratch),
+    )
 
 
 class PulseEval:
@@ -106,7 +134,7 @@ class PulseEval:
             return [self._triage_of(answers)]
         return [self._tournament(answers, folder=folder, scratch=scratch)]
 
-    def report(self, rows: Mapping[str, Sequence[Mapping[str, Any]]], *, folder: Path) -> Report:
+    def report(self, rows: Rows, folder: Path) -> Report:
         """Leaderboard, average ranks, `report.html` and tables."""
         # The page draws figures: its imports would slow down everything else.
         from omlab_pulse_eval.board import conclude

@@ -18,6 +18,7 @@ from omlab.engine import Item, Roles, Stages, do_cases
 from omlab.errors import InputError, PluginError, UsageError
 from omlab.files import write_json, writing
 from omlab.formats import format_cards, implementation, read
+from omlab.jobs.concluding import REPORT, conclude, stored_report
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.running import at_work, finish, stopped
 from omlab.jobs.sources import cases_of_data
@@ -29,8 +30,6 @@ from omlab.roles import Case, Evaluator, Metric, Report, Sample
 from omlab.runs import Run, open_run, read_log
 from omlab.settings import by_home, complete
 from omlab.shards import this_shard
-
-REPORT = "report.json"
 
 
 def evaluate(
@@ -225,7 +224,7 @@ def _in_run(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel
         if missing:
             _measure(run, missing, judge, answers)
         _copy_history(run, history)
-        whole = finish(run, lambda: reports.append(_report(run, judge)))
+        whole = finish(run, lambda: reports.append(conclude(run, judge.report)))
     return Outcome(place=run.final, log=run.log, report=reports[0] if reports else None, is_whole=whole)
 
 
@@ -247,36 +246,6 @@ def _measure(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByMode
         read=read_case, apply=lambda batch: apply([part for _, part in batch]), write=write, batch=answers.batch
     )
     do_cases(run, cases, stages, total=len(cases))
-
-
-def _report(run: Run, judge: Evaluator) -> Report:
-    rows = {record.id: record.values["rows"] for record in run.log if record.status == "done"}
-    if not rows:
-        reason = next((record.reason for record in run.log), "the split has no cases")
-        raise stopped(f"No case could be judged: {reason}")
-    with writing("The report", run.folder):
-        report = judge.report(rows, run.folder)
-        write_report(report, run.folder)
-    return report
-
-
-def write_report(report: Report, folder: Path) -> None:
-    """Write `report.json`: `metrics`, `notes`, and the report's `details` beside them."""
-    clash = sorted({"metrics", "notes"} & set(report.details))
-    if clash:
-        raise PluginError(f"The report has '{clash[0]}' among its details, which is a field of every report.")
-    whole = {"metrics": [asdict(m) for m in report.metrics], "notes": list(report.notes), **report.details}
-    write_json(folder / REPORT, whole)
-
-
-def stored_report(folder: Path) -> Report:
-    """The report of an evaluation that was complete when it was started again. Raises `InputError`."""
-    try:
-        stored = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        metrics, notes = [Metric(**row) for row in stored.pop("metrics")], stored.pop("notes")
-        return Report(metrics=metrics, notes=notes, details=stored)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{folder / REPORT} is missing or damaged; remove the folder and evaluate again.") from None
 
 
 def _copy_history(run: Run, source: Path) -> None:
