@@ -129,7 +129,7 @@ class _Training:
             recipe.batches, self._numbers(done), workers=workers, pinned=self.accelerator.device.type == "cuda"
         )
         with (
-            progress.bar("training", total=recipe.steps if first else None) as advance,
+            progress.bar("training", total=recipe.steps) if first else nullcontext(progress.nothing) as advance,
             scalars(tensorboard, name=self.settings[:12], done=done) if first else nullcontext() as write,
             batches as made,
         ):
