@@ -23,7 +23,7 @@ MODULES = (
     "omlab.progress",
     "omlab.weights",
     "omlab_volume.volume",
-    "omlab_train.task",
+    "omlab_train.recipe",
 )
 LONGEST_SIGNATURE = 90
 _SECTION = re.compile(r"^(Args|Returns|Raises|Yields):$")
