@@ -113,9 +113,18 @@ class StuNetModel:
         task: What it was trained for.
         device: "cpu", "cuda" or "cuda:N".
         settings: Those of the card, complete.
+        before: The network that this one was made from, where its classes are kept and may be forgotten.
     """
 
-    def __init__(self, module: StuNet, *, task: Task, device: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        module: StuNet,
+        *,
+        task: Task,
+        device: str,
+        settings: Mapping[str, Any],
+        before: StuNet | None = None,
+    ) -> None:
         self.plan = with_settings(
             task.plan,
             poolings=module.config.poolings,
@@ -125,6 +134,7 @@ class StuNetModel:
         self.module = on_device(module.eval(), device)
         self.task = task
         self.settings = dict(settings)
+        self.before = before
 
     @property
     def device(self) -> str:

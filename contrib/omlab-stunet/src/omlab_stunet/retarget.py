@@ -1,9 +1,9 @@
-"""A trained network made ready for other targets: new heads, channels, plan; or its old classes kept beside new ones."""
+"""A trained network made ready for other targets: new heads, channels, plan; or old classes kept beside new ones."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from omlab_volume.labels import default_colour
 from omlab_volume.volume import Label
 
 if TYPE_CHECKING:
-    from omlab_stunet.model import StuNetModel
+    from omlab_stunet.model import StuNetModel, Task
 
 HEADS = "seg_outputs."
 
@@ -61,7 +61,14 @@ def retargeted(model: StuNetModel, about: About, *, settings: Mapping[str, Any],
             kept=(),
         )
     own = {**model.settings, "spacing": [], "patch_size": []}
-    return StuNetModel(network, task=task, device=model.device, settings=own)
+    before = model.module if settings["keep_classes"] else None
+    return StuNetModel(network, task=task, device=model.device, settings=own, before=before)
+
+
+def taught_outputs(about: About, labels: Sequence[Label]) -> list[int]:
+    """The output for each label value of the data, in their order: the class of the same name."""
+    outputs = {label.name: output for output, label in enumerate(labels, start=1)}
+    return [outputs[about.classes[value]] for value in sorted(about.classes) if value != 0]
 
 
 def volume_name(about: About) -> str:
@@ -107,8 +114,8 @@ def _with_more_classes(
     added = [label for label in labels if label.name not in names]
     if channels != model.module.config.in_channels:
         raise TrainingError(
-            f"The network takes {model.module.config.in_channels} channels and the data have {channels}: its classes can "
-            "only be kept for the same."
+            f"The network takes {model.module.config.in_channels} channels and the data have {channels}: its classes "
+            "can only be kept for the same."
         )
     if not added:
         raise TrainingError("All classes of the data are known to the network already: leave keep_classes out.")
