@@ -24,7 +24,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 
 from omlab.errors import GeometryError, InputError, OmlabWarning, OutputError
-from omlab.roles import Payload
+from omlab.payloads import Payload
 from omlab_volume import __version__
 from omlab_volume.geometry import is_orthogonal, swap_lps_ras, unit_axes
 from omlab_volume.io.dicom_files import quiet, read_header

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab.errors import GeometryError, InputError, MissingDependencyError, OmlabWarning, OutputError
-from omlab.roles import Payload
+from omlab.payloads import Payload
 from omlab_volume.geometry import affine_from_axes, swap_lps_ras
 from omlab_volume.io.paths import check_file, written
 from omlab_volume.labels import JSON_KEY, labels_from_json, labels_to_json, smallest_unsigned

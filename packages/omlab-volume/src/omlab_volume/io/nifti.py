@@ -21,7 +21,7 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from numpy.typing import NDArray
 
 from omlab.errors import InputError, OmlabWarning, OutputError
-from omlab.roles import Payload
+from omlab.payloads import Payload
 from omlab_volume.io import nifti_header
 from omlab_volume.io.paths import check_file, written
 from omlab_volume.labels import smallest_unsigned
