@@ -27,9 +27,10 @@ from omlab.errors import GeometryError, InputError, OmlabWarning, OutputError
 from omlab.payloads import Payload
 from omlab_volume import __version__
 from omlab_volume.geometry import is_orthogonal, swap_lps_ras, unit_axes
-from omlab_volume.io.dicom_files import quiet, read_header
+from omlab_volume.io.dicom_files import read_header
 from omlab_volume.io.dicom_seg_read import GRID_BLOCK, GRID_GROUP, VALUE_TEXT, read_segmentation
 from omlab_volume.io.paths import check_file, written
+from omlab_volume.io.quiet import quiet
 from omlab_volume.labels import complete_labels
 from omlab_volume.volume import Label, LabelMap
 
