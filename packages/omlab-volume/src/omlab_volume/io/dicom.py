@@ -60,7 +60,7 @@ class Dicom:
             array=values.transpose(2, 1, 0)[None],
             affine=swap_lps_ras(affine),
             intensity=_intensity(frames, path=path),
-            source=_source(frames, resampled=resampled),
+            source=_source(frames, resampled=resampled, folder=path if path.is_dir() else None),
         )
 
 
@@ -154,7 +154,7 @@ def _intensity(frames: Sequence[Frame], *, path: Path) -> Intensity:
     return "hu" if in_hu else "unknown"
 
 
-def _source(frames: Sequence[Frame], *, resampled: bool) -> Source:
+def _source(frames: Sequence[Frame], *, resampled: bool, folder: Path | None) -> Source:
     header = frames[0].file.header
     meta = {
         "series_uid": str(header.get("SeriesInstanceUID", "")),
@@ -163,4 +163,5 @@ def _source(frames: Sequence[Frame], *, resampled: bool) -> Source:
         "modality": str(header.get("Modality", "")),
         "resampled": resampled,
     }
-    return Source(format="dicom", paths=tuple(dict.fromkeys(frame.path for frame in frames)), meta=meta)
+    paths = tuple(dict.fromkeys(frame.path for frame in frames))
+    return Source(format="dicom", paths=paths, meta=meta, folder=folder)

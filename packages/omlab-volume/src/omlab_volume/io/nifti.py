@@ -13,6 +13,7 @@ import gzip
 import warnings
 import zlib
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import nibabel as nib
@@ -21,7 +22,7 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from numpy.typing import NDArray
 
 from omlab.errors import InputError, OmlabWarning, OutputError
-from omlab.payloads import Payload
+from omlab.payloads import Inputs, Payload
 from omlab_volume.io import nifti_header
 from omlab_volume.io.paths import check_file, written
 from omlab_volume.labels import smallest_unsigned
@@ -67,7 +68,7 @@ class Nifti:
         _warn_of_bad_values(array, path=path)
         return Volume(array=np.moveaxis(array, 3, 0), affine=affine, source=source)
 
-    def write(self, payload: Payload, path: Path) -> None:
+    def write(self, payload: Payload, path: Path, *, inputs: Inputs = MappingProxyType({})) -> None:
         """Write a volume or label map; labels as uint8 or uint16 with their names. Raises `OutputError`."""
         if not path.name.lower().endswith(_SUFFIXES):
             raise OutputError(f"{path}: NIfTI files end in .nii or .nii.gz; name it so.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 _LIBRARIES = re.compile(r"(pydicom|highdicom|nibabel)(\.|$)")
+_LOGGERS = ("pydicom", "highdicom", "nibabel.global")
 
 _lock = Lock()
 _inside = 0
@@ -17,7 +19,7 @@ _inside = 0
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without warnings that pydicom, highdicom and nibabel give; all others are heard as before.
+    """Without what pydicom, highdicom and nibabel warn of or log where nobody listens; all else is heard as before.
 
     Files are read by several threads at once, so the filter is set by the first that enters and taken away by the last
     that leaves: `warnings.catch_warnings` would bring back what it found, whoever is still inside.
@@ -27,6 +29,9 @@ def quiet() -> Iterator[None]:
         _inside += 1
         if _inside == 1:
             warnings.filterwarnings("ignore", module=_LIBRARIES.pattern)
+            for name in _LOGGERS:  # one without a handler prints to the terminal
+                if not (logger := logging.getLogger(name)).handlers:
+                    logger.addHandler(logging.NullHandler())
     try:
         yield
     finally:
