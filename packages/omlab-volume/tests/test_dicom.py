@@ -107,7 +107,7 @@ def test_several_series_are_listed_and_one_can_be_chosen(tmp_path: Path, dicom_s
         _read(tmp_path)
     assert _read(tmp_path, series="2.77").array.shape[3] == 3
     assert omlab.read(tmp_path, series=5).array.shape[3] == 2
-    with pytest.raises(SettingsError, match="no setting 'number'; its settings are: series"):
+    with pytest.raises(SettingsError, match=r"no setting 'number'.*series"):
         omlab.read(tmp_path, number=5)
     assert _read(tmp_path, series="5").array.shape[3] == 2
     with pytest.raises(InputError, match="no series '6'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.errors import InputError
+from omlab.errors import InputError, OmlabWarning
 from omlab_volume.geometry import Grid
 
 _GOLDEN_ANGLE = 0.618033988749895  # of a turn: successive hues never come close for long
@@ -158,27 +159,38 @@ def labels_to_json(labels: Sequence[Label]) -> str:
     return json.dumps({JSON_KEY: rows})
 
 
-def labels_from_json(text: str) -> tuple[Label, ...]:
-    """The labels in such a text; none where it is another text, since a header may hold anything."""
+def labels_from_json(text: str, *, what: str) -> tuple[Label, ...]:
+    """The labels in such a text; none where it is another text, since a header may hold anything.
+
+    Labels that are not as `labels_to_json` writes them are left out with an `OmlabWarning` that names `what`.
+    """
     try:
-        rows = json.loads(text.strip("\x00 \n"))[JSON_KEY]
-        return tuple(_label(row) for row in rows)
-    except (ValueError, TypeError, KeyError, RecursionError):
+        found = json.loads(text.strip("\x00 \n"))
+    except (ValueError, RecursionError):
+        return ()
+    if not isinstance(found, dict) or JSON_KEY not in found:
+        return ()
+    try:
+        return tuple(_label(row) for row in found[JSON_KEY])
+    except (ValueError, TypeError, KeyError):
+        warnings.warn(f"{what}: its names of labels are damaged and left out.", OmlabWarning, stacklevel=3)
         return ()
 
 
 def _label(row: Any) -> Label:
-    red_green_blue, code = row.get("colour"), row.get("code")
-    colour = None
-    if red_green_blue is not None:
-        red, green, blue = (min(max(int(part), 0), 255) for part in red_green_blue)
+    """The label of a row. Raises `ValueError`, `TypeError` or `KeyError` where it is none."""
+    value, name = row["value"], row["name"]
+    if type(value) is not int or not 0 <= value <= HIGHEST_LABEL or not isinstance(name, str):
+        raise ValueError
+    colour = code = None
+    if row.get("colour") is not None:
+        red, green, blue = row["colour"]
+        if any(type(part) is not int or not 0 <= part <= 255 for part in (red, green, blue)):
+            raise ValueError
         colour = (red, green, blue)
-    if code is not None:
-        value, scheme, meaning = (str(part) for part in code)
-        return Label(
-            value=int(row["value"]),
-            name=str(row["name"]),
-            colour=colour,
-            code=Code(value=value, scheme=scheme, meaning=meaning),
-        )
-    return Label(value=int(row["value"]), name=str(row["name"]), colour=colour)
+    if row.get("code") is not None:
+        concept, scheme, meaning = row["code"]
+        if not all(isinstance(part, str) for part in (concept, scheme, meaning)):
+            raise ValueError
+        code = Code(value=concept, scheme=scheme, meaning=meaning)
+    return Label(value=value, name=name, colour=colour, code=code)

@@ -38,9 +38,10 @@ class Source:
     folder: Path | None = None
 
     @property
-    def name(self) -> str:
+    def name(self) -> str | None:
         """What the user calls it: the name of the file or folder."""
-        return (self.folder or self.paths[0]).absolute().name
+        place = self.folder or (self.paths[0] if self.paths else None)
+        return None if place is None else place.absolute().name
 
 
 class _OnGrid:

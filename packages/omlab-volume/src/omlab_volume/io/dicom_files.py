@@ -114,7 +114,7 @@ def find_series(path: Path, *, series: str = "") -> list[DicomFile]:
         found = "; ".join(described[:_MOST_LISTED]) + ("; ..." if len(described) > _MOST_LISTED else "")
         raise InputError(
             f"{path} holds {len(by_series)} series: {found}: "
-            "name one with --read-set series=NUMBER (in Python read(..., series=...)), or give a folder with one."
+            "name one with -s read.series=NUMBER (in Python read(..., series=...)), or give a folder with one."
         )
     return next(iter(by_series.values()))
 
@@ -125,7 +125,7 @@ def _scans_in(folder: Path) -> list[DicomFile]:
     others: list[DicomFile] = []  # DICOM files without an image
     foreign: list[Path] = []
     damaged: dict[Path, str] = {}
-    with progress.task("DICOM headers", total=len(paths)) as advance:
+    with progress.bar("DICOM headers", total=len(paths)) as advance:
         for path in paths:
             try:
                 header = read_header(path)

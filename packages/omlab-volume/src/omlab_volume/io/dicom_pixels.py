@@ -108,7 +108,7 @@ def read_values(frames: Sequence[Frame], *, folder: Path) -> NDArray[Any]:
         ) from error
     padded: dict[int, NDArray[np.bool_]] = {}
     reader = PixelReader()
-    with progress.task("DICOM slices", total=len(frames)) as advance:
+    with progress.bar("DICOM slices", total=len(frames)) as advance:
         for index, frame in enumerate(frames):
             stored = reader.stored(frame)
             slope, intercept = np.array([_or(frame.slope, 1.0), _or(frame.intercept, 0.0)]).astype(values.dtype)

@@ -51,7 +51,7 @@ class _ItkFormat:
         if len(array) != 1:
             raise InputError(f"{path} has {len(array)} channels: a label map has one, with a number for each class.")
         values = smallest_unsigned(array[0], what=str(path))
-        return LabelMap(array=values, affine=affine, labels=labels_from_json(text), source=source)
+        return LabelMap(array=values, affine=affine, labels=labels_from_json(text, what=str(path)), source=source)
 
     def write(self, payload: Payload, path: Path, *, inputs: Inputs = MappingProxyType({})) -> None:
         """Write a volume or label map, compressed; labels as uint8 or uint16. Raises `OutputError`."""

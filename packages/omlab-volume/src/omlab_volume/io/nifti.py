@@ -189,7 +189,7 @@ def _labelmap(array: NDArray[Any], affine: NDArray[np.float64], *, header: Any, 
     if array.shape[3] != 1:
         raise InputError(f"{path} has {array.shape[3]} channels: a label map has one, with a number for each class.")
     values = smallest_unsigned(array[..., 0], what=str(path))
-    return LabelMap(array=values, affine=affine, labels=nifti_header.read_labels(header), source=source)
+    return LabelMap(array=values, affine=affine, labels=nifti_header.read_labels(header, path=path), source=source)
 
 
 def _warn_of_bad_values(array: NDArray[Any], *, path: Path) -> None:

@@ -78,7 +78,7 @@ def load_cases(
     """
     if not samples:
         raise TrainingError("There is no case to train on: the data set's training split is empty.")
-    with progress.task("preparing cases", total=len(samples)) as advance:
+    with progress.bar("preparing cases", total=len(samples)) as advance:
         cases = []
         for sample in samples:
             cases.append(_case(sample, plan, classes=classes, channels=channels))
