@@ -14,8 +14,8 @@ from typing import Any
 from omlab.errors import OmlabWarning
 from omlab.roles import Metric
 from omlab_evaluators.bootstrap import Mean
-from omlab_evaluators.overlay import LEGEND, PLANES
-from omlab_evaluators.segmentation import MEASURES, CaseRows, Measure, Row, Settings, Summary, metrics_of, overlay_path
+from omlab_evaluators.segmentation_pictures import picture_path
+from omlab_evaluators.segmentation_summary import MEASURES, CaseRows, Measure, Row, Settings, Summary, metrics_of
 from omlab_report import (
     Block,
     Column,
@@ -41,7 +41,7 @@ from omlab_report import (
 )
 
 GALLERY_CASES = 8
-"""Cases shown with pictures, the worst first: each adds about half a megabyte to the page."""
+"""Cases shown with pictures, the worst first: each adds up to half a megabyte to the page."""
 
 FEW_CASES = 10
 
@@ -212,22 +212,18 @@ def _cases_section(rows: CaseRows) -> Section:
 def _gallery_section(rows: CaseRows, folder: Path) -> list[Section]:
     items = []
     for case in _worst_first(rows)[:GALLERY_CASES]:
-        pictures = []
-        for plane in PLANES:
-            path = overlay_path(folder, case=case, plane=plane)
-            if path.is_file():
-                alt = f"{plane} slice of case {case} with the outlines of reference and prediction"
-                pictures.append(Picture(path.read_bytes(), alt=alt, caption=plane.capitalize()))
-        if pictures:
-            items.append(GalleryItem(case, pictures, text=_case_text(rows[case])))
+        path = picture_path(folder, case=case)
+        if path.is_file():
+            alt = f"Three planes of case {case}: the prediction filled, the reference outlined."
+            items.append(GalleryItem(case, [Picture(path.read_bytes(), alt=alt)], text=_case_text(rows[case])))
     if not items:
         return []
     which = "All cases" if len(items) == len(rows) else f"The {len(items)} worst of {len(rows)} cases"
     text = (
-        f"{which}, the worst first, in slices through the middle of the reference. "
-        "R marks the patient's right, A the front."
+        f"{which}, the worst first, where prediction and reference differ most. The prediction is filled, the "
+        "reference outlined. R marks the patient's right, A the front, S the head."
     )
-    return [Section("Overlays", [Gallery(items, legend=LEGEND)], text=text)]
+    return [Section("Overlays", [Gallery(items)], text=text)]
 
 
 def _case_text(case: Sequence[Row]) -> str:

@@ -6,6 +6,12 @@ OMLAB_HOOK_API = 2
 
 
 @hookimpl
+def omlab_payloads() -> list[Card]:
+    """Volumes and label maps."""
+    return read_cards(__package__, "payload")
+
+
+@hookimpl
 def omlab_formats() -> list[Card]:
     """The formats of 3-D images."""
     return read_cards(__package__, "format")

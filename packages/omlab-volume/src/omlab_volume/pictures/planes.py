@@ -1,4 +1,4 @@
-"""A picture of a volume with its label map drawn over: three planes side by side.
+"""Three planes of a volume, with what was found in it drawn over them.
 
 Radiological convention: the patient's right is on the picture's left; anterior (axial) and superior (coronal, sagittal)
 are at the top; in the sagittal plane anterior is on the left. Oblique grids are shown along their nearest axes.
@@ -8,37 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.errors import GeometryError
-from omlab_volume.labels import complete_labels
+from omlab_volume.geometry import Grid
+from omlab_volume.labels import Label, Labelled, complete_labels
 from omlab_volume.orientation import canonical_array, canonical_grid
-from omlab_volume.volume import Grid, LabelMap, Volume
+
+OUTLINE = (255, 255, 255)
+"""Colour of the reference's outlines."""
 
 _HU_WINDOW = (-160.0, 240.0)  # soft tissue
 _PERCENTILES = (0.5, 99.8)
+_LOOKED_AT = 1_000_000  # voxels that tell the percentiles well enough
 _OPACITY = 0.3
-_GAP = 4  # black pixels between planes
+_CASING = 0.35  # of the brightness beside the reference's outlines, so that they stand out on bone
 
 
-def overlay(
-    volume: Volume,
-    labelmap: LabelMap | None = None,
-    *,
-    at: Sequence[float] | None = None,
-    window: tuple[float, float] | None = None,
-    height: int = 320,
-    channel: int = 0,
-) -> NDArray[np.uint8]:
-    """The axial, coronal and sagittal plane through one point as an RGB picture (H, W, 3), H = `height` at most.
+class Imaged(Protocol):
+    """Intensities on a grid: what a `Volume` is to those who only look at it."""
 
-    The arguments and what is raised are those of `planes`.
-    """
-    found = planes(volume, labelmap, at=at, window=window, height=height, channel=channel)
-    return _side_by_side([panel.picture for panel in found])
+    @property
+    def array(self) -> NDArray[Any]:
+        """(C, I, J, K)."""
+        ...
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+        ...
+
+    @property
+    def intensity(self) -> str:
+        """What they mean, such as `hu`."""
+        ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -68,60 +73,55 @@ class Panel:
 
 
 def planes(
-    volume: Volume,
-    labelmap: LabelMap | None = None,
+    volume: Imaged,
+    labelmap: Labelled | None = None,
     *,
-    at: Sequence[float] | None = None,
+    target: Labelled | None = None,
+    at: tuple[int, int, int],
     window: tuple[float, float] | None = None,
     height: int = 320,
-    channel: int = 0,
 ) -> list[Panel]:
-    """The axial, coronal and sagittal plane through one point, the label map drawn over each.
+    """The axial, coronal and sagittal plane through one voxel: the first channel, and the label maps over it.
 
-    One pixel is as wide as it is high, in mm.
+    One pixel is as wide as it is high, in mm. Classes of `labelmap` are filled with their colours, those of `target`
+    outlined.
 
     Args:
         volume: The image.
         labelmap: On its grid.
-        at: The point in world mm (RAS+); by default the labelled voxel closest to the middle of all labelled ones, or
-            the middle of the volume where nothing is labelled.
-        window: Intensities of black and white; by default soft tissue for `hu`, else the
-            percentiles 0.5 and 99.8.
+        target: The reference, on its grid.
+        at: The voxel that they go through, along the closest RAS+ axes.
+        window: Intensities of black and white; by default soft tissue for `hu`, else the percentiles 0.5 and 99.8.
         height: Of the highest panel, in pixels.
-        channel: Which one of the volume is shown.
-
-    Raises:
-        GeometryError: The label map lies on another grid.
     """
-    if labelmap is not None and not volume.same_grid(labelmap):
-        raise GeometryError(
-            f"The label map's grid {labelmap.grid.shape} is not the volume's {volume.grid.shape}, or lies elsewhere."
-        )
     grid = canonical_grid(volume.grid)
-    image = canonical_array(volume.array[channel], volume.grid)
-    classes = None if labelmap is None else canonical_array(labelmap.array, volume.grid)
-    spacing = np.array(grid.spacing)
-    point = _point(grid, classes=classes, at=at)
+    image = canonical_array(volume.array[0], volume.grid)
+    found, outlined = (
+        None if labelled is None else canonical_array(labelled.array, volume.grid) for labelled in (labelmap, target)
+    )
     black, white = window if window is not None else _window(volume, image)
-    colours = _colour_table(labelmap) if labelmap is not None else None
-    extents = np.array(image.shape) * spacing
+    colours = None if labelmap is None else _colour_table(complete_labels(labelmap))
+    extents = np.array(image.shape) * grid.spacing
     pixel = max(extents[1], extents[2]) / height
     panels = []
     for across, down, normal in ((0, 1, 2), (0, 2, 1), (1, 2, 0)):
         size = tuple(max(1, round(float(extents[axis] / pixel))) for axis in (down, across))
-        picture = _grey(_sampled(image.take(point[normal], axis=normal), size=size, smooth=True), black, white)
+        picture = _grey(_sampled(image.take(at[normal], axis=normal), size=size, smooth=True), black, white)
         labels: tuple[int, ...] = ()
-        if classes is not None and colours is not None:
-            plane = classes.take(point[normal], axis=normal)
+        if found is not None and colours is not None:
+            plane = found.take(at[normal], axis=normal)
             picture = _painted(picture, _sampled(plane, size=size, smooth=False), colours=colours)
             labels = _by_area(plane)
+        if outlined is not None:
+            plane = outlined.take(at[normal], axis=normal)
+            picture = _outlined(picture, _sampled(plane, size=size, smooth=False))
         panels.append(
             Panel(
                 picture=picture,
                 across=across,
                 down=down,
                 normal=normal,
-                index=point,
+                index=at,
                 size=grid.shape,
                 spacing=grid.spacing,
                 labels=labels,
@@ -130,30 +130,16 @@ def planes(
     return panels
 
 
-def _point(grid: Grid, *, classes: NDArray[Any] | None, at: Sequence[float] | None) -> tuple[int, int, int]:
-    """The voxel, along the RAS+ axes, that the planes go through."""
-    size = np.array(grid.shape)
-    middle = (size - 1) / 2
-    if at is not None:
-        middle = np.linalg.solve(grid.affine, np.array([*at, 1.0]))[:3]
-    elif classes is not None and classes.any():
-        occupied = np.stack(np.nonzero(classes), axis=1)
-        gap = (occupied - (occupied.min(axis=0) + occupied.max(axis=0)) / 2) * grid.spacing
-        middle = occupied[np.argmin((gap**2).sum(axis=1))].astype(np.float64)
-    i, j, k = (int(n) for n in np.clip(np.rint(middle), 0, size - 1))
-    return i, j, k
-
-
 def _by_area(plane: NDArray[Any]) -> tuple[int, ...]:
     values, counts = np.unique(plane, return_counts=True)
     return tuple(int(values[n]) for n in np.argsort(-counts, kind="stable") if values[n])
 
 
-def _window(volume: Volume, image: NDArray[Any]) -> tuple[float, float]:
+def _window(volume: Imaged, image: NDArray[Any]) -> tuple[float, float]:
     if volume.intensity == "hu":
         return _HU_WINDOW
-    step = max(1, image.size // 1_000_000)  # a million voxels tell the percentiles well enough
-    values = image.reshape(-1)[::step]
+    step = max(1, round((image.size / _LOOKED_AT) ** (1 / 3)))
+    values = image[::step, ::step, ::step]
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 1.0
@@ -183,9 +169,8 @@ def _grey(plane: NDArray[Any], black: float, white: float) -> NDArray[np.uint8]:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _colour_table(labelmap: LabelMap) -> NDArray[np.uint8]:
-    labels = complete_labels(labelmap)
-    table = np.zeros((max([int(labelmap.array.max()), *(label.value for label in labels)]) + 1, 3), dtype=np.uint8)
+def _colour_table(labels: Sequence[Label]) -> NDArray[np.uint8]:
+    table = np.zeros((max([0, *(label.value for label in labels)]) + 1, 3), dtype=np.uint8)
     for label in labels:
         if label.colour is not None:
             table[label.value] = label.colour
@@ -193,23 +178,27 @@ def _colour_table(labelmap: LabelMap) -> NDArray[np.uint8]:
 
 
 def _painted(panel: NDArray[np.uint8], labels: NDArray[Any], *, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Classes filled with their colours, their edges in full."""
+    share = np.where(labels > 0, np.where(_edges(labels), 1.0, _OPACITY), 0.0)[..., None]
+    mixed: NDArray[np.uint8] = np.rint(panel * (1 - share) + colours[labels] * share).astype(np.uint8)
+    return mixed
+
+
+def _outlined(panel: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]:
+    """The outermost pixels of every class in white, those beside them darkened."""
+    line = _edges(labels) & (labels > 0)
+    casing = _edges(line) & ~line
+    drawn = panel.copy()
+    drawn[casing] = np.rint(drawn[casing] * _CASING)
+    drawn[line] = OUTLINE
+    return drawn
+
+
+def _edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels that have another value than one beside, above or below them."""
     edge = np.zeros(labels.shape, dtype=bool)
     edge[:-1] |= labels[:-1] != labels[1:]
     edge[1:] |= labels[1:] != labels[:-1]
     edge[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-    share = np.where(labels > 0, np.where(edge, 1.0, _OPACITY), 0.0)[..., None]
-    mixed: NDArray[np.uint8] = np.rint(panel * (1 - share) + colours[labels] * share).astype(np.uint8)
-    return mixed
-
-
-def _side_by_side(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    height = max(panel.shape[0] for panel in panels)
-    width = sum(panel.shape[1] for panel in panels) + _GAP * (len(panels) - 1)
-    picture = np.zeros((height, width, 3), dtype=np.uint8)
-    left = 0
-    for panel in panels:
-        top = (height - panel.shape[0]) // 2
-        picture[top : top + panel.shape[0], left : left + panel.shape[1]] = panel
-        left += panel.shape[1] + _GAP
-    return picture
+    return edge
