@@ -14,7 +14,7 @@ from PIL import Image
 import omlab
 from omlab.errors import GeometryError, UsageError
 from omlab.payloads import Pictured
-from omlab.prompts import Box, Object, Point, Prompts
+from omlab_prompts.prompts import Box, Object, Point, Prompts
 from omlab_volume.pictures.picture import picture
 from omlab_volume.volume import Label, LabelMap, Volume
 

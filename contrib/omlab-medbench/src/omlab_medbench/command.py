@@ -35,15 +35,30 @@ def score(output: str | None, **options: Any) -> None:
 
 @medbench.command(no_args_is_help=True)
 @click.argument("questions", metavar="QUESTIONS", type=click.Path(path_type=Path))
-@click.option("--output", "-o", metavar="FOLDER", type=click.Path(path_type=Path), required=True,
-              help="A new folder for items.jsonl and draw.json.")
+@click.option(
+    "--output",
+    "-o",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A new folder for items.jsonl and draw.json.",
+)
 @click.option("--count", type=int, default=100, show_default=True, help="Items of each set.")
-@click.option("--least", type=int, default=1, show_default=True, help="At least so many of each specialty and difficulty.")
+@click.option(
+    "--least", type=int, default=1, show_default=True, help="At least so many of each specialty and difficulty."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the drawing.")
 @click.option("--permute/--no-permute", default=True, show_default=True, help="Permute the options.")
-@click.option("--previous", metavar="FILE", type=click.Path(path_type=Path), multiple=True,
-              help="An earlier draw whose items are avoided; repeatable.")
-@click.option("--tasks", metavar="FILE", type=click.Path(path_type=Path), help="TOML file with the sets of another version.")
+@click.option(
+    "--previous",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="An earlier draw whose items are avoided; repeatable.",
+)
+@click.option(
+    "--tasks", metavar="FILE", type=click.Path(path_type=Path), help="TOML file with the sets of another version."
+)
 def draw(
     questions: Path,
     output: Path,

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from omlab_prompts.prompts import Point
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from omlab.errors import UsageError
+from omlab_prompts.prompts import Point
 
 Mask = NDArray[np.bool_]
 Draw = Callable[[int], int]

@@ -13,15 +13,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from omlab_prompts.prompts import Prompts
-from omlab_prompts.simulation import Simulation
-
 import omlab
 from omlab.card_schema import ModelCard
 from omlab.errors import OmlabError, OmlabWarning, SettingsError, WeightsError
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
+from omlab_prompts.prompts import Prompts
+from omlab_prompts.simulation import Simulation
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig, layers_of, untrained
 from omlab_sammed3d.predictor import SPACING, Predictor
 from omlab_sammed3d.simulate import simulate

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omlab_prompts.prompts import Object, Prompts
 from torch import Tensor
 
 from omlab import progress
 from omlab.errors import InputError, UsageError
+from omlab_prompts.prompts import Object, Prompts
 from omlab_sammed3d.network import SamMed3d
 from omlab_sammed3d.session import Embeddings, Session
 from omlab_sammed3d.windows import Array

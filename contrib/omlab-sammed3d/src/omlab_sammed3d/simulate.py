@@ -7,11 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from omlab_prompts.prompts import Object, Point, Prompts
-from omlab_prompts.simulation import ClickScores, Simulation
 
 from omlab import progress
 from omlab.errors import GeometryError, UsageError
+from omlab_prompts.prompts import Object, Point, Prompts
+from omlab_prompts.simulation import ClickScores, Simulation
 from omlab_sammed3d.clicks import Draw, Mask, random_click, ritm_click
 from omlab_sammed3d.predictor import Case, Predictor, canonical_voxels
 from omlab_sammed3d.session import Session

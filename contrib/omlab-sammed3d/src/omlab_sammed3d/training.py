@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omlab_train.cache import Entry, PreparedCache
 from torch import Tensor, nn
 
 from omlab import progress
@@ -27,6 +26,7 @@ from omlab_sammed3d.network import SamMed3d
 from omlab_sammed3d.predictor import laid_out
 from omlab_sammed3d.windows import along, crop_start, z_normalise
 from omlab_train import Group, Optimisation
+from omlab_train.cache import Entry, PreparedCache
 from omlab_volume.orientation import canonical_array
 from omlab_volume.training.patches import cut
 from omlab_volume.volume import LabelMap, Volume

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from omlab.errors import UsageError, WeightsError
-from omlab.weights import LOCAL, Weights, load_state_dict, read_state_dict
+from omlab.weights import Weights, load_state_dict, read_state_dict
+from omlab.weights.resolve import LOCAL
 from omlab_sammed3d.attention import RelPos
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig
 

@@ -63,7 +63,7 @@ class Task:
         """The reverse of `to_config`."""
         return cls(
             plan=Plan.from_dict(config["plan"]),
-            labels=labels_from_json(json.dumps(config["labels"])),
+            labels=labels_from_json(json.dumps(config["labels"]), what="The configuration"),
             mirror_axes=tuple(int(axis) for axis in config["mirror_axes"]),
             intensities=tuple(config["intensities"]),
             kept=tuple(int(output) for output in config.get("kept", ())),

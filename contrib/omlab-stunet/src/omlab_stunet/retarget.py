@@ -18,7 +18,7 @@ from omlab_volume.labels import default_colour
 from omlab_volume.volume import Label
 
 if TYPE_CHECKING:
-    from omlab_stunet.model import StuNetModel, Task
+    from omlab_stunet.model import StuNetModel
 
 HEADS = "seg_outputs."
 

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from omlab.errors import UsageError, WeightsError
 from omlab.files import replacing, writing
-from omlab.weights import LOCAL, Weights, load_state_dict, read_state_dict
+from omlab.weights import Weights, load_state_dict, read_state_dict
+from omlab.weights.resolve import LOCAL
 from omlab_stunet.network import PUBLISHED_POOLINGS, SIZES, StuNet, StuNetConfig, Triple, allocate
 
 Form = Literal["v1", "v2"]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
 from typing import Any, cast
@@ -15,18 +14,17 @@ from omlab.cards import Card
 from omlab.datasets import DataRef, open_dataset
 from omlab.digests import digest_of
 from omlab.engine import Item, Roles, Stages, do_cases
-from omlab.errors import InputError, PluginError, UsageError
-from omlab.files import write_json, writing
+from omlab.errors import InputError, UsageError
 from omlab.formats import format_cards, implementation, read
 from omlab.jobs.concluding import REPORT, conclude, stored_report
 from omlab.jobs.outcome import Outcome
-from omlab.jobs.running import at_work, finish, stopped
+from omlab.jobs.running import at_work, finish
 from omlab.jobs.sources import cases_of_data
 from omlab.models import ModelRef, Needs, find_card, find_model
 from omlab.payloads import Payload
 from omlab.records import CaseLog
 from omlab.registry import load_entry, registry
-from omlab.roles import Case, Evaluator, Metric, Report, Sample
+from omlab.roles import Case, Evaluator, Report, Sample
 from omlab.runs import Run, open_run, read_log
 from omlab.settings import by_home, complete
 from omlab.shards import this_shard

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omlab_payloads.classes import Classes
-from omlab_payloads.embedding import Embedding
-from omlab_payloads.embeddings import open_embeddings
 
 from omlab import cases_for, features
 from omlab.errors import OmlabError, TrainingError
 from omlab.roles import Case, Dataset
 from omlab.session import Session
+from omlab_payloads.classes import Classes
+from omlab_payloads.embedding import Embedding
+from omlab_payloads.embeddings import open_embeddings
 
 VERB = "embed"
 Matrix = NDArray[np.float32]

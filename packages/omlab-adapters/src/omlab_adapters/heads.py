@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omlab_payloads.classes import Classes
 
 from omlab.errors import OmlabError
 from omlab.roles import Base
 from omlab.session import Session
 from omlab_adapters.features import VERB, Matrix, embedded
+from omlab_payloads.classes import Classes
 
 Head = Callable[[Matrix], NDArray[np.float64]]
 """Embeddings (N, D) to probabilities (N, K)."""
