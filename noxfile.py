@@ -59,7 +59,7 @@ def types(session: nox.Session) -> None:
         _install(session, "mypy", "nox", "mkdocs", "types-PyYAML", *sorted(tests), *editable, built=False)
         modules = [part for package in workspace.packages() for part in ("--package", package.module)]
         session.run("mypy", *modules)
-        session.run("mypy", "noxfile.py", *sorted(str(path) for path in ROOT.glob("tools/*.py")))
+        session.run("mypy", "noxfile.py", "conftest.py", *sorted(str(path) for path in ROOT.glob("tools/*.py")))
 
 
 @nox.session
