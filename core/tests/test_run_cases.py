@@ -39,7 +39,7 @@ class Count:
     def report(self, rows, folder):
         words = sum(row["words"] for case in rows.values() for row in case)
         (folder / "report.html").write_text(f"{words} words")
-        return Report(metrics=[Metric(name="words", value=words, n=len(rows))], details={"cases": sorted(rows)})
+        return Report(metrics=[Metric(name="words", value=words, n=len(rows))], details={"cases": list(rows)})
 
 
 @pytest.fixture
@@ -94,9 +94,10 @@ def test_a_changed_file_a_new_case_and_a_lost_report_are_seen(count, tmp_path):
     write(a="one two", b="three")
     run(count, "a", "b")
     write(b="three four five", c="six")
-    outcome = run(count, "a", "b", "c")
-    assert count.done == ["b", "c"]
+    outcome = run(count, "c", "b", "a")
+    assert count.done == ["c", "b"]
     assert outcome.report.metrics[0].value == 6
+    assert outcome.report.details["cases"] == ["c", "b", "a"]  # as they were given
     assert (tmp_path / "out" / "b.txt").read_text() == "three\nfour\nfive"
     (tmp_path / "out" / "report.json").unlink()
     assert run(count, "a", "b", "c").report.metrics[0].value == 6

@@ -1,4 +1,4 @@
-"""What the evaluator writes: the page of scores, and its table as CSV."""
+"""What `omlab medbench score` writes: the page of scores, and its table as CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the evaluator writes: the leaderboard page, and its tables as CSV."""
+"""What `omlab pulse-eval` writes: the leaderboard page, and its tables as CSV."""
 
 from __future__ import annotations
 

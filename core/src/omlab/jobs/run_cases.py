@@ -38,7 +38,7 @@ Do = Callable[[FileCase, Path], Mapping[str, Any]]
 """(case, its folder for files) -> values for the log (JSON)."""
 
 Concluding = Callable[[Rows, Path], Report]
-"""(`rows` of the values of every case that is done, the run's folder) -> report; writes its page there."""
+"""(`rows` of the values of every case that is done, in their order; the run's folder) -> report; writes its page."""
 
 
 def run_cases(
@@ -102,7 +102,7 @@ def run_cases(
     def whole() -> None:
         _forget_others(run, ids)
         if report is not None:
-            reports.append(conclude(run, report))
+            reports.append(conclude(run, lambda rows, folder: report(_in_order(rows, cases), folder)))
 
     with at_work(run), kept_by_case(), progress.bar("cases", total=len(missing)) as advance:
         prepare(run)
@@ -111,6 +111,10 @@ def run_cases(
             advance(1)
         is_whole = finish(run, whole)
     return Outcome(place=run.final, log=run.log, report=reports[0] if reports else None, is_whole=is_whole)
+
+
+def _in_order(rows: Rows, cases: Sequence[FileCase]) -> Rows:
+    return {case.id: rows[case.id] for case in cases if case.id in rows}
 
 
 def _ids(cases: Sequence[FileCase]) -> set[str]:
