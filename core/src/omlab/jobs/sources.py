@@ -141,6 +141,12 @@ class MappedCase:
         return self.case.group
 
     @property
+    def label(self) -> str | None:
+        """The class, where the data set's list says it."""
+        found: str | None = getattr(self.case, "label", None)
+        return found
+
+    @property
     def files(self) -> Mapping[str, Sequence[Path]]:
         """The files, under the verb's names."""
         return {self.names.get(name, name): paths for name, paths in self.case.files.items()}
