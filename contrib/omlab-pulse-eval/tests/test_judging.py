@@ -151,6 +151,9 @@ def test_one_set_without_replies_leaves_the_others_alone(judge, tmp_path, write_
     outcome = evaluate(judge, answers, tmp_path / "board", judge_retries=0)
     assert outcome.exit_status == 1
     assert list(report_in(tmp_path / "board")["sets"]) == ["exam"]
+    page = (tmp_path / "board" / "report.html").read_text()
+    assert "Failed cases" in page
+    assert "questions of talk have no reply yet" in page
     judge.prompts.clear()
     judge.script = lambda number, prompt: "8 7"
     assert evaluate(judge, answers, tmp_path / "board").exit_status == 0
