@@ -123,7 +123,7 @@ def _is_same_input(case: PathCase, id: str, log: CaseLog) -> bool:
     return True
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MappedCase:
     """A case of a data set with its inputs under the names that a verb has for them."""
 

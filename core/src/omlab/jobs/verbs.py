@@ -63,7 +63,7 @@ def apply_verb(
     named: Mapping[str, str | Path] | None = None,
     values: Mapping[str, Any] | None = None,
     data: str | None = None,
-    split: str = "test",
+    split: str | None = None,
     root: str | Path | None = None,
     data_settings: Mapping[str, Any] | None = None,
     mapped: Mapping[str, str] | None = None,
@@ -88,7 +88,7 @@ def apply_verb(
         named: Paths of further inputs, by their names.
         values: Inputs that are given themselves, by their names.
         data: Name of a data set (`NAME` or `NAME:PATH`) in place of paths.
-        split: Its split.
+        split: Its split; by default `test`, of own files all.
         root: Where its files are.
         data_settings: Values for its settings.
         mapped: The verb's names of inputs to the data set's, where they cannot be told.
@@ -130,9 +130,13 @@ def apply_verb(
         if paths or given.named or given.values:
             raise UsageError("Name either files or a data set (--data), not both.")
         source = open_dataset(data, root=root, settings=data_settings or {})
-        source.check_split(split)
+        splits = source.splits_for(split)
         source.dataset.prepare()
-        cases = cases_of_data(source.dataset, split, facts, model=str(model), name=source.name, mapped=mapped)
+        cases = [
+            case
+            for each in splits
+            for case in cases_of_data(source.dataset, each, facts, model=str(model), name=source.name, mapped=mapped)
+        ]
     else:
         cases = cases_of_paths(given, facts, model=str(model))
     pictures = plan_pictures(facts.gives, overlay, [case.id for case in cases]) if overlay is not None else {}
