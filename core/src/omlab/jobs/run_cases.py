@@ -18,6 +18,7 @@ from omlab.jobs.running import at_work, finish
 from omlab.roles import Report, Rows, Sample
 from omlab.runs import CASES, Run, open_run
 from omlab.shards import this_shard
+from omlab.stamps import parts_of
 from omlab.warned import kept_by_case
 
 
@@ -88,7 +89,7 @@ def run_cases(
     run = open_run(final, kind=kind, request=request, arguments=said, shard=this_shard())
     try:
         mine = [case for case in cases if run.shard.holds(case.id)]
-        missing = [case for case in mine if not run.is_done(case.id, case.files)]
+        missing = [case for case in mine if not run.is_done(case.id, parts_of(case))]
     except BaseException:
         run.abandon()
         raise
