@@ -126,6 +126,15 @@ class Labelled(Protocol):
 
 
 @runtime_checkable
+class Named(Protocol):
+    """A target whose file does not name its classes, so that a data set does."""
+
+    def named(self, names: Mapping[int, str]) -> Any:
+        """The same with these names for its values."""
+        ...
+
+
+@runtime_checkable
 class Pictured(Protocol):
     """A result that can be looked at over its input."""
 
