@@ -56,8 +56,7 @@ def _umask() -> int:
 
 def sync(path: Path) -> None:
     """Have the file on the disk before its name says that it is whole."""
-    # Windows only flushes what may be written, POSIX does not let a folder be opened for that
-    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

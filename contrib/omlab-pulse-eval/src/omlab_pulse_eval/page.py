@@ -1,9 +1,10 @@
-"""What `omlab pulse-eval` writes: the leaderboard page, and its tables as CSV."""
+"""What the evaluator writes: the leaderboard page, and its tables as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from omlab_report import (
     Section,
     Table,
     dot_intervals,
+    failed_cases,
     heat_map,
-    read_run,
-    run_sections,
+    provenance,
+    warned_cases,
     write_page,
     write_text,
 )
@@ -35,6 +37,7 @@ BOARD_COLUMNS = ("rank", "model", "online", "median", "low", "high", "bradley_te
 
 def write_board(board: Board, *, folder: Path) -> None:
     """Write `report.html`, `leaderboard.csv` and `win_shares.csv` into `folder`."""
+    run = _read_json(folder / "run.json")
     sections = [_summary(board)]
     if board.whole is not None:
         sections += [_leaderboard(board, board.whole), _shares(board.whole), _bias(board)]
@@ -45,7 +48,9 @@ def write_board(board: Board, *, folder: Path) -> None:
     if len(tournaments) > 1:
         sections += [Section(name, [_ratings_table(row["models"])]) for name, row in tournaments.items()]
     sections.append(Section("Notes", [Notes(board.notes)]))
-    sections += run_sections(read_run(folder))
+    if isinstance(run, dict):
+        sections += [part for part in (failed_cases(run), warned_cases(run)) if part is not None]
+        sections.append(provenance(run))
     write_text(_leaderboard_csv(board), folder / "leaderboard.csv")
     if board.whole is not None:
         write_text(_shares_csv(board.whole), folder / "win_shares.csv")
@@ -244,3 +249,10 @@ def _share(row: Row | None) -> Interval | None:
 
 def _count(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
