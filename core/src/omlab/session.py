@@ -210,13 +210,17 @@ class Session:
             if isinstance(part, Checked) and not part.is_finite():
                 raise BrokenPromiseError(f"{what} gave numbers that are NaN or infinite.")
             if facts.grid is not None and isinstance(part, Spatial) and not part.same_grid(inputs[facts.grid]):
-                raise GeometryError(f"{what} gave a {describe(part)} that does not lie on the grid of its input.")
+                raise MisplacedError(f"{what} gave a {describe(part)} that does not lie on the grid of its input.")
             if facts.frame is not None and isinstance(part, Framed) and not part.same_frame(inputs[facts.frame]):
-                raise GeometryError(f"{what} gave a {describe(part)} in another space than its input.")
+                raise MisplacedError(f"{what} gave a {describe(part)} in another space than its input.")
 
 
 class BrokenPromiseError(OmlabError):
     """A result is not what the card of its model promises; fails the case."""
+
+
+class MisplacedError(BrokenPromiseError, GeometryError):
+    """A result lies elsewhere than its card promises; fails the case."""
 
 
 class UnexpectedError(OmlabError):
