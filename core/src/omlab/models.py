@@ -23,13 +23,12 @@ from omlab.roles import Adapter, Model, Trainable
 from omlab.session import Session
 from omlab.settings import complete
 from omlab.suggest import did_you_mean
-from omlab.weights import UNTRAINED, Weights, resolve
+from omlab.weights import LOCAL, UNTRAINED, Weights, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Needs = Mapping[str, "str | Path"]
-LOCAL = "local"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,15 +220,15 @@ def find_model(
         return _find_adapted(
             folder, weights=weights, device=device, settings=settings or {}, needs=needs or {}, offline=offline
         )
-    offer, tag = _split_name(str(name))
+    offer, named = _split_name(str(name))
     card = cast(ModelCard, validate(offer))
     chosen = complete(card.settings, settings or {}, of=f"'{card.name}'")
-    tag = LOCAL if weights else tag or card.default_weights
+    tag = LOCAL if weights else named or card.default_weights
     if tag == UNTRAINED and card.is_remote:
         raise UsageError(f"'{card.name}' answers through an endpoint: there is no untrained form of it.")
 
     def fetch() -> Weights | None:
-        return resolve(card, tag, weights=Path(weights) if weights else None, offline=offline)
+        return resolve(card, named, weights=Path(weights) if weights else None, offline=offline)
 
     return ModelRef(
         name=f"{card.name}.{tag}",

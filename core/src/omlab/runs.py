@@ -27,7 +27,7 @@ from omlab.errors import OmlabError, OutputError
 from omlab.files import write_json, writing
 from omlab.records import CaseLog, Record, mend_tail
 from omlab.shards import Shard
-from omlab.stamps import all_agree, stamp
+from omlab.stamps import Parts, Value, all_agree, stamp
 from omlab.warned import noted
 
 if TYPE_CHECKING:
@@ -76,10 +76,10 @@ class Run:
         folder.mkdir(exist_ok=True)
         return folder
 
-    def is_done(self, id: str, files: Mapping[str, Sequence[Path]]) -> bool:
+    def is_done(self, id: str, parts: Parts) -> bool:
         """Whether the log says that this case, with these inputs, is done and its results are as they were."""
         record = self.log.get(id)
-        if record is None or record.status != "done" or not all_agree(record.inputs, files):
+        if record is None or record.status != "done" or not all_agree(record.inputs, parts):
             return False
         return all(_is_there(self.folder, row) for row in record.outputs if "path" in row and row.get("role") == "main")
 
@@ -380,11 +380,14 @@ def blame(record: Record, error: Exception) -> None:
         record.values = {"traceback": "".join(traceback.format_exception(cause))}
 
 
-def stamps(files: Mapping[str, Sequence[Path]], *, sampled: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
-    """The stamps of a case's files as its record has them."""
+def stamps(parts: Parts, *, sampled: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
+    """What a case is made of as its record has it."""
     return {
-        name: [stamp(path, digest=True, sampled=name in sampled).to_json() for path in paths]
-        for name, paths in files.items()
+        name: [
+            (part if isinstance(part, Value) else stamp(part, digest=True, sampled=name in sampled)).to_json()
+            for part in found
+        ]
+        for name, found in parts.items()
     }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from omlab.errors import GeometryError, InputError, OmlabWarning, SettingsError
+from omlab.records import Record
 from omlab.roles import Evaluator, Sample
 from omlab_evaluators.segmentation import load
 from omlab_evaluators.segmentation_pictures import picture_path
@@ -193,9 +194,10 @@ def test_the_table_of_cases_holds_every_row(evaluator, rows, tmp_path):
 
 def test_the_page_shows_the_worst_case_first_and_what_is_in_the_folder(evaluator, rows, tmp_path):
     (tmp_path / "history.json").write_text(json.dumps([{"epoch": n, "loss": 1 / (n + 1)} for n in range(5)]))
-    cases = [{"id": "perfect", "status": "done"}, {"id": "bad", "status": "failed", "reason": "bad.nii.gz is empty."}]
     request = {"model": {"name": "stunet-small"}, "data": {"name": "phantom", "split": "test"}}
-    (tmp_path / "run.json").write_text(json.dumps({"request": request, "cases": cases}))
+    (tmp_path / "run.json").write_text(json.dumps({"run": "evaluate", "request": request}))
+    cases = [Record(id="perfect", status="done"), Record(id="bad", status="failed", reason="bad.nii.gz is empty.")]
+    (tmp_path / "cases.jsonl").write_bytes(b"".join(case.to_line() for case in cases))
     evaluator.report(rows, tmp_path)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     galleries = [html.index(f"<h3>{id}</h3>") for id in ("missed", "shifted", "perfect", "neither")]
@@ -204,7 +206,7 @@ def test_the_page_shows_the_worst_case_first_and_what_is_in_the_folder(evaluator
     for words in (
         "Training",
         "bad.nii.gz is empty.",
-        "stunet-small on phantom (test): 4 cases, 2 classes",
+        "stunet-small on phantom (test): 4 cases, 2 classes; some cases failed",
         "not found: spleen",
     ):
         assert words in html
@@ -215,6 +217,17 @@ def test_a_damaged_history_does_not_cost_the_report(evaluator, rows, tmp_path):
     with pytest.warns(OmlabWarning, match=r"history\.json cannot be read"):
         evaluator.report(rows, tmp_path)
     assert "Training" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_was_forgotten_is_said(evaluator, rows, tmp_path):
+    assert not any("forgotten" in note for note in evaluator.report(rows, tmp_path).notes)
+    history = [{"epoch": n, "loss": 1 / n, "val_kept_dice": 1 - 0.05 * n} for n in (1, 2)]
+    (tmp_path / "history.json").write_text(json.dumps(history))
+    (note,) = (note for note in evaluator.report(rows, tmp_path).notes if "forgotten" in note)
+    assert "mean Dice of 0.900" in note
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert html.count(note) == 2
+    assert html.index(note) > html.index("Training</h2>")
 
 
 def test_cases_without_any_class_are_named(evaluator, stand_ins, tmp_path):

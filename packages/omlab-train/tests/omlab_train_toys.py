@@ -85,9 +85,9 @@ class Regression:
         return None
 
 
-def train_as_one_of_several(folder: Path, how: Optimisation) -> None:
+def train_as_one_of_several(folder: Path) -> None:
     """What each process does under torchrun: write down all that it did and saw."""
-    recipe = Regression(how, dropout=0.0, steps=STEPS * EPOCHS - 1)
+    recipe = Regression(Optimisation(ema=0.5), dropout=0.0, steps=STEPS * EPOCHS - 1)
     opened: list[str] = []
     sys.addaudithook(lambda event, arguments: opened.extend(_written(event, arguments)))
     rows = fit(recipe, folder=folder / "training", device="cpu", seed=7)
@@ -113,5 +113,5 @@ if __name__ == "__main__":
         case ["workers", folder, count]:
             rows = fit(Regression(), folder=Path(folder), device="cpu", seed=7, workers=int(count))
             print(json.dumps(rows))
-        case ["several", folder, ema]:
-            train_as_one_of_several(Path(folder), Optimisation(ema=float(ema) if ema else None))
+        case ["several", folder]:
+            train_as_one_of_several(Path(folder))

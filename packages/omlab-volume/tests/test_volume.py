@@ -132,3 +132,15 @@ def test_channels_are_stacked_on_one_grid() -> None:
     assert Volume.stack([t1, Volume(array=t2.array, affine=np.eye(4))]).intensity == "unknown"
     with pytest.raises(GeometryError, match="channels lie on the same voxels"):
         Volume.stack([t1, Volume(array=t2.array, affine=np.diag([2.0, 1, 1, 1]))])
+
+
+def test_a_label_map_says_what_is_in_it_and_takes_names() -> None:
+    array = np.zeros((2, 2, 2), np.uint8)
+    array[0, 0], array[1, 1] = 1, 3
+    spleen = Label(value=3, name="spleen", colour=(1, 2, 3))
+    labelmap = LabelMap(array=array, affine=np.eye(4), labels=[spleen, Label(value=9, name="absent")])
+    assert labelmap.present() == {1: "label 1", 3: "spleen"}
+    named = labelmap.named({3: "lien", 1: "liver", 2: "kidney"})
+    assert [(label.value, label.name) for label in named.labels] == [(1, "liver"), (2, "kidney"), (3, "lien")]
+    assert named.labels[2].colour == (1, 2, 3)
+    assert named.present() == {1: "liver", 3: "lien"}

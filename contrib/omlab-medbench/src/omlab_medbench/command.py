@@ -24,7 +24,7 @@ def score(output: str | None, **options: Any) -> None:
     """Score recorded answers; leaves a report page."""
     from omlab.cli.console import working
     from omlab.cli.results import conclude, show_report
-    from omlab_medbench.evaluator import score as run
+    from omlab_medbench.evaluation import score as run
 
     with working():
         outcome = run(given(options, SETTINGS), output=output)

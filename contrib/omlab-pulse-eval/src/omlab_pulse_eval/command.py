@@ -18,10 +18,10 @@ def pulse_eval(output: str | None, **options: Any) -> None:
     """Judge chat models in pairs: Elo and Bradley-Terry ratings with intervals, judge bias, triage F1."""
     from omlab.cli.console import working
     from omlab.cli.results import conclude, show_report
-    from omlab_pulse_eval.evaluator import judge
+    from omlab_pulse_eval.evaluation import evaluate
 
     with working():
-        outcome = judge(given(options, SETTINGS), output=output)
+        outcome = evaluate(given(options, SETTINGS), output=output)
     if outcome.report is not None:
         show_report(outcome.report)
     conclude(outcome)

@@ -6,9 +6,8 @@ labels = session.predict(omlab.read("ct.nii.gz"))
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,51 +22,16 @@ from omlab.weights import Weights
 from omlab_stunet.labels import labels_for
 from omlab_stunet.network import SIZES, StuNet, StuNetConfig, layers_of, untrained
 from omlab_stunet.plan import PUBLISHED_PLAN, TINY_PLAN, fill_poolings, with_settings
+from omlab_stunet.retarget import retargeted
+from omlab_stunet.task import Task
 from omlab_stunet.weights import check_size, config_from_state, load_network, read_weights
-from omlab_volume.inference.preprocess import Plan
 from omlab_volume.inference.segment import segment
 from omlab_volume.inference.sliding_window import Combine
-from omlab_volume.labels import labels_from_json, labels_to_json, smallest_unsigned
-from omlab_volume.volume import Intensity, Label, LabelMap, Volume
+from omlab_volume.labels import smallest_unsigned
+from omlab_volume.volume import LabelMap, Volume
 
 MODALITY: dict[str, str] = {"hu": "CT", "mr": "MR", "suv": "PET"}
 COMBINE: dict[str, Combine] = {"v1": "probabilities", "v2": "logits"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a network was trained for: everything of a model but the weights, the architecture and the settings.
-
-    `mirror_axes` are those of (z, y, x) that training mirrored, `intensities` what the images' values meant, `kept` the
-    outputs of the network before that its training kept beside the new ones.
-    """
-
-    plan: Plan
-    labels: tuple[Label, ...]
-    mirror_axes: tuple[int, ...] = (0, 1, 2)
-    intensities: tuple[Intensity, ...] = ("hu",)
-    kept: tuple[int, ...] = ()
-
-    def to_config(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "plan": self.plan.to_dict(),
-            "labels": json.loads(labels_to_json(self.labels)),
-            "mirror_axes": list(self.mirror_axes),
-            "intensities": list(self.intensities),
-            "kept": list(self.kept),
-        }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Task:
-        """The reverse of `to_config`."""
-        return cls(
-            plan=Plan.from_dict(config["plan"]),
-            labels=labels_from_json(json.dumps(config["labels"]), what="The configuration"),
-            mirror_axes=tuple(int(axis) for axis in config["mirror_axes"]),
-            intensities=tuple(config["intensities"]),
-            kept=tuple(int(output) for output in config.get("kept", ())),
-        )
 
 
 def load(
@@ -182,9 +146,12 @@ class StuNetModel:
 
     def retarget(self, recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> StuNetModel:
         """A copy for the classes, channels, spacing and intensities that `about` tells of (`omlab_stunet.retarget`)."""
-        from omlab_stunet.retarget import retargeted
-
-        return retargeted(self, about, settings=settings, seed=seed)
+        network, task = retargeted(
+            self.module, task=replace(self.task, plan=self.plan), about=about, settings=settings, seed=seed
+        )
+        own = {**self.settings, "spacing": [], "patch_size": []}
+        before = self.module if settings["keep_classes"] else None
+        return StuNetModel(network, task=task, device=self.device, settings=own, before=before)
 
     def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
         """Training with nnU-Net's loss and schedule (`omlab_stunet.training`)."""

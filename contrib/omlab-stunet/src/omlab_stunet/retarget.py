@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -13,18 +13,18 @@ from omlab.errors import TrainingError, WeightsWarning
 from omlab.roles import About
 from omlab_stunet.network import StuNet, StuNetConfig, untrained
 from omlab_stunet.plan import plan_for
+from omlab_stunet.task import Task
 from omlab_stunet.weights import transfer
 from omlab_volume.labels import default_colour
 from omlab_volume.volume import Label
 
-if TYPE_CHECKING:
-    from omlab_stunet.model import StuNetModel
-
 HEADS = "seg_outputs."
 
 
-def retargeted(model: StuNetModel, about: About, *, settings: Mapping[str, Any], seed: int) -> StuNetModel:
-    """A copy of `model` for what `about` tells of; `model` itself stays as it is.
+def retargeted(
+    before: StuNet, *, task: Task, about: About, settings: Mapping[str, Any], seed: int
+) -> tuple[StuNet, Task]:
+    """A copy of `before`, trained for `task`, for what `about` tells of, and the task it is then made for.
 
     All weights but the heads' are taken over (`omlab_stunet.weights.transfer`), for several channels repeated. With
     `keep_classes` the heads' old outputs are kept too and outputs for classes of other names are added; plan and
@@ -34,35 +34,24 @@ def retargeted(model: StuNetModel, about: About, *, settings: Mapping[str, Any],
         TrainingError: The data have no volumes, or name no classes.
         SettingsError: `spacing` or `patch_size` cannot be.
     """
-    from omlab_stunet.model import StuNetModel
-
     name = volume_name(about)
     facts = about.facts.get(name, {})
     labels = _labels(about)
     channels = int(facts.get("channels") or len(about.channels.get(name, ())) or 1)
     if settings["keep_classes"]:
-        network, task = _with_more_classes(model, labels, channels=channels, seed=seed)
-        if not settings["augment"]:
-            task = replace(task, mirror_axes=())
-    else:
-        plan, poolings = plan_for(
-            facts, plan=model.plan, spacing=settings["spacing"], patch_size=settings["patch_size"]
-        )
-        shape = replace(model.module.config, in_channels=channels, num_classes=len(labels) + 1, poolings=poolings)
-        network = _taken_over(model.module, shape, seed=seed)
-        sided = any("left" in label.name.lower() or "right" in label.name.lower() for label in labels)
-        axes = (0, 1) if sided else (0, 1, 2)
-        task = replace(
-            model.task,
-            plan=plan,
-            labels=labels,
-            mirror_axes=axes if settings["augment"] else (),  # what was not mirrored in training must not be later
-            intensities=tuple(facts.get("intensities") or model.task.intensities),
-            kept=(),
-        )
-    own = {**model.settings, "spacing": [], "patch_size": []}
-    before = model.module if settings["keep_classes"] else None
-    return StuNetModel(network, task=task, device=model.device, settings=own, before=before)
+        network, task = _with_more_classes(before, task, labels, channels=channels, seed=seed)
+        return network, task if settings["augment"] else replace(task, mirror_axes=())
+    plan, poolings = plan_for(facts, plan=task.plan, spacing=settings["spacing"], patch_size=settings["patch_size"])
+    shape = replace(before.config, in_channels=channels, num_classes=len(labels) + 1, poolings=poolings)
+    sided = any("left" in label.name.lower() or "right" in label.name.lower() for label in labels)
+    axes = (0, 1) if sided else (0, 1, 2)
+    task = Task(
+        plan=plan,
+        labels=labels,
+        mirror_axes=axes if settings["augment"] else (),  # what was not mirrored in training must not be later
+        intensities=tuple(facts.get("intensities") or task.intensities),
+    )
+    return _taken_over(before, shape, seed=seed), task
 
 
 def taught_outputs(about: About, labels: Sequence[Label]) -> list[int]:
@@ -106,28 +95,28 @@ def _taken_over(before: StuNet, shape: StuNetConfig, *, seed: int) -> StuNet:
 
 
 def _with_more_classes(
-    model: StuNetModel, labels: tuple[Label, ...], *, channels: int, seed: int
-) -> tuple[StuNet, Any]:
+    before: StuNet, task: Task, labels: tuple[Label, ...], *, channels: int, seed: int
+) -> tuple[StuNet, Task]:
     """The old network with outputs added for classes whose names it does not have."""
-    old = model.task.labels
+    old = task.labels
     names = {label.name for label in old}
     added = [label for label in labels if label.name not in names]
-    if channels != model.module.config.in_channels:
+    if channels != before.config.in_channels:
         raise TrainingError(
-            f"The network takes {model.module.config.in_channels} channels and the data have {channels}: its classes "
+            f"The network takes {before.config.in_channels} channels and the data have {channels}: its classes "
             "can only be kept for the same."
         )
     if not added:
         raise TrainingError("All classes of the data are known to the network already: leave keep_classes out.")
     first = max(label.value for label in old) + 1
     new = tuple(replace(label, value=first + n, colour=default_colour(first + n)) for n, label in enumerate(added))
-    count = model.module.config.num_classes
-    network = _taken_over(model.module, replace(model.module.config, num_classes=count + len(new)), seed=seed)
+    count = before.config.num_classes
+    network = _taken_over(before, replace(before.config, num_classes=count + len(new)), seed=seed)
     state = network.state_dict()
     with torch.no_grad():
-        for key, before in model.module.state_dict().items():
+        for key, value in before.state_dict().items():
             if key.startswith(HEADS):
-                state[key][:count].copy_(before)
+                state[key][:count].copy_(value)
     taught = {label.name for label in labels}
     kept = tuple(output for output, label in enumerate(old, start=1) if label.name not in taught)
-    return network, replace(model.task, plan=model.plan, labels=(*old, *new), kept=kept)
+    return network, replace(task, labels=(*old, *new), kept=kept)

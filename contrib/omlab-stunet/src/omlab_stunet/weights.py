@@ -80,6 +80,13 @@ def config_from_state(
         raise WeightsError(
             f"{source} is not a STU-Net checkpoint: '{flat[0]}' has the shape {tuple(state[flat[0]].shape)}."
         )
+    for key in (*widths, head):  # what the network is read off must be right itself, or all other keys are blamed
+        bias = key.removesuffix("weight") + "bias"
+        if bias in state and state[bias].shape != state[key].shape[:1]:
+            raise WeightsError(
+                f"{source} is not a STU-Net checkpoint: '{key}' has the shape {tuple(state[key].shape)}, "
+                f"and '{bias}' {tuple(state[bias].shape)}."
+            )
     return StuNetConfig(
         depth=tuple(blocks[stage] for stage in range(stages)),
         dims=tuple(int(state[key].shape[0]) for key in widths),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,16 +16,12 @@ from omlab.runs import Run
 REPORT = "report.json"
 
 
-def conclude(run: Run, report: Callable[[Rows, Path], Report], *, ids: Collection[str] | None = None) -> Report:
-    """Sum up the cases that are done; `ids`: only these, where a run still knows of others.
-
-    Raises `OmlabError` where no case is done.
-    """
-    wanted = [record for record in run.log if ids is None or record.id in ids]
-    rows = {record.id: record.values["rows"] for record in wanted if record.status == "done"}
+def conclude(run: Run, report: Callable[[Rows, Path], Report]) -> Report:
+    """Sum up the `rows` of the cases that are done. Raises `OmlabError` where none is."""
+    rows = {record.id: record.values["rows"] for record in run.log if record.status == "done"}
     if not rows:
-        reason = next((record.reason for record in wanted), "there are no cases")
-        raise stopped(reason if len(wanted) == 1 else f"No case could be judged: {reason}")
+        reason = next((record.reason for record in run.log), "there are no cases")
+        raise stopped(reason if len(run.log) == 1 else f"No case could be judged: {reason}")
     with writing("The report", run.folder):
         made = report(rows, run.folder)
         write_report(made, run.folder)

@@ -28,6 +28,7 @@ from omlab.roles import Case, Evaluator, Report, Sample
 from omlab.runs import Run, open_run, read_log
 from omlab.settings import by_home, complete
 from omlab.shards import this_shard
+from omlab.stamps import parts_of
 
 
 def evaluate(
@@ -210,7 +211,7 @@ class _OfRun:
 def _in_run(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | _OfRun, *, history: Path) -> Outcome:
     try:
         mine = [case for case in cases if run.shard.holds(case.id)]
-        missing = [case for case in mine if not run.is_done(case.id, case.files)]
+        missing = [case for case in mine if not run.is_done(case.id, parts_of(case))]
     except BaseException:
         run.abandon()
         raise

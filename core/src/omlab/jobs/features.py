@@ -15,6 +15,7 @@ from omlab.jobs.running import at_work, finish, stopped
 from omlab.roles import Case
 from omlab.runs import open_run
 from omlab.session import Session
+from omlab.stamps import parts_of
 
 
 def features(session: Session, verb: str, cases: Sequence[Case], *, folder: str | Path, **options: Any) -> Path:
@@ -45,7 +46,7 @@ def features(session: Session, verb: str, cases: Sequence[Case], *, folder: str 
     final = Path(folder) / f"{verb}-{digest_of(request)[:16]}"
     arguments = {"collected": {"path": f"{verb}{suffix}", "format": card.name}}
     run = open_run(final, kind=verb, request=request, arguments=arguments)
-    missing = [case for case in cases if not run.is_done(case.id, case.files)]
+    missing = [case for case in cases if not run.is_done(case.id, parts_of(case))]
     if run.folder == run.final and not missing and len(run.log):
         run.close()
         return final / f"{verb}{suffix}"

@@ -112,7 +112,7 @@ def _is_same_input(case: PathCase, id: str, log: CaseLog) -> bool:
     if record is None:
         return True
     for name, paths in case.files.items():
-        known = record.inputs.get(name)
+        known = [row for row in record.inputs.get(name, ()) if "path" in row]
         if not known:  # it failed before its files were looked at
             continue
         here = [str(path.absolute()) for path in paths]
@@ -123,7 +123,7 @@ def _is_same_input(case: PathCase, id: str, log: CaseLog) -> bool:
     return True
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MappedCase:
     """A case of a data set with its inputs under the names that a verb has for them."""
 
@@ -141,6 +141,12 @@ class MappedCase:
         return self.case.group
 
     @property
+    def label(self) -> str | None:
+        """The class, where the data set's list says it."""
+        found: str | None = getattr(self.case, "label", None)
+        return found
+
+    @property
     def files(self) -> Mapping[str, Sequence[Path]]:
         """The files, under the verb's names."""
         return {self.names.get(name, name): paths for name, paths in self.case.files.items()}
@@ -149,6 +155,11 @@ class MappedCase:
     def sources(self) -> Mapping[str, Source]:
         """Likewise, where the data set says them."""
         return {self.names.get(name, name): source for name, source in getattr(self.case, "sources", {}).items()}
+
+    @property
+    def target(self) -> Source | None:
+        """Where its target comes from, where the data set says it."""
+        return getattr(self.case, "target", None)
 
     def load(self) -> Sample:
         """Read it; what the verb has no place for is left out."""

@@ -31,6 +31,7 @@ from omlab.runs import LOG, Run, open_run, read_log_file, same_request
 from omlab.session import Prepared, Session, verb_of
 from omlab.settings import complete
 from omlab.shards import this_shard
+from omlab.stamps import all_agree, parts_of
 
 UNTRAINED_NOTE = "The weights of '{name}' are untrained: drawn at random, so that what it gives means nothing."
 
@@ -63,7 +64,7 @@ def apply_verb(
     named: Mapping[str, str | Path] | None = None,
     values: Mapping[str, Any] | None = None,
     data: str | None = None,
-    split: str = "test",
+    split: str | None = None,
     root: str | Path | None = None,
     data_settings: Mapping[str, Any] | None = None,
     mapped: Mapping[str, str] | None = None,
@@ -88,7 +89,7 @@ def apply_verb(
         named: Paths of further inputs, by their names.
         values: Inputs that are given themselves, by their names.
         data: Name of a data set (`NAME` or `NAME:PATH`) in place of paths.
-        split: Its split.
+        split: Its split; by default `test`, of own files all.
         root: Where its files are.
         data_settings: Values for its settings.
         mapped: The verb's names of inputs to the data set's, where they cannot be told.
@@ -130,9 +131,13 @@ def apply_verb(
         if paths or given.named or given.values:
             raise UsageError("Name either files or a data set (--data), not both.")
         source = open_dataset(data, root=root, settings=data_settings or {})
-        source.check_split(split)
+        splits = source.splits_for(split)
         source.dataset.prepare()
-        cases = cases_of_data(source.dataset, split, facts, model=str(model), name=source.name, mapped=mapped)
+        cases = [
+            case
+            for each in splits
+            for case in cases_of_data(source.dataset, each, facts, model=str(model), name=source.name, mapped=mapped)
+        ]
     else:
         cases = cases_of_paths(given, facts, model=str(model))
     pictures = plan_pictures(facts.gives, overlay, [case.id for case in cases]) if overlay is not None else {}
@@ -206,7 +211,7 @@ def _in_run(run: Run, wanted: Wanted, ref: ModelRef, cases: Sequence[Case], *, p
     try:
         cases = unlike_log(cases, run.log) if all(hasattr(case, "meta") for case in cases) else cases  # type: ignore[arg-type]
         mine = [case for case in cases if run.shard.holds(case.id)]
-        missing = [case for case in mine if not run.is_done(case.id, case.files)]
+        missing = [case for case in mine if not run.is_done(case.id, parts_of(case))]
         was_whole = run.folder == run.final and bool(len(run.log)) and not missing
     except BaseException:
         run.abandon()
@@ -313,13 +318,11 @@ def _beside_name(main: str, made: str, other: str, stem: str) -> str:
 
 def _record_of(output: Path, log: Path, wanted: Wanted, request: Mapping[str, Any], case: Case) -> Record:
     """The record of a file that is there already; raises `OutputError` where it is of something else."""
-    from omlab.stamps import all_agree
-
     known = read_log_file(log)
     if known is None:
         raise OutputError(f"{output} exists already and is not a result of omlab; remove it or choose another output.")
     record = Record(**known["case"])
-    if not same_request(known, wanted.verb, request) or not all_agree(record.inputs, case.files):
+    if not same_request(known, wanted.verb, request) or not all_agree(record.inputs, parts_of(case)):
         raise OutputError(f"{output} is the result of another request; remove it or choose another output.")
     return record
 

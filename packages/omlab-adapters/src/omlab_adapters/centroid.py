@@ -45,7 +45,7 @@ class Centroid:
         seed: int,
         folder: Path,
     ) -> Adapted:
-        """Embed the training split, keep the means. Raises `TrainingError` where cases have no class, or all the same."""
+        """Embed the training split, keep the means. Raises `TrainingError` where there are not two classes."""
         known = training_features(base.session(), data, folder=folder)
         present = [index for index in range(len(known.classes)) if (known.labels == index).any()]
         vectors = unit(known.vectors)
@@ -63,4 +63,4 @@ class Centroid:
         def head(asked: Matrix) -> Any:
             return softmax(unit(asked) @ means.T / self.temperature)
 
-        return HeadModel(base.session(), head=head, classes=config["classes"])  # type: ignore[return-value]
+        return HeadModel(base.session(), head=head, classes=config["classes"])

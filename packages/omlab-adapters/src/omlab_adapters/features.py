@@ -63,8 +63,7 @@ def embedded(session: Session, batch: Sequence[Mapping[str, Any]]) -> list[Matri
 def unit(vectors: Matrix) -> Matrix:
     """Vectors (..., D) of length 1; those of length 0 stay."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    result: Matrix = vectors / np.where(lengths > 0, lengths, 1)
-    return result
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
 
 def softmax(scores: NDArray[Any]) -> NDArray[np.float64]:

@@ -37,7 +37,7 @@ class Lora:
         workers: Processes that make batches.
     """
 
-    def __init__(self, *, rank: int, alpha: float, dropout: float, targets: Sequence[str], workers: int) -> None:
+    def __init__(self, *, rank: int, alpha: int, dropout: float, targets: Sequence[str], workers: int) -> None:
         self.rank, self.alpha, self.dropout = rank, alpha, dropout
         self.targets, self.workers = [str(target) for target in targets], workers
 

@@ -67,4 +67,4 @@ class Neighbours:
                 np.add.at(votes[row], labels[places], weight)
             return votes / votes.sum(axis=1, keepdims=True)
 
-        return HeadModel(base.session(), head=head, classes=classes)  # type: ignore[return-value]
+        return HeadModel(base.session(), head=head, classes=classes)

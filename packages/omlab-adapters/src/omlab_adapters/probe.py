@@ -69,7 +69,7 @@ class LinearProbe:
         def head(vectors: Matrix) -> Any:
             return softmax((vectors - learned["mean"]) / learned["scale"] @ learned["weight"].T + learned["bias"])
 
-        return HeadModel(base.session(), head=head, classes=config["classes"])  # type: ignore[return-value]
+        return HeadModel(base.session(), head=head, classes=config["classes"])
 
 
 def _one_row_a_class(model: Any) -> tuple[Matrix, Matrix]:

@@ -24,11 +24,14 @@ def train(
     folder: Path,
     workers: int,
 ) -> list[dict[str, float]]:
-    """Train `target` in place by its recipe; goes on from what an interrupted run left in `folder`."""
+    """Train `target` in place by its recipe; goes on from what an interrupted run left in `folder`.
+
+    `workers` below 0: as many as the cores suggest.
+    """
     made = target.recipe(recipe, data, settings=settings, seed=seed)
     if isinstance(made, Loop):
         return made.run(device=base.device, folder=folder, seed=seed)
-    return fit(made, folder=folder, device=base.device, seed=seed, workers=workers)
+    return fit(made, folder=folder, device=base.device, seed=seed, workers=None if workers < 0 else workers)
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from omlab.errors import GeometryError, UsageError
 from omlab.payloads import Inputs, Payload, describe
 from omlab_volume.geometry import Grid
-from omlab_volume.labels import Code, Label
+from omlab_volume.labels import Code, Label, complete_labels, default_colour
 
 __all__ = ["Code", "Grid", "Intensity", "Label", "LabelMap", "Source", "Volume"]
 
@@ -149,6 +149,19 @@ class LabelMap(_OnGrid):
                 f"A label map's array is (I, J, K) of integers, not {self.array.shape} of {self.array.dtype}."
             )
         object.__setattr__(self, "affine", self.grid.affine)
+
+    def present(self) -> dict[int, str]:
+        """The classes that some voxel has, value to name; never the background."""
+        return {label.value: label.name for label in complete_labels(self, present_only=True)}
+
+    def named(self, names: Mapping[int, str]) -> LabelMap:
+        """This label map with these names for its values; colours and codes of a value stay."""
+        known = {label.value: label for label in self.labels}
+        labels = [
+            replace(known.get(value, Label(value=value, name=name, colour=default_colour(value))), name=name)
+            for value, name in sorted(names.items())
+        ]
+        return replace(self, labels=labels)
 
     def overlay(self, inputs: Inputs, *, target: Payload | None = None) -> bytes:
         """A PNG of the volume among `inputs` with this label map, and the outlines of `target`, over it.

@@ -1,15 +1,14 @@
-"""Reading checkpoints as trainers wrote them, refusing bad ones, and loading them into networks."""
+"""Reading checkpoints as trainers wrote them, and refusing bad ones."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import os
-import shutil
+import socket
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,19 +17,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from omlab import weights
-from omlab.card_schema import ModelCard
-from omlab.errors import OutputError, UnknownNameError, WeightsError
-from omlab.weights import load_state_dict, read_state_dict, save_state_dict
+from omlab.errors import WeightsError
+from omlab.weights import read_state_dict, save_state_dict
 
-
-def network() -> torch.nn.Sequential:
-    torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Conv3d(1, 2, 3), torch.nn.InstanceNorm3d(2, affine=True), torch.nn.Linear(2, 3))
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) and a[key].dtype == b[key].dtype for key in a)
+from .making import network, same
 
 
 def nnunet_v1(state: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -106,44 +96,6 @@ def test_the_wrapper_is_suggested(tmp_path: Path) -> None:
     for wrapper in ("", "network_weights"):
         with pytest.raises(WeightsError, match=r"its keys are epoch, .*'state_dict' looks like the state dict"):
             read_state_dict(tmp_path / "w.model", wrapper=wrapper)
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    shapes=st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_size=4),
-    dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.uint8]),
-)
-def test_save_and_read_round_trip(tmp_path: Path, shapes: list[list[int]], dtype: torch.dtype) -> None:
-    tensors = {f"t{i}": (torch.rand(shape) * 3).to(dtype) for i, shape in enumerate(shapes)}
-    save_state_dict(tensors, tmp_path / "w.model")  # told by content, not by the suffix
-    assert same(read_state_dict(tmp_path / "w.model"), tensors)
-
-
-def test_shared_and_strided_tensors_are_saved(tmp_path: Path) -> None:
-    base = torch.arange(12.0).reshape(3, 4).requires_grad_()
-    tensors = {"whole": base, "again": base, "part": base[1], "turned": base.T, "wide": torch.ones(1).expand(5)}
-    save_state_dict(tensors, tmp_path / "w.safetensors")
-    assert same(read_state_dict(tmp_path / "w.safetensors"), {k: v.detach().contiguous() for k, v in tensors.items()})
-    with pytest.raises(WeightsError, match="'s' cannot be stored"):
-        save_state_dict({"s": torch.eye(2).to_sparse()}, tmp_path / "w.safetensors")
-
-
-def test_saving_fails_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "w.safetensors"
-    save_state_dict({"a": torch.ones(2)}, path)
-    before = path.read_bytes()
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
-        with pytest.raises(OutputError, match="the disk is full"):
-            save_state_dict({"a": torch.zeros(200)}, path)
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.EROFS, "Read-only file system")))
-        with pytest.raises(OutputError, match="no right to write"):
-            save_state_dict({"a": torch.zeros(2)}, path)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(OutputError, match="a folder of that name"):
-        save_state_dict({"a": torch.zeros(2)}, tmp_path)
 
 
 class Attack:
@@ -273,84 +225,73 @@ def test_what_is_no_state_dict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         read_state_dict(path)
 
 
-def test_loading_names_what_does_not_fit() -> None:
-    module = network()
-    state = dict(network().state_dict())
-    fresh = {key: torch.full_like(value, 7.0) for key, value in state.items()}
-    load_state_dict(module, fresh, source="w.pth")
-    assert all(bool((value == 7).all()) for value in module.state_dict().values())
-
-    wrong = {**state, "2.weight": torch.zeros(4, 2), "extra.one": torch.zeros(1)}
-    del wrong["0.bias"]
-    with pytest.raises(WeightsError) as caught:
-        load_state_dict(module, wrong, source="w.pth")
-    said = str(caught.value)
-    assert said.startswith("w.pth does not fit Sequential (6 entries in the network, 6 in the file)")
-    assert "1 missing: 0.bias (2)" in said
-    assert "1 unexpected: extra.one (1)" in said
-    assert "1 of another shape: 2.weight (4, 2) where the network has (3, 2)" in said
-    assert bool((module.state_dict()["0.weight"] == 7).all()), "nothing is copied unless all fits"
-
-    many = {**state, **{f"x{i}": torch.zeros(1) for i in range(9)}}
-    with pytest.raises(WeightsError, match=r"9 unexpected: x0 \(1\), .*x4 \(1\), and 4 more\.$"):
-        load_state_dict(module, many, source="w.pth")
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.float8_e5m2])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, bad: float, dtype: torch.dtype) -> None:
+    state = {f"layer{n}": torch.ones(3, 4).to(dtype) for n in range(9)}
+    for n in range(7):
+        state[f"layer{n}"][1, 2] = bad
+    torch.save({"net": state}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"w\.pth is refused: layer0, .*layer4 and 2 more \(7 of 9 tensors\)"):
+        read_state_dict(tmp_path / "w.pth", wrapper="net")
+    kept = read_state_dict(tmp_path / "w.pth", wrapper="net", dropped=[f"layer{n}" for n in range(7)])
+    assert list(kept) == ["layer7", "layer8"]
 
 
-def test_named_exceptions_are_let_through() -> None:
-    module = network()
-    kept = module.state_dict()["2.weight"].clone()
-    state = {**network().state_dict(), "decoder.0.w": torch.zeros(1), "2.weight": torch.zeros(9, 9)}
-    load_state_dict(module, state, missing=("2.w*", "nothing.*"), dropped=("decoder.*", "2.weight"), source="w")
-    assert torch.equal(module.state_dict()["2.weight"], kept)
-    with pytest.raises(WeightsError, match=r"1 unexpected: decoder\.0\.w"):
-        load_state_dict(module, state, missing=("2.weight",), dropped=("decoder?0?w", "2.weight"), source="w")
+def test_what_cannot_be_infinite_is_finite(tmp_path: Path) -> None:
+    state = {
+        "count": torch.tensor(3),
+        "mask": torch.zeros(2, dtype=torch.bool),
+        "none": torch.zeros(0, 3),
+        "scalar": torch.tensor(1.5),
+        "turn": torch.ones(2, dtype=torch.complex64),
+        "largest": torch.full((3,), torch.finfo(torch.float16).max, dtype=torch.float16),
+    }
+    torch.save(state, tmp_path / "w.pth")
+    assert same(read_state_dict(tmp_path / "w.pth"), state)
 
 
-def test_half_precision_files_fit_full_precision_networks(tmp_path: Path) -> None:
-    state = {key: value.to(torch.bfloat16) for key, value in network().state_dict().items()}
-    save_state_dict(state, tmp_path / "w")
-    module = network()
-    load_state_dict(module, read_state_dict(tmp_path / "w"), source="w")
-    assert module.state_dict()["0.weight"].dtype == torch.float32
-    assert torch.equal(module.state_dict()["0.weight"], state["0.weight"].float())
+def test_pipes_sockets_and_devices_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the name of a socket may not be long
+    os.mkfifo("pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("s")
+        for path, word in (("pipe", "a pipe"), ("s", "a socket"), ("/dev/zero", "a device")):
+            with pytest.raises(WeightsError, match=f"{path} is {word}; weights are read from a file"):
+                read_state_dict(Path(path))
 
 
-def card(tmp_path: Path) -> ModelCard:
-    return ModelCard.model_validate(
-        {
-            "name": "net",
-            "summary": "A network.",
-            "entry": "net.model:load",
-            "licence": "Apache-2.0",
-            "takes": "volume",
-            "gives": "labelmap",
-            "task": "segmentation",
-            "intended_use": "Tests.",
-            "limits": "All.",
-            "citation": "None.",
-            "default_weights": "first",
-            "weights": {
-                "first": {
-                    "summary": "Weights.",
-                    "licence": "CC0-1.0",
-                    "files": [{"name": "w.bin", "url": (tmp_path / "w.bin").as_uri(), "size": 3}],
-                }
-            },
-        }
-    )
+ONE = torch.ones(2)
 
 
-def test_resolving(tmp_path: Path) -> None:
-    mine = card(tmp_path)
-    with pytest.raises(WeightsError, match="There is no weights file"):
-        weights.resolve(mine)
-    (tmp_path / "w.bin").write_bytes(b"abc")
-    assert weights.resolve(mine) == weights.resolve(mine, "first", offline=True) == tmp_path / "w.bin"
-    assert weights.resolve(mine, "untrained") is None
-    with pytest.raises(UnknownNameError, match=r"no published weights 'firsd': did you mean 'first'\?"):
-        weights.resolve(mine, "firsd")
-    (tmp_path / "own.pth").write_bytes(b"x")
-    assert weights.resolve(mine, weights=tmp_path / "own.pth") == tmp_path / "own.pth"
-    for bad, sentence in ((tmp_path, "is a folder"), (tmp_path / "none", "There is no weights file")):
-        with pytest.raises(WeightsError, match=sentence):
-            weights.resolve(mine, weights=bad)
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"net": {"module.a": ONE}, "optimizer": {"lr": 0.1}},  # as published
+        {"state": {"module.a": ONE}, "epoch": 3},  # under another key
+        {"state": {"a": ONE}, "losses": [0.1]},
+        {"module.a": ONE},
+        {"a": ONE},
+    ],
+)
+def test_a_users_copy_may_be_converted_already(tmp_path: Path, content: dict[str, Any]) -> None:
+    torch.save(content, tmp_path / "w.pth")
+    rules = {"wrapper": "net", "prefix": "module."}
+    assert same(read_state_dict(tmp_path / "w.pth", **rules, converted=True), {"a": ONE})
+    if "net" not in content:
+        with pytest.raises(WeightsError, match="has no 'net'"):
+            read_state_dict(tmp_path / "w.pth", **rules)
+
+
+def test_of_two_state_dicts_none_is_guessed(tmp_path: Path) -> None:
+    torch.save({"model": {"a": ONE}, "average": {"a": ONE}}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"has no 'net': its keys are model, average; 'model' looks like"):
+        read_state_dict(tmp_path / "w.pth", wrapper="net", converted=True)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.model", "w"])
+def test_the_form_is_told_by_content(tmp_path: Path, name: str) -> None:
+    save_state_dict({"a": ONE}, tmp_path / name)
+    assert same(read_state_dict(tmp_path / name), {"a": ONE})
+    torch.save({"a": ONE}, tmp_path / "w.safetensors")
+    assert same(read_state_dict(tmp_path / "w.safetensors"), {"a": ONE})

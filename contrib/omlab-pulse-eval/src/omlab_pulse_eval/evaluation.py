@@ -1,4 +1,4 @@
-"""The judge of `omlab pulse-eval`: chat models judged in pairs, after the tournament behind OpenMEDLab's Table 2."""
+"""What `omlab pulse-eval` does: chat models judged in pairs, after the tournament behind OpenMEDLab's Table 2."""
 
 from __future__ import annotations
 
@@ -43,8 +43,13 @@ JUDGES = ("openai-compatible", "transformers")
 LOG_COLUMNS = ("item", "model_a", "model_b", "winner", "score_a", "score_b", "length_a", "length_b")
 
 
-def judge(settings: Mapping[str, Any], *, output: str | Path | None = None) -> Outcome:
-    """Judge recorded answers or battles, as one run with a report.
+def evaluate(settings: Mapping[str, Any], *, output: str | Path | None = None) -> Outcome:
+    """Judge answers, or rate battles judged elsewhere, as one run with a report; each set is a case.
+
+    ```python
+    outcome = evaluate({"battles": ["battles.csv"], "rounds": 1000}, output="board")
+    print(outcome.report.details["models"])
+    ```
 
     Args:
         settings: As in `settings.toml`; what is left out has its default.
@@ -55,19 +60,20 @@ def judge(settings: Mapping[str, Any], *, output: str | Path | None = None) -> O
     """
     known = read_settings("omlab_pulse_eval")
     chosen = complete(known, settings, of="pulse-eval")
-    judging = PulseEval(chosen)
+    evaluation = PulseEval(chosen)
     scratch: list[Path] = []
 
     def measure(case: FileCase, folder: Path) -> Mapping[str, Any]:
-        return {"rows": [dict(row) for row in judging.measure(case.id, folder=folder, scratch=scratch[0])]}
+        return {"rows": [evaluation.measure(case.id, folder=folder, scratch=scratch[0])]}
 
     return run_cases(
-        [FileCase(id=name, files={"answers": paths}) for name, paths in judging.cases().items()],
+        [FileCase(id=name, files={"read": paths}) for name, paths in evaluation.cases().items()],
         measure,
         output=output,
         request={"command": "pulse-eval", "settings": {n: v for n, v in chosen.items() if known[n].affects_result}},
         kind="pulse-eval",
-        report=judging.report,
+        arguments=chosen,
+        report=evaluation.report,
         prepare=lambda run: scratch.append(run.scratch),
     )
 
@@ -120,19 +126,19 @@ class PulseEval:
             cases[tournaments[0]].append(self.bootstrap.indices)
         return cases
 
-    def measure(self, case: str, *, folder: Path, scratch: Path) -> Sequence[Mapping[str, Any]]:
-        """The figures of one set, as one row."""
+    def measure(self, case: str, *, folder: Path, scratch: Path) -> Row:
+        """The figures of one set. `folder` gets the battles with their replies; `scratch` keeps every reply at once."""
         if case in self._logs:
-            return [self._rate(self._read[case], name=case)]
+            return self._rate(self._read[case], name=case)
         if case == TRIAGE and self.settings["triage"]:
-            return [self._triage()]
+            return self._triage()
         if case == SCORES and self.settings["scores"]:
             columns = read_scores(Path(self.settings["scores"]))
-            return [{"kind": "scores", "columns": columns, "fractions": fractions_of(columns)}]
+            return {"kind": "scores", "columns": columns, "fractions": fractions_of(columns)}
         answers = self._sets[case]
         if case in self.triage_sets:
-            return [self._triage_of(answers)]
-        return [self._tournament(answers, folder=folder, scratch=scratch)]
+            return self._triage_of(answers)
+        return self._tournament(answers, folder=folder, scratch=scratch)
 
     def report(self, rows: Rows, folder: Path) -> Report:
         """Leaderboard, average ranks, `report.html` and tables."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 import omlab
-from omlab.cli.weights import app
+from omlab.cli.weights import weights as command
 from omlab.digests import file_digest
 from omlab.errors import OmlabError, OutputError, UnknownNameError, UsageError, WeightsError
 from omlab.weights import read_state_dict
@@ -19,23 +19,23 @@ from omlab.weights.convert import convert
 
 CODE = """
 import torch
-from omlab.weights import load_state_dict, read_state_dict
 
 class Net:
     def __init__(self, module):
         self.module = module
 
-def load(card, *, weights, device, settings, config):
+    def predict(self, batch, /):
+        return [inputs["signal"] for inputs in batch]
+
+def load(card, *, weights, needs, device, settings, config):
     module = torch.nn.Linear(3, 2)
     if weights is not None:
-        wrapped = weights.suffix != ".safetensors"
-        state = read_state_dict(weights, wrapper="net.state" if wrapped else "", prefix="module." if wrapped else "")
-        load_state_dict(module, state, dropped=["head.*"], source=weights)
+        weights.load(module)
     return Net(module)
 """
 PLUGIN = """
 from omlab import hookimpl, read_cards
-OMLAB_HOOK_API = 1
+OMLAB_HOOK_API = 2
 
 @hookimpl
 def omlab_models():
@@ -48,12 +48,12 @@ summary = "A line."
 entry = "omlab_net.code:load"
 licence = "Apache-2.0"
 citation = "none"
-takes = "signal"
-gives = "signal"
-task = "regression"
 intended_use = "Tests."
 limits = "Everything else."
 default_weights = "{default}"
+[model.does.predict]
+takes = {{ signal = "signal" }}
+gives = "signal"
 """
 WEIGHTS = """
 [model.weights.{tag}]
@@ -88,7 +88,7 @@ def test_the_file_holds_the_weights_alone_and_loads(published: Path) -> None:
     assert all(torch.equal(state[key], value) for key, value in STATE.items())
     assert (done.tensors, done.size, done.sha256) == (2, done.path.stat().st_size, file_digest(done.path))
     model = omlab.load_model("net", weights=done.path)
-    assert torch.equal(model.module.weight, STATE["weight"])  # type: ignore[attr-defined]
+    assert torch.equal(model.model.module.weight, STATE["weight"])
     assert [path.name for path in Path("out").iterdir()] == ["net.safetensors"]
 
 
@@ -96,6 +96,11 @@ def test_a_local_copy_of_any_name_is_read_by_the_cards_rules(published: Path, tm
     copy = published.rename(tmp_path / "renamed.pth")
     for number, name in enumerate(["net", "net.first"]):
         assert convert(name, f"{number}.safetensors", weights=copy).tensors == 2
+
+
+def test_a_plain_state_dict_is_converted_too(published: Path) -> None:
+    torch.save(STATE, "plain.pth")
+    assert convert("net", "new.safetensors", weights="plain.pth").tensors == 2
 
 
 def test_what_does_not_fit_leaves_nothing(published: Path) -> None:
@@ -117,14 +122,14 @@ def test_what_does_not_fit_leaves_nothing(published: Path) -> None:
         ("raw", "new.safetensors", "first.pth", UsageError, "it has none"),
         ("pair", "new.safetensors", None, UsageError, "has 2 files"),
         ("net", "new.safetensors", "nowhere.pth", WeightsError, r"no weights file nowhere\.pth"),
-        ("net", "new.safetensors", "plain.pth", WeightsError, r"plain\.pth has no 'net\.state'"),
+        ("net", "new.safetensors", "two.pth", WeightsError, r"two\.pth has no 'net\.state'"),
     ],
 )
 def test_what_cannot_be_converted_is_one_sentence(
     name: str, output: str, weights: str | None, error: type[OmlabError], message: str
 ) -> None:
     Path("there.safetensors").write_bytes(b"mine")
-    torch.save(STATE, "plain.pth")
+    torch.save({"model": STATE, "average": STATE}, "two.pth")
     with pytest.raises(error, match=message):
         convert(name, output, weights=weights)
     assert Path("there.safetensors").read_bytes() == b"mine"
@@ -132,7 +137,7 @@ def test_what_cannot_be_converted_is_one_sentence(
 
 
 def test_the_command_says_size_and_sha256(published: Path) -> None:
-    done = CliRunner().invoke(app, ["convert", "net.first", "-o", "net.safetensors"], catch_exceptions=False)
+    done = CliRunner().invoke(command, ["convert", "net.first", "-o", "net.safetensors"], catch_exceptions=False)
     assert done.exit_code == 0
     path = Path("net.safetensors")
     assert f"{path}: 2 tensors, {path.stat().st_size} bytes" in done.output

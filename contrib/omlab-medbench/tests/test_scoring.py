@@ -3,11 +3,13 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 import omlab
+from omlab.cli.app import build
 from omlab.errors import InputError, UsageError
 from omlab_medbench.draw import DrawSettings, draw
+from omlab_medbench.evaluation import score
 from omlab_medbench.tasks import read_tasks
 
 EVENT = {"主体词": "疼痛", "发生状态": "不确定", "描述词": ["轻度", "间断"], "解剖部位": []}
@@ -46,7 +48,7 @@ def answered(rows=ROWS):
 
 
 def run(output, **settings):
-    outcome = score(settings=settings, output=output)
+    outcome = score(settings, output=output)
     assert outcome.exit_status == 0
     return json.loads((outcome.place / "report.json").read_text())
 
@@ -176,13 +178,11 @@ def test_a_new_draw_avoids_the_items_of_the_last_as_far_as_it_can():
     assert sum(("Med-Exam", str(item["id"])) in first for item in more) == 10
 
 
-def test_the_command_draws_and_records(tmp_path, monkeypatch):
-    from omlab.cli.app import build
-
+def test_the_commands_draw_record_and_score(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "questions.jsonl", pool())
     runner = CliRunner()
-    arguments = ["medbench-draw", "questions.jsonl", "--count", "20", "--seed", "3"]
+    arguments = ["medbench", "draw", "questions.jsonl", "--count", "20", "--seed", "3"]
     done = runner.invoke(build(), [*arguments, "-o", "one"])
     assert done.exit_code == 0, done.output
     record = json.loads((tmp_path / "one" / "draw.json").read_text())
@@ -195,7 +195,12 @@ def test_the_command_draws_and_records(tmp_path, monkeypatch):
         {**json.loads(line), "predict_answer": "A", "reference_answer": "A"}
         for line in (tmp_path / "two" / "items.jsonl").read_text().splitlines()
     ]
-    found = run(tmp_path / "board", answers=write(tmp_path / "answers.jsonl", answers))
+    write(tmp_path / "answers.jsonl", answers)
+    done = runner.invoke(build(), ["medbench", "score", "--answers", "answers.jsonl", "--rounds", "10", "-o", "board"])
+    assert done.exit_code == 0, done.output
+    assert "Med-Exam" in done.stdout
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "board")
+    found = json.loads((tmp_path / "board" / "report.json").read_text())
     assert found["sets"]["Med-Exam"]["items"] == 20
     assert len(found["sets"]["Med-Exam"]["prompts"]) > 1
     assert isinstance(runner.invoke(build(), [*arguments, "-o", "one"]).exception, omlab.OmlabError)

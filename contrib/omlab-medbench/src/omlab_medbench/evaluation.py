@@ -1,4 +1,4 @@
-"""The judge of `omlab medbench score`: Chinese medical language models by dimension, task and set, after MedBench.
+"""What `omlab medbench score` does: Chinese medical language models by dimension, task and set, after MedBench.
 
 `report.json` (`"schema": "omlab-medbench/1"`), beside `metrics` and `notes` of every report:
 
@@ -35,7 +35,12 @@ Row = dict[str, Any]
 
 
 def score(settings: Mapping[str, Any], *, output: str | Path | None = None) -> Outcome:
-    """Score recorded answers, as one run with a report.
+    """Score recorded answers, as one run with a report; each set is a case.
+
+    ```python
+    outcome = score({"answers": "answers.jsonl"}, output="board")
+    print(outcome.report.details["total"])
+    ```
 
     Args:
         settings: As in `settings.toml`; what is left out has its default.
@@ -46,14 +51,15 @@ def score(settings: Mapping[str, Any], *, output: str | Path | None = None) -> O
     """
     known = read_settings("omlab_medbench")
     chosen = complete(known, settings, of="medbench")
-    judge = MedBench(chosen)
+    bench = MedBench(chosen)
     return run_cases(
-        [FileCase(id=name, files={"answers": paths}) for name, paths in judge.cases().items()],
-        lambda case, folder: {"rows": [dict(row) for row in judge.measure(case.id)]},
+        [FileCase(id=name, files={"read": paths}) for name, paths in bench.cases().items()],
+        lambda case, folder: {"rows": [bench.measure(case.id)]},
         output=output,
-        request={"command": "medbench", "settings": {n: v for n, v in chosen.items() if known[n].affects_result}},
+        request={"command": "medbench score", "settings": {n: v for n, v in chosen.items() if known[n].affects_result}},
         kind="medbench",
-        report=judge.report,
+        arguments=chosen,
+        report=bench.report,
     )
 
 
@@ -76,8 +82,8 @@ class MedBench:
         self._answers = {name: found[name] for name in self.tasks.sets if name in found}
         return dict.fromkeys(self._answers, self.paths)
 
-    def measure(self, case: str) -> Sequence[Mapping[str, Any]]:
-        """One row: the scores of the set."""
+    def measure(self, case: str) -> Row:
+        """The scores of one set."""
         answers, task = self._answers[case], self.tasks.sets[case]
         compatible = compat_tally(task.form, answers, terms=self.terms)
         tally = strict_tally(task.form, answers, terms=self.terms)
@@ -95,7 +101,7 @@ class MedBench:
             row["prompt_spread"] = max(prompts.values()) - min(prompts.values())
         if task.form == "record":
             row["sections"] = section_scores(answers)
-        return [row]
+        return row
 
     def report(self, rows: Rows, folder: Path) -> Report:
         """Means by dimension and in total, `report.html` and `scores.csv`."""
