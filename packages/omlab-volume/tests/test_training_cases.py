@@ -161,9 +161,7 @@ def test_the_volume_is_found_by_name_or_because_it_is_alone(cache: PreparedCache
     two = replace(sample, inputs={"ct": volume, "late": brighter})
     (chosen,) = prepared_cases([Held(two)], PLAN, input="ct", cache=cache)
     assert by_name.digest == alone.digest == chosen.digest
-    with pytest.raises(
-        TrainingError, match=r"has 'ct' \(volume\), 'late' \(volume\) .* named 'volume' where"
-    ):
+    with pytest.raises(TrainingError, match=r"has 'ct' \(volume\), 'late' \(volume\) .* named 'volume' where"):
         prepared_cases([Held(two)], PLAN, cache=cache)
 
 
