@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from omlab.digests import digest_of
 from omlab.errors import PluginError, UsageError
 from omlab.files import write_json
 from omlab.jobs.outcome import Outcome
-from omlab.jobs.ranks import Go, leading, wait_for_go
+from omlab.jobs.ranks import Go, leading, processes, wait_for_go
 from omlab.jobs.running import at_work, finish, stopped
 from omlab.models import ModelBase, ModelRef, Needs, find_card, find_model, load_adapter
 from omlab.registry import registry
@@ -99,7 +98,7 @@ def adapt(
     )
     if rank() > 0:
         return _follow(place, plan)
-    with leading(place) as go:
+    with leading() as go:
         arguments = {"model": str(model), "data": data, "root": str(root or ""), "output": str(output or "")}
         return _lead(plan(), place, arguments, go)
 
@@ -179,9 +178,13 @@ def choose_recipe(card: ModelCard, adapter: AdapterCard, recipe: str | None, *, 
 
 def _follow(place: Path | None, plan: Callable[[], _Plan]) -> Outcome:
     """Ranks above 0: work along in the folder that rank 0 names; what comes of it is rank 0's."""
-    folder = wait_for_go(place)
+    folder = wait_for_go()
     if folder is not None:
-        _fit(plan(), folder)
+        try:
+            planned = plan()
+            _fit(planned, Surveyed(planned.data.dataset, folder=folder), folder)
+        except Exception as error:  # most often because another process ended, which then says why
+            raise stopped(f"Process {rank()} of {processes()} stopped: {error}") from error
     return Outcome(place=place or Path("omlab-runs"), is_whole=False)
 
 
@@ -194,7 +197,7 @@ def _lead(plan: _Plan, place: Path | None, arguments: Mapping[str, Any], go: Go)
         "data": plan.data.identity(SPLIT),
         "device": plan.ref.device,
         "seed": plan.seed,
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": processes(),
     }
     final = place or Path("omlab-runs") / f"adapt-{plan.ref.card.name}-{digest_of(request)[:8]}"
     run = open_run(final, kind="adapt", request=request, arguments=arguments)
@@ -203,18 +206,17 @@ def _lead(plan: _Plan, place: Path | None, arguments: Mapping[str, Any], go: Go)
         return Outcome(place=run.final, log=run.log, was_complete=True)
     with at_work(run):
         run.notes.append(f"adapted on {describe_device(plan.ref.device)}")
-        go.work_in(run.scratch)
-        record = run.attempt(CASE, files={}, work=lambda folder: _work(plan, run, folder))
+        record = run.attempt(CASE, files={}, work=lambda folder: _work(plan, run, folder, go))
         if record.status == "failed":
             raise stopped(record.reason)
         finish(run)
     return Outcome(place=run.final, log=run.log)
 
 
-def _fit(plan: _Plan, folder: Path) -> Adapted:
+def _fit(plan: _Plan, data: Surveyed, folder: Path) -> Adapted:
     return plan.adapter.fit(
         ModelBase(plan.ref),
-        Surveyed(plan.data.dataset, folder=folder),
+        data,
         recipe=plan.recipe,
         settings=dict(plan.recipe_settings),
         seed=plan.seed,
@@ -222,8 +224,12 @@ def _fit(plan: _Plan, folder: Path) -> Adapted:
     )
 
 
-def _work(plan: _Plan, run: Run, folder: Path) -> Mapping[str, Any]:
-    adapted = _fit(plan, run.scratch)
+def _work(plan: _Plan, run: Run, folder: Path, go: Go) -> Mapping[str, Any]:
+    data = Surveyed(plan.data.dataset, folder=run.scratch)
+    if plan.recipe is not None:
+        data.about(SPLIT)  # the others only read what is found here
+        go.work_in(run.scratch)
+    adapted = _fit(plan, data, run.scratch)
     if not adapted.tensors.is_file():
         raise PluginError(
             f"The adapter '{plan.adapter_card.name}' says that it wrote {adapted.tensors}, which is not there."
