@@ -50,7 +50,7 @@ def test_a_mistake_is_said_once_and_leaves_nothing(pictures: Path) -> None:
 
 
 def test_what_stops_a_training_is_one_sentence_in_each_process(pictures: Path) -> None:
-    words = ("tinynet", "--data", "stripes", "--recipe", "classification", "-s", "rate=1e30", "-o", "mine")
+    words = ("tinynet", "--data", "stripes", "--recipe", "classification", "-s", "rate=inf", "-o", "mine")
     done = torchrun(pictures, *words)
     assert done.returncode != 0
     assert "lower the learning rate" in done.stderr
