@@ -18,8 +18,8 @@ PERCENTILES = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
-class Mean:
-    """A mean over `n` cases with its 95 % interval; None where it is not defined."""
+class Estimate:
+    """A figure over `n` cases with its 95 % interval; None where it is not defined."""
 
     value: float | None
     low: float | None
@@ -27,7 +27,9 @@ class Mean:
     n: int
 
 
-def bootstrap_means(values: Floats, *, groups: Sequence[Hashable], rounds: int, seed: int) -> tuple[list[Mean], Mean]:
+def bootstrap_means(
+    values: Floats, *, groups: Sequence[Hashable], rounds: int, seed: int
+) -> tuple[list[Estimate], Estimate]:
     """The mean of each column of `values` (cases, labels), and the mean of these means.
 
     NaN is left out. `groups` says for each case whose it is. An interval needs two groups with a value.
@@ -62,15 +64,15 @@ def _draws(groups: int, *, rounds: int, seed: int) -> Floats:
     return generator.multinomial(groups, np.full(groups, 1 / groups), size=rounds).astype(np.float64)
 
 
-def _mean(value: float, drawn: Floats, *, groups: int, n: int) -> Mean:
+def _mean(value: float, drawn: Floats, *, groups: int, n: int) -> Estimate:
     if not np.isfinite(value):
-        return Mean(None, None, None, n)
+        return Estimate(None, None, None, n)
     # A round that drew no case with a value says nothing.
     drawn = drawn[np.isfinite(drawn)]
     if groups < 2 or drawn.size == 0:
-        return Mean(float(value), None, None, n)
+        return Estimate(float(value), None, None, n)
     low, high = np.percentile(drawn, PERCENTILES)
-    return Mean(float(value), float(low), float(high), n)
+    return Estimate(float(value), float(low), float(high), n)
 
 
 def _ratio(sums: Floats, counts: Floats) -> Floats:

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from omlab.errors import GeometryError, InputError
 from omlab.roles import Report, Sample
-from omlab_evaluators.labels import Pair, match_labels
-from omlab_evaluators.overlap import dice, volume_ml
-from omlab_evaluators.segmentation_pictures import draw
-from omlab_evaluators.segmentation_summary import CaseRows, Settings, Status, metrics_of, summarise
-from omlab_evaluators.surface import surface_dice, surface_distances
+from omlab_evaluators.segmentation.labels import Pair, match_labels
+from omlab_evaluators.segmentation.overlap import dice, volume_ml
+from omlab_evaluators.segmentation.pictures import draw
+from omlab_evaluators.segmentation.summary import CaseRows, Settings, Status, metrics_of, summarise
+from omlab_evaluators.segmentation.surface import surface_dice, surface_distances
 
 
 def load(card: Any, *, settings: Mapping[str, Any]) -> SegmentationEvaluator:
@@ -69,7 +69,7 @@ class SegmentationEvaluator:
         same folder, where they are there.
         """
         # The page draws figures: its imports would slow down every measurement.
-        from omlab_evaluators.segmentation_page import write_report
+        from omlab_evaluators.segmentation.page import write_report
 
         summary = summarise(rows, rounds=self.settings.bootstrap, seed=self.settings.seed)
         notes = write_report(rows, summary, settings=self.settings, folder=folder)

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from omlab.roles import Metric
-from omlab_evaluators.bootstrap import Mean
+from omlab_evaluators.bootstrap import Estimate
 from omlab_evaluators.page_parts import counted, few, forgotten, read_history, subtitle, training_sections
-from omlab_evaluators.segmentation_pictures import picture_path
-from omlab_evaluators.segmentation_summary import MEASURES, CaseRows, Measure, Row, Settings, Summary, metrics_of
+from omlab_evaluators.segmentation.pictures import picture_path
+from omlab_evaluators.segmentation.summary import MEASURES, CaseRows, Measure, Row, Settings, Summary, metrics_of
 from omlab_report import (
     Block,
     Column,
@@ -134,7 +134,7 @@ def _quality_table(summary: Summary) -> Table:
     return Table(columns, [*table, [*mean[:-1], undefined]], strong_last=True)
 
 
-def _quality_row(name: str, means: Sequence[Mean]) -> list[str | int | float | Interval | None]:
+def _quality_row(name: str, means: Sequence[Estimate]) -> list[str | int | float | Interval | None]:
     cells = [Interval(mean.value, mean.low, mean.high) for mean in means]
     return [name, means[0].n, *cells, means[0].n - means[2].n]
 

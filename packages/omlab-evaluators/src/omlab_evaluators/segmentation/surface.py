@@ -1,6 +1,6 @@
 """How far two surfaces are apart: normalised surface Dice and the 95th percentile of the distances.
 
-Both figures rest on the same two lists: for each surfel (see `omlab_evaluators.surfels`) of one mask its
+Both figures rest on the same two lists: for each surfel (see `omlab_evaluators.segmentation.surfels`) of one mask its
 area and its distance to the nearest surfel of the other mask, both masks pooled.
 
 - NSD at a tolerance: the fraction of the pooled area that lies within the tolerance (Nikolov et al. 2018).
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree  # type: ignore[import-untyped]
 
-from omlab_evaluators.surfels import Floats, areas, codes
+from omlab_evaluators.segmentation.surfels import Floats, areas, codes
 
 SLACK_MM = 1e-4
 """Distances this much above a tolerance still count as within it: spacings are stored in single precision."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from omlab.errors import SettingsError
 from omlab.roles import Metric
-from omlab_evaluators.bootstrap import Mean, bootstrap_means
+from omlab_evaluators.bootstrap import Estimate, bootstrap_means
 
 Status = Literal["found", "not found", "invented", "absent"]
 Row = Mapping[str, Any]
@@ -57,8 +57,8 @@ class Summary:
     """The figures of all cases: for each measure one mean per class and their mean over classes."""
 
     labels: list[str]
-    by_label: dict[str, list[Mean]]
-    overall: dict[str, Mean]
+    by_label: dict[str, list[Estimate]]
+    overall: dict[str, Estimate]
 
 
 def summarise(rows: CaseRows, *, rounds: int, seed: int) -> Summary:
