@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from omlab.errors import GeometryError, InputError
 from omlab.roles import Report, Sample
+from omlab_evaluators.bootstrap import CaseRows
 from omlab_evaluators.segmentation.labels import Pair, match_labels
 from omlab_evaluators.segmentation.overlap import dice, volume_ml
 from omlab_evaluators.segmentation.pictures import draw
-from omlab_evaluators.segmentation.summary import CaseRows, Settings, Status, metrics_of, summarise
+from omlab_evaluators.segmentation.summary import Settings, Status, metrics_of, summarise
 from omlab_evaluators.segmentation.surface import surface_dice, surface_distances
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from omlab.errors import InputError, OmlabWarning, SettingsError
+from omlab_evaluators.names import key_of
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,13 @@ def _pairs(labels: list[Any], *, target: Any, prediction: Any) -> list[Pair]:
         return [Pair(label.name, int(label.value), int(label.value)) for label in labels]
     _by_key(labels, "reference")
     values_of = _by_key(theirs, "prediction")
-    return [Pair(label.name, int(label.value), values_of.get(_key(label.name))) for label in labels]
+    return [Pair(label.name, int(label.value), values_of.get(key_of(label.name))) for label in labels]
 
 
 def _wanted(pairs: list[Pair], choice: str | int, *, named: bool) -> Pair:
     number = int(choice) if str(choice).lstrip("-").isdigit() else None
     for pair in pairs:
-        if _key(pair.name) == _key(str(choice)) or pair.reference == number:
+        if key_of(pair.name) == key_of(str(choice)) or pair.reference == number:
             return pair
     if number is not None and number > 0 and not named:  # a class that this case happens not to show
         return Pair(f"label {number}", number, number)
@@ -78,7 +79,7 @@ def _wanted(pairs: list[Pair], choice: str | int, *, named: bool) -> Pair:
 def _by_key(labels: Iterable[Any], whose: str) -> dict[str, int]:
     values: dict[str, int] = {}
     for label in labels:
-        key = _key(label.name)
+        key = key_of(label.name)
         if key in values:
             raise InputError(f"Two classes of the {whose} are called {label.name!r}; give each a name of its own.")
         values[key] = int(label.value)
@@ -87,7 +88,3 @@ def _by_key(labels: Iterable[Any], whose: str) -> dict[str, int]:
 
 def _name(label_map: Any, value: int) -> str:
     return next((label.name for label in label_map.labels if label.value == value), f"label {value}")
-
-
-def _key(name: str) -> str:
-    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())

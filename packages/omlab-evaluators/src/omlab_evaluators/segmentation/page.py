@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from omlab.roles import Metric
-from omlab_evaluators.bootstrap import Estimate
-from omlab_evaluators.page_parts import counted, few, forgotten, read_history, subtitle, training_sections
+from omlab_evaluators.bootstrap import CaseRows, Estimate, Row
+from omlab_evaluators.measures import Measure
+from omlab_evaluators.page_parts import counted, few, forgotten, read_history, resampling, subtitle, training_sections
 from omlab_evaluators.segmentation.pictures import picture_path
-from omlab_evaluators.segmentation.summary import MEASURES, CaseRows, Measure, Row, Settings, Summary, metrics_of
+from omlab_evaluators.segmentation.summary import MEASURES, Settings, Summary, metrics_of
 from omlab_report import (
     Block,
     Column,
@@ -28,6 +26,7 @@ from omlab_report import (
     Section,
     Table,
     case_strip,
+    csv_text,
     dot_intervals,
     read_run,
     run_sections,
@@ -85,7 +84,7 @@ def _key_figures(rows: CaseRows, summary: Summary, settings: Settings) -> KeyFig
 
 def _classes_section(rows: CaseRows, summary: Summary, settings: Settings) -> Section:
     metrics = metrics_of(summary)
-    titled = [_titled(metric) for metric in metrics]
+    titled = [m.titled(metric) for metric in metrics for m in MEASURES if m.key == metric.name]
     text = (
         "Means over cases with 95 % bootstrap intervals. Surface Dice is the fraction of the surface within "
         f"{settings.surface_tolerance_mm:g} mm of the other; HD95 is the distance within which 95 % of it lies."
@@ -109,14 +108,6 @@ def _classes_section(rows: CaseRows, summary: Summary, settings: Settings) -> Se
             _count_table(rows, summary),
         ]
     return Section("By class", blocks, text=text)
-
-
-def _titled(metric: Metric) -> Metric:
-    measure = next(m for m in MEASURES if m.key == metric.name)
-    return Metric(
-        name=measure.title, label=metric.label, value=metric.value, low=metric.low, high=metric.high, n=metric.n,
-        unit=metric.unit, higher_is_better=metric.higher_is_better,
-    )  # fmt: skip
 
 
 def _quality_table(summary: Summary) -> Table:
@@ -224,9 +215,7 @@ def _notes(rows: CaseRows, settings: Settings) -> list[str]:
         f"{settings.surface_tolerance_mm:g} mm.",
         "HD95 is the distance within which 95 % of the surface area of both masks lies from the other mask's surface: "
         "both directions pooled, surface elements weighted by area.",
-        f"Intervals: 95 % percentile bootstrap over cases (cases of one patient together), {settings.bootstrap} "
-        f"rounds, seed {settings.seed}. "
-        "They say how means vary with the choice of cases, not how a retrained model varies.",
+        resampling(rounds=settings.bootstrap, seed=settings.seed),
         "The mean over classes weighs every class alike.",
     ]
     notes += few(len(rows))
@@ -237,13 +226,10 @@ def _notes(rows: CaseRows, settings: Settings) -> list[str]:
 
 
 def _csv(rows: CaseRows) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for case, mine in rows.items():
-        for row in mine:
-            writer.writerow([case, *("" if row.get(key) is None else row[key] for key in CSV_COLUMNS[1:])])
-    return stream.getvalue()
+    return csv_text(
+        CSV_COLUMNS,
+        ([case, *(row.get(key) for key in CSV_COLUMNS[1:])] for case, mine in rows.items() for row in mine),
+    )
 
 
 def _worst_first(rows: CaseRows) -> list[str]:

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from omlab.errors import SettingsError
 from omlab.roles import Metric
-from omlab_evaluators.bootstrap import Estimate, bootstrap_means
+from omlab_evaluators.bootstrap import CaseRows, Estimate, bootstrap_means, groups_of
+from omlab_evaluators.measures import Measure
 
 Status = Literal["found", "not found", "invented", "absent"]
-Row = Mapping[str, Any]
-CaseRows = Mapping[str, Sequence[Row]]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One of the figures: its key in rows and metrics, and how it is shown."""
-
-    key: str
-    title: str
-    unit: str = ""
-    higher_is_better: bool = True
-    digits: int = 3
 
 
 MEASURES = (
@@ -65,11 +52,6 @@ def summarise(rows: CaseRows, *, rounds: int, seed: int) -> Summary:
     """Means over cases with their intervals. Cases of one group (patient) are drawn together."""
     labels = list(dict.fromkeys(row["label"] for case in rows.values() for row in case))
     place = {label: n for n, label in enumerate(labels)}
-    # A case without a group is a group of its own; the mark keeps its id from being taken for a group's name.
-    groups: list[tuple[str, str]] = [
-        next((("group", row["group"]) for row in case if row.get("group")), ("case", name))
-        for name, case in rows.items()
-    ]
     by_label, overall = {}, {}
     for measure in MEASURES:
         values = np.full((len(rows), len(labels)), np.nan)
@@ -77,27 +59,18 @@ def summarise(rows: CaseRows, *, rounds: int, seed: int) -> Summary:
             for row in case:
                 if row[measure.key] is not None:
                     values[n, place[row["label"]]] = row[measure.key]
-        by_label[measure.key], overall[measure.key] = bootstrap_means(values, groups=groups, rounds=rounds, seed=seed)
+        by_label[measure.key], overall[measure.key] = bootstrap_means(
+            values, groups=groups_of(rows), rounds=rounds, seed=seed
+        )
     return Summary(labels, by_label, overall)
 
 
 def metrics_of(summary: Summary) -> list[Metric]:
     """The metrics of the report: every measure by label, then as mean over the labels (label None)."""
-    metrics = []
-    for measure in MEASURES:
-        for label, mean in zip(
+    return [
+        measure.metric(estimate, label=label)
+        for measure in MEASURES
+        for label, estimate in zip(
             [*summary.labels, None], [*summary.by_label[measure.key], summary.overall[measure.key]], strict=True
-        ):
-            metrics.append(
-                Metric(
-                    name=measure.key,
-                    label=label,
-                    value=mean.value,
-                    low=mean.low,
-                    high=mean.high,
-                    n=mean.n,
-                    unit=measure.unit,
-                    higher_is_better=measure.higher_is_better,
-                )
-            )
-    return metrics
+        )
+    ]
