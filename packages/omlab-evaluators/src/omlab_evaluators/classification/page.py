@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from omlab_evaluators.bootstrap import Estimate
 from omlab_evaluators.classification.calibration import BINS, bins
 from omlab_evaluators.classification.plots import reliability_curve
 from omlab_evaluators.classification.summary import BY_CLASS, OVERALL, Judged, Summary
@@ -104,28 +105,41 @@ def _classes_section(summary: Summary) -> Section:
         alt="Sensitivity, specificity and AUROC by class with 95 % intervals; the figures are in the table above.",
         caption="Lines are 95 % intervals; a row without a dot is not defined.",
     )
-    return Section("By class", [_quality_table(summary), figure, _count_table(judged)], text=text)
+    tables = [
+        _quality_table(summary, ("sensitivity", "specificity", "f1"), caption="What is predicted"),
+        _quality_table(summary, ("auroc", "average_precision"), caption="How the probabilities tell classes apart"),
+    ]
+    return Section("By class", [*tables, figure, _count_table(judged)], text=text)
 
 
-def _quality_table(summary: Summary) -> Table:
+def _quality_table(summary: Summary, keys: Sequence[str], *, caption: str) -> Table:
+    """Some measures by class: all of them with their intervals would be too wide for a page."""
     judged = summary.judged
+    measures = [measure for measure in BY_CLASS if measure.key in keys]
     columns = [
         Column("Class"),
         Column("Cases", numeric=True, help="cases of the class"),
-        *(Column(measure.title, numeric=True, help=measure.help) for measure in BY_CLASS),
+        *(Column(measure.title, numeric=True, help=measure.help) for measure in measures),
     ]
-    rows: list[list[Cell]] = []
-    for n, name in enumerate(judged.names):
-        estimates = [summary.by_class[measure.key][n] for measure in BY_CLASS]
-        cells = [Interval(estimate.value, estimate.low, estimate.high) for estimate in estimates]
-        rows.append([name, int((judged.right & judged.known)[:, n].sum()), *cells])
-    means: list[Cell] = ["Mean over classes", None]
-    for measure in BY_CLASS:
-        whole = summary.overall.get(measure.key)
-        values = [e.value for e in summary.by_class[measure.key] if e.value is not None]
-        plain = sum(values) / len(values) if values else None
-        means.append(Interval(plain) if whole is None else Interval(whole.value, whole.low, whole.high))
-    return Table(columns, [*rows, means], strong_last=True)
+    of_class = (judged.right & judged.known).sum(axis=0).tolist()
+    rows: list[list[Cell]] = [
+        [name, of_class[n], *(_interval(summary.by_class[measure.key][n]) for measure in measures)]
+        for n, name in enumerate(judged.names)
+    ]
+    means = [_mean(summary, measure.key) for measure in measures]
+    return Table(columns, [*rows, ["Mean over classes", None, *means]], caption=caption, strong_last=True)
+
+
+def _mean(summary: Summary, key: str) -> Interval:
+    """Over classes; with its interval where it is a figure of the whole."""
+    if key in summary.overall:
+        return _interval(summary.overall[key])
+    values = [estimate.value for estimate in summary.by_class[key] if estimate.value is not None]
+    return Interval(sum(values) / len(values) if values else None)
+
+
+def _interval(estimate: Estimate) -> Interval:
+    return Interval(estimate.value, estimate.low, estimate.high)
 
 
 def _count_table(judged: Judged) -> Table:
@@ -135,16 +149,14 @@ def _count_table(judged: Judged) -> Table:
         Column("Not found", numeric=True, help="of the class and not predicted"),
         Column("Invented", numeric=True, help="predicted and not of the class"),
         Column("Rejected", numeric=True, help="neither"),
-        Column("Not annotated", numeric=True, help="in no figure of the class"),
     ]
     right, predicted, known = judged.right, judged.predicted, judged.known
-    flags = (
-        right & predicted & known,
-        right & ~predicted & known,
-        ~right & predicted & known,
-        ~right & ~predicted & known,
-    )
-    counts = [part.sum(axis=0).tolist() for part in (*flags, ~known)]
+    found, lost, invented, rejected = right & predicted, right & ~predicted, ~right & predicted, ~right & ~predicted
+    flags = [part & known for part in (found, lost, invented, rejected)]
+    if judged.several:
+        columns.append(Column("Not annotated", numeric=True, help="in no figure of the class"))
+        flags.append(~known)
+    counts = [part.sum(axis=0).tolist() for part in flags]
     rows = [[name, *row] for name, *row in zip(judged.names, *counts, strict=True)]
     return Table(columns, rows, caption="In how many cases the class was found")
 
@@ -257,7 +269,7 @@ def _undefined(judged: Judged) -> Iterator[str]:
     yield from _said(_which(judged, ~annotated), "it is annotated in no case and has no figure")
     yield from _said(
         _which(judged, annotated & ~positive),
-        "no case is of it: sensitivity, AUROC and average precision are not defined",
+        "no case is of it: sensitivity, F1, AUROC and average precision are not defined",
     )
     yield from _said(
         _which(judged, annotated & ~negative),

@@ -34,7 +34,6 @@ def reliability_curve(bins: Sequence[Bin], *, said: str, true: str) -> Callable[
         curve.set_ylabel(true)
         curve.set_xlim(0, 1)
         curve.set_ylim(0, 1)
-        curve.set_aspect("equal", adjustable="box")
         curve.grid()
         counts.bar(xs, [part.count for part in bins], width=0.6 / BINS, color=theme.series[0])
         counts.set_xlabel(said)

@@ -32,7 +32,7 @@ BY_CLASS = (
     Measure("specificity", "Specificity", help="of the other cases, those not predicted as such"),
     Measure("auroc", "AUROC", help="that a case of the class has the higher probability of it"),
     Measure("average_precision", "Average precision", help="mean precision over thresholds"),
-    Measure("f1", "F1", help="2 TP / (2 TP + FP + FN)"),
+    Measure("f1", "F1", help="2 TP / (2 TP + FP + FN), where a case is of the class"),
 )
 
 
@@ -93,7 +93,7 @@ class Judged:
         tp, fn = weights @ (right & predicted & known), weights @ (right & ~predicted & known)
         fp, tn = weights @ (~right & predicted & known), weights @ (~right & ~predicted & known)
         sensitivity, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-        f1 = _ratio(2 * tp, 2 * tp + fp + fn)
+        f1 = _ratio(2 * tp, np.where(tp + fn > 0, 2 * tp + fp + fn, 0))  # of a class without cases it would say nothing
         auroc, precision = (np.stack(part, axis=1) for part in zip(*self._discrimination(weights), strict=True))
         total = weights.sum(axis=1)
         balanced = _mean_over((sensitivity + specificity) / 2) if self.several else _mean_over(sensitivity)

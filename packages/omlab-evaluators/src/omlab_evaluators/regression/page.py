@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omlab_evaluators.bootstrap import Estimate
+from omlab_evaluators.measures import Measure
 from omlab_evaluators.page_parts import (
     counted,
     few,
@@ -44,6 +46,11 @@ SHOWN_SCORES = 8
 """Scores that have a picture; each adds some hundred kilobytes to the page."""
 
 KEY = ("mae", "rmse", "bias", "pearson", "r2")
+TABLES = {
+    "Errors": ("mae", "rmse", "r2"),
+    "Bias and limits of agreement": ("bias", "limit_low", "limit_high"),
+    "Correlation": ("pearson", "spearman"),
+}
 
 
 def write_report(summary: Summary, *, rounds: int, seed: int, folder: Path) -> list[str]:
@@ -52,7 +59,9 @@ def write_report(summary: Summary, *, rounds: int, seed: int, folder: Path) -> l
     notes = [*_notes(summary, rounds=rounds, seed=seed), *forgotten(history)]
     sections = [
         Section("", [_key_figures(summary)]),
-        Section("By score", [_table(summary)], text=_BY_SCORE),
+        Section(
+            "By score", [_table(summary, keys, caption=caption) for caption, keys in TABLES.items()], text=_BY_SCORE
+        ),
         *_pictures(summary),
         _cases_section(summary),
         *training_sections(history),
@@ -72,37 +81,45 @@ _BY_SCORE = (
 
 
 def _key_figures(summary: Summary) -> KeyFigures:
-    """All of one score, the absolute error of several."""
+    """Of one score the figures that say most, of several the absolute error of each."""
     pairs = list(zip(summary.series, summary.figures, strict=True))
-    if len(pairs) == 1:
-        ((one, figures),) = pairs
-        return KeyFigures(
-            [_key(m.title, figures[m.key], one.unit if m.key in IN_UNIT else "") for m in MEASURES if m.key in KEY]
-        )
-    return KeyFigures([_key(f"MAE of {one.name}", figures["mae"], one.unit) for one, figures in pairs[:SHOWN_SCORES]])
+    keys = KEY if len(pairs) == 1 else ("mae",)
+    return KeyFigures(
+        [
+            _key_figure(measure, one, figures, title=measure.title if len(pairs) == 1 else f"MAE of {one.name}")
+            for one, figures in pairs[:SHOWN_SCORES]
+            for measure in MEASURES
+            if measure.key in keys
+        ]
+    )
 
 
-def _key(title: str, estimate: Estimate, unit: str) -> KeyFigure:
-    digits = _digits([estimate])
+def _key_figure(measure: Measure, series: Series, figures: Mapping[str, Estimate], *, title: str) -> KeyFigure:
+    estimate, in_unit = figures[measure.key], measure.key in IN_UNIT
+    digits = _digits([figures["mae"]]) if in_unit else measure.digits
+    unit = series.unit if in_unit else ""
     return KeyFigure(title, estimate.value, estimate.low, estimate.high, unit=unit, digits=digits)
 
 
-def _table(summary: Summary) -> Table:
+def _table(summary: Summary, keys: Sequence[str], *, caption: str) -> Table:
+    """Some measures by score: all of them with their intervals would be too wide for a page."""
+    measures = [measure for measure in MEASURES if measure.key in keys]
+    digits = _digits([figures["mae"] for figures in summary.figures])
     columns = [Column("Score"), Column("Cases", numeric=True, help="with a reference and a result")]
-    for measure in MEASURES:
-        digits = _digits([figures[measure.key] for figures in summary.figures]) if measure.key in IN_UNIT else 3
-        columns.append(Column(measure.title, numeric=True, digits=digits, help=measure.help))
+    for measure in measures:
+        shown = digits if measure.key in IN_UNIT else measure.digits
+        columns.append(Column(measure.title, numeric=True, digits=shown, help=measure.help))
     rows: list[list[Cell]] = []
     for one, figures in zip(summary.series, summary.figures, strict=True):
         name = f"{one.name} ({one.unit})" if one.unit else one.name
-        cells = [Interval(figures[m.key].value, figures[m.key].low, figures[m.key].high) for m in MEASURES]
+        cells = [Interval(figures[m.key].value, figures[m.key].low, figures[m.key].high) for m in measures]
         rows.append([name, len(one.cases), *cells])
-    return Table(columns, rows)
+    return Table(columns, rows, caption=caption)
 
 
-def _digits(estimates: list[Estimate]) -> int:
-    """Decimals that show three digits of the smallest of some figures."""
-    sizes = [abs(estimate.value) for estimate in estimates if estimate.value]
+def _digits(errors: Sequence[Estimate]) -> int:
+    """Decimals that show three digits of the smallest of some errors: what is finer is noise."""
+    sizes = [estimate.value for estimate in errors if estimate.value]
     return min(6, max(1, 2 - math.floor(math.log10(min(sizes))))) if sizes else 3
 
 

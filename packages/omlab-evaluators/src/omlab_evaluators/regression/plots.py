@@ -23,7 +23,7 @@ def agreement_plot(series: Series, figures: dict[str, Estimate]) -> Callable[[Th
         rows, columns = (2, 1) if theme.narrow else (1, 2)
         height = 6.2 if theme.narrow else 3.8
         canvas = Figure(figsize=(theme.width, height), layout="constrained")
-        first, second = canvas.subplots(rows, columns)
+        first, second = canvas.subplots(rows, columns, gridspec_kw={"hspace": 0.08, "wspace": 0.08})
         _differences(first, series, figures, theme)
         _over_reference(second, series, theme)
         return canvas
