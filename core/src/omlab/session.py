@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,10 +121,8 @@ class Session:
             except OmlabError as error:
                 results[index] = error
         with self._turn:
-            while ready:
-                done = self._attempt(verb, [case for _, case in ready], chosen)
-                results.update(zip((index for index, _ in ready), done, strict=False))
-                ready = ready[len(done) :]
+            done = self._called(verb, [case for _, case in ready], chosen)
+        results.update(zip((index for index, _ in ready), done, strict=True))
         return [results[index] for index in range(len(batch))]
 
     def stream(self, verb: str, inputs: Inputs, /, **options: Any) -> Iterator[Delta | Payload]:
@@ -148,6 +148,24 @@ class Session:
                     close()
         if last is None or isinstance(last, Delta):
             raise PluginError(f"'{verb}' of '{self.name}' streamed no result: its last item must be a {facts.gives}.")
+
+    def _called(self, verb: str, cases: list[Prepared], options: Mapping[str, Any]) -> Sequence[Payload | OmlabError]:
+        """The results of cases: by one call, or by as many at once as the card says that an endpoint bears."""
+        facts = self.card.does[verb]
+        if facts.concurrency == 1:
+            return self._in_turn(verb, cases, options)
+        parts = [cases[first : first + facts.batch] for first in range(0, len(cases), facts.batch)]
+        with ThreadPoolExecutor(max_workers=facts.concurrency, thread_name_prefix="omlab-call") as pool:
+            # each call in a copy of the context, where warnings find their case
+            calls = [pool.submit(copy_context().run, self._in_turn, verb, part, options) for part in parts]
+            return [result for call in calls for result in call.result()]
+
+    def _in_turn(self, verb: str, cases: list[Prepared], options: Mapping[str, Any]) -> list[Payload | OmlabError]:
+        """The results of cases, of which those after one that failed are done again."""
+        done: list[Payload | OmlabError] = []
+        while len(done) < len(cases):
+            done += self._attempt(verb, cases[len(done) :], options)
+        return done
 
     def _attempt(self, verb: str, batch: list[Prepared], options: Mapping[str, Any]) -> list[Payload | OmlabError]:
         """Results of the first cases of `batch`: all of them, or up to and with the one that failed."""

@@ -142,7 +142,7 @@ def apply_verb(
         cases = cases_of_paths(given, facts, model=str(model))
     pictures = plan_pictures(facts.gives, overlay, [case.id for case in cases]) if overlay is not None else {}
     ref = find_model(model, weights=weights, device=device, settings=settings, needs=needs, offline=offline)
-    wanted = Wanted(verb=verb, facts=facts, options=chosen, format=format, suffix=suffix, batch=batch or facts.batch)
+    wanted = Wanted(verb=verb, facts=facts, options=chosen, format=format, suffix=suffix, batch=batch or facts.at_once)
     request = _request(ref, wanted, given, source)
     arguments = {
         "model": str(model),
