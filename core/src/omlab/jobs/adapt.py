@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
-from omlab.adapted import ADAPTED, ADAPTED_WEIGHTS, BASE, HISTORY, Description
+from omlab.adapted import ADAPTED, ADAPTED_WEIGHTS, BASE, HISTORY, NEEDS, Description
 from omlab.card_schema import AdapterCard, ModelCard, Training, validate
 from omlab.datasets import DataRef, open_dataset
 from omlab.devices import describe_device
 from omlab.digests import digest_of
 from omlab.errors import PluginError, UsageError
 from omlab.files import write_json
+from omlab.jobs.mapped import MappedData, training_verb
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.ranks import Go, leading, processes, wait_for_go
 from omlab.jobs.running import at_work, finish, stopped
@@ -45,6 +46,8 @@ class _Plan:
     recipe: str | None
     recipe_settings: Mapping[str, Any]
     seed: int
+    mapped: Mapping[str, str]
+    needs: Needs
 
 
 def adapt(
@@ -60,6 +63,7 @@ def adapt(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     needs: Needs | None = None,
+    mapped: Mapping[str, str] | None = None,
     offline: bool | None = None,
 ) -> Outcome:
     """Adapt a model to the `train` split of a data set.
@@ -76,6 +80,7 @@ def adapt(
         seed: Seed of everything random.
         settings: Values by name, looked for in the adapter, then in the recipe; `model.X` and `data.X` go there.
         needs: Other models for those that the card needs.
+        mapped: The model's names of inputs to the data set's, where they cannot be told.
         offline: True: never fetch weights.
 
     Raises:
@@ -94,6 +99,7 @@ def adapt(
         seed=seed,
         settings=settings or {},
         needs=needs,
+        mapped=mapped or {},
         offline=offline,
     )
     if rank() > 0:
@@ -115,6 +121,7 @@ def _plan(
     seed: int,
     settings: Mapping[str, Any],
     needs: Needs | None,
+    mapped: Mapping[str, str],
     offline: bool | None,
 ) -> _Plan:
     adapter_card = validate(registry().get("adapter", adapter))
@@ -137,6 +144,11 @@ def _plan(
         )
     if not about.cases:
         raise UsageError(f"The split '{SPLIT}' of '{data}' is empty: there is nothing to train on.")
+    facts = training_verb(card, recipe, adapter_card.requires)
+    if facts is not None:
+        seen = MappedData(source.dataset, facts, model=str(model), name=data, mapped=mapped)
+        seen.about(SPLIT)  # says now where a name of --map is not there
+        source = replace(source, dataset=seen)
     ref = find_model(model, weights=weights, device=device, settings=given["model"], needs=needs, offline=offline)
     return _Plan(
         ref=ref,
@@ -147,6 +159,8 @@ def _plan(
         recipe=recipe,
         recipe_settings=recipe_settings,
         seed=seed,
+        mapped=mapped,
+        needs=needs or {},
     )
 
 
@@ -194,7 +208,7 @@ def _lead(plan: _Plan, place: Path | None, arguments: Mapping[str, Any], go: Go)
         "model": plan.ref.identity(),
         "adapter": {"name": plan.adapter_card.name, "settings": dict(plan.adapter_settings)},
         "recipe": {"name": plan.recipe, "settings": dict(plan.recipe_settings)},
-        "data": plan.data.identity(SPLIT),
+        "data": plan.data.identity(SPLIT) | ({"mapped": dict(plan.mapped)} if plan.mapped else {}),
         "device": plan.ref.device,
         "seed": plan.seed,
         "processes": processes(),
@@ -238,14 +252,30 @@ def _work(plan: _Plan, run: Run, folder: Path, go: Go) -> Mapping[str, Any]:
     write_json(folder / HISTORY, list(adapted.history))
     nested = plan.ref.adapted
     if nested is not None:
-        copytree(nested, folder / BASE, ignore=lambda _, names: [name for name in names if name.startswith(".")])
-    write_json(folder / ADAPTED, _description(plan, adapted).to_json())
+        copytree(nested, folder / BASE, ignore=_hidden)
+    write_json(folder / ADAPTED, _description(plan, adapted, needs=_kept_needs(plan, folder)).to_json())
     for file in adapted.files:
         file.replace(folder / file.name)
     return dict(adapted.history[-1]) if adapted.history else {}
 
 
-def _description(plan: _Plan, adapted: Adapted) -> Description:
+def _kept_needs(plan: _Plan, folder: Path) -> dict[str, str]:
+    """What stands for the models that the card needs: names, or copies in `folder` of adapted ones."""
+    kept = {}
+    for name in plan.needs:
+        need = plan.ref.needs[name]
+        kept[name] = need.name
+        if need.adapted is not None:
+            kept[name] = f"{NEEDS}/{name}"
+            copytree(need.adapted, folder / kept[name], ignore=_hidden)
+    return kept
+
+
+def _hidden(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if name.startswith(".")]
+
+
+def _description(plan: _Plan, adapted: Adapted, *, needs: Mapping[str, str]) -> Description:
     ref = plan.ref
     local = ref.weights if ref.tag == LOCAL else None
     given = local and (local.folder or local.path())
@@ -261,6 +291,7 @@ def _description(plan: _Plan, adapted: Adapted) -> Description:
         recipe_settings=dict(plan.recipe_settings),
         config=dict(adapted.config),
         settings=dict(ref.settings),
+        needs=needs,
         data=plan.data.identity(SPLIT),
         seed=plan.seed,
     )
