@@ -13,7 +13,7 @@ from omlab_testkit import examples
 from omlab_testkit.checks import all_checks
 from omlab_testkit.kit import Kit
 from omlab_testkit.outcome import CannotCheckError, PromiseError
-from omlab_testkit.project import read_project
+from omlab_testkit.project import Project, read_project
 
 collect_ignore = ["example", "toys"]  # plugins to run the kit on, not tests of the kit
 # plugins of pytest that take seconds in each of a hundred runs and have no part in them
@@ -103,3 +103,61 @@ def broken(tmp_path, monkeypatch):
     forget()
     yield Checked(tmp_path / "example")
     forget()
+
+
+TOYS = Path(__file__).with_name("toys")
+
+
+class Toys:
+    """Toys as installed distributions."""
+
+    def __init__(self, site):
+        self.site = site
+
+    def install(self, *names):
+        for name in names:
+            module = f"omlab_toy_{name}"
+            shutil.copytree(TOYS / name / module, self.site / module, ignore=shutil.ignore_patterns("__pycache__"))
+            info = self.site / f"{module}-1.0.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: omlab-toy-{name}\nVersion: 1.0\n")
+            entries = (
+                f"[omlab]\ntoy-{name} = {module}.plugin\n" if (TOYS / name / module / "plugin.py").exists() else ""
+            )
+            more = TOYS / name / "entry_points.txt"
+            (info / "entry_points.txt").write_text(entries + (more.read_text() if more.exists() else ""))
+        forget("omlab_toy")
+
+    def examples(self, name):
+        """The module `tests/examples.py` of a toy, as the kit has it."""
+        return examples._examples_file(TOYS / name / "tests")
+
+    def checked(self, name, folder):
+        """Check a toy: what was broken and what could not be checked, by check and subject."""
+        kit = Kit(project=Project(name=f"omlab-toy-{name}", folder=TOYS / name))
+        broken, left = {}, {}
+        for check in all_checks().values():
+            for number, subject in enumerate(kit.subjects(check.scope)):
+                if check.is_for(subject):
+                    place = folder / f"{check.name}-{number}"
+                    place.mkdir(parents=True)
+                    try:
+                        check.run(subject, place)
+                    except PromiseError as error:
+                        broken[check.name, subject.id] = str(error)
+                    except CannotCheckError as error:
+                        left[check.name, subject.id] = str(error)
+        return broken, left
+
+
+@pytest.fixture
+def toys(tmp_path, monkeypatch):
+    """Toys to be installed and tried, in an empty working folder."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield Toys(site)
+    forget("omlab_toy")

@@ -88,7 +88,7 @@ CARD = [
 PAYLOAD = [
     ("payload_is_of_its_kind", CARDS, "signals:Both", "signals:Note", "whose `kind` is 'both'"),
     ("payload_is_of_its_kind", SIGNALS, 'Note("one, two")', "Signal(row([1]))", "is a Signal of another kind"),
-    ("payload_is_of_its_kind", SIGNALS, 'Note("THREE")', "Note(str(object()))", "not the same each time"),
+    ("payload_is_of_its_kind", SIGNALS, 'Note("THREE")', "Note(str(np.random.rand()))", "not the same each time"),
     ("payload_can_be_sent", SIGNALS, "    text: str\n", "    text: str\n    open: Any = lambda: 0\n", "cannot be sent"),
     ("payload_tells_the_truth", SIGNALS, "return int(self.array.nbytes)", "return 7", "says that it holds 7 bytes"),
     ("payload_tells_the_truth", SIGNALS, "np.isfinite(self.array).all()", "1", r"says is_finite\(\) = True"),

@@ -55,7 +55,7 @@ def recipe_leaves_the_model(subject: RecipeSubject, folder: Path) -> None:
         about = data.about("train")
         model = subject.model.retarget(subject.recipe, about, settings=settings, seed=0)
     module = network(model, name=subject.name)
-    if module is base or {id(p) for p in module.parameters()} & {id(p) for p in base.parameters()}:
+    if module is base or _ids(module) & _ids(base):
         raise PromiseError(f"{subject.what} changes the model that it is made from: retarget must give a copy.")
     retargeted = weights_digest(module)
     with quiet():
@@ -98,7 +98,7 @@ def recipe_has_its_parts(subject: RecipeSubject, folder: Path) -> None:
     lacking = [name for name in _PARTS if not hasattr(recipe, name)]
     if lacking:
         raise PromiseError(f"{what} has no {', '.join(lacking)}.")
-    if recipe.module is not network(ready.model, name=subject.name):
+    if not _ids(recipe.module) & _ids(network(ready.model, name=subject.name)):
         raise PromiseError(f"{what} does not train the network of its model: its module is another one.")
     if not (isinstance(recipe.steps, int) and isinstance(recipe.epoch, int) and min(recipe.steps, recipe.epoch) >= 1):
         raise PromiseError(f"{what} has {recipe.steps!r} steps in epochs of {recipe.epoch!r}; at least 1 is needed.")
@@ -106,7 +106,7 @@ def recipe_has_its_parts(subject: RecipeSubject, folder: Path) -> None:
         factor = recipe.schedule(step)
         if not isinstance(factor, int | float) or not math.isfinite(factor) or factor < 0:
             raise PromiseError(f"{what} has the rate factor {factor!r} in step {step}.")
-    own = {id(parameter) for parameter in recipe.module.parameters()}
+    own = _ids(recipe.module)
     grouped = [id(parameter) for group in recipe.groups() for parameter in group["params"]]
     if not set(grouped) <= own or len(set(grouped)) != len(grouped) or not grouped:
         raise PromiseError(f"The groups of {what[0].lower()}{what[1:]} must hold parameters of its network, each once.")
@@ -143,7 +143,8 @@ def one_step_trains(subject: RecipeSubject, folder: Path) -> None:
     ready = get_ready(subject, folder)
     recipe, module = ready.recipe, network(ready.model, name=subject.name)
     before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
-    recipe.module = _wrapped(module)
+    whole = recipe.module  # the model's network, or one that it is part of
+    recipe.module = _wrapped(whole)
     recipe.module.train()
     with quiet():
         try:
@@ -158,12 +159,17 @@ def one_step_trains(subject: RecipeSubject, folder: Path) -> None:
     _step([parameter for group in recipe.groups() if group["lr"] for parameter in group["params"]])
     after = dict(module.named_parameters())
     if all(torch.equal(before[name], after[name].detach()) for name in before):
-        raise PromiseError(f"A step of '{subject.id}' changes no weight.")
-    module.eval()
+        raise PromiseError(f"A step of '{subject.id}' changes no weight of the model.")
+    recipe.module.eval()
     with torch.no_grad(), quiet():
         figures = recipe.validate()
     if figures is not None and not all(isinstance(value, int | float) for value in dict(figures).values()):
         raise PromiseError(f"validate() of '{subject.id}' must give figures by name, or None.")
+
+
+def _ids(module: nn.Module) -> set[int]:
+    """Which parameters a network has."""
+    return {id(parameter) for parameter in module.parameters()}
 
 
 def _step(parameters: Sequence[Any]) -> None:

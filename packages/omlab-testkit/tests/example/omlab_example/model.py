@@ -32,7 +32,9 @@ class Model:
     def _tensor(self, signal):
         if not np.isfinite(signal.array).all():
             raise InputError("The signal has values that are not finite.")
-        smoothed = np.convolve(signal.array.ravel(), np.ones(self.smooth) / self.smooth, mode="same")
+        smoothed = np.convolve(signal.array.ravel(), np.ones(self.smooth) / self.smooth, mode="same")[
+            : len(signal.array)
+        ]
         return torch.tensor(smoothed, dtype=torch.float32)[None, None]
 
     @torch.no_grad()
