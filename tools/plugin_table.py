@@ -3,7 +3,7 @@
 python -m tools.plugin_table            rewrite the table
 python -m tools.plugin_table --check    exit 1 where it is out of date
 
-Nothing of ours is imported: a command is found where a hook says `cli.add_lazy("name", "module:command", "What it does.")`.
+Nothing of ours is imported: a command is found where a hook says `cli.add_lazy("name", "module:command", "Help.")`.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def test_the_card_reference_has_every_field() -> None:
 
 def test_the_command_reference_has_every_command() -> None:
     page = reference.cli_page()
-    for command in ("predict", "do", "adapt", "evaluate", "list", "info", "doctor", "weights export", "pulse-eval", "new"):
+    for command in ("predict", "do", "adapt", "evaluate", "list", "info", "weights export", "pulse-eval", "new"):
         assert f"## omlab {command}\n\n```text\nUsage: omlab {command} " in page
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from omlab.card_schema import ModelCard, validate
 from omlab.cards import read_cards
-from omlab.errors import InputError, OmlabError, TrainingError, UsageError, WeightsError
+from omlab.errors import InputError, OmlabError, SettingsError, TrainingError, UsageError, WeightsError
 from omlab.roles import About, Sample
 from omlab.settings import complete
 from omlab.weights import Weights, save_state_dict
@@ -216,6 +216,15 @@ def test_an_adapted_model_comes_back_from_its_config_and_weights(tmp_path: Path)
     assert again.task == adapted.task
     volume = example_volumes()[1]
     assert np.array_equal(predict(again, volume).array, predict(adapted, volume).array)
+
+
+def test_a_spacing_of_the_model_is_that_of_its_training(tmp_path: Path) -> None:
+    adapted = retargeted(build(spacing=[3, 3, 3]))
+    assert adapted.plan.spacing == (3, 3, 3)
+    again = build(config=json.loads(json.dumps(adapted.config())), spacing=[3, 3, 3])
+    assert again.plan == adapted.plan
+    with pytest.raises(SettingsError, match="give it once"):
+        retargeted(build(spacing=[3, 3, 3]), spacing=[2, 2, 2])
 
 
 def test_a_damaged_config_is_one_sentence() -> None:

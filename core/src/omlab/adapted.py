@@ -17,6 +17,7 @@ ADAPTED = "adapted.json"
 ADAPTED_WEIGHTS = "weights.safetensors"
 HISTORY = "history.json"
 BASE = "base"
+NEEDS = "needs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class Description:
         recipe: Name of the recipe; None where the adapter needs none.
         recipe_settings: Complete.
         settings: Of the base's card.
-        needs: Other models than the card's for what the base needs.
+        needs: Other models than the card's for what the base needs: names, or folders in this one.
         data: Name, settings, split and digest of the data set.
         seed: Of the adaptation.
     """

@@ -115,7 +115,7 @@ class Verb(Strict):
 
     `grid` is the input whose lattice the result is promised on, `frame` the one whose physical space it keeps.
     `accepts` narrows an input to some of its facets. `batch` is how many go through at once unless told otherwise,
-    `concurrency` how many calls an endpoint bears.
+    `concurrency` how many calls of that many cases an endpoint bears at once, each from a thread of its own.
     """
 
     takes: Annotated[dict[Word, TakenKind], Field(min_length=1)]
@@ -128,6 +128,11 @@ class Verb(Strict):
     streams: bool = False
     deterministic: bool = True
     options: Settings = {}
+
+    @property
+    def at_once(self) -> int:
+        """How many cases are done at once, unless told otherwise."""
+        return self.batch * self.concurrency
 
     @property
     def kinds(self) -> dict[str, str]:

@@ -325,6 +325,11 @@ def _split_name(name: str) -> tuple[Card, str]:
     return offer, tag
 
 
+def _in(folder: Path, name: str) -> str | Path:
+    """A model that is kept in the folder of an adapted one, else its name."""
+    return folder / name if (folder / name / ADAPTED).is_file() else name
+
+
 def _find_adapted(
     folder: Path,
     *,
@@ -345,7 +350,7 @@ def _find_adapted(
         weights=description.base_weights,
         device=device,
         settings={**description.settings, **settings},
-        needs={**description.needs, **needs},
+        needs={**{name: _in(folder, kept) for name, kept in description.needs.items()}, **needs},
         offline=offline,
         later=True,
     )

@@ -389,7 +389,8 @@ class Adapter(Protocol):
 
         `settings` are the recipe's, complete (the adapter has had its own at `load`). `folder` is the run's work
         folder: checkpoints for resuming go there; when it holds those of an interrupted run with the same settings,
-        the work goes on from them.
+        the work goes on from them. Under torchrun every process calls this with the same folder; those whose
+        `omlab.shards.rank()` is above 0 write nothing there, and what they give is not used.
         """
         ...
 

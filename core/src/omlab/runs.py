@@ -19,7 +19,7 @@ from shutil import rmtree
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from omlab.digests import digest_of, file_digest
-from omlab.errors import InputError, OmlabError, OutputError, where
+from omlab.errors import InputError, OmlabError, OutputError, UsageError, where
 from omlab.files import write_json, writing
 from omlab.records import CaseLog, Record, mend_tail
 from omlab.run_folder import (
@@ -37,7 +37,7 @@ from omlab.run_folder import (
     read_log,
     remove_begun,
 )
-from omlab.shards import Shard
+from omlab.shards import Shard, rank
 from omlab.stamps import Parts, Value, agrees, all_agree, parts_of, stamp
 from omlab.versions import environment
 from omlab.warned import noted
@@ -341,8 +341,11 @@ def open_run(
     """A run that is new, interrupted, or there already and perhaps to be extended.
 
     `request` is what makes two runs the same work, `arguments` how the user put it.
-    Raises `OutputError` where the place is taken by something else or by a running process.
+    Raises `OutputError` where the place is taken by something else or by a running process, `UsageError` in a process
+    that torchrun started beside the first.
     """
+    if rank() > 0:
+        raise UsageError("Only adapt is started with torchrun: start others once for each part, with OMLAB_SHARD=0/2.")
     final, shard = final.absolute(), shard or Shard()
     if final.parent == final:
         raise OutputError(f"{final} cannot be the folder of a run; choose another output.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,7 +136,7 @@ class Session:
             except Exception as error:  # fails its case and no other
                 results[index] = self._failed(error, verb)
         with self._held():
-            results.update(zip(ready, self._done(verb, list(ready.values()), chosen), strict=True))
+            results.update(zip(ready, self._called(verb, list(ready.values()), chosen), strict=True))
         return [results[index] for index in range(len(batch))]
 
     @contextmanager
@@ -176,6 +178,17 @@ class Session:
                     close()
         if last is None or isinstance(last, Delta):
             raise PluginError(f"'{verb}' of '{self.name}' streamed no result: its last item must be {an(facts.gives)}.")
+
+    def _called(self, verb: str, cases: list[Prepared], options: Mapping[str, Any]) -> Sequence[Payload | OmlabError]:
+        """The results of cases: by one call, or by as many at once as the card says that an endpoint bears."""
+        facts = self.card.does[verb]
+        if facts.concurrency == 1:
+            return self._done(verb, cases, options)
+        parts = [cases[first : first + facts.batch] for first in range(0, len(cases), facts.batch)]
+        with ThreadPoolExecutor(max_workers=facts.concurrency, thread_name_prefix="omlab-call") as pool:
+            # each call in a copy of the context, where warnings find their case
+            calls = [pool.submit(copy_context().run, self._done, verb, part, options) for part in parts]
+            return [result for call in calls for result in call.result()]
 
     def _done(self, verb: str, batch: list[Prepared], options: Mapping[str, Any]) -> list[Payload | OmlabError]:
         """The results of a batch. Of one that fails, what was given before is kept and the rest is done one by one."""
@@ -241,13 +254,17 @@ class Session:
             if isinstance(part, Checked) and not part.is_finite():
                 raise BrokenPromiseError(f"{what} gave numbers that are NaN or infinite.")
             if grid is not None and isinstance(part, Spatial) and not part.same_grid(grid):
-                raise GeometryError(f"{what} gave {an(describe(part))} that does not lie on the grid of its input.")
+                raise MisplacedError(f"{what} gave {an(describe(part))} that does not lie on the grid of its input.")
             if frame is not None and isinstance(part, Framed) and not part.same_frame(frame):
-                raise GeometryError(f"{what} gave {an(describe(part))} in another space than its input.")
+                raise MisplacedError(f"{what} gave {an(describe(part))} in another space than its input.")
 
 
 class BrokenPromiseError(OmlabError):
     """A result is not what the card of its model promises; fails the case."""
+
+
+class MisplacedError(BrokenPromiseError, GeometryError):
+    """A result lies elsewhere than its card promises; fails the case."""
 
 
 class UnexpectedError(OmlabError):

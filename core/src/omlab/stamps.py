@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from omlab.digests import digest_of, file_digest
 from omlab.errors import InputError
@@ -55,14 +55,24 @@ Parts = Mapping[str, Sequence["Path | Value"]]
 """What the inputs of a case are made of, by their names."""
 
 
+@runtime_checkable
+class _Source(Protocol):
+    """Where an input of a listed case comes from (`omlab.cases.Source`)."""
+
+    paths: Sequence[Path]
+    key: str | None
+    value: Any
+
+
 def parts_of(case: Case) -> Parts:
     """The files of a case, and what its list says itself: where one of them changes, it is done again."""
     parts: dict[str, list[Path | Value]] = {name: list(paths) for name, paths in case.files.items()}
-    sources = dict(getattr(case, "sources", {}))
-    target = getattr(case, "target", None)
-    if target is not None:
-        sources["target"] = target
-    for name, source in sources.items():
+    sources = getattr(case, "sources", None)
+    told = dict(sources) if isinstance(sources, Mapping) else {}
+    told["target"] = getattr(case, "target", None)
+    for name, source in told.items():
+        if not isinstance(source, _Source):  # a data set's own cases may call other things so
+            continue
         if not source.paths:
             parts[name] = [Value(digest_of(source.value))]
         elif source.key not in (None, case.id):

@@ -18,7 +18,9 @@ FACTS = {
 
 
 def write_run(folder, *records, **facts):
-    (folder / "run.json").write_text(json.dumps({"run": "evaluate", "request": {"command": "evaluate"}, **facts}))
+    (folder / "run.json").write_text(
+        json.dumps({"omlab_run": 2, "run": "evaluate", "request": {"command": "evaluate"}, **facts})
+    )
     (folder / "cases.jsonl").write_bytes(b"".join(record.to_line() for record in records))
     return folder
 

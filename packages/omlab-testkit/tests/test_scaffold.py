@@ -129,7 +129,6 @@ def test_a_workspace_with_other_lists_is_refused_before_anything_is_written(tmp_
 
 def test_the_command_says_what_to_do_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import typer
-
     from omlab.cli.new import new
 
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -22,6 +23,7 @@ from omlab.errors import (
     GeometryWarning,
     InputError,
     MissingDependencyError,
+    OmlabError,
     OmlabWarning,
     SettingsError,
 )
@@ -500,3 +502,28 @@ def test_a_lone_slice_without_a_thickness_says_so(tmp_path: Path, dicom_series: 
 def test_several_slices_need_no_thickness(tmp_path: Path, dicom_series: Writer) -> None:
     dicom_series(tmp_path, np.zeros((3, 4, 5), np.int16), SliceThickness=None)
     assert _read(tmp_path).grid.spacing == pytest.approx((0.5, 0.8, 2.0))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_slice_is_one_sentence(tmp_path: Path, dicom_series: Writer, data: st.DataObject) -> None:
+    if not (tmp_path / "whole").exists():
+        dicom_series(tmp_path / "whole", np.zeros((3, 4, 4), np.int16), PixelPaddingValue=-2000, RescaleType="HU")
+    paths = sorted((tmp_path / "whole").iterdir())
+    content = bytearray(paths[1].read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(128, len(content) - 1))] = data.draw(st.integers(0, 255))
+    (tmp_path / "damaged").mkdir(exist_ok=True)
+    for path in paths:
+        (tmp_path / "damaged" / path.name).write_bytes(content if path == paths[1] else path.read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OmlabWarning)
+        assert "\n" not in _said_of(tmp_path / "damaged")
+
+
+def _said_of(folder: Path) -> str:
+    try:
+        _read(folder)
+    except OmlabError as error:
+        return str(error)
+    return ""

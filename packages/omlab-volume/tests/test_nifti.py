@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import struct
 import warnings
 from pathlib import Path
 
@@ -376,3 +377,14 @@ def test_damaged_names_of_labels_are_said(tmp_path: Path) -> None:
         found = Nifti().read(tmp_path / "seg.nii", kind="labelmap")
     assert isinstance(found, LabelMap)
     assert found.labels == ()
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1e38, 0), (3e38, 3e38), (-1, 0), (1e-40, 0)])
+def test_scales_beyond_float32_are_said_by_us_only(tmp_path: Path, slope: float, intercept: float) -> None:
+    path = _save(tmp_path / "v.nii", np.full((3, 3, 3), 30000, np.int16))
+    content = bytearray(path.read_bytes())
+    content[112:120] = struct.pack("<ff", slope, intercept)
+    path.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OmlabWarning)
+        assert Nifti().read(path, kind="volume").array.shape == (1, 3, 3, 3)

@@ -101,3 +101,11 @@ def test_windows() -> None:
 def test_one_slice() -> None:
     flat = Volume(array=np.zeros((1, 20, 30, 1), np.float32), affine=np.diag([1.0, 1, 5, 1]))
     assert [picture.shape for picture in _pictures(flat, height=30)] == [(30, 20, 3), (5, 20, 3), (5, 30, 3)]
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38, -3e38])
+def test_values_without_a_shade_are_drawn(value: float) -> None:
+    array = np.random.default_rng(0).random((1, 9, 9, 9)).astype(np.float32)
+    array[0, ::2] = value
+    for intensity in ("hu", "mr"):
+        assert _pictures(Volume(array=array, affine=np.eye(4), intensity=intensity), height=30)[0].dtype == np.uint8

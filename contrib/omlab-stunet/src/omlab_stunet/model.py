@@ -15,7 +15,7 @@ import torch
 
 import omlab
 from omlab.card_schema import ModelCard
-from omlab.errors import InputError, OmlabError, WeightsError
+from omlab.errors import InputError, OmlabError, SettingsError, WeightsError
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
@@ -146,12 +146,16 @@ class StuNetModel:
 
     def retarget(self, recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> StuNetModel:
         """A copy for the classes, channels, spacing and intensities that `about` tells of (`omlab_stunet.retarget`)."""
+        chosen = {name: _agreed(name, self.settings[name], settings[name]) for name in ("spacing", "patch_size")}
         network, task = retargeted(
-            self.module, task=replace(self.task, plan=self.plan), about=about, settings=settings, seed=seed
+            self.module,
+            task=replace(self.task, plan=self.plan),
+            about=about,
+            settings={**settings, **chosen},
+            seed=seed,
         )
-        own = {**self.settings, "spacing": [], "patch_size": []}
         before = self.module if settings["keep_classes"] else None
-        return StuNetModel(network, task=task, device=self.device, settings=own, before=before)
+        return StuNetModel(network, task=task, device=self.device, settings=self.settings, before=before)
 
     def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
         """Training with nnU-Net's loss and schedule (`omlab_stunet.training`)."""
@@ -180,6 +184,15 @@ class StuNetModel:
                 f"{where} is {found}, but this network was trained on {' and '.join(known)}: "
                 f"fine-tune it on {found} first (omlab adapt)."
             )
+
+
+def _agreed(name: str, own: Sequence[Any], given: Sequence[Any]) -> Sequence[Any]:
+    """What the model was loaded with, or what the recipe is given. Raises `SettingsError` where both say otherwise."""
+    if own and given and list(own) != list(given):
+        raise SettingsError(
+            f"'{name}' is {list(own)} of the model but {list(given)} of the recipe: give it once, without 'model.'."
+        )
+    return own or given
 
 
 def on_device(network: StuNet, device: str | torch.device) -> StuNet:

@@ -18,13 +18,22 @@ from omlab.cli import options
 @click.option("--adapter", metavar="NAME", default="finetune", show_default=True, help="Which weights move, and how.")
 @options.output("Folder of the adapted model")
 @options.root
+@options.mapped
 @options.settings
 @click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of everything random.")
 @options.weights
 @options.needs
 @options.device
 @options.offline
-def adapt(model: str, data: str, settings: tuple[str, ...], needs: tuple[str, ...], offline: bool, **more: Any) -> None:
+def adapt(
+    model: str,
+    data: str,
+    settings: tuple[str, ...],
+    needs: tuple[str, ...],
+    mapped: tuple[str, ...],
+    offline: bool,
+    **more: Any,
+) -> None:
     """Adapt a model to a data set; the result is a folder that stands where a model's name does."""
     from omlab.cli.console import working
     from omlab.cli.results import conclude
@@ -33,7 +42,13 @@ def adapt(model: str, data: str, settings: tuple[str, ...], needs: tuple[str, ..
 
     with working():
         outcome = run(
-            model, data, settings=options.pairs(settings), needs=options.pairs(needs), offline=offline or None, **more
+            model,
+            data,
+            settings=options.pairs(settings),
+            needs=options.pairs(needs),
+            mapped=options.pairs(mapped),
+            offline=offline or None,
+            **more,
         )
     if rank() == 0:
         conclude(outcome)

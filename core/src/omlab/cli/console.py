@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,18 +38,29 @@ def stdout_console() -> Console:
 
 @contextmanager
 def working() -> Iterator[None]:
-    """Show the progress and warnings of what runs inside; an interruption ends with its hint and status 130."""
-    from omlab.jobs.running import Interrupted
+    """Show the progress and warnings of what runs inside; an interruption ends with its hint and status 130.
 
+    Of several processes that torchrun started only the first shows something.
+    """
+    from omlab.jobs.running import Interrupted
+    from omlab.shards import rank
+
+    is_first = rank() == 0
     try:
-        with _plain_warnings(), _bars():
+        with _plain_warnings() if is_first else _no_warnings(), _bars() if is_first else nullcontext():
             yield
-    except Interrupted as stop:
-        print(f"Interrupted: {stop.hint}", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        if is_first:
+            hint = f": {stop.hint}" if isinstance(stop, Interrupted) else "."
+            print(f"Interrupted{hint}", file=sys.stderr)
         raise click.exceptions.Exit(130) from None
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        raise click.exceptions.Exit(130) from None
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from shutil import copytree
 from typing import Any
 
-from omlab.adapted import ADAPTED, ADAPTED_WEIGHTS, BASE, HISTORY, Description
+from omlab.adapted import ADAPTED, ADAPTED_WEIGHTS, BASE, HISTORY, NEEDS, Description
 from omlab.arguments import name_of, path_of, table_of
 from omlab.card_schema import AdapterCard, ModelCard, Training, validate
 from omlab.datasets import DataRef, open_dataset
@@ -18,8 +17,9 @@ from omlab.devices import describe_device, sort_of
 from omlab.digests import digest_of
 from omlab.errors import PluginError, UsageError
 from omlab.files import write_json
+from omlab.jobs.mapped import MappedData, training_verb
 from omlab.jobs.outcome import Outcome
-from omlab.jobs.ranks import Go, leading, wait_for_go
+from omlab.jobs.ranks import Go, leading, processes, wait_for_go
 from omlab.jobs.running import at_work, finish, stopped
 from omlab.models import ModelBase, ModelRef, Needs, find_card, find_model, load_adapter
 from omlab.registry import registry
@@ -47,6 +47,8 @@ class _Plan:
     recipe: str | None
     recipe_settings: Mapping[str, Any]
     seed: int
+    mapped: Mapping[str, str]
+    needs: Needs
 
 
 def adapt(
@@ -62,6 +64,7 @@ def adapt(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     needs: Needs | None = None,
+    mapped: Mapping[str, str] | None = None,
     offline: bool | None = None,
 ) -> Outcome:
     """Adapt a model to the `train` split of a data set.
@@ -78,6 +81,7 @@ def adapt(
         seed: Seed of everything random.
         settings: Values by name, looked for in the adapter, then in the recipe; `model.X` and `data.X` go there.
         needs: Other models for those that the card needs.
+        mapped: The model's names of inputs to the data set's, where they cannot be told.
         offline: True: never fetch weights.
 
     Raises:
@@ -96,12 +100,13 @@ def adapt(
         device=device,
         seed=seed,
         settings=table_of(settings, "The settings"),
-        needs=needs,
+        needs=table_of(needs, "The needs"),
+        mapped=table_of(mapped, "The names of inputs"),
         offline=offline,
     )
     if rank() > 0:
         return _follow(place, plan)
-    with leading(place) as go:
+    with leading() as go:
         arguments = {"model": str(model), "data": data, "root": str(root or ""), "output": str(output or "")}
         return _lead(plan(), place, arguments, go)
 
@@ -118,6 +123,7 @@ def _plan(
     seed: int,
     settings: Mapping[str, Any],
     needs: Needs | None,
+    mapped: Mapping[str, str],
     offline: bool | None,
 ) -> _Plan:
     adapter_card = validate(registry().get("adapter", adapter))
@@ -140,6 +146,11 @@ def _plan(
         )
     if not about.cases:
         raise UsageError(f"The split '{SPLIT}' of '{data}' is empty: there is nothing to train on.")
+    facts = training_verb(card, recipe, adapter_card.requires)
+    if facts is not None:
+        seen = MappedData(source.dataset, facts, model=str(model), name=data, mapped=mapped)
+        seen.about(SPLIT)  # says now where a name of --map is not there
+        source = replace(source, dataset=seen)
     ref = find_model(model, weights=weights, device=device, settings=given["model"], needs=needs, offline=offline)
     return _Plan(
         ref=ref,
@@ -150,6 +161,8 @@ def _plan(
         recipe=recipe,
         recipe_settings=recipe_settings,
         seed=seed,
+        mapped=mapped,
+        needs=needs or {},
     )
 
 
@@ -181,9 +194,13 @@ def choose_recipe(card: ModelCard, adapter: AdapterCard, recipe: str | None, *, 
 
 def _follow(place: Path | None, plan: Callable[[], _Plan]) -> Outcome:
     """Ranks above 0: work along in the folder that rank 0 names; what comes of it is rank 0's."""
-    folder = wait_for_go(place)
+    folder = wait_for_go()
     if folder is not None:
-        _fit(plan(), folder)
+        try:
+            planned = plan()
+            _fit(planned, Surveyed(planned.data.dataset, folder=folder), folder)
+        except Exception as error:  # most often because another process ended, which then says why
+            raise stopped(f"Process {rank()} of {processes()} stopped: {error}") from error
     return Outcome(place=place or Path("omlab-runs"), is_whole=False)
 
 
@@ -200,10 +217,10 @@ def _lead(plan: _Plan, place: Path | None, arguments: Mapping[str, Any], go: Go)
             "name": plan.recipe,
             "settings": decisive(recipe.settings, plan.recipe_settings) if recipe else {},
         },
-        "data": plan.data.identity(SPLIT),
+        "data": plan.data.identity(SPLIT) | ({"mapped": dict(plan.mapped)} if plan.mapped else {}),
         "device": sort_of(plan.ref.device),
         "seed": plan.seed,
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": processes(),
     }
     final = place or Path("omlab-runs") / f"adapt-{plan.ref.card.name}-{digest_of(request)[:8]}"
     run = open_run(final, kind="adapt", request=request, arguments=arguments)
@@ -214,18 +231,17 @@ def _lead(plan: _Plan, place: Path | None, arguments: Mapping[str, Any], go: Go)
     with at_work(run):
         if not is_done:
             run.note(f"adapted on {describe_device(plan.ref.device)}")
-            go.work_in(run.scratch)
-            record = run.attempt(CASE, files={}, work=lambda folder: _work(plan, run, folder))
+            record = run.attempt(CASE, files={}, work=lambda folder: _work(plan, run, folder, go))
             if record.status == "failed":
                 raise stopped(record.reason)
         finish(run)
     return Outcome(place=run.final, log=run.log)
 
 
-def _fit(plan: _Plan, folder: Path) -> Adapted:
+def _fit(plan: _Plan, data: Surveyed, folder: Path) -> Adapted:
     return plan.adapter.fit(
         ModelBase(plan.ref),
-        Surveyed(plan.data.dataset, folder=folder),
+        data,
         recipe=plan.recipe,
         settings=dict(plan.recipe_settings),
         seed=plan.seed,
@@ -233,8 +249,12 @@ def _fit(plan: _Plan, folder: Path) -> Adapted:
     )
 
 
-def _work(plan: _Plan, run: Run, folder: Path) -> Mapping[str, Any]:
-    adapted = _fit(plan, run.scratch)
+def _work(plan: _Plan, run: Run, folder: Path, go: Go) -> Mapping[str, Any]:
+    data = Surveyed(plan.data.dataset, folder=run.scratch)
+    if plan.recipe is not None:
+        data.about(SPLIT)  # the others only read what is found here
+        go.work_in(run.scratch)
+    adapted = _fit(plan, data, run.scratch)
     if not adapted.tensors.is_file():
         raise PluginError(
             f"The adapter '{plan.adapter_card.name}' says that it wrote {adapted.tensors}, which is not there."
@@ -243,14 +263,30 @@ def _work(plan: _Plan, run: Run, folder: Path) -> Mapping[str, Any]:
     write_json(folder / HISTORY, list(adapted.history))
     nested = plan.ref.adapted
     if nested is not None:
-        copytree(nested, folder / BASE, ignore=lambda _, names: [name for name in names if name.startswith(".")])
-    write_json(folder / ADAPTED, _description(plan, adapted).to_json())
+        copytree(nested, folder / BASE, ignore=_hidden)
+    write_json(folder / ADAPTED, _description(plan, adapted, needs=_kept_needs(plan, folder)).to_json())
     for file in adapted.files:
         file.replace(folder / file.name)
     return dict(adapted.history[-1]) if adapted.history else {}
 
 
-def _description(plan: _Plan, adapted: Adapted) -> Description:
+def _kept_needs(plan: _Plan, folder: Path) -> dict[str, str]:
+    """What stands for the models that the card needs: names, or copies in `folder` of adapted ones."""
+    kept = {}
+    for name in plan.needs:
+        need = plan.ref.needs[name]
+        kept[name] = need.name
+        if need.adapted is not None:
+            kept[name] = f"{NEEDS}/{name}"
+            copytree(need.adapted, folder / kept[name], ignore=_hidden)
+    return kept
+
+
+def _hidden(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if name.startswith(".")]
+
+
+def _description(plan: _Plan, adapted: Adapted, *, needs: Mapping[str, str]) -> Description:
     ref = plan.ref
     local = ref.weights if ref.tag == LOCAL else None
     given = local and (local.folder or local.path())
@@ -266,7 +302,7 @@ def _description(plan: _Plan, adapted: Adapted) -> Description:
         recipe_settings=dict(plan.recipe_settings),
         config=dict(adapted.config),
         settings=dict(ref.settings),
-        needs={name: str(need.adapted.absolute()) if need.adapted else need.name for name, need in ref.needs.items()},
+        needs=needs,
         data=plan.data.identity(SPLIT),
         seed=plan.seed,
     )

@@ -90,7 +90,7 @@ def evaluate(
         ref = find_model(model, weights=weights, device=device, settings=given["model"], needs=needs, offline=offline)
         facts = ref.card.does[verb]
         cases = cases_of_data(source.dataset, split, facts, model=str(model), name=source.name, mapped=mapped)
-        answers = _ByModel(ref=ref, verb=verb, facts=facts, batch=batch or facts.batch)
+        answers = _ByModel(ref=ref, verb=verb, facts=facts, batch=batch or facts.at_once)
     else:
         cases = source.dataset.cases(split)
         answers = _OfRun(path_of(predictions, "The folder of predictions"), card.judges)

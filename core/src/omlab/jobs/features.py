@@ -70,7 +70,7 @@ def features(session: Session, verb: str, cases: Sequence[Case], *, folder: str 
         read=read_case,
         apply=lambda batch: session.apply(verb, [prepared for _, prepared in batch], **chosen),
         write=write,
-        batch=facts.batch,
+        batch=facts.at_once,
     )
     with at_work(run):
         with closing(outputs):

@@ -1,78 +1,89 @@
 """Several processes of one job, as torchrun starts them: rank 0 owns the run, the others wait for its go.
 
-Ranks above 0 never open, rename or log a run. They are told where its work folder is by a small file beside it, and
-stop when rank 0, or what started them, is gone.
+Ranks above 0 never open, rename or log a run. Rank 0's word passes through the store that torchrun keeps for its
+processes: nothing is written, and nothing is left of an earlier start.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from omlab.digests import digest_of
-from omlab.errors import OmlabError
-from omlab.files import write_json
+from omlab.errors import OmlabError, UsageError
+
+if TYPE_CHECKING:
+    from torch.distributed import Store  # type: ignore[attr-defined]  # torch's stubs do not export it
 
 _PATIENCE = 0.1
+_NOTHING = "-"
+
+
+def processes() -> int:
+    """How many processes torchrun started for this job; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1") or 1) if "LOCAL_RANK" in os.environ else 1
 
 
 @contextmanager
-def leading(output: Path | None) -> Iterator[Go]:
-    """For rank 0: tell the others where to work; told that there is nothing to do where this ends without a word."""
-    go = Go(_place(output))
+def leading() -> Iterator[Go]:
+    """For rank 0: tell the others to work along; told that there is nothing to do where this ends without a word."""
+    go = Go(_store() if processes() > 1 else None)
     try:
         yield go
     finally:
-        if not go.said:
-            go.nothing()
+        go.nothing()
 
 
 class Go:
-    """The word that the other ranks wait for."""
+    """The word that the other ranks wait for. Only the first word counts."""
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.said = "WORLD_SIZE" not in os.environ
+    def __init__(self, store: Store | None) -> None:
+        self._store = store
 
     def work_in(self, folder: Path) -> None:
         """Let the other ranks work in `folder`."""
-        self._say({"folder": str(folder)})
+        self._say(str(folder.absolute()))
 
     def nothing(self) -> None:
         """Let the other ranks end."""
-        self._say({"folder": None})
+        self._say(_NOTHING)
 
-    def _say(self, word: dict[str, Any]) -> None:
-        if not self.said:
-            self.said = True
-            write_json(self.place, word)
+    def _say(self, word: str) -> None:
+        if self._store is not None:
+            self._store.set(_key(), word)
+            self._store = None
 
 
-def wait_for_go(output: Path | None) -> Path | None:
+def wait_for_go() -> Path | None:
     """For ranks above 0: the folder to work in; None: there is nothing to do.
 
     Raises `OmlabError` where what started this process is gone.
     """
-    place, parent = _place(output), os.getppid()
-    while True:
-        if place.is_file():
-            folder = json.loads(place.read_text(encoding="utf-8"))["folder"]
-            return Path(folder) if folder else None
-        if os.getppid() != parent:
-            raise OmlabError("Rank 0 ended before the work began.")
-        time.sleep(_PATIENCE)
+    store = _store()
+    try:
+        while not store.check([_key()]):
+            time.sleep(_PATIENCE)
+        word = store.get(_key()).decode()
+    except RuntimeError as error:  # torch's of a connection that is lost
+        raise OmlabError("Rank 0 ended before the work began.") from error
+    return None if word == _NOTHING else Path(word)
 
 
-def _place(output: Path | None) -> Path:
-    """The file of this start: of the same launcher, port and attempt for all ranks."""
-    names = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
-    start: list[Any] = [os.environ.get(name) for name in names]
-    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE"):
-        start.append(os.getppid())
-    folder = output.absolute().parent if output is not None else Path("omlab-runs")
-    return folder / f".omlab-go-{digest_of(start)[:12]}"
+def _store() -> Store:
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        raise UsageError(
+            "Several processes of one job are started with torchrun: torchrun --nproc-per-node 2 -m omlab ..."
+        )
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=timedelta(minutes=5))
+
+
+def _key() -> str:
+    """Of this attempt: torchrun keeps its store when it starts the processes again."""
+    return f"omlab/go/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"

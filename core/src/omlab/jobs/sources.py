@@ -199,9 +199,12 @@ def cases_for(session: Session, verb: str, data: Dataset, split: str) -> Sequenc
 
 
 def match_inputs(
-    kinds: Mapping[str, str], facts: Verb, *, model: str, data: str, mapped: Mapping[str, str]
+    kinds: Mapping[str, str], facts: Verb, *, model: str, data: str, mapped: Mapping[str, str], whole: bool = True
 ) -> dict[str, str]:
-    """The data set's names of inputs to the verb's. `mapped`: the verb's name to the data set's."""
+    """The data set's names of inputs to the verb's. `mapped`: the verb's name to the data set's.
+
+    Raises `UsageError` for a name that is not there, and where `whole`, for a required input that is lacking.
+    """
     names: dict[str, str] = {}
     for theirs, ours in mapped.items():
         if theirs not in facts.takes:
@@ -218,7 +221,7 @@ def match_inputs(
         if name not in names and alone and len(free) == 1:
             names[name] = free[0]
     lacking = [name for name in facts.required if name not in names.values()]
-    if lacking:
+    if lacking and whole:
         has = ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "nothing"
         raise UsageError(
             f"'{model}' needs the input '{lacking[0]}' ({facts.kinds[lacking[0]]}), but '{data}' has {has}: "

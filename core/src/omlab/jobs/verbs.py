@@ -139,7 +139,7 @@ def apply_verb(
         named=named_format(name_of(as_format, "The format"), facts.gives) if as_format is not None else None,
     )
     wanted = Wanted(
-        verb=verb, facts=facts, options=chosen, format=format, suffix=suffix, batch=_batch(batch, facts.batch)
+        verb=verb, facts=facts, options=chosen, format=format, suffix=suffix, batch=_batch(batch, facts.at_once)
     )
     source, cases = _cases(given, facts, data, split, root, data_settings, mapped, model=name)
     check_pictures(facts.gives, pictures, count=len(cases))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from omlab.roles import Base, Model, Trainable
+from omlab.shards import rank
 from omlab.weights import read_state_dict, save_state_dict
 
 TENSORS = "tensors.safetensors"
@@ -36,9 +37,10 @@ def new_parameters(before: Mapping[str, Tensor], module: nn.Module) -> set[str]:
 
 
 def save(tensors: Mapping[str, Tensor], folder: Path) -> Path:
-    """Write the tensors to be kept into an adapter's folder."""
+    """Write the tensors to be kept into an adapter's folder; of several processes the first does."""
     path = folder / TENSORS
-    save_state_dict(dict(tensors), path)
+    if rank() == 0:
+        save_state_dict(dict(tensors), path)
     return path
 
 

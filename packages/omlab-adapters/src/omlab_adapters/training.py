@@ -8,6 +8,7 @@ from typing import Any
 
 from omlab.errors import MissingDependencyError
 from omlab.roles import Base, Dataset, Trainable
+from omlab.shards import rank
 from omlab_train import Loop, fit
 
 CURVES = "history.png"
@@ -35,10 +36,10 @@ def train(
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], folder: Path) -> list[Path]:
-    """A picture of the losses; none where matplotlib is not installed."""
+    """A picture of the losses, by the first of several processes; none where matplotlib is not installed."""
     from omlab_train.curves import curves_png
 
-    if not history:
+    if not history or rank() > 0:
         return []
     try:
         picture = curves_png(history)

@@ -62,6 +62,14 @@ def forgotten(history: History) -> list[str]:
     ]
 
 
+def resampling(*, rounds: int, seed: int) -> str:
+    """What the intervals are."""
+    return (
+        f"Intervals: 95 % percentile bootstrap over cases (cases of one patient together), {rounds} rounds, seed "
+        f"{seed}. They say how figures vary with the choice of cases, not how a retrained model varies."
+    )
+
+
 def few(cases: int) -> list[str]:
     """A reservation where there are few cases."""
     if 0 < cases < FEW_CASES:

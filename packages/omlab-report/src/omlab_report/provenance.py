@@ -14,6 +14,9 @@ from omlab_report.blocks import Column, Facts, Section, Table
 SHOWN = 1000
 """Failed cases, and warnings, that a page lists; of the others it says how many there are."""
 
+FORM = "omlab_run"
+"""The form of `run.json`, which says nothing to a reader."""
+
 _LONG = 24
 """Groups with more facts than this are folded."""
 
@@ -80,7 +83,7 @@ def provenance(facts: Mapping[str, Any]) -> Section:
     single: dict[str, str] = {}
     groups: list[Facts] = []
     for key, value in facts.items():
-        if value is None or value in ("", [], {}):
+        if key == FORM or value is None or value in ("", [], {}):
             continue
         if isinstance(value, Mapping) or (
             isinstance(value, list) and any(isinstance(v, Mapping | list) for v in value)

@@ -15,3 +15,9 @@ def omlab_payloads() -> list[Card]:
 def omlab_formats() -> list[Card]:
     """The formats of 3-D images."""
     return read_cards(__package__, "format")
+
+
+@hookimpl
+def omlab_datasets() -> list[Card]:
+    """Own data: folders in nnU-Net's layout."""
+    return read_cards(__package__, "dataset")

@@ -64,8 +64,8 @@ class _OnGrid:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the voxels."""
-        return int(self.array.nbytes)
+        """Bytes that it holds."""
+        return int(self.array.nbytes + self.affine.nbytes)
 
     def same_grid(self, other: Any) -> bool:
         """Whether `other` (a volume or label map) has the same voxels in space."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from omlab.registry import registry
 from omlab_testkit.checks import check
-from omlab_testkit.kit import Subject
 from omlab_testkit.outcome import PromiseError
+from omlab_testkit.subjects import Subject
 
 HEAVY = frozenset(
     [

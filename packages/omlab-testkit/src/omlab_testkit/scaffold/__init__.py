@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from omlab.errors import OutputError, UsageError
-from omlab.scaffold import workspace
+from omlab_testkit.scaffold import workspace
 
 NewKind = Literal["model", "dataset", "adapter", "evaluator"]
 NEW_KINDS: tuple[NewKind, ...] = get_args(NewKind)
@@ -136,7 +136,7 @@ def _sorted_imports(text: str) -> str:
 
 def _templates(kind: NewKind, *, alone: bool) -> Iterator[tuple[str, str]]:
     """Path and text of each template; a part that comes again continues the file before it."""
-    root = resources.files("omlab.scaffold") / "templates"
+    root = resources.files("omlab_testkit.scaffold") / "templates"
     for part in ("common", kind, *(["alone"] if alone else [])):
         yield from _walk(root / part, "")
 

@@ -22,6 +22,8 @@ Normalisation = Literal["zscore", "ct", "none"]
 Order = Literal["resample_first", "normalise_first"]
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
+_LARGEST = np.float32(1e37)  # intensities beyond would pass float32 where they are resampled
+
 MAX_VOXELS = 2**33
 """Voxels of a resampled image above which the plan, or the file's spacing, must be wrong."""
 
@@ -200,6 +202,7 @@ def prepare(volume: Volume, plan: Plan, *, channels: int | None = None) -> Prepa
         with np.errstate(over="ignore"):  # what float32 cannot hold counts as infinite
             finite = np.array(channel, np.float32, order="C")
         np.nan_to_num(finite, copy=False, nan=0, posinf=0, neginf=0)
+        np.clip(finite, -_LARGEST, _LARGEST, out=finite)
         if plan.order == "normalise_first":
             array[index] = resample(normalise(finite, plan), shape, separate=separate)
         else:

@@ -16,7 +16,7 @@ import numpy as np
 
 from omlab.errors import GeometryError, GeometryWarning, InputError, OmlabWarning
 from omlab_volume.geometry import swap_lps_ras
-from omlab_volume.io.dicom_files import find_series
+from omlab_volume.io.dicom_files import find_series, parsing
 from omlab_volume.io.dicom_pixels import PixelReader, read_values
 from omlab_volume.io.dicom_series import Frame, difference, frames_of, sort_by_position, stack_of
 from omlab_volume.io.slice_stack import SliceStack, regular_grid, resample
@@ -43,25 +43,30 @@ class Dicom:
         """
         if kind != "volume":
             raise InputError(f"{path}: a DICOM series holds a volume, not a '{kind}'; a label map comes as DICOM-SEG.")
-        files = find_series(path, series=series)
-        frames = _one_at_each_position(sort_by_position(frames_of(files), folder=path), folder=path)
-        values = read_values(frames, folder=path)
-        stack = stack_of(frames)
-        resampled = not (stack.is_even and stack.is_straight)
-        affine = stack.affine()
-        if resampled:
-            grid = regular_grid(stack)
-            _check_gaps(stack, frames, step=grid.step, folder=path)
-            _check_shifts(stack, frames, folder=path)
-            warnings.warn(f"{path}: {_what_was_done(stack, frames)}.", GeometryWarning, stacklevel=2)
-            values = resample(stack, values.astype(np.float32), grid=grid, fill=float(values.min()))
-            affine = grid.affine
-        return Volume(
-            array=values.transpose(2, 1, 0)[None],
-            affine=swap_lps_ras(affine),
-            intensity=_intensity(frames, path=path),
-            source=_source(frames, resampled=resampled, folder=path if path.is_dir() else None),
-        )
+        with parsing(path):
+            return _read_series(path, series=series)
+
+
+def _read_series(path: Path, *, series: str) -> Volume:
+    frames = frames_of(find_series(path, series=series))
+    frames = _one_at_each_position(sort_by_position(frames, folder=path), folder=path)
+    values = read_values(frames, folder=path)
+    stack = stack_of(frames)
+    resampled = not (stack.is_even and stack.is_straight)
+    affine = stack.affine()
+    if resampled:
+        grid = regular_grid(stack)
+        _check_gaps(stack, frames, step=grid.step, folder=path)
+        _check_shifts(stack, frames, folder=path)
+        warnings.warn(f"{path}: {_what_was_done(stack, frames)}.", GeometryWarning, stacklevel=3)
+        values = resample(stack, values.astype(np.float32), grid=grid, fill=float(values.min()))
+        affine = grid.affine
+    return Volume(
+        array=values.transpose(2, 1, 0)[None],
+        affine=swap_lps_ras(affine),
+        intensity=_intensity(frames, path=path),
+        source=_source(frames, resampled=resampled, folder=path if path.is_dir() else None),
+    )
 
 
 def _one_at_each_position(places: Sequence[Sequence[Frame]], *, folder: Path) -> list[Frame]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from omlab import progress
-from omlab.errors import InputError, OmlabWarning
+from omlab.errors import InputError, OmlabError, OmlabWarning
 from omlab_volume.io.paths import check_file
 from omlab_volume.io.quiet import quiet
 
@@ -68,22 +69,34 @@ def _is_bare(path: Path) -> bool:
     return known and ((start[4:6].isalpha() and start[4:6].isupper()) or length <= 64)
 
 
-def read_header(path: Path) -> Dataset | None:
-    """The file's header; None where it is no DICOM file. Raises `InputError` where it is a damaged one."""
+@contextmanager
+def parsing(path: Path) -> Iterator[None]:
+    """Around whatever looks at the elements of the file (or files) at `path`: they are parsed when they are looked at.
+
+    A damaged file makes parsers and decoders fail in as many ways as there are damages; all become `InputError`.
+    """
     try:
-        header = read_dataset(path, pixels=False)
         with quiet():
-            for keyword in _LOOKED_AT:  # elements are parsed when they are looked at; a damaged one shows here
-                header.get(keyword)
-    except InvalidDicomError:
-        return None
+            yield
+    except OmlabError:
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except Exception as error:  # a damaged file makes the parser fail in as many ways as there are damages
-        raise InputError(
-            f"{path} is a damaged DICOM file ({type(error).__name__}: {error}); export it again."
-        ) from error
-    return header
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is damaged DICOM ({type(error).__name__}: {reason}); export it again.") from error
+
+
+def read_header(path: Path) -> Dataset | None:
+    """The file's header; None where it is no DICOM file. Raises `InputError` where it is a damaged one."""
+    with parsing(path):
+        try:
+            header = read_dataset(path, pixels=False)
+        except InvalidDicomError:
+            return None
+        for keyword in _LOOKED_AT:
+            header.get(keyword)
+        return header
 
 
 def find_series(path: Path, *, series: str = "") -> list[DicomFile]:

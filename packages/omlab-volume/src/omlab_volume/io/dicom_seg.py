@@ -29,7 +29,7 @@ from omlab.errors import GeometryError, InputError, OmlabError, OmlabWarning, Ou
 from omlab.payloads import Inputs, Payload
 from omlab_volume import __version__
 from omlab_volume.geometry import is_orthogonal, swap_lps_ras, unit_axes
-from omlab_volume.io.dicom_files import read_header
+from omlab_volume.io.dicom_files import parsing, read_header
 from omlab_volume.io.dicom_seg_read import GRID_BLOCK, GRID_GROUP, VALUE_TEXT, read_segmentation
 from omlab_volume.io.paths import check_file, written
 from omlab_volume.io.quiet import quiet
@@ -100,20 +100,22 @@ def _source_images(source: Source | None) -> list[Dataset]:
     if source is None or source.format != "dicom" or not source.paths:
         found = "its source is unknown" if source is None else f"it was made from {source.format}"
         raise InputError(f"DICOM-SEG must refer to a DICOM series, but {found}: write NIfTI, or predict from DICOM.")
-    images = []
-    for path in source.paths:
-        check_file(path)
-        header = read_header(path)
-        if header is None:
-            raise InputError(f"{path} is no longer the DICOM file that the label map was made from.")
+    return [_source_image(path) for path in source.paths]
+
+
+def _source_image(path: Path) -> Dataset:
+    check_file(path)
+    header = read_header(path)
+    if header is None:
+        raise InputError(f"{path} is no longer the DICOM file that the label map was made from.")
+    with parsing(path):
         missing = [keyword for keyword in _NEEDED if not header.get(keyword)]
         if missing:
             raise InputError(f"{path} has no {missing[0]}, which a DICOM-SEG must refer to: write NIfTI only.")
         for keyword in _MAY_BE_EMPTY:
             if keyword not in header:
                 setattr(header, keyword, "")
-        images.append(header)
-    return images
+    return header
 
 
 def _segments(labelmap: LabelMap, *, path: Path) -> list[Label]:

@@ -16,10 +16,9 @@ from pydicom.pixels.utils import iter_pixels
 
 from omlab.errors import GeometryError, InputError, OmlabError, OmlabWarning
 from omlab_volume.geometry import affine_from_axes, swap_lps_ras
-from omlab_volume.io.dicom_files import SEGMENTATIONS, DicomFile, read_dataset, read_header
+from omlab_volume.io.dicom_files import SEGMENTATIONS, DicomFile, parsing, read_dataset, read_header
 from omlab_volume.io.dicom_pixels import check_size
 from omlab_volume.io.dicom_series import Frame, frames_of, functional_group, known_thickness
-from omlab_volume.io.quiet import quiet
 from omlab_volume.volume import Code, Grid, Label, LabelMap, Source
 
 GRID_GROUP = 0x0099
@@ -36,6 +35,11 @@ def read_segmentation(path: Path) -> LabelMap:
     `OmlabWarning`.
     Raises `InputError` or `GeometryError` that names the file.
     """
+    with parsing(path):
+        return _read(path)
+
+
+def _read(path: Path) -> LabelMap:
     header = read_header(path)
     if header is None:
         raise InputError(f"{path} is not a DICOM file.")
@@ -105,17 +109,16 @@ def _filled(frames: list[Frame], *, header: Dataset, grid: Grid, values: dict[in
     array = np.zeros(grid.shape[::-1], dtype=np.uint8 if max(values.values()) < 256 else np.uint16)
     is_labelmap = header.get("SegmentationType") == "LABELMAP"
     overlapping = 0
-    with quiet():
-        for frame, pixels in zip(frames, _pixels(path), strict=True):
-            plane = array[_slice_index(frame, grid=grid, path=path)]
-            if is_labelmap:
-                for number in np.unique(pixels):
-                    plane[pixels == number] = values.get(int(number), int(number))
-                continue
-            group = functional_group(header, frame.index, "SegmentIdentificationSequence")
-            here = pixels > 0
-            overlapping += int(np.count_nonzero(plane[here]))
-            plane[here] = values[int(group.ReferencedSegmentNumber)]
+    for frame, pixels in zip(frames, _pixels(path), strict=True):
+        plane = array[_slice_index(frame, grid=grid, path=path)]
+        if is_labelmap:
+            for number in np.unique(pixels):
+                plane[pixels == number] = values.get(int(number), int(number))
+            continue
+        group = functional_group(header, frame.index, "SegmentIdentificationSequence")
+        here = pixels > 0
+        overlapping += int(np.count_nonzero(plane[here]))
+        plane[here] = values[int(group.ReferencedSegmentNumber)]
     if overlapping:
         what = f"segments overlap in {overlapping:,} voxels; the later segment holds there"
         warnings.warn(f"{path}: {what}.", OmlabWarning, stacklevel=4)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from omlab.errors import GeometryError, GeometryWarning, InputError
-from omlab_volume.io.dicom_files import DicomFile
+from omlab_volume.io.dicom_files import DicomFile, parsing
 from omlab_volume.io.slice_stack import SliceStack
 
 _PHASE_TAGS = (
@@ -66,19 +66,22 @@ def frames_of(files: Sequence[DicomFile]) -> list[Frame]:
     """All frames of the files, unsorted. Raises `InputError` or `GeometryError` that names the file."""
     frames: list[Frame] = []
     for file in files:
-        header = file.header
-        if int(header.get("SamplesPerPixel") or 1) != 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR":
-            raise InputError(f"{file.path} is a colour image: a scan with one intensity a voxel is needed.")
-        groups = header.get("PerFrameFunctionalGroupsSequence")
-        count = int(header.get("NumberOfFrames") or 1)
-        if groups is None and count > 1:
-            raise GeometryError(
-                f"{file.path} has {count} frames but does not say where each lies (no functional groups)."
-            )
-        if groups is not None and len(groups) != count:
-            raise InputError(f"{file.path} describes {len(groups)} frames but says it has {count}.")
-        frames += [_frame(file, index) for index in range(count)]
+        with parsing(file.path):
+            frames += [_frame(file, index) for index in range(_frame_count(file))]
     return frames
+
+
+def _frame_count(file: DicomFile) -> int:
+    header = file.header
+    if int(header.get("SamplesPerPixel") or 1) != 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR":
+        raise InputError(f"{file.path} is a colour image: a scan with one intensity a voxel is needed.")
+    groups = header.get("PerFrameFunctionalGroupsSequence")
+    count = int(header.get("NumberOfFrames") or 1)
+    if groups is None and count > 1:
+        raise GeometryError(f"{file.path} has {count} frames but does not say where each lies (no functional groups).")
+    if groups is not None and len(groups) != count:
+        raise InputError(f"{file.path} describes {len(groups)} frames but says it has {count}.")
+    return count
 
 
 def _frame(file: DicomFile, index: int) -> Frame:

@@ -18,13 +18,13 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.imageglobals import LoggingOutputSuppressor
 from numpy.typing import NDArray
 
 from omlab.errors import InputError, OmlabWarning, OutputError
 from omlab.payloads import Inputs, Payload
 from omlab_volume.io import nifti_header
 from omlab_volume.io.paths import check_file, written
+from omlab_volume.io.quiet import quiet
 from omlab_volume.labels import smallest_unsigned
 from omlab_volume.volume import LabelMap, Source, Volume
 
@@ -78,7 +78,7 @@ class Nifti:
             array = _storable(payload.array[0] if payload.channels == 1 else np.moveaxis(payload.array, 0, 3))
         else:
             raise OutputError(f"{path}: NIfTI holds a volume or a labelmap, not a '{payload.kind}'.")
-        with LoggingOutputSuppressor():
+        with quiet():
             header = _header(array, payload)
             large = isinstance(header, _nifti2.Nifti2Header)
             image = (_nifti2.Nifti2Image if large else _nifti1.Nifti1Image)(array, None, header=header)
@@ -90,9 +90,7 @@ def _open(path: Path) -> Any:
     size = check_file(path)
     _check_magic(path)
     try:
-        with LoggingOutputSuppressor(), warnings.catch_warnings():
-            # nibabel remarks on odd but harmless header fields; what matters is checked here
-            warnings.simplefilter("ignore")
+        with quiet():  # nibabel remarks on odd but harmless header fields; what matters is checked here
             image: Any = nib.load(path)
     except _UNREADABLE as error:
         raise InputError(f"{path} cannot be read as NIfTI: {_reason(error)}.") from error
@@ -156,8 +154,9 @@ def _voxels(image: Any, *, path: Path, exact: bool) -> NDArray[Any]:
     if (slope, intercept) != (1.0, 0.0):
         kind = np.float64 if exact or array.dtype.itemsize == 8 else np.float32
         scaled: NDArray[Any] = array.astype(kind)
-        scaled *= kind(slope)
-        scaled += kind(intercept)
+        with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is said by the reader
+            scaled *= kind(slope)
+            scaled += kind(intercept)
         return scaled
     if array.dtype.itemsize > 8:  # 128-bit floats
         return array.astype(np.float64)

@@ -11,7 +11,8 @@ from threading import Lock
 from typing import Any
 
 _LIBRARIES = re.compile(r"(pydicom|highdicom|nibabel)(\.|$)")
-_LOGGERS = ("pydicom", "highdicom", "nibabel.global")
+_PRINTING = logging.getLogger("nibabel.global")  # it has a handler of its own
+_UNHEARD = logging.getLogger("highdicom")  # it has none, so that Python prints
 
 _lock = Lock()
 _inside = 0
@@ -29,9 +30,9 @@ def quiet() -> Iterator[None]:
         _inside += 1
         if _inside == 1:
             warnings.filterwarnings("ignore", module=_LIBRARIES.pattern)
-            for name in _LOGGERS:  # one without a handler prints to the terminal
-                if not (logger := logging.getLogger(name)).handlers:
-                    logger.addHandler(logging.NullHandler())
+            _PRINTING.disabled = True
+            if not _UNHEARD.handlers:
+                _UNHEARD.addHandler(logging.NullHandler())
     try:
         yield
     finally:
@@ -39,4 +40,5 @@ def quiet() -> Iterator[None]:
             _inside -= 1
             if not _inside:
                 filters: Any = warnings.filters  # a list; the stubs promise less
+                _PRINTING.disabled = False
                 filters[:] = [row for row in filters if row[3] != _LIBRARIES]

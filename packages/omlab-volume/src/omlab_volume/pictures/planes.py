@@ -106,7 +106,8 @@ def planes(
     panels = []
     for across, down, normal in ((0, 1, 2), (0, 2, 1), (1, 2, 0)):
         size = tuple(max(1, round(float(extents[axis] / pixel))) for axis in (down, across))
-        picture = _grey(_sampled(image.take(at[normal], axis=normal), size=size, smooth=True), black, white)
+        shares = _shares(image.take(at[normal], axis=normal), black=black, white=white)
+        picture = _grey(_sampled(shares, size=size, smooth=True))
         labels: tuple[int, ...] = ()
         if found is not None and colours is not None:
             plane = found.take(at[normal], axis=normal)
@@ -163,9 +164,14 @@ def _sampled(plane: NDArray[Any], *, size: tuple[int, ...], smooth: bool) -> NDA
     return picture
 
 
-def _grey(plane: NDArray[Any], black: float, white: float) -> NDArray[np.uint8]:
-    scaled = (np.nan_to_num(plane, nan=black) - black) / max(white - black, 1e-12)
-    grey: NDArray[np.uint8] = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+def _shares(plane: NDArray[Any], *, black: float, white: float) -> NDArray[np.float64]:
+    """How bright each voxel is, within 0 and 1; NaN is black."""
+    finite = np.clip(np.nan_to_num(plane.astype(np.float64), nan=black, posinf=white, neginf=black), black, white)
+    return np.asarray((finite - black) / max(white - black, 1e-12))
+
+
+def _grey(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
+    grey: NDArray[np.uint8] = (shares * 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
 
 
