@@ -10,7 +10,7 @@ from omlab.cli import options
 
 
 @click.command(no_args_is_help=True)
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=options.model_names)
 @click.option(
     "--data", metavar="NAME[:PATH]", required=True, help="A data set, or own files: cases:list.csv, nnunet:FOLDER."
 )

@@ -52,7 +52,10 @@ def prepare(name: str, path: str | None, root: Path | None, settings: tuple[str,
 def verify(
     name: str, path: str | None, root: Path | None, settings: tuple[str, ...], output: Path | None, as_json: bool
 ) -> None:
-    """Count cases and groups, and look for what is wrong; exit status 1 where something is."""
+    """Look for what is wrong.
+
+    Cases and groups are counted by split; the exit status is 1 where something is wrong.
+    """
     from omlab.cli.console import working
     from omlab.datasets import open_dataset
 

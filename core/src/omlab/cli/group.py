@@ -62,6 +62,8 @@ class LazyGroup(click.Group):
         from omlab.suggest import did_you_mean
 
         name = args[0]
+        if ctx.resilient_parsing:  # a shell asks what may follow: nothing
+            return super().resolve_command(ctx, args) if self.get_command(ctx, name) else (None, None, [])
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             ctx.fail(f"There is no command '{name}': {did_you_mean(name, self.known(), none='there are none.')}")
         return super().resolve_command(ctx, args)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(no_args_is_help=True)
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=options.card_names)
 @options.as_json
 def info(name: str, as_json: bool) -> None:
     """Show everything about one thing: what it does, licence, weights, settings, limits."""

@@ -6,21 +6,48 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from omlab.errors import UsageError
 from omlab.settings import parse_pairs
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NAMED = re.compile(r"^([a-z][a-z0-9_]*)(:?=)(.*)$", re.DOTALL)
 
 
+def paths(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For a shell: files and folders."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def model_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For a shell: architectures, behind a dot the tags of their weights, else folders of adapted models."""
+    from click.shell_completion import CompletionItem
+
+    from omlab.registry import registry
+
+    architecture, dot, _ = incomplete.partition(".")
+    cards = registry().cards("model")
+    names = [card.name for card in cards]
+    if dot:
+        tags = [(card.name, tag) for card in cards if card.name == architecture for tag in (*card.weights, "untrained")]
+        names = [f"{name}.{tag}" for name, tag in tags]
+    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="dir")]
+
+
 def output(what: str) -> Callable[[F], F]:
     """`--output`."""
-    return click.option("--output", "-o", metavar="PATH", default=None, help=f"{what} (default: in omlab-runs/).")
+    said = f"{what} (default: in omlab-runs/)."
+    return click.option("--output", "-o", metavar="PATH", default=None, help=said, shell_complete=paths)
 
 
 settings = click.option(
@@ -51,6 +78,14 @@ mapped = click.option(
 )
 batch = click.option("--batch", metavar="N", type=click.IntRange(min=1), help="Cases at once (default: the card's).")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def card_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of all cards that begin so, for a shell."""
+    from omlab.cards import KINDS
+    from omlab.registry import registry
+
+    return [card.name for kind in KINDS for card in registry().cards(kind) if card.name.startswith(incomplete)]
 
 
 def pairs(given: Sequence[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ _HELP = {
     "generate": "Let a model write.",
     "register": "Bring images into one space.",
     "explain": "Show what a result rests on.",
-    "do": "Apply any verb that a model's card has: omlab do VERB MODEL INPUT ...",
+    "do": "Apply any verb that a model's card has.",
 }
 _MORE = """
 
@@ -26,8 +26,8 @@ series folder; further inputs are given as NAME=PATH, values as NAME:=VALUE."""
 
 def _command(verb: str) -> click.Command:
     params: list[click.Parameter] = [
-        click.Argument(["model"], metavar="MODEL"),
-        click.Argument(["inputs"], metavar="[INPUT|NAME=PATH|NAME:=VALUE]...", nargs=-1),
+        click.Argument(["model"], metavar="MODEL", shell_complete=options.model_names),
+        click.Argument(["inputs"], metavar="[INPUT|NAME=PATH|NAME:=VALUE]...", nargs=-1, shell_complete=options.paths),
     ]
     if verb == "do":
         params.insert(0, click.Argument(["verb"], metavar="VERB"))
