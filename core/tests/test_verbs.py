@@ -386,7 +386,7 @@ class Thing:
         {"named": {"note": None}},
         {"values": 5},
         {"data": 5, "inputs": []},
-        {"data": "ramps", "inputs": [], "split": None},
+        {"data": "ramps", "inputs": [], "split": 5},
         {"data": "ramps", "inputs": [], "root": 5},
         {"data": "ramps", "inputs": [], "mapped": 5},
         {"data": "ramps", "inputs": [], "data_settings": "x"},

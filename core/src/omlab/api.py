@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from omlab.datasets import load_dataset
+from omlab.few_shot import episodes
 from omlab.formats import read, write
 from omlab.jobs.adapt import adapt
 from omlab.jobs.evaluate import evaluate
@@ -26,6 +27,7 @@ __all__ = [
     "apply_verb",
     "cases_for",
     "embed",
+    "episodes",
     "evaluate",
     "features",
     "load_dataset",

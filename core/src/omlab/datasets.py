@@ -35,6 +35,13 @@ class DataRef:
                 f"'{self.name}' has no split '{split}': {did_you_mean(split, splits, none='it has none.')}"
             )
 
+    def splits_for(self, split: str | None) -> list[str]:
+        """The split asked for; where none is, all of a user's own files, or `test`. Raises `UsageError`."""
+        chosen = [split] if split is not None else list(self.dataset.splits()) if self.card.own else ["test"]
+        for name in chosen:
+            self.check_split(name)
+        return chosen
+
     def identity(self, split: str) -> dict[str, Any]:
         """What a run log says of the data."""
         return {

@@ -22,6 +22,7 @@ from omlab.payloads import nbytes
 from omlab.records import Record
 from omlab.roles import Case
 from omlab.runs import Run, blame, stamps
+from omlab.stamps import parts_of
 from omlab.warned import kept_by_case, noted
 
 AHEAD_BYTES = 2 << 30
@@ -178,7 +179,7 @@ def _read(case: Case, stages: Stages) -> Item:
     with noted(item.record.warnings), item.timed():
         try:
             item.value = stages.read(case)
-            item.record.inputs = stamps(case.files, sampled=stages.sampled)
+            item.record.inputs = stamps(parts_of(case), sampled=stages.sampled)
         except Exception as error:  # a case that cannot be read fails alone; its reason is logged
             item.error = error
     return item

@@ -57,13 +57,7 @@ def read_format(path: Path, kind: str) -> FormatCard:
     """The format that reads `path` as a payload of `kind`. Raises `InputError` where there is none."""
     check_readable(path)
     cards = [card for card in format_cards() if kind in card.reads]
-    if path.is_dir():
-        found = [card for card in cards if card.folders]
-    else:
-        suffix = suffix_of(path, cards)
-        found = [card for card in cards if suffix in card.suffixes] or [
-            card for card in cards if _has_magic(path, card)
-        ]
+    found = _readers(path, cards)
     if not found:
         raise InputError(_no_reader(path, kind, cards))
     return found[0]
@@ -75,6 +69,16 @@ def check_readable(path: Path) -> None:
         raise InputError(f"{path} does not exist.")
     if not (path.is_file() or path.is_dir()):
         raise InputError(f"{path} is neither a file nor a folder: write what it gives to a file first.")
+
+
+def kinds_of(path: Path) -> Sequence[str]:
+    """The kinds that installed formats read `path` as, the likeliest first. Raises `InputError` where there is none."""
+    check_readable(path)
+    cards = [card for card in format_cards() if card.reads]
+    found = _readers(path, cards)
+    if not found:
+        raise InputError(_no_reader(path, "payload", cards))
+    return list(dict.fromkeys(kind for card in found for kind in card.reads))
 
 
 def read(path: str | Path, *, kind: str | None = None, **settings: Any) -> Payload:
@@ -91,7 +95,7 @@ def read(path: str | Path, *, kind: str | None = None, **settings: Any) -> Paylo
     """
     path = path_of(path, "What is read")
     if kind is None:
-        kind = _default_kind(path)
+        kind = kinds_of(path)[0]
     return read_as(read_format(path, kind), path, kind=kind, settings=settings)
 
 
@@ -166,14 +170,12 @@ def companions(source: FormatCard, kind: str) -> list[FormatCard]:
     return [card for card in format_cards() if source.name in card.beside and kind in card.writes]
 
 
-def _default_kind(path: Path) -> str:
-    check_readable(path)
-    cards = [card for card in format_cards() if card.reads]
+def _readers(path: Path, cards: Sequence[FormatCard]) -> list[FormatCard]:
+    """Those of the formats that read `path`: by its suffix, else by what it begins with."""
+    if path.is_dir():
+        return [card for card in cards if card.folders]
     suffix = suffix_of(path, cards)
-    for card in cards:
-        if card.folders if path.is_dir() else suffix in card.suffixes or _has_magic(path, card):
-            return card.reads[0]
-    raise InputError(_no_reader(path, "payload", cards))
+    return [card for card in cards if suffix in card.suffixes] or [card for card in cards if _has_magic(path, card)]
 
 
 def _has_magic(path: Path, card: FormatCard) -> bool:

@@ -23,13 +23,12 @@ from omlab.session import Session
 from omlab.settings import complete, decisive
 from omlab.suggest import did_you_mean
 from omlab.versions import package_versions
-from omlab.weights import UNTRAINED, Weights, resolve
+from omlab.weights import LOCAL, UNTRAINED, Weights, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Needs = Mapping[str, "str | Path"]
-LOCAL = "local"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,15 +229,15 @@ def find_model(
     weights = path_of(weights, "The weights") if weights is not None else None
     if (folder / ADAPTED).is_file():
         return _find_adapted(folder, weights=weights, device=device, settings=settings, needs=needs, offline=offline)
-    offer, named_tag = _split_name(str(name))
+    offer, named = _split_name(str(name))
     card = cast(ModelCard, validate(offer))
     chosen = complete(card.settings, settings, of=f"'{card.name}'")
-    tag = LOCAL if weights else named_tag or card.default_weights
+    tag = LOCAL if weights else named or card.default_weights
     if tag == UNTRAINED and card.is_remote:
         raise UsageError(f"'{card.name}' answers through an endpoint: there is no untrained form of it.")
 
     def fetch() -> Weights | None:
-        return resolve(card, named_tag or None if weights else tag, weights=weights, offline=offline)
+        return resolve(card, named, weights=weights, offline=offline)
 
     return ModelRef(
         name=f"{card.name}.{tag}",

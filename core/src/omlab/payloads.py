@@ -117,6 +117,24 @@ class Stackable(Protocol):
 
 
 @runtime_checkable
+class Labelled(Protocol):
+    """A target of classes: what episodes, surveys and verification count by."""
+
+    def present(self) -> Mapping[int, str]:
+        """The classes that occur in it: value to name; never 0 where that means no class."""
+        ...
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A target whose file does not name its classes, so that a data set does."""
+
+    def named(self, names: Mapping[int, str]) -> Any:
+        """The same with these names for its values."""
+        ...
+
+
+@runtime_checkable
 class Pictured(Protocol):
     """A result that can be looked at over its input."""
 

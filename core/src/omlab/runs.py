@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import rmtree
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from omlab.digests import digest_of, file_digest
 from omlab.errors import InputError, OmlabError, OutputError, where
@@ -38,7 +38,7 @@ from omlab.run_folder import (
     remove_begun,
 )
 from omlab.shards import Shard
-from omlab.stamps import agrees, all_agree, stamp
+from omlab.stamps import Parts, Value, agrees, all_agree, parts_of, stamp
 from omlab.versions import environment
 from omlab.warned import noted
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
     from omlab.roles import Case
+
+C = TypeVar("C", bound="Case")
 
 
 class Run:
@@ -95,7 +97,7 @@ class Run:
         if sentence not in self.notes:
             self.notes.append(sentence)
 
-    def missing(self, cases: Sequence[Case]) -> list[Case]:
+    def missing(self, cases: Sequence[C]) -> list[C]:
         """The cases of this part of the run that are not done. Raises `InputError` where two have the same id."""
         ids: set[str] = set()
         for case in cases:
@@ -103,12 +105,12 @@ class Run:
                 raise InputError(f"Two cases have the id '{case.id}', under which there can be one result; rename one.")
             ids.add(case.id)
         with self.log.opened():
-            return [case for case in cases if self.shard.holds(case.id) and not self.is_done(case.id, case.files)]
+            return [case for case in cases if self.shard.holds(case.id) and not self.is_done(case.id, parts_of(case))]
 
-    def is_done(self, id: str, files: Mapping[str, Sequence[Path]]) -> bool:
+    def is_done(self, id: str, parts: Parts) -> bool:
         """Whether the log says that this case, with these inputs, is done and its results are as they were."""
         record = self.log.get(id)
-        if record is None or record.status != "done" or not all_agree(record.inputs, files):
+        if record is None or record.status != "done" or not all_agree(record.inputs, parts):
             return False
         return all(agrees(row, self.folder / row["path"]) for row in record.outputs if _is_main_file(row))
 
@@ -371,11 +373,14 @@ def blame(record: Record, error: Exception) -> None:
         record.values = {"traceback": "".join(traceback.format_exception(cause))}
 
 
-def stamps(files: Mapping[str, Sequence[Path]], *, sampled: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
-    """The stamps of a case's files as its record has them."""
+def stamps(parts: Parts, *, sampled: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
+    """What a case is made of as its record has it."""
     return {
-        name: [stamp(path, digest=True, sampled=name in sampled).to_json() for path in paths]
-        for name, paths in files.items()
+        name: [
+            (part if isinstance(part, Value) else stamp(part, digest=True, sampled=name in sampled)).to_json()
+            for part in found
+        ]
+        for name, found in parts.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""What files are known by: size and time first, sha256 where these differ or the file was read anyway."""
+"""What inputs are known by: files by size and time first, sha256 where these differ or the file was read anyway."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omlab.digests import file_digest
+from omlab.digests import digest_of, file_digest
 from omlab.errors import InputError
+
+if TYPE_CHECKING:
+    from omlab.roles import Case
 
 _SAMPLED = 16
 _BLOCK = 1 << 16
@@ -37,18 +40,50 @@ class Stamp:
         return row
 
 
+@dataclass(frozen=True)
+class Value:
+    """What a list of cases says itself (a text, the key of an entry), known by its digest."""
+
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As a line of the log has it."""
+        return {"sha256": self.sha256}
+
+
+Parts = Mapping[str, Sequence["Path | Value"]]
+"""What the inputs of a case are made of, by their names."""
+
+
+def parts_of(case: Case) -> Parts:
+    """The files of a case, and what its list says itself: where one of them changes, it is done again."""
+    parts: dict[str, list[Path | Value]] = {name: list(paths) for name, paths in case.files.items()}
+    sources = dict(getattr(case, "sources", {}))
+    target = getattr(case, "target", None)
+    if target is not None:
+        sources["target"] = target
+    for name, source in sources.items():
+        if not source.paths:
+            parts[name] = [Value(digest_of(source.value))]
+        elif source.key not in (None, case.id):
+            parts[name].append(Value(digest_of(source.key)))
+    return parts
+
+
 def stamp(path: Path, *, digest: bool, sampled: bool = False) -> Stamp:
     """How a file or folder is now. Raises `InputError` where it cannot be looked at."""
     try:
         size, mtime_ns = _size_and_time(path)
-        sha256 = _digest(path, size, mtime_ns, sampled=sampled) if digest else ""
+        sha256 = _digest(path.absolute(), size, mtime_ns, sampled=sampled) if digest else ""
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     return Stamp(path=str(path.absolute()), size=size, mtime_ns=mtime_ns, sha256=sha256, sampled=sampled and digest)
 
 
-def agrees(known: Mapping[str, Any], path: Path) -> bool:
+def agrees(known: Mapping[str, Any], path: Path | Value) -> bool:
     """Whether `path` is what a line of the log says it was; hashed only where size or time differ."""
+    if isinstance(path, Value):
+        return known == path.to_json()
     try:
         size, mtime_ns = _size_and_time(path)
         if size == known.get("size") and mtime_ns == known.get("mtime_ns"):
@@ -64,17 +99,17 @@ def is_copy(known: Mapping[str, Any], path: Path) -> bool:
         size, mtime_ns = _size_and_time(path)
         if size != known.get("size"):
             return False
-        return _digest(path, size, mtime_ns, sampled=bool(known.get("sampled"))) == known.get("sha256")
+        return _digest(path.absolute(), size, mtime_ns, sampled=bool(known.get("sampled"))) == known.get("sha256")
     except OSError:
         return False
 
 
-def all_agree(known: Mapping[str, Sequence[Mapping[str, Any]]], files: Mapping[str, Sequence[Path]]) -> bool:
+def all_agree(known: Mapping[str, Sequence[Mapping[str, Any]]], parts: Parts) -> bool:
     """Whether the inputs of a case are what a line of the log says they were."""
-    if set(known) != set(files):
+    if set(known) != set(parts):
         return False
     return all(
-        len(rows) == len(files[name]) and all(agrees(row, path) for row, path in zip(rows, files[name], strict=True))
+        len(rows) == len(parts[name]) and all(agrees(row, path) for row, path in zip(rows, parts[name], strict=True))
         for name, rows in known.items()
     )
 

@@ -64,6 +64,7 @@ def test_one_class_or_each_by_itself_is_predicted():
     assert Classes(names=names, probabilities=numbers).predicted == ("b",)
     assert Classes(names=names, probabilities=numbers, threshold=0.3).predicted == ("b", "c")
     assert Classes(names=names, probabilities=numbers, threshold=0.9).predicted == ()
+    assert Classes(names=names, probabilities=numbers, threshold=0.3).present() == {1: "b", 2: "c"}
     assert Classes(names=names, probabilities=(math.nan, 0.1, 0.2)).predicted == ("c",)
 
 

@@ -33,9 +33,10 @@ def demo(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Make data, fine-tune a small model, predict unseen cases, evaluate: in minutes, on a CPU."""
+    from omlab.cli.jobs import show_outcome, show_report
+
     from omlab.api import adapt, evaluate, load_dataset, predict
     from omlab.cli.console import working
-    from omlab.cli.jobs import show_outcome, show_report
 
     start = time.perf_counter()
     root = output / "data"

@@ -1,10 +1,9 @@
-"""What the evaluator writes: the leaderboard page, and its tables as CSV."""
+"""What `omlab pulse-eval` writes: the leaderboard page, and its tables as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,9 @@ from omlab_report import (
     Section,
     Table,
     dot_intervals,
-    failed_cases,
     heat_map,
-    provenance,
-    warned_cases,
+    read_run,
+    run_sections,
     write_page,
     write_text,
 )
@@ -37,7 +35,6 @@ BOARD_COLUMNS = ("rank", "model", "online", "median", "low", "high", "bradley_te
 
 def write_board(board: Board, *, folder: Path) -> None:
     """Write `report.html`, `leaderboard.csv` and `win_shares.csv` into `folder`."""
-    run = _read_json(folder / "run.json")
     sections = [_summary(board)]
     if board.whole is not None:
         sections += [_leaderboard(board, board.whole), _shares(board.whole), _bias(board)]
@@ -48,9 +45,7 @@ def write_board(board: Board, *, folder: Path) -> None:
     if len(tournaments) > 1:
         sections += [Section(name, [_ratings_table(row["models"])]) for name, row in tournaments.items()]
     sections.append(Section("Notes", [Notes(board.notes)]))
-    if isinstance(run, dict):
-        sections += [part for part in (failed_cases(run), warned_cases(run)) if part is not None]
-        sections.append(provenance(run))
+    sections += run_sections(read_run(folder))
     write_text(_leaderboard_csv(board), folder / "leaderboard.csv")
     if board.whole is not None:
         write_text(_shares_csv(board.whole), folder / "win_shares.csv")
@@ -249,10 +244,3 @@ def _share(row: Row | None) -> Interval | None:
 
 def _count(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

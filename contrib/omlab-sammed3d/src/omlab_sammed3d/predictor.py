@@ -6,8 +6,9 @@ object in them. The mask is read off the blended logits at the image's own voxel
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,9 @@ from torch import Tensor
 
 from omlab import progress
 from omlab.errors import InputError, UsageError
-from omlab.prompts import Object, Prompts
+from omlab_prompts.prompts import Object, Prompts
 from omlab_sammed3d.network import SamMed3d
-from omlab_sammed3d.session import Session
+from omlab_sammed3d.session import Embeddings, Session
 from omlab_sammed3d.windows import Array
 from omlab_volume.orientation import canonical_array, canonical_grid, canonical_order, reorient_labels
 from omlab_volume.volume import Grid, Label, LabelMap, Volume
@@ -30,11 +31,15 @@ SPACING = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A volume that has been checked: `source` (I, J, K) float32 lies along the axes of `grid`, the closest to RAS+."""
+    """A volume that has been checked: `source` (I, J, K) float32 lies along the axes of `grid`, the closest to RAS+.
+
+    `embeddings` holds the cubes of it that were encoded.
+    """
 
     volume: Volume
     source: Tensor
     grid: Grid
+    embeddings: Embeddings = field(default_factory=dict)
 
 
 class Predictor:
@@ -51,6 +56,7 @@ class Predictor:
             raise ValueError(f"The spacing must be positive, not {spacing}.")
         self.network, self.spacing, self.name = network, spacing, name
         self.takes = ("points", "boxes") if network.config.point_embeddings == 4 else ("points",)
+        self._last: tuple[weakref.ref[Volume], Embeddings] | None = None
 
     def predict(self, volume: Volume, prompts: Prompts, *, image: str | None = None) -> LabelMap:
         """The objects of `prompts` as labels 1, 2, ... in their order, on the grid of `volume`.
@@ -78,7 +84,7 @@ class Predictor:
         for entry in voxels.objects:
             self._check(entry)
             sessions.append(self.begin(case, entry))
-        with progress.task("objects", total=len(sessions)) as advance:
+        with progress.bar("objects", total=len(sessions)) as advance:
             found = self.labels(case, sessions, advance=advance)
         for session in sessions:
             session.warn_of_what_is_out_of_reach()
@@ -86,13 +92,13 @@ class Predictor:
 
     def prepare(self, volume: Volume) -> Case:
         """The volume along its closest RAS+ axes. Raises `InputError` where it cannot be used."""
-        if volume.channels != 1:
-            raise InputError(f"SAM-Med3D takes volumes of one channel; this one has {volume.channels}.")
-        array: NDArray[np.float32] = np.asarray(volume.array[0], np.float32)
-        if not np.isfinite(array).all():
-            raise InputError("The volume has values that are not finite (NaN or infinite): replace them first.")
-        source = torch.from_numpy(np.ascontiguousarray(canonical_array(array, volume.grid)))
-        return Case(volume=volume, source=source, grid=canonical_grid(volume.grid))
+        return replace(laid_out(volume), embeddings=self._remembered(volume))
+
+    def _remembered(self, volume: Volume) -> Embeddings:
+        """The encoded cubes of a volume, of the last one only and while somebody holds it."""
+        if self._last is None or self._last[0]() is not volume:
+            self._last = (weakref.ref(volume), {})
+        return self._last[1]
 
     def begin(self, case: Case, entry: Object) -> Session:
         """The rounds of an object with all its clicks; `entry` is in voxels of the volume."""
@@ -108,6 +114,7 @@ class Predictor:
             start=at[0] if box is None else box.mean(axis=0),
             box=box,
             name=entry.name,
+            embeddings=case.embeddings,
         )
         for place, point in zip(at, entry.points, strict=True):
             session.click(place, label=point.label)
@@ -136,6 +143,17 @@ class Predictor:
             raise UsageError(f"'{entry.name}' has {len(entry.boxes)} boxes: give one, and each further object its own.")
         if not entry.boxes and entry.points[0].label != 1:
             raise UsageError(f"The first click of '{entry.name}' must be in the object (label 1), or give a box too.")
+
+
+def laid_out(volume: Volume) -> Case:
+    """A volume along its closest RAS+ axes. Raises `InputError` for several channels or values that are not finite."""
+    if volume.channels != 1:
+        raise InputError(f"SAM-Med3D takes volumes of one channel; this one has {volume.channels}.")
+    array: NDArray[np.float32] = np.asarray(volume.array[0], np.float32)
+    if not np.isfinite(array).all():
+        raise InputError("The volume has values that are not finite (NaN or infinite): replace them first.")
+    source = torch.from_numpy(np.ascontiguousarray(canonical_array(array, volume.grid)))
+    return Case(volume=volume, source=source, grid=canonical_grid(volume.grid))
 
 
 def image_name(volume: Volume, prompts: Prompts, *, given: str | None = None) -> str:

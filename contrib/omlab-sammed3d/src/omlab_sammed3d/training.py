@@ -7,10 +7,9 @@ their gradients. The sum of the rounds' Dice + cross-entropy is what is minimise
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omlab import progress
+from omlab.digests import digest_of
 from omlab.errors import GeometryError, OmlabError, TrainingError
-from omlab.roles import Sample
+from omlab.roles import About, Case, Dataset, Sample
 from omlab_kernels import dice_cross_entropy
 from omlab_sammed3d.network import SamMed3d
-from omlab_sammed3d.predictor import Case
+from omlab_sammed3d.predictor import laid_out
 from omlab_sammed3d.windows import along, crop_start, z_normalise
+from omlab_train import Group, Optimisation
+from omlab_train.cache import Entry, PreparedCache
 from omlab_volume.orientation import canonical_array
 from omlab_volume.training.patches import cut
 from omlab_volume.volume import LabelMap, Volume
@@ -104,77 +106,39 @@ def click_loss(logits: Tensor, truth: Tensor) -> Tensor:
     return dice_cross_entropy(logits, truth[:, None], sigmoid=True, squared=True, smooth=1e-5)
 
 
-class ClickTask:
-    """Trains a network with simulated clicks on every label of every sample; fulfils `omlab_train.TrainingTask`.
+@dataclass(frozen=True, kw_only=True)
+class _Object:
+    """A label of a prepared case, and where the cube around it begins (voxels of the working grid)."""
 
-    AdamW, weight decay 0.1; prompt encoder and decoder learn at a tenth of the encoder's rate. Cube, flips and clicks
-    are functions of seed and step alone. Objects of too few voxels (`FEWEST`) are left out.
+    case: int
+    value: int
+    start: tuple[int, int, int]
 
-    Args:
-        network: What is trained, in place.
-        samples: Volumes with label maps; each label of each is an object.
-        prepare: Checks a volume and lays it along its closest RAS+ axes.
-        spacing: Voxel size in mm that all is resampled to, volumes linearly and labels to the nearest.
-        batch_size: Cubes in a step.
-        steps_per_epoch: Steps between two checkpoints.
-        epochs: Epochs in all.
-        learning_rate: The encoder's first one.
-        flip: Whether each axis is flipped with probability 1/2.
-        seed: What all randomness comes from.
 
-    Raises:
-        TrainingError: There is no case, or no object in them that is large enough.
-        GeometryError, InputError: A case cannot be used; names it.
+@dataclass(frozen=True, kw_only=True)
+class CubeBatches:
+    """Batches of cubes around objects: cube, flips and clicks are functions of seed and number alone.
+
+    `entries` are prepared cases on disk, `image` (I, J, K) float32 and `labels` of the same shape; nothing is held in
+    memory, so that the batches travel to worker processes.
     """
 
-    max_grad_norm: float | None = None
+    entries: Sequence[Entry]
+    objects: Sequence[_Object]
+    side: int
+    cubes: int
+    flip: bool
+    seed: int
 
-    def __init__(
-        self,
-        *,
-        network: SamMed3d,
-        samples: Sequence[Sample],
-        prepare: Callable[[Volume], Case],
-        spacing: float,
-        batch_size: int,
-        steps_per_epoch: int,
-        epochs: int,
-        learning_rate: float,
-        flip: bool,
-        seed: int,
-    ) -> None:
-        self.module: nn.Module = ClickRounds(network)
-        self.side = network.config.image_size
-        self.parts = (network.image_encoder, network.prompt_encoder, network.mask_decoder)
-        self.batch_size, self.steps_per_epoch, self.epochs = batch_size, steps_per_epoch, epochs
-        self.initial_learning_rate, self.flip, self.seed = learning_rate, flip, seed
-        self.images: list[NDArray[np.float32]] = []
-        self.labels: list[NDArray[Any]] = []
-        with progress.task("preparing cases", total=len(samples)) as advance:
-            for sample in samples:
-                image, labels = _resampled(sample, prepare=prepare, spacing=spacing)
-                self.images.append(image)
-                self.labels.append(labels)
-                advance(1)
-        self.objects = [
-            (case, value, start)
-            for case, labels in enumerate(self.labels)
-            for value, start in _objects(labels, side=self.side)
-        ]
-        if not self.objects:
-            raise TrainingError(
-                f"No label has more than {_fewest(self.side):.0f} voxels in a cube of {self.side}^3 at {spacing:g} mm: "
-                "there is nothing to train on."
-            )
-
-    def batch(self, step: int) -> dict[str, Any]:
+    def __call__(self, step: int) -> dict[str, Any]:
         """`image` (B, 1, S, S, S), `truth` (B, S, S, S), `draws` (B, rounds) and `mask_round` of one step."""
         images, truths, draws = [], [], []
-        for number in range(self.batch_size):
+        for number in range(self.cubes):
             rng = np.random.default_rng([self.seed, step, number])
-            case, value, start = self.objects[rng.integers(len(self.objects))]
-            where: dict[str, Any] = {"start": start.tolist(), "patch_size": (self.side,) * 3}
-            image, truth = cut(self.images[case], **where), cut(self.labels[case], **where) == value
+            found = self.objects[rng.integers(len(self.objects))]
+            entry = self.entries[found.case]
+            where: dict[str, Any] = {"start": list(found.start), "patch_size": (self.side,) * 3}
+            image, truth = cut(entry["image"], **where), cut(entry["labels"], **where) == found.value
             axes = tuple(np.flatnonzero(rng.random(3) < 0.5).tolist()) if self.flip else ()
             images.append(z_normalise(torch.from_numpy(np.flip(image, axes).copy())))
             truths.append(torch.from_numpy(np.flip(truth, axes).copy()).long())
@@ -187,56 +151,138 @@ class ClickTask:
             "mask_round": mask_round,
         }
 
+
+@dataclass(kw_only=True)
+class ClickRecipe:
+    """Trains a network with simulated clicks (`omlab_train.Recipe`).
+
+    AdamW, weight decay 0.1; prompt encoder and decoder learn at a tenth of the encoder's rate, all of it falls to a
+    tenth after each of `MILESTONES`.
+
+    Args:
+        module: The network in its rounds.
+        batches: Cubes.
+        epoch: Steps between two checkpoints.
+        epochs: How many times.
+        learning_rate: The encoder's first one.
+        fingerprint: Digest of what the batches depend on.
+    """
+
+    module: nn.Module
+    batches: CubeBatches
+    epoch: int
+    epochs: int
+    learning_rate: float
+    fingerprint: str
+    how: Optimisation = field(default_factory=Optimisation)
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return self.epoch * self.epochs
+
+    def groups(self) -> list[Group]:
+        """A group for each part of the network, with its rate."""
+        network = self.module.get_submodule("network")
+        parts = {"image_encoder": 1.0, "prompt_encoder": DECODER_RATE, "mask_decoder": DECODER_RATE}
+        return [
+            {
+                "params": list(network.get_submodule(part).parameters()),
+                "lr": self.learning_rate * scale,
+                "weight_decay": WEIGHT_DECAY,
+            }
+            for part, scale in parts.items()
+        ]
+
+    def schedule(self, step: int) -> float:
+        """A tenth after each of `MILESTONES`."""
+        passed = sum(step // self.epoch >= share * self.epochs for share in MILESTONES)
+        return float(0.1**passed)
+
     def loss(self, batch: Mapping[str, Any]) -> tuple[Tensor, Mapping[str, float]]:
         """The sum of the rounds' losses; beside it the Dice after the first and the last round."""
         losses, dices = self.module(**batch)
         return losses.sum(), {"dice_first": float(dices[0]), "dice_last": float(dices[-1])}
 
-    def optimizer(self) -> torch.optim.Optimizer:
-        """AdamW with a group, and a scale of the learning rate, for each part of the network."""
-        groups = [
-            {"params": list(part.parameters()), "scale": scale}
-            for part, scale in zip(self.parts, (1.0, DECODER_RATE, DECODER_RATE), strict=True)
-        ]
-        return ScaledAdamW(groups, lr=self.initial_learning_rate, weight_decay=WEIGHT_DECAY)
-
-    def learning_rate(self, step: int) -> float:
-        """The encoder's rate: a tenth after each of `MILESTONES`."""
-        done = step // self.steps_per_epoch
-        passed = sum(done >= share * self.epochs for share in MILESTONES)
-        return float(self.initial_learning_rate * 0.1**passed)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Digest of all that the batches depend on: a checkpoint of another one is not resumed."""
-        settings = {"side": self.side, "batch_size": self.batch_size, "flip": self.flip, "seed": self.seed}
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        for array in (*self.images, *self.labels):
-            digest.update(f"{array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+    def validate(self) -> None:
+        """Nothing is held back."""
 
 
-class ScaledAdamW(torch.optim.AdamW):
-    """AdamW whose groups learn at `scale` times the rate that the training loop sets for all of them."""
+def click_recipe(
+    network: SamMed3d,
+    data: Dataset,
+    *,
+    spacing: float,
+    cubes: int,
+    steps_per_epoch: int,
+    epochs: int,
+    learning_rate: float,
+    flip: bool,
+    seed: int,
+) -> ClickRecipe:
+    """The recipe for the training split of a data set. Objects of too few voxels (`FEWEST`) are left out.
 
-    def step(self, closure: Any = None) -> Any:
-        """One step of each group at its own rate."""
-        rates = [group["lr"] for group in self.param_groups]
-        for group, rate in zip(self.param_groups, rates, strict=True):
-            group["lr"] = rate * group["scale"]
-        try:
-            return super().step(closure)
-        finally:
-            for group, rate in zip(self.param_groups, rates, strict=True):
-                group["lr"] = rate
+    Args:
+        network: What is trained, in place.
+        data: Volumes with label maps; each label of each is an object. A case is read once, resampled (volumes
+            linearly, labels to the nearest voxel) and kept in the cache of prepared cases.
+        spacing: Voxel size in mm that all is resampled to.
+        cubes: In a step.
+        steps_per_epoch: Steps between two checkpoints.
+        epochs: Epochs in all.
+        learning_rate: The encoder's first one.
+        flip: Whether each axis is flipped with probability 1/2.
+        seed: What all randomness comes from.
+
+    Raises:
+        TrainingError: There is no case, or no object in them that is large enough.
+        GeometryError, InputError: A case cannot be used; names it.
+    """
+    name, side = volume_name(data.about("train")), network.config.image_size
+    cases, digest = data.cases("train"), data.digest("train")
+    cache, entries, objects = PreparedCache(), [], []
+    with progress.bar("preparing cases", total=len(cases)) as advance:
+        for number, case in enumerate(cases):
+            key = digest_of(["sammed3d", 1, digest, case.id, spacing])
+            entries.append(cache.get(key, partial(_prepared, case, name=name, spacing=spacing)))
+            for value, start in _objects(np.asarray(entries[-1]["labels"]), side=side):
+                a, b, c = (int(n) for n in start)
+                objects.append(_Object(case=number, value=value, start=(a, b, c)))
+            advance(1)
+    if not objects:
+        raise TrainingError(
+            f"No label has more than {_fewest(side):.0f} voxels in a cube of {side}^3 at {spacing:g} mm: "
+            "there is nothing to train on."
+        )
+    batches = CubeBatches(entries=entries, objects=objects, side=side, cubes=cubes, flip=flip, seed=seed)
+    settings = {"data": digest, "side": side, "cubes": cubes, "flip": flip, "seed": seed, "spacing": spacing}
+    return ClickRecipe(
+        module=ClickRounds(network),
+        batches=batches,
+        epoch=steps_per_epoch,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        fingerprint=digest_of(settings),
+    )
 
 
-def _resampled(
-    sample: Sample, *, prepare: Callable[[Volume], Case], spacing: float
-) -> tuple[NDArray[np.float32], NDArray[Any]]:
+def volume_name(about: About) -> str:
+    """The input that is a volume. Raises `TrainingError` where there is none, or several."""
+    found = [name for name, kind in about.inputs.items() if kind == Volume.kind]
+    if len(found) != 1:
+        has = ", ".join(f"{name} ({kind})" for name, kind in about.inputs.items()) or "no inputs"
+        raise TrainingError(f"SAM-Med3D trains on data with one volume a case, but these have {has}.")
+    return found[0]
+
+
+def _prepared(case: Case, *, name: str, spacing: float) -> Mapping[str, NDArray[Any]]:
+    image, labels = _resampled(case.load(), name=name, spacing=spacing)
+    return {"image": image, "labels": labels}
+
+
+def _resampled(sample: Sample, *, name: str, spacing: float) -> tuple[NDArray[np.float32], NDArray[Any]]:
     """Image and labels of a case along its closest RAS+ axes at `spacing`."""
-    volume, target = sample.payload, sample.target
+    volume, target = sample.inputs[name], sample.target
     if not isinstance(volume, Volume) or not isinstance(target, LabelMap):
         raise TrainingError(f"Case '{sample.id}' is not a volume with a label map to learn from.")
     if not target.same_grid(volume):
@@ -245,7 +291,7 @@ def _resampled(
             f"({volume.grid.shape} voxels); shape or position differ."
         )
     try:
-        case = prepare(volume)
+        case = laid_out(volume)
     except OmlabError as error:
         raise type(error)(f"Case '{sample.id}': {error}") from error
     image, labels = case.source, canonical_array(target.array, target.grid)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from omlab.errors import UsageError, WeightsError
-from omlab.weights import load_state_dict, read_state_dict
+from omlab.weights import Weights, load_state_dict, read_state_dict
+from omlab.weights.resolve import LOCAL
 from omlab_sammed3d.attention import RelPos
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig
 
@@ -23,15 +25,22 @@ WRAPPER = "model_state_dict"
 
 _POS_EMBED = "image_encoder.pos_embed"
 _PATCH = "image_encoder.patch_embed.proj.weight"
-_TABLE = re.compile(r"image_encoder\.blocks\.(\d+)\.attn\.rel_pos_d")
+_BLOCK = re.compile(r"image_encoder\.blocks\.(\d+)\.")
+_TABLE = "image_encoder.blocks.{}.attn.rel_pos_d"
+_BOXES = ("prompt_encoder.point_embeddings.2.weight", "prompt_encoder.point_embeddings.3.weight")
 _NEEDED = {
     _POS_EMBED: 5,
     _PATCH: 5,
-    "image_encoder.blocks.0.attn.rel_pos_d": 2,
+    _TABLE.format(0): 2,
     "prompt_encoder.no_mask_embed.weight": 2,
     "prompt_encoder.point_embeddings.0.weight": 2,
     "mask_decoder.mask_tokens.weight": 2,
 }
+
+
+def read_weights(weights: Weights) -> dict[str, Tensor]:
+    """The weights that a model was handed, by the network's keys; a user's own file may be a converted one."""
+    return read_checkpoint(weights.path()) if weights.tag == LOCAL else weights.state_dict()
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -55,9 +64,12 @@ def config_from_state(
     """The configuration of the network that `state` belongs to.
 
     The form of the relative position leaves no trace in the weights and is taken as given. A block is global
-    where its tables have the length of the grid. Raises `WeightsError` for another network's state.
+    where its tables have the length of the grid. What a state has of a block or of boxes says that all of it
+    belongs there, so that a key which is missing is named and not those beside it. Raises `WeightsError` for
+    another network's state.
     """
-    for key, axes in _NEEDED.items():
+    depth = 1 + max((int(found[1]) for found in map(_BLOCK.match, state) if found), default=0)
+    for key, axes in chain(_NEEDED.items(), ((_TABLE.format(n), 2) for n in range(depth))):
         if key not in state:
             raise WeightsError(
                 f"{source} is not a SAM-Med3D checkpoint, or not a whole one: it has no '{key}' "
@@ -67,8 +79,8 @@ def config_from_state(
             raise WeightsError(f"{source} is not a SAM-Med3D checkpoint: '{key}' has the shape {_shape(state[key])}.")
     grid, width = state[_POS_EMBED].shape[1], state[_POS_EMBED].shape[4]
     patch = state[_PATCH].shape[-1]
-    tables = {int(found[1]): value.shape for key, value in state.items() if (found := _TABLE.fullmatch(key))}
-    windows = {(rows + 1) // 2 for rows, _ in tables.values()} - {grid}
+    sizes = [(len(state[_TABLE.format(n)]) + 1) // 2 for n in range(depth)]
+    windows = set(sizes) - {grid}
     if len(windows) > 1:
         raise WeightsError(f"{source} is not a SAM-Med3D checkpoint: its blocks have windows of {sorted(windows)}.")
     try:
@@ -76,16 +88,16 @@ def config_from_state(
             image_size=grid * patch,
             patch=patch,
             width=width,
-            depth=len(tables),
-            heads=width // tables[0][1],
-            global_blocks=tuple(n for n, (rows, _) in sorted(tables.items()) if (rows + 1) // 2 == grid),
+            depth=depth,
+            heads=width // state[_TABLE.format(0)].shape[1],
+            global_blocks=tuple(n for n, size in enumerate(sizes) if size == grid),
             window=next(iter(windows), SamMed3dConfig.window),
             prompt_width=state["prompt_encoder.no_mask_embed.weight"].shape[1],
             multimask_outputs=len(state["mask_decoder.mask_tokens.weight"]) - 1,
-            point_embeddings=4 if "prompt_encoder.point_embeddings.3.weight" in state else 2,
+            point_embeddings=4 if any(key in state for key in _BOXES) else 2,
             rel_pos=rel_pos,
         )
-    except ValueError as error:
+    except (ValueError, ZeroDivisionError) as error:
         raise WeightsError(f"{source} is not a SAM-Med3D checkpoint: {error}") from error
 
 

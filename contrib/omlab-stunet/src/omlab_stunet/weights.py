@@ -21,7 +21,8 @@ from torch import Tensor
 
 from omlab.errors import UsageError, WeightsError
 from omlab.files import replacing, writing
-from omlab.weights import load_state_dict, read_state_dict
+from omlab.weights import Weights, load_state_dict, read_state_dict
+from omlab.weights.resolve import LOCAL
 from omlab_stunet.network import PUBLISHED_POOLINGS, SIZES, StuNet, StuNetConfig, Triple, allocate
 
 Form = Literal["v1", "v2"]
@@ -33,6 +34,11 @@ _STAGE = re.compile(r"conv_blocks_context\.(\d+)\.(\d+)\.")
 _STEM = "conv_blocks_context.0.0.conv1.weight"
 _HEADS = "seg_outputs."
 _INPUT_KEYS = (_STEM, "conv_blocks_context.0.0.conv3.weight")
+
+
+def read_weights(weights: Weights) -> dict[str, Tensor]:
+    """The weights that a model was handed, by the network's keys; a user's own file may be of either form."""
+    return read_checkpoint(weights.path()) if weights.tag == LOCAL else weights.state_dict()
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -74,6 +80,13 @@ def config_from_state(
         raise WeightsError(
             f"{source} is not a STU-Net checkpoint: '{flat[0]}' has the shape {tuple(state[flat[0]].shape)}."
         )
+    for key in (*widths, head):  # what the network is read off must be right itself, or all other keys are blamed
+        bias = key.removesuffix("weight") + "bias"
+        if bias in state and state[bias].shape != state[key].shape[:1]:
+            raise WeightsError(
+                f"{source} is not a STU-Net checkpoint: '{key}' has the shape {tuple(state[key].shape)}, "
+                f"and '{bias}' {tuple(state[bias].shape)}."
+            )
     return StuNetConfig(
         depth=tuple(blocks[stage] for stage in range(stages)),
         dims=tuple(int(state[key].shape[0]) for key in widths),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from omlab.cli import options
+
+if TYPE_CHECKING:
+    from omlab.roles import About
 
 
 @click.group(no_args_is_help=True)
@@ -65,6 +69,8 @@ def verify(
     if as_json:
         click.echo(json.dumps(facts, indent=2))
     else:
+        for line in dict.fromkeys(_contents(abouts)):
+            click.echo(line)
         for split, about in abouts.items():
             groups = f", {about.groups} groups" if about.groups is not None else ""
             click.echo(f"{split}: {about.cases} cases{groups}")
@@ -74,6 +80,16 @@ def verify(
         for page in pages:
             click.echo(page)
     raise click.exceptions.Exit(1 if problems else 0)
+
+
+def _contents(abouts: Mapping[str, About]) -> Iterator[str]:
+    """What the splits hold: kinds, task and classes, each said once where it is the same for all."""
+    for about in abouts.values():
+        inputs = ", ".join(f"{name} ({kind})" for name, kind in about.inputs.items()) or "none"
+        target = f"; target: {about.target}{f' ({about.task})' if about.task else ''}" if about.target else ""
+        yield f"inputs: {inputs}{target}"
+        if about.classes:
+            yield f"classes: {', '.join(f'{value} {name}' for value, name in about.classes.items())}"
 
 
 def _pages(data: Any, output: Path | None) -> list[Path]:

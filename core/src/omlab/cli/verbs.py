@@ -34,7 +34,7 @@ def _command(verb: str) -> click.Command:
 
     @options.output("A file for one input, or a folder")
     @options.data
-    @click.option("--split", metavar="NAME", default="test", show_default=True, help="Split of the data set.")
+    @click.option("--split", metavar="NAME", help="Split of the data set (default: test; of own files all).")
     @options.root
     @options.mapped
     @options.settings

@@ -21,7 +21,7 @@ from omlab.files import write_json
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.ranks import Go, leading, wait_for_go
 from omlab.jobs.running import at_work, finish, stopped
-from omlab.models import LOCAL, ModelBase, ModelRef, Needs, find_card, find_model, load_adapter
+from omlab.models import ModelBase, ModelRef, Needs, find_card, find_model, load_adapter
 from omlab.registry import registry
 from omlab.roles import Adapted, Adapter
 from omlab.runs import Run, open_run
@@ -29,6 +29,7 @@ from omlab.settings import by_home, complete, decisive
 from omlab.shards import rank
 from omlab.suggest import did_you_mean
 from omlab.surveys import Surveyed
+from omlab.weights import LOCAL
 
 CASE = "adapted"
 SPLIT = "train"
@@ -252,12 +253,12 @@ def _work(plan: _Plan, run: Run, folder: Path) -> Mapping[str, Any]:
 def _description(plan: _Plan, adapted: Adapted) -> Description:
     ref = plan.ref
     local = ref.weights if ref.tag == LOCAL else None
-    own_files = (local.folder or next(iter(local.files.values()))).absolute() if local else None
+    given = local and (local.folder or local.path())
     return Description(
         does=dict(adapted.does) if adapted.does is not None else verbs_of(ref.card, plan.recipe),
         base=ref.name if ref.adapted is None and local is None else ref.card.name,
         base_folder=BASE if ref.adapted is not None else None,
-        base_weights=str(own_files) if own_files else None,
+        base_weights=str(given.absolute()) if given else None,
         base_identity=ref.identity(),
         adapter=plan.adapter_card.name,
         adapter_settings=dict(plan.adapter_settings),

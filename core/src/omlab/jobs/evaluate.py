@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
 from typing import Any, cast
@@ -17,23 +16,21 @@ from omlab.datasets import DataRef, open_dataset
 from omlab.devices import sort_of
 from omlab.digests import digest_of
 from omlab.engine import Item, Roles, Stages, do_cases
-from omlab.errors import InputError, PluginError, UsageError
-from omlab.files import write_json, writing
+from omlab.errors import InputError, UsageError
 from omlab.formats import format_cards, implementation, read
+from omlab.jobs.concluding import REPORT, conclude, stored_report
 from omlab.jobs.outcome import Outcome
-from omlab.jobs.running import at_work, finish, letting_go, stopped
+from omlab.jobs.running import at_work, finish, letting_go
 from omlab.jobs.sources import cases_of_data
 from omlab.models import ModelRef, Needs, find_card, find_model
 from omlab.payloads import Payload, an
 from omlab.records import CaseLog
 from omlab.registry import load_entry, registry
-from omlab.roles import Case, Evaluator, Metric, Report, Sample
+from omlab.roles import Case, Evaluator, Report, Sample
 from omlab.run_folder import read_log
 from omlab.runs import Run, open_run
 from omlab.settings import by_home, complete, decisive
 from omlab.shards import this_shard
-
-REPORT = "report.json"
 
 
 def evaluate(
@@ -224,8 +221,13 @@ def _in_run(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel
     with at_work(run):
         if missing:
             _measure(run, missing, judge, answers)
-        whole = finish(run, lambda: reports.append(_report(run, judge, history)))
-    return Outcome(place=run.final, log=run.log, report=reports[0] if reports else None, is_whole=whole)
+
+        def whole() -> None:
+            _copy_history(run, history)
+            reports.append(conclude(run, judge.report))
+
+        is_whole = finish(run, whole)
+    return Outcome(place=run.final, log=run.log, report=reports[0] if reports else None, is_whole=is_whole)
 
 
 def _measure(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | _OfRun) -> None:
@@ -246,37 +248,6 @@ def _measure(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByMode
         read=read_case, apply=lambda batch: apply([part for _, part in batch]), write=write, batch=answers.batch
     )
     do_cases(run, cases, stages, total=len(cases))
-
-
-def _report(run: Run, judge: Evaluator, history: Path) -> Report:
-    rows = {record.id: record.values["rows"] for record in run.log if record.status == "done"}
-    if not rows:
-        reason = next((record.reason for record in run.log), "the split has no cases")
-        raise stopped(f"No case could be judged: {reason}")
-    with writing("The report", run.folder):
-        _copy_history(run, history)
-        report = judge.report(rows, run.folder)
-        write_report(report, run.folder)
-    return report
-
-
-def write_report(report: Report, folder: Path) -> None:
-    """Write `report.json`: `metrics`, `notes`, and the report's `details` beside them."""
-    clash = sorted({"metrics", "notes"} & set(report.details))
-    if clash:
-        raise PluginError(f"The report has '{clash[0]}' among its details, which is a field of every report.")
-    whole = {"metrics": [asdict(m) for m in report.metrics], "notes": list(report.notes), **report.details}
-    write_json(folder / REPORT, whole)
-
-
-def stored_report(folder: Path) -> Report:
-    """The report of an evaluation that was complete when it was started again. Raises `InputError`."""
-    try:
-        stored = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        metrics, notes = [Metric(**row) for row in stored.pop("metrics")], stored.pop("notes")
-        return Report(metrics=metrics, notes=notes, details=stored)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{folder / REPORT} is missing or damaged; remove the folder and evaluate again.") from None
 
 
 def _copy_history(run: Run, source: Path) -> None:

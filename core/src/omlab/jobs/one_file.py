@@ -20,7 +20,7 @@ from omlab.payloads import an
 from omlab.records import Record
 from omlab.roles import Case
 from omlab.run_folder import LOG, read_log_file, same_request
-from omlab.stamps import all_agree
+from omlab.stamps import all_agree, parts_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class OneFile:
         if (
             not same_request(known, self.kind, self.request)
             or set(by_id) != {case.id for case in cases}
-            or not all(all_agree(by_id[case.id].inputs, case.files) for case in cases)
+            or not all(all_agree(by_id[case.id].inputs, parts_of(case)) for case in cases)
         ):
             raise OutputError(f"{self.path} is the result of another request; remove it or choose another output.")
         if any(record.status == "failed" for record in records):

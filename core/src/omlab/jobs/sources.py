@@ -16,7 +16,7 @@ from omlab.records import CaseLog
 from omlab.roles import Case, Dataset, Sample
 from omlab.session import Session
 from omlab.settings import complete
-from omlab.stamps import is_copy
+from omlab.stamps import is_copy, parts_of
 from omlab.suggest import did_you_mean
 
 
@@ -121,18 +121,18 @@ def _is_same_input(case: Case, id: str, log: CaseLog) -> bool:
     record = log.get(id)
     if record is None or not record.inputs:  # without inputs: it failed before its files were looked at
         return True
-    if set(record.inputs) != set(case.files):
+    if set(record.inputs) != set(parts_of(case)):
         return False
     for name, paths in case.files.items():
-        known = record.inputs[name]
-        if [row.get("path") for row in known] == [str(path.absolute()) for path in paths]:
+        known = [row for row in record.inputs[name] if "path" in row]
+        if [row["path"] for row in known] == [str(path.absolute()) for path in paths]:
             continue
         if len(known) != len(paths) or not all(is_copy(row, path) for row, path in zip(known, paths, strict=True)):
             return False
     return True
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MappedCase:
     """A case of a data set with its inputs under the names that a verb has for them."""
 
@@ -150,6 +150,12 @@ class MappedCase:
         return self.case.group
 
     @property
+    def label(self) -> str | None:
+        """The class, where the data set's list says it."""
+        found: str | None = getattr(self.case, "label", None)
+        return found
+
+    @property
     def files(self) -> Mapping[str, Sequence[Path]]:
         """The files, under the verb's names."""
         return {self.names.get(name, name): paths for name, paths in self.case.files.items()}
@@ -158,6 +164,11 @@ class MappedCase:
     def sources(self) -> Mapping[str, Source]:
         """Likewise, where the data set says them."""
         return {self.names.get(name, name): source for name, source in getattr(self.case, "sources", {}).items()}
+
+    @property
+    def target(self) -> Source | None:
+        """Where its target comes from, where the data set says it."""
+        return getattr(self.case, "target", None)
 
     def load(self) -> Sample:
         """Read it; what the verb has no place for is left out."""

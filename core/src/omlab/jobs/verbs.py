@@ -71,7 +71,7 @@ def apply_verb(
     named: Mapping[str, str | Path] | None = None,
     values: Mapping[str, Any] | None = None,
     data: str | None = None,
-    split: str = "test",
+    split: str | None = None,
     root: str | Path | None = None,
     data_settings: Mapping[str, Any] | None = None,
     mapped: Mapping[str, str] | None = None,
@@ -96,7 +96,7 @@ def apply_verb(
         named: Paths of further inputs, by their names.
         values: Inputs that are given themselves, by their names.
         data: Name of a data set (`NAME` or `NAME:PATH`) in place of paths.
-        split: Its split.
+        split: Its split; by default `test`, of own files all.
         root: Where its files are.
         data_settings: Values for its settings.
         mapped: The verb's names of inputs to the data set's, where they cannot be told.
@@ -176,7 +176,7 @@ def _cases(
     given: Given,
     facts: Verb,
     data: str | None,
-    split: str,
+    split: str | None,
     root: str | Path | None,
     settings: Mapping[str, Any] | None,
     mapped: Mapping[str, str] | None,
@@ -189,9 +189,13 @@ def _cases(
     if given.paths or given.named or given.values:
         raise UsageError("Name either files or a data set (--data), not both.")
     source = open_dataset(data, root=root, settings=settings or {})
-    source.check_split(split)
+    splits = source.splits_for(split)
     source.dataset.prepare()
-    return source, cases_of_data(source.dataset, split, facts, model=model, name=source.name, mapped=mapped)
+    return source, [
+        case
+        for each in splits
+        for case in cases_of_data(source.dataset, each, facts, model=model, name=source.name, mapped=mapped)
+    ]
 
 
 def _request(ref: ModelRef, wanted: Wanted, given: Given, source: DataRef | None) -> dict[str, Any]:

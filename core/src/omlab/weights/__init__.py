@@ -8,10 +8,11 @@ from __future__ import annotations
 from omlab.weights.cache import cache_folder, cached, fetch, is_offline, place, remove, verify
 from omlab.weights.checkpoint import read_state_dict
 from omlab.weights.handed import Endpoint, Weights
-from omlab.weights.resolve import UNTRAINED, offered, resolve
+from omlab.weights.resolve import LOCAL, UNTRAINED, offered, resolve
 from omlab.weights.state import load_state_dict, save_state_dict
 
 __all__ = [
+    "LOCAL",
     "UNTRAINED",
     "Endpoint",
     "Weights",

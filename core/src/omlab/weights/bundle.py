@@ -16,9 +16,9 @@ import re
 import shutil
 import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -102,7 +102,7 @@ def write(entries: Sequence[Entry], output: Path) -> Manifest:
         _check_room(temporary.parent, sum(sizes.values()), output)
         with (
             tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as archive,
-            progress.task(f"writing {output.name}", total=sum(sizes.values())) as advance,
+            progress.bar(f"writing {output.name}", total=sum(sizes.values())) as advance,
         ):
             _add_text(archive, MANIFEST, json.dumps(manifest.model_dump(), indent=1))
             for digest, size in sizes.items():
@@ -115,7 +115,7 @@ def write(entries: Sequence[Entry], output: Path) -> Manifest:
 
 
 def read(bundle: Path) -> list[Placed]:
-    """Put what is in a bundle into the cache: all of it, each file checked before it gets its name there, or nothing.
+    """Put what is in a bundle into the cache; no file gets its name there before all of the bundle is checked.
 
     Raises:
         WeightsError: It is not a bundle, is truncated, damaged or dishonest, or the cache holds another version of
@@ -125,17 +125,21 @@ def read(bundle: Path) -> list[Placed]:
     bundle = Path(bundle)
     files.check_regular(bundle)
     try:
-        with bundle.open("rb") as stream, _staging() as folder:
+        stream = bundle.open("rb")
+    except OSError as error:
+        raise WeightsError(f"The bundle {bundle} cannot be read: {error.strerror or error}.") from error
+    try:
+        with stream, _staging() as folder:
             manifest = _read_manifest(stream, bundle)
-            needed = [row for row in manifest.weights if not _is_there(row)]
-            wanted = {member.sha256: member.size for row in needed for member in row.files}
+            needed = {_place(row): row for row in manifest.weights if not _is_there(row)}
+            wanted = {member.sha256: member.size for row in needed.values() for member in row.files}
             files.check_room(folder, sum(wanted.values()), name=bundle.name)
             _unpack(stream, manifest, wanted=set(wanted), folder=folder, bundle=bundle)
-            for row in needed:
+            for row in needed.values():
                 _install(row, folder)
     except OSError as error:
         raise files.not_writable(cache.cache_folder() / "weights", error) from error
-    return [Placed(row=row, path=_place(row), was_there=row not in needed) for row in manifest.weights]
+    return [Placed(row=row, path=_place(row), was_there=_place(row) not in needed) for row in manifest.weights]
 
 
 def _describe(entry: Entry) -> tuple[Row, dict[str, Path]]:
@@ -223,6 +227,7 @@ def _read_manifest(stream: IO[bytes], bundle: Path) -> Manifest:
         manifest = Manifest.model_validate_json(content)
         for row in manifest.weights:
             _check_row(row)
+        _check_places(manifest)
     except (ValidationError, OmlabError) as error:
         said = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
         where = ".".join(str(part) for part in said["loc"]) or MANIFEST
@@ -231,19 +236,27 @@ def _read_manifest(stream: IO[bytes], bundle: Path) -> Manifest:
 
 
 def _check_row(row: Row) -> None:
-    """What a manifest may say of a file decides about nothing but its place in the cache."""
+    """What a manifest says of a file decides about nothing but its place in the cache."""
     files.check_name(row.model)
     files.check_name(row.tag)
     for member in row.files:
         snapshot.check_member(member.name)
-    if len({member.name.casefold() for member in row.files}) != len(row.files):
+    names = {member.name.casefold() for member in row.files}
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    if len(names) != len(row.files) or names & folders:
         raise WeightsError(f"{row.model}.{row.tag} names a file twice")
     if row.kind == "repository":
         sources.parse_repository(row.url)
-        return
-    files.check_name(row.files[0].name)
-    if len(row.files) != 1 or sources.parse(row.url).kind == "local":
+    elif len(row.files) != 1 or "/" in row.files[0].name or sources.parse(row.url).kind == "local":
         raise WeightsError(f"{row.model}.{row.tag} is not one published file")
+
+
+def _check_places(manifest: Manifest) -> None:
+    content: dict[Path, dict[str, str]] = {}
+    for row in manifest.weights:
+        digests = {member.name: member.sha256 for member in row.files}
+        if content.setdefault(_place(row), digests) != digests:
+            raise WeightsError(f"{row.url} is in it with two contents")
 
 
 def _header(stream: IO[bytes], bundle: Path) -> tuple[str, int] | None:
@@ -278,20 +291,19 @@ def _unpack(stream: IO[bytes], manifest: Manifest, *, wanted: set[str], folder: 
     """Write the `wanted` content to `folder/<sha256>`, each checked."""
     sizes = manifest.sizes()
     missing = set(sizes)
-    with progress.task(f"reading {bundle.name}", total=sum(sizes.values())) as advance:
+    with progress.bar(f"reading {bundle.name}", total=sum(sizes.values())) as advance:
         while (header := _header(stream, bundle)) is not None:
             name, size = header
             found = _MEMBER.fullmatch(name)
             if found is None or found[1] not in missing or sizes[found[1]] != size:
                 raise WeightsError(f"{bundle} is refused: '{name}' in it is not what its manifest says.")
             digest = hashlib.sha256()
-            target = folder / found[1]
-            with target.open("wb") as out:
+            with (folder / found[1]).open("wb") if found[1] in wanted else nullcontext() as out:
                 for block in _content(stream, size, bundle):
                     digest.update(block)
-                    if found[1] in wanted:
-                        out.write(block)
                     advance(len(block))
+                    if out is not None:
+                        out.write(block)
             if digest.hexdigest() != found[1]:
                 raise WeightsError(f"{bundle} is damaged: '{name}' has the sha256 {digest.hexdigest()}; copy it again.")
             missing.discard(found[1])
@@ -330,20 +342,28 @@ def _is_there(row: Row) -> bool:
 
 
 def _install(row: Row, staged: Path) -> None:
-    """Move the checked content of a row to its place; what another row needs too stays."""
+    """Give the checked content of a row its place."""
     path = _place(row)
+    temporary = path.with_name(f".{path.name}.part")
     with files.lock(path.parent):
         if row.kind == "file":
-            temporary = path.with_name(f".{path.name}.part")
-            shutil.copyfile(staged / row.files[0].sha256, temporary)
+            temporary.unlink(missing_ok=True)
+            _put(staged / row.files[0].sha256, temporary)
             cache.write_record(_file(row), path, sha256=row.files[0].sha256, written=temporary)
             files.replace(temporary, path)
             return
-        content = path.with_name(f".{path.name}.part")
-        shutil.rmtree(content, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         for member in row.files:
-            target = content / member.name
+            target = temporary / member.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(staged / member.sha256, target)
+            _put(staged / member.sha256, target)
         sha256 = {member.name: member.sha256 for member in row.files}
-        snapshot.keep(row.url, content, commit=row.commit, sha256=sha256)
+        snapshot.keep(row.url, temporary, commit=row.commit, sha256=sha256)
+
+
+def _put(staged: Path, target: Path) -> None:
+    """A second name for a staged file, which another row may need too; a copy where the disk knows no such thing."""
+    try:
+        target.hardlink_to(staged)
+    except OSError:
+        shutil.copyfile(staged, target)

@@ -11,6 +11,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,8 +144,10 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
         _check_zip(path)
     allowed: list[Any] = [(_Ignored, name) for name in _IGNORED_GLOBALS]
     try:
-        with torch.serialization.safe_globals(allowed):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)  # noqa: TID251 - the one place
+        with torch.serialization.safe_globals(allowed), ExitStack() as stack:
+            misnamed = path.suffix.lower() == ".safetensors"  # which torch believes, unless it is handed the open file
+            source = stack.enter_context(path.open("rb")) if misnamed else path
+            return torch.load(source, map_location="cpu", weights_only=True, mmap=zipped and not misnamed)  # noqa: TID251 - the one place
     except Exception as error:  # the unpickler meets arbitrary bytes: any exception means that the file is bad
         said = str(error)
         refused = re.search(r"GLOBAL ([\w.]+)|Trying to (?:\w+ )*?([\w]+\.[\w.]+)", said)

@@ -161,7 +161,7 @@ def _receive(transfer: _Transfer, response: HTTPResponse, have: int) -> None:
                 transfer.state.write_text(json.dumps({"etag": etag}), encoding="utf-8")
         with (
             transfer.partial.open("ab" if start else "wb") as out,
-            progress.task(f"fetching {file.name}", total=total) as advance,
+            progress.bar(f"fetching {file.name}", total=total) as advance,
         ):
             advance(start)
             while chunk := _read(file, response):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,11 @@ class Entry:
     def name(self) -> str:
         """`MODEL.TAG`."""
         return f"{self.model}.{self.tag}"
+
+    @property
+    def kind(self) -> str:
+        """`file`, `repository` or `endpoint`."""
+        return "file" if self.file is not None else "repository" if self.repository is not None else "endpoint"
 
     @property
     def what(self) -> str:
@@ -131,6 +136,27 @@ def on_this_machine(name: str) -> list[Entry]:
     if not kept:
         raise UsageError(f"{found[0].name} answers at {found[0].endpoint}: there is nothing to fetch.")
     return kept
+
+
+def with_needs(names: Iterable[str]) -> list[Entry]:
+    """The entries of several names, each once, with the weights that their models' needs are loaded with."""
+    from omlab.registry import registry
+
+    found: dict[tuple[str, str], Entry] = {}
+    waiting, seen = list(names), set[str]()
+    while waiting:
+        name = waiting.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        for entry in on_this_machine(name):
+            found.setdefault((entry.name, entry.what), entry)
+        for need in _complete(registry().get("model", name.partition(".")[0])).needs.values():
+            needed = _complete(registry().get("model", need.partition(".")[0]))
+            tag = need.partition(".")[2] or needed.default_weights
+            if tag in needed.weights and needed.weights[tag].endpoint is None:
+                waiting.append(f"{needed.name}.{tag}")
+    return list(found.values())
 
 
 def _of(card: Card) -> Iterator[Entry]:

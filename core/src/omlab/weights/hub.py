@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -40,7 +41,7 @@ def contents(source: Source, *, url: str) -> tuple[str, list[Published]]:
     with _saying(source.repository, url):
         from huggingface_hub import HfApi
 
-        found = HfApi().model_info(source.repository, revision=source.revision, files_metadata=True)
+        found = HfApi(endpoint=_mirror()).model_info(source.repository, revision=source.revision, files_metadata=True)
         listed = [
             Published(name=entry.rfilename, size=entry.size, sha256=entry.lfs.sha256 if entry.lfs else None)
             for entry in found.siblings or []
@@ -61,16 +62,27 @@ def size_of(source: Source, *, url: str) -> int | None:
     with _saying(source.where, url):
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-        return get_hf_file_metadata(hf_hub_url(source.repository, source.where, revision=source.revision)).size
+        link = hf_hub_url(source.repository, source.where, revision=source.revision, endpoint=_mirror())
+        return get_hf_file_metadata(link).size
 
 
 def _fetch(source: Source, name: str, *, revision: str | None, folder: Path) -> Path:
     from huggingface_hub import hf_hub_download
 
     got = hf_hub_download(
-        source.repository, name, revision=revision, local_dir=folder, tqdm_class=_bar(name.rpartition("/")[2])
+        source.repository,
+        name,
+        revision=revision,
+        local_dir=folder,
+        endpoint=_mirror(),
+        tqdm_class=_bar(name.rpartition("/")[2]),
     )
     return Path(got)
+
+
+def _mirror() -> str | None:
+    """What the user has in place of the Hub; huggingface_hub itself reads it only when it is imported."""
+    return os.environ.get("HF_ENDPOINT") or None
 
 
 @contextmanager
@@ -107,7 +119,7 @@ def _bar(name: str) -> type[Any]:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)
             self._open = ExitStack()
-            self._advance = self._open.enter_context(progress.task(f"fetching {name}", total=kwargs.get("total")))
+            self._advance = self._open.enter_context(progress.bar(f"fetching {name}", total=kwargs.get("total")))
             super().__init__(*args, **{**kwargs, "disable": True})
             self._advance(int(kwargs.get("initial") or 0))
 

@@ -45,7 +45,7 @@ def check(entries: Sequence[Entry]) -> list[Link]:
     """
     with (
         ThreadPoolExecutor(_AT_ONCE) as pool,
-        progress.task("asking for links", total=len(entries)) as advance,
+        progress.bar("asking for links", total=len(entries)) as advance,
     ):
         found = []
         for link in pool.map(_check, entries):

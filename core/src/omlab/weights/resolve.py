@@ -27,7 +27,7 @@ def resolve(
 
     Args:
         card: The model's card.
-        tag: Tag of its weights; None: the card's default. Beside `weights` it says by whose rules that is read.
+        tag: Tag of its weights; None or "": the card's default. Beside `weights` it says by whose rules that is read.
         weights: A file of the user's, or a folder where the card's weights are several files or a repository. It is
             read by the rules of the tag; without one, of the card's file of that name, else of the default weights.
             It may hold the weights alone, without the wrapper and the prefix that the published file has.
@@ -76,7 +76,7 @@ def _answering(card: ModelCard, tag: str, published: Published, *, offline: bool
 
 def _whose(card: ModelCard, tag: str | None, path: Path) -> Published | None:
     """The weights of the card that `path` stands for; None where the card has none."""
-    if tag not in (None, UNTRAINED):
+    if tag and tag != UNTRAINED:
         return offered(card, tag)
     named = [entry for entry in card.weights.values() if any(file.name == path.name for file in entry.files)]
     if named:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from omlab.errors import OmlabWarning
 from omlab.roles import Metric
 from omlab_evaluators.bootstrap import Mean
-from omlab_evaluators.overlay import LEGEND, PLANES
-from omlab_evaluators.segmentation import MEASURES, CaseRows, Measure, Row, Settings, Summary, metrics_of, overlay_path
+from omlab_evaluators.page_parts import counted, few, forgotten, read_history, subtitle, training_sections
+from omlab_evaluators.segmentation_pictures import picture_path
+from omlab_evaluators.segmentation_summary import MEASURES, CaseRows, Measure, Row, Settings, Summary, metrics_of
 from omlab_report import (
     Block,
     Column,
@@ -32,18 +29,14 @@ from omlab_report import (
     Table,
     case_strip,
     dot_intervals,
-    failed_cases,
-    loss_curve,
-    provenance,
-    warned_cases,
+    read_run,
+    run_sections,
     write_page,
     write_text,
 )
 
 GALLERY_CASES = 8
-"""Cases shown with pictures, the worst first: each adds about half a megabyte to the page."""
-
-FEW_CASES = 10
+"""Cases shown with pictures, the worst first: each adds up to half a megabyte to the page."""
 
 CSV_COLUMNS = (
     "case", "group", "label", "value", "status", "dice", "surface_dice", "hd95", "reference_ml", "prediction_ml",
@@ -52,40 +45,21 @@ CSV_COLUMNS = (
 
 def write_report(rows: CaseRows, summary: Summary, *, settings: Settings, folder: Path) -> list[str]:
     """Write `report.html` and `cases.csv` into `folder`; gives the notes that say how things were counted."""
-    notes = _notes(rows, settings)
-    history, run = _read_json(folder / "history.json"), _read_json(folder / "run.json")
+    history, run = read_history(folder), read_run(folder)
+    notes = [*_notes(rows, settings), *forgotten(history)]
     sections = [
         Section("", [_key_figures(rows, summary, settings)]),
         _classes_section(rows, summary, settings),
         _cases_section(rows),
         *_gallery_section(rows, folder),
+        *training_sections(history),
+        Section("Notes", [Notes(notes)]),
+        *run_sections(run),
     ]
-    if isinstance(history, list) and any("loss" in name for row in history for name in row):
-        figure = Figure(loss_curve(history), alt=f"Training loss over {len(history)} rows of the history.")
-        sections.append(Section("Training", [figure]))
-    sections.append(Section("Notes", [Notes(notes)]))
-    counts = f"{_count(len(rows), 'case')}, {_count(len(summary.labels), 'class')}"
-    if isinstance(run, dict):
-        failed = failed_cases(run)
-        if failed is not None:
-            counts += "; some cases failed, see below"
-        sections += [section for section in (failed, warned_cases(run)) if section is not None]
-        sections.append(provenance(run))
-    subtitle = ": ".join(part for part in (_model_and_data(run), counts) if part)
+    counts = f"{counted(len(rows), 'case')}, {counted(len(summary.labels), 'class')}"
     write_text(_csv(rows), folder / "cases.csv")
-    write_page(Page("Segmentation report", sections, subtitle=subtitle), folder / "report.html")
+    write_page(Page("Segmentation report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
     return notes
-
-
-def _model_and_data(run: Any) -> str:
-    """What was judged on what, as far as the run log says it."""
-    request = run.get("request") if isinstance(run, dict) else None
-    if not isinstance(request, dict):
-        return ""
-    model = request.get("model") or (request.get("predictions") or {}).get("model") or {}
-    data = request.get("data") or {}
-    split = f" ({data['split']})" if data.get("split") else ""
-    return " on ".join(part for part in (model.get("name", ""), f"{data.get('name', '')}{split}") if part)
 
 
 def _key_figures(rows: CaseRows, summary: Summary, settings: Settings) -> KeyFigures:
@@ -212,22 +186,18 @@ def _cases_section(rows: CaseRows) -> Section:
 def _gallery_section(rows: CaseRows, folder: Path) -> list[Section]:
     items = []
     for case in _worst_first(rows)[:GALLERY_CASES]:
-        pictures = []
-        for plane in PLANES:
-            path = overlay_path(folder, case=case, plane=plane)
-            if path.is_file():
-                alt = f"{plane} slice of case {case} with the outlines of reference and prediction"
-                pictures.append(Picture(path.read_bytes(), alt=alt, caption=plane.capitalize()))
-        if pictures:
-            items.append(GalleryItem(case, pictures, text=_case_text(rows[case])))
+        path = picture_path(folder, case=case)
+        if path.is_file():
+            alt = f"Three planes of case {case}: the prediction filled, the reference outlined."
+            items.append(GalleryItem(case, [Picture(path.read_bytes(), alt=alt)], text=_case_text(rows[case])))
     if not items:
         return []
     which = "All cases" if len(items) == len(rows) else f"The {len(items)} worst of {len(rows)} cases"
     text = (
-        f"{which}, the worst first, in slices through the middle of the reference. "
-        "R marks the patient's right, A the front."
+        f"{which}, the worst first, where prediction and reference differ most. The prediction is filled, the "
+        "reference outlined. R marks the patient's right, A the front, S the head."
     )
-    return [Section("Overlays", [Gallery(items, legend=LEGEND)], text=text)]
+    return [Section("Overlays", [Gallery(items)], text=text)]
 
 
 def _case_text(case: Sequence[Row]) -> str:
@@ -249,7 +219,7 @@ def _notes(rows: CaseRows, settings: Settings) -> list[str]:
         f"Dice 0; its HD95 is undefined and left out of the mean "
         f"({count['not found']} not found, {count['invented']} invented).",
         "A class that is in neither has no figure and is left out of all means "
-        f"({_count(count['absent'], 'case')} of a class).",
+        f"({counted(count['absent'], 'case')} of a class).",
         f"Surface Dice (Nikolov et al. 2018) weights surface elements by their area; tolerance "
         f"{settings.surface_tolerance_mm:g} mm.",
         "HD95 is the distance within which 95 % of the surface area of both masks lies from the other mask's surface: "
@@ -259,8 +229,7 @@ def _notes(rows: CaseRows, settings: Settings) -> list[str]:
         "They say how means vary with the choice of cases, not how a retrained model varies.",
         "The mean over classes weighs every class alike.",
     ]
-    if 0 < len(rows) < FEW_CASES:
-        notes.append(f"With {_count(len(rows), 'case')} the intervals are rough, and rather too narrow.")
+    notes += few(len(rows))
     empty = [case for case, mine in rows.items() if not mine]
     if empty:
         notes.append(f"The reference shows no class in: {', '.join(empty)}; these cases count in no mean.")
@@ -275,17 +244,6 @@ def _csv(rows: CaseRows) -> str:
         for row in mine:
             writer.writerow([case, *("" if row.get(key) is None else row[key] for key in CSV_COLUMNS[1:])])
     return stream.getvalue()
-
-
-def _read_json(path: Path) -> Any:
-    """The content of `path`; None where it is not there, or (with a warning) cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        warnings.warn(f"{path} cannot be read and is left out of the report: {error}.", OmlabWarning, stacklevel=2)
-        return None
 
 
 def _worst_first(rows: CaseRows) -> list[str]:
@@ -314,8 +272,3 @@ def _with_unit(measure: Measure) -> str:
 
 def _lower(title: str) -> str:
     return title if title in ("Dice", "HD95") else title[0].lower() + title[1:]
-
-
-def _count(number: int, thing: str) -> str:
-    plural = f"{thing}es" if thing.endswith("s") else f"{thing}s"
-    return f"{number} {thing if number == 1 else plural}"

@@ -53,6 +53,10 @@ class Classes:
             return tuple(name for name, value in known if value >= self.threshold)
         return (max(known, key=lambda row: row[1])[0],) if known else ()
 
+    def present(self) -> dict[int, str]:
+        """The predicted classes, by their place among the names."""
+        return {self.names.index(name): name for name in self.predicted}
+
     @property
     def nbytes(self) -> int:
         """About the bytes of the probabilities."""

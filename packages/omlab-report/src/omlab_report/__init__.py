@@ -28,7 +28,7 @@ from omlab_report.blocks import (
 from omlab_report.page import render_page, write_page, write_text
 from omlab_report.plots import case_strip, dot_intervals, heat_map, loss_curve
 from omlab_report.png import encode_png
-from omlab_report.provenance import failed_cases, provenance, warned_cases
+from omlab_report.provenance import ReportedRun, read_run, run_sections
 
 __version__ = "0.1.0"
 
@@ -45,17 +45,17 @@ __all__ = [
     "Notes",
     "Page",
     "Picture",
+    "ReportedRun",
     "Section",
     "Table",
     "case_strip",
     "dot_intervals",
     "encode_png",
-    "failed_cases",
     "heat_map",
     "loss_curve",
-    "provenance",
+    "read_run",
     "render_page",
-    "warned_cases",
+    "run_sections",
     "write_page",
     "write_text",
 ]

@@ -2,7 +2,13 @@
 
 from omlab import Card, hookimpl, read_cards
 
-OMLAB_HOOK_API = 1
+OMLAB_HOOK_API = 2
+
+
+@hookimpl
+def omlab_payloads() -> list[Card]:
+    """Volumes and label maps."""
+    return read_cards(__package__, "payload")
 
 
 @hookimpl

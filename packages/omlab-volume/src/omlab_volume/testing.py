@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.prompts import Box, Object, Point, Position, Prompts, Space
+from omlab_prompts.prompts import Box, Object, Point, Position, Prompts, Space
 from omlab_volume.geometry import unit_axes
 from omlab_volume.labels import complete_labels
 from omlab_volume.volume import Grid, Label, LabelMap, Source, Volume

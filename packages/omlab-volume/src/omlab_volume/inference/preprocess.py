@@ -5,6 +5,7 @@ Source: fact sheet of STU-Net, 2, measured on nnU-Net v1; v2 differs in the orde
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
@@ -12,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.errors import GeometryError, InputError, SettingsError
+from omlab.errors import GeometryError, InputError, OmlabWarning, SettingsError
 from omlab_volume.inference.resample import Shape, Spacing, resample, resample_labels, resampled_shape, separate_axis
 from omlab_volume.orientation import canonical_array, canonical_grid
 from omlab_volume.volume import Grid, LabelMap, Volume
@@ -54,6 +55,8 @@ class Plan:
             raise SettingsError(f"A plan's spacing is three positive numbers of mm (z, y, x), not {self.spacing}.")
         if len(self.patch_size) != 3 or min(self.patch_size) < 1:
             raise SettingsError(f"A plan's patch size is three positive numbers (z, y, x), not {self.patch_size}.")
+        if max(self.patch_size) == 1:
+            raise SettingsError("A plan's patch size is one voxel, which leaves nothing to normalise: make it larger.")
         if self.normalisation not in get_args(Normalisation) or self.order not in get_args(Order):
             raise SettingsError(f"A plan cannot have normalisation {self.normalisation!r} and order {self.order!r}.")
         numbers = (self.percentile_low, self.percentile_high, self.mean, self.std)
@@ -150,11 +153,25 @@ def normalise(channel: NDArray[np.float32], plan: Plan) -> NDArray[np.float32]:
     return result
 
 
+def warn_without_contrast(volume: Volume) -> None:
+    """Warn with `OmlabWarning` of channels with one value only, or none: whatever is found in them means nothing."""
+    for number, channel in enumerate(volume.array, start=1):
+        low, high = np.fmin.reduce(channel, axis=None), np.fmax.reduce(channel, axis=None)  # past NaN
+        if low < high and (np.isfinite([low, high]).any() or np.isfinite(channel).any()):
+            continue
+        name = volume.name or "A volume"
+        what = f"every voxel is {low:g}" if np.isfinite(low) else "no voxel has a finite value"
+        where = f"{name}, channel {number}," if volume.channels > 1 else name
+        warnings.warn(
+            f"{where} shows nothing ({what}): what a model makes of it means nothing.", OmlabWarning, stacklevel=3
+        )
+
+
 def prepare(volume: Volume, plan: Plan, *, channels: int | None = None) -> Prepared:
     """Bring `volume` into the form that a network trained with `plan` expects.
 
     Closest RAS+ axes, array order (C, Z, Y, X), crop to what is not zero, NaN and infinities to 0, then
-    resampled (order 3) and normalised in the plan's order.
+    resampled (order 3) and normalised in the plan's order. Warns with `OmlabWarning` of an image without contrast.
 
     Args:
         volume: any orientation.
@@ -169,6 +186,7 @@ def prepare(volume: Volume, plan: Plan, *, channels: int | None = None) -> Prepa
         raise InputError(f"The model takes {channels} channel(s) and {_name(volume)} has {volume.channels}.")
     if volume.array.dtype.kind not in "fiub":
         raise InputError(f"{_name(volume)} holds {volume.array.dtype} values; real numbers are expected.")
+    warn_without_contrast(volume)
     source = volume.grid
     canonical = canonical_grid(source)
     turned = canonical_array(volume.array, source).transpose(0, 3, 2, 1)
@@ -179,7 +197,9 @@ def prepare(volume: Volume, plan: Plan, *, channels: int | None = None) -> Prepa
     shape, separate = _target(cropped.shape[1:], spacing, plan, name=_name(volume))
     array = np.empty((volume.channels, *shape), np.float32)
     for index, channel in enumerate(cropped):
-        finite = np.nan_to_num(np.array(channel, np.float32, order="C"), copy=False, nan=0, posinf=0, neginf=0)
+        with np.errstate(over="ignore"):  # what float32 cannot hold counts as infinite
+            finite = np.array(channel, np.float32, order="C")
+        np.nan_to_num(finite, copy=False, nan=0, posinf=0, neginf=0)
         if plan.order == "normalise_first":
             array[index] = resample(normalise(finite, plan), shape, separate=separate)
         else:
@@ -230,4 +250,4 @@ def _target(shape: tuple[int, ...], spacing: Spacing, plan: Plan, *, name: str) 
 
 
 def _name(volume: Volume) -> str:
-    return str(volume.source.paths[0]) if volume.source and volume.source.paths else "the volume"
+    return volume.name or "the volume"

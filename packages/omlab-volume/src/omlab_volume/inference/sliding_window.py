@@ -197,7 +197,7 @@ class _Run:
     def cells(self) -> Iterator[Cell]:
         places = list(itertools.product(*(range(len(starts)) for starts in self.starts)))
         padded = torch.nn.functional.pad(self.image, self.padding) if any(self.padding) else self.image
-        with progress.task("windows", total=len(places) * len(self.flips)) as advance:
+        with progress.bar("windows", total=len(places) * len(self.flips)) as advance:
             for first in range(0, len(places), self.how.batch_size):
                 batch = places[first : first + self.how.batch_size]
                 with torch.inference_mode():

@@ -23,6 +23,9 @@ from omlab_volume.io.slice_stack import SliceStack, regular_grid, resample
 from omlab_volume.volume import Intensity, Source, Volume
 
 _WIDEST_GAP = 10  # slice distances that are still filled from both sides
+_WIDEST_SHIFT = 3  # widths of a slice that slices may lie beside each other
+_GAP = 1.5  # slice distances from which on something is missing between two slices
+_MOST_LISTED = 4
 
 
 class Dicom:
@@ -49,14 +52,15 @@ class Dicom:
         if resampled:
             grid = regular_grid(stack)
             _check_gaps(stack, frames, step=grid.step, folder=path)
-            warnings.warn(f"{path}: {_what_was_done(stack)}.", GeometryWarning, stacklevel=2)
+            _check_shifts(stack, frames, folder=path)
+            warnings.warn(f"{path}: {_what_was_done(stack, frames)}.", GeometryWarning, stacklevel=2)
             values = resample(stack, values.astype(np.float32), grid=grid, fill=float(values.min()))
             affine = grid.affine
         return Volume(
             array=values.transpose(2, 1, 0)[None],
             affine=swap_lps_ras(affine),
             intensity=_intensity(frames, path=path),
-            source=_source(frames, resampled=resampled),
+            source=_source(frames, resampled=resampled, folder=path if path.is_dir() else None),
         )
 
 
@@ -90,12 +94,23 @@ def _check_gaps(stack: SliceStack, frames: Sequence[Frame], *, step: float, fold
         )
 
 
+def _check_shifts(stack: SliceStack, frames: Sequence[Frame], *, folder: Path) -> None:
+    """Refuse slices that lie so far beside each other that a grid with all of them would be mostly empty."""
+    apart = np.ptp(stack.shifts, axis=0) / np.array(stack.shape)
+    if apart.max() > _WIDEST_SHIFT:
+        furthest = int(np.abs(stack.shifts).max(axis=1).argmax())
+        raise GeometryError(
+            f"{folder}: {_named(frames[0])} and {_named(frames[furthest])} lie {apart.max():.3g} slice widths beside "
+            "each other: give each part alone."
+        )
+
+
 def _named(frame: Frame) -> str:
     in_many = int(frame.file.header.get("NumberOfFrames") or 1) > 1
     return f"{frame.path.name} frame {frame.index + 1}" if in_many else frame.path.name
 
 
-def _what_was_done(stack: SliceStack) -> str:
+def _what_was_done(stack: SliceStack, frames: Sequence[Frame]) -> str:
     found = []
     if not stack.is_straight:
         found.append(f"gantry tilt of {stack.tilt:.1f} degrees")
@@ -104,7 +119,24 @@ def _what_was_done(stack: SliceStack) -> str:
     grid = regular_grid(stack)
     size = " x ".join(str(n) for n in grid.shape)
     spacing = " x ".join(f"{n:.3g}" for n in (*stack.spacing, grid.step))
-    return f"{' and '.join(found)}: resampled linearly to a regular grid of {size} voxels of {spacing} mm"
+    done = f"{' and '.join(found)}: resampled linearly to a regular grid of {size} voxels of {spacing} mm"
+    return done + _what_is_missing(stack, frames, step=grid.step)
+
+
+def _what_is_missing(stack: SliceStack, frames: Sequence[Frame], *, step: float) -> str:
+    """Between which slices others would have room: how many, and where."""
+    wide = np.flatnonzero(stack.gaps > _GAP * step)
+    if not wide.size:
+        return ""
+    count = int(np.rint(stack.gaps[wide] / step - 1).sum())
+    places = [f"{_named(frames[n])} and {_named(frames[n + 1])}" for n in wide[:_MOST_LISTED]]
+    more = f" and {len(wide) - _MOST_LISTED} more" if len(wide) > _MOST_LISTED else ""
+    gaps, slices = _count(len(wide), "gap"), _count(count, "slice")
+    return f"; {gaps} with room for {slices} filled from both sides, between {', '.join(places)}{more}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _intensity(frames: Sequence[Frame], *, path: Path) -> Intensity:
@@ -122,7 +154,7 @@ def _intensity(frames: Sequence[Frame], *, path: Path) -> Intensity:
     return "hu" if in_hu else "unknown"
 
 
-def _source(frames: Sequence[Frame], *, resampled: bool) -> Source:
+def _source(frames: Sequence[Frame], *, resampled: bool, folder: Path | None) -> Source:
     header = frames[0].file.header
     meta = {
         "series_uid": str(header.get("SeriesInstanceUID", "")),
@@ -131,4 +163,5 @@ def _source(frames: Sequence[Frame], *, resampled: bool) -> Source:
         "modality": str(header.get("Modality", "")),
         "resampled": resampled,
     }
-    return Source(format="dicom", paths=tuple(dict.fromkeys(frame.path for frame in frames)), meta=meta)
+    paths = tuple(dict.fromkeys(frame.path for frame in frames))
+    return Source(format="dicom", paths=paths, meta=meta, folder=folder)

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
 
 from omlab import progress
 from omlab.errors import InputError, MissingDependencyError, OmlabWarning
-from omlab_volume.io.dicom_files import quiet
+from omlab_volume.io.dicom_files import read_dataset
 from omlab_volume.io.dicom_series import Frame
+from omlab_volume.io.quiet import quiet
+
+_HIGHEST_RATIO = 10_000  # of pixels to bytes of a compressed file: more than any scan, even an empty one, comes to
 
 
 class PixelReader:
@@ -40,7 +42,7 @@ class PixelReader:
 def _decode(path: Path) -> NDArray[Any]:
     try:
         with quiet():
-            dataset = pydicom.dcmread(path)
+            dataset = read_dataset(path)
             _check_decoder(dataset, path=path)
             array: NDArray[Any] = dataset.pixel_array
     except (MissingDependencyError, InputError):
@@ -68,6 +70,25 @@ def _check_decoder(dataset: Dataset, *, path: Path) -> None:
         )
 
 
+def check_size(header: Dataset, *, path: Path) -> None:
+    """Raise `InputError` where the file cannot hold the pixels that its header announces.
+
+    Asked before memory is allocated, so that a damaged header cannot take all of it.
+    """
+    frames = int(header.get("NumberOfFrames") or 1)
+    rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
+    samples, bits = int(header.get("SamplesPerPixel") or 1), int(header.get("BitsAllocated") or 16)
+    wanted = frames * rows * columns * samples * bits // 8
+    size = path.stat().st_size
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    ratio = _HIGHEST_RATIO if syntax is not None and syntax.is_compressed else 1
+    if wanted > size * ratio:
+        raise InputError(
+            f"{path} is damaged or cut short: its header announces {frames} x {rows} x {columns} pixels "
+            f"({wanted:,} bytes), which a file of {size:,} bytes cannot hold; export it again."
+        )
+
+
 def read_values(frames: Sequence[Frame], *, folder: Path) -> NDArray[Any]:
     """The rescaled values (N, J, I): int16 where they all fit, else float32.
 
@@ -76,11 +97,18 @@ def read_values(frames: Sequence[Frame], *, folder: Path) -> NDArray[Any]:
     """
     floats = any(int(frame.file.header.get("BitsAllocated") or 16) > 16 for frame in frames)  # 32 bits may be floats
     whole = not floats and all(_is_whole(frame.slope) and _is_whole(frame.intercept) for frame in frames)
+    for file in {frame.path: frame.file for frame in frames}.values():
+        check_size(file.header, path=file.path)
     width, height = frames[0].shape
-    values = np.empty((len(frames), height, width), dtype=np.int32 if whole else np.float32)
+    try:
+        values = np.empty((len(frames), height, width), dtype=np.int32 if whole else np.float32)
+    except MemoryError as error:
+        raise InputError(
+            f"{folder} is too large for this machine's memory: {len(frames)} slices of {width} x {height} pixels."
+        ) from error
     padded: dict[int, NDArray[np.bool_]] = {}
     reader = PixelReader()
-    with progress.task("DICOM slices", total=len(frames)) as advance:
+    with progress.bar("DICOM slices", total=len(frames)) as advance:
         for index, frame in enumerate(frames):
             stored = reader.stored(frame)
             slope, intercept = np.array([_or(frame.slope, 1.0), _or(frame.intercept, 0.0)]).astype(values.dtype)

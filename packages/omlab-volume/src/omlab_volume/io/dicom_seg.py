@@ -1,6 +1,6 @@
 """DICOM Segmentation objects (BINARY, one segment a label), written with highdicom and read with pydicom.
 
-    DicomSeg().write(labelmap, Path("seg.dcm"))        # labelmap.source is the DICOM series it was made from
+    DicomSeg().write(labelmap, Path("seg.dcm"), inputs={"volume": ct})     # a DICOM series that it was made from
 
 The object lies on the label map's own grid, whatever its axis order, in the frame of reference of the source series,
 and refers to every file of it. Frames without a voxel are left out; a private element keeps the whole grid, so that
@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import highdicom as hd
@@ -23,15 +25,16 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 
-from omlab.errors import GeometryError, InputError, OmlabWarning, OutputError
-from omlab.roles import Payload
+from omlab.errors import GeometryError, InputError, OmlabError, OmlabWarning, OutputError
+from omlab.payloads import Inputs, Payload
 from omlab_volume import __version__
 from omlab_volume.geometry import is_orthogonal, swap_lps_ras, unit_axes
-from omlab_volume.io.dicom_files import quiet, read_header
+from omlab_volume.io.dicom_files import read_header
 from omlab_volume.io.dicom_seg_read import GRID_BLOCK, GRID_GROUP, VALUE_TEXT, read_segmentation
 from omlab_volume.io.paths import check_file, written
+from omlab_volume.io.quiet import quiet
 from omlab_volume.labels import complete_labels
-from omlab_volume.volume import Label, LabelMap
+from omlab_volume.volume import Label, LabelMap, Source, Volume
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID", "Rows", "Columns")
 _MAY_BE_EMPTY = (  # "type 2" elements of patient and study: present in every object, if without a value
@@ -53,8 +56,8 @@ class DicomSeg:
         check_file(path)
         return read_segmentation(path)
 
-    def write(self, payload: Payload, path: Path) -> None:
-        """Write a label map whose `source` is a DICOM series.
+    def write(self, payload: Payload, path: Path, *, inputs: Inputs = MappingProxyType({})) -> None:
+        """Write a label map that was made from a DICOM series: of the `inputs` the one on its grid, else its `source`.
 
         Labels that no voxel has are left out with an `OmlabWarning`; a map without any labelled voxel keeps its first
         label as one empty segment. Raises `InputError` where the source is no DICOM series or its files are gone,
@@ -64,17 +67,36 @@ class DicomSeg:
             raise OutputError(f"{path}: a DICOM-SEG holds a labelmap, not a '{payload.kind}'.")
         if not is_orthogonal(payload.affine):
             raise GeometryError(f"{path}: DICOM-SEG needs axes at right angles; the label map's affine is sheared.")
-        images = _source_images(payload)
+        images = _source_images(_source(payload, inputs))
         labels = _segments(payload, path=path)
         frames = _segment_numbers(payload.array, labels).transpose(2, 1, 0)
-        with quiet(), written(path):
+        with quiet(), written(path), _said_in_a_sentence(path):
             segmentation = _segmentation(frames, payload, labels=labels, images=images)
+            segmentation.SpecificCharacterSet = "ISO_IR 192"  # the source's cannot spell every label's name
             _keep_grid(segmentation, payload)
             segmentation.save_as(path)
 
 
-def _source_images(labelmap: LabelMap) -> list[Dataset]:
-    source = labelmap.source
+@contextmanager
+def _said_in_a_sentence(path: Path) -> Iterator[None]:
+    """Makes an `OutputError` of whatever highdicom and pydicom raise: a source may break the standard in many ways."""
+    try:
+        yield
+    except (OmlabError, OSError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise OutputError(f"{path.name} cannot be written as DICOM-SEG: {reason}; write NIfTI.") from error
+
+
+def _source(labelmap: LabelMap, inputs: Inputs) -> Source | None:
+    for payload in inputs.values():
+        if isinstance(payload, Volume) and payload.source is not None and labelmap.same_grid(payload):
+            return payload.source
+    return labelmap.source
+
+
+def _source_images(source: Source | None) -> list[Dataset]:
     if source is None or source.format != "dicom" or not source.paths:
         found = "its source is unknown" if source is None else f"it was made from {source.format}"
         raise InputError(f"DICOM-SEG must refer to a DICOM series, but {found}: write NIfTI, or predict from DICOM.")
@@ -151,15 +173,16 @@ def _segmentation(
 
 
 def _description(number: int, label: Label) -> hd.seg.SegmentDescription:
+    name = _text(label.name) or f"label {label.value}"
     if label.code is not None:
         category = _ANATOMY if label.code.scheme == "SCT" else _TISSUE
-        kind = DicomCode(label.code.value, label.code.scheme, label.code.meaning[:_LONGEST_TEXT])
+        kind = DicomCode(label.code.value, label.code.scheme, _text(label.code.meaning) or name)
     else:
-        category, kind = _TISSUE, DicomCode(f"label-{label.value}", "99OMLAB", label.name[:_LONGEST_TEXT])
+        category, kind = _TISSUE, DicomCode(f"label-{label.value}", "99OMLAB", name)
     colour = None if label.colour is None else hd.color.CIELabColor.from_rgb(*label.colour)
     description = hd.seg.SegmentDescription(
         segment_number=number,
-        segment_label=label.name[:_LONGEST_TEXT],
+        segment_label=name,
         segmented_property_category=category,
         segmented_property_type=kind,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -170,6 +193,12 @@ def _description(number: int, label: Label) -> hd.seg.SegmentDescription:
     )
     description.SegmentDescription = f"{VALUE_TEXT}{label.value}"
     return description
+
+
+def _text(words: str) -> str:
+    """The words as DICOM's LO holds them: no control characters, no backslash (it would begin another value)."""
+    plain = "".join(character if character.isprintable() else " " for character in words.replace("\\", "/"))
+    return plain.strip()[:_LONGEST_TEXT].strip()
 
 
 def _keep_grid(segmentation: Dataset, labelmap: LabelMap) -> None:

@@ -16,8 +16,10 @@ from pydicom.pixels.utils import iter_pixels
 
 from omlab.errors import GeometryError, InputError, OmlabError, OmlabWarning
 from omlab_volume.geometry import affine_from_axes, swap_lps_ras
-from omlab_volume.io.dicom_files import SEGMENTATIONS, DicomFile, quiet, read_header
-from omlab_volume.io.dicom_series import Frame, frames_of, functional_group
+from omlab_volume.io.dicom_files import SEGMENTATIONS, DicomFile, read_dataset, read_header
+from omlab_volume.io.dicom_pixels import check_size
+from omlab_volume.io.dicom_series import Frame, frames_of, functional_group, known_thickness
+from omlab_volume.io.quiet import quiet
 from omlab_volume.volume import Code, Grid, Label, LabelMap, Source
 
 GRID_GROUP = 0x0099
@@ -43,6 +45,7 @@ def read_segmentation(path: Path) -> LabelMap:
         raise InputError(
             f"{path} is a fractional segmentation (probabilities): only binary and label map ones are read."
         )
+    check_size(header, path=path)
     frames = frames_of([DicomFile(path=path, header=header)])
     grid = _kept_grid(header) or _spanned_grid(frames, header=header, path=path)
     values = {int(segment.SegmentNumber): _value(segment) for segment in header.SegmentSequence}
@@ -77,7 +80,7 @@ def _spanned_grid(frames: list[Frame], *, header: Dataset, path: Path) -> Grid:
     depths = (positions - positions[0]) @ normal
     gaps = np.diff(np.unique(np.round(depths, 3)))
     said = functional_group(header, 0, "PixelMeasuresSequence").get("SpacingBetweenSlices")
-    step = float(gaps.min()) if len(gaps) else first.thickness
+    step = float(gaps.min()) if len(gaps) else known_thickness(first)
     if said and len(gaps) and np.abs(gaps / abs(said) - np.rint(gaps / abs(said))).max() <= _OFF_GRID:
         step = abs(float(said))  # no two neighbours may be left, since empty frames are left out
     axes = np.stack([first.axes[0] * first.spacing[0], first.axes[1] * first.spacing[1], normal * step], axis=1)
@@ -121,7 +124,7 @@ def _filled(frames: list[Frame], *, header: Dataset, grid: Grid, values: dict[in
 
 def _pixels(path: Path) -> Iterator[NDArray[Any]]:
     try:
-        yield from iter_pixels(path)
+        yield from iter_pixels(read_dataset(path))
     except Exception as error:  # a damaged file makes the decoders fail in as many ways as there are damages
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: its pixels cannot be read ({reason}); export the file again.") from error

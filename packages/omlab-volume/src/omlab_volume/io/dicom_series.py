@@ -8,6 +8,7 @@ Source: DICOM PS3.3, C.7.6.2 (Image Plane) and C.7.6.16 (functional groups).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from omlab.errors import GeometryError, InputError
+from omlab.errors import GeometryError, GeometryWarning, InputError
 from omlab_volume.io.dicom_files import DicomFile
 from omlab_volume.io.slice_stack import SliceStack
 
@@ -41,7 +42,7 @@ class Frame:
     """One slice: `position` (3,) of its first voxel, `axes` (2, 3) unit vectors of row and column, sizes in mm.
 
     `spacing` is along a row (i) and along a column (j); `shape` is (columns, rows) = (I, J). `slope` and `intercept`
-    take stored values to `rescale_type` units; None where the header says nothing.
+    take stored values to `rescale_type` units; they and `thickness` are None where the header says nothing.
     """
 
     file: DicomFile
@@ -50,7 +51,7 @@ class Frame:
     axes: NDArray[np.float64]
     spacing: tuple[float, float]
     shape: tuple[int, int]
-    thickness: float
+    thickness: float | None
     slope: float | None
     intercept: float | None
     rescale_type: str | None
@@ -93,7 +94,7 @@ def _frame(file: DicomFile, index: int) -> Frame:
     row_distance, column_distance = _numbers(sizes, "PixelSpacing", 2, path=file.path)
     if min(row_distance, column_distance) <= 0:
         raise GeometryError(f"{file.path} has a PixelSpacing of {row_distance:g} x {column_distance:g} mm.")
-    thickness = _optional(sizes, "SpacingBetweenSlices") or _optional(sizes, "SliceThickness") or 1.0
+    thickness = _optional(sizes, "SpacingBetweenSlices") or _optional(sizes, "SliceThickness")
     kind = scale.get("RescaleType")
     return Frame(
         file=file,
@@ -102,7 +103,7 @@ def _frame(file: DicomFile, index: int) -> Frame:
         axes=axes / lengths[:, None],
         spacing=(float(column_distance), float(row_distance)),
         shape=(int(header.Columns), int(header.Rows)),
-        thickness=abs(thickness),
+        thickness=abs(thickness) if thickness else None,
         slope=_optional(scale, "RescaleSlope"),
         intercept=_optional(scale, "RescaleIntercept"),
         rescale_type=str(kind) if kind else None,
@@ -194,6 +195,18 @@ def _said(frame: Frame, keyword: str) -> Any:
     return None
 
 
+def known_thickness(frame: Frame) -> float:
+    """How thick a lone slice is, in mm; 1 with a `GeometryWarning` where the file does not say so."""
+    if frame.thickness is None:
+        warnings.warn(
+            f"{frame.path} is one slice and does not say how thick it is: 1 mm is taken.",
+            GeometryWarning,
+            stacklevel=4,
+        )
+        return 1.0
+    return frame.thickness
+
+
 def stack_of(frames: Sequence[Frame]) -> SliceStack:
     """The geometry of sorted frames, one at each position, in LPS+."""
     first = frames[0]
@@ -203,5 +216,5 @@ def stack_of(frames: Sequence[Frame]) -> SliceStack:
         origins=np.array([frame.position for frame in frames]),
         spacing=first.spacing,
         shape=first.shape,
-        thickness=first.thickness,
+        thickness=known_thickness(first) if len(frames) == 1 else 0.0,
     )

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omlab.errors import GeometryError, InputError, MissingDependencyError, OmlabWarning, OutputError
-from omlab.roles import Payload
+from omlab.payloads import Inputs, Payload
 from omlab_volume.geometry import affine_from_axes, swap_lps_ras
 from omlab_volume.io.paths import check_file, written
 from omlab_volume.labels import JSON_KEY, labels_from_json, labels_to_json, smallest_unsigned
@@ -50,9 +51,9 @@ class _ItkFormat:
         if len(array) != 1:
             raise InputError(f"{path} has {len(array)} channels: a label map has one, with a number for each class.")
         values = smallest_unsigned(array[0], what=str(path))
-        return LabelMap(array=values, affine=affine, labels=labels_from_json(text), source=source)
+        return LabelMap(array=values, affine=affine, labels=labels_from_json(text, what=str(path)), source=source)
 
-    def write(self, payload: Payload, path: Path) -> None:
+    def write(self, payload: Payload, path: Path, *, inputs: Inputs = MappingProxyType({})) -> None:
         """Write a volume or label map, compressed; labels as uint8 or uint16. Raises `OutputError`."""
         sitk = _simpleitk(path)
         if path.suffix.lower() != self.suffix:

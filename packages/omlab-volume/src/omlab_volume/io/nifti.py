@@ -13,6 +13,7 @@ import gzip
 import warnings
 import zlib
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import nibabel as nib
@@ -21,7 +22,7 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from numpy.typing import NDArray
 
 from omlab.errors import InputError, OmlabWarning, OutputError
-from omlab.roles import Payload
+from omlab.payloads import Inputs, Payload
 from omlab_volume.io import nifti_header
 from omlab_volume.io.paths import check_file, written
 from omlab_volume.labels import smallest_unsigned
@@ -67,7 +68,7 @@ class Nifti:
         _warn_of_bad_values(array, path=path)
         return Volume(array=np.moveaxis(array, 3, 0), affine=affine, source=source)
 
-    def write(self, payload: Payload, path: Path) -> None:
+    def write(self, payload: Payload, path: Path, *, inputs: Inputs = MappingProxyType({})) -> None:
         """Write a volume or label map; labels as uint8 or uint16 with their names. Raises `OutputError`."""
         if not path.name.lower().endswith(_SUFFIXES):
             raise OutputError(f"{path}: NIfTI files end in .nii or .nii.gz; name it so.")
@@ -188,7 +189,7 @@ def _labelmap(array: NDArray[Any], affine: NDArray[np.float64], *, header: Any, 
     if array.shape[3] != 1:
         raise InputError(f"{path} has {array.shape[3]} channels: a label map has one, with a number for each class.")
     values = smallest_unsigned(array[..., 0], what=str(path))
-    return LabelMap(array=values, affine=affine, labels=nifti_header.read_labels(header), source=source)
+    return LabelMap(array=values, affine=affine, labels=nifti_header.read_labels(header, path=path), source=source)
 
 
 def _warn_of_bad_values(array: NDArray[Any], *, path: Path) -> None:

@@ -93,13 +93,13 @@ def add_labels(header: Any, *, labels: list[Label]) -> None:
         header.extensions.append(nib.nifti1.Nifti1Extension(_COMMENT, labels_to_json(labels).encode("utf-8")))
 
 
-def read_labels(header: Any) -> tuple[Label, ...]:
+def read_labels(header: Any, *, path: Path) -> tuple[Label, ...]:
     """The labels that `add_labels` put there; none in a file of another writer."""
     for extension in header.extensions:
         if extension.get_code() == _COMMENT:
             content = extension.get_content()
             text = content.decode("utf-8", errors="replace") if isinstance(content, bytes) else str(content)
-            if found := labels_from_json(text):
+            if found := labels_from_json(text, what=str(path)):
                 return found
     return ()
 

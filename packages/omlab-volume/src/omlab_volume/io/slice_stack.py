@@ -126,7 +126,7 @@ def regular_grid(stack: SliceStack) -> RegularGrid:
 def resample(stack: SliceStack, slices: NDArray[np.float32], *, grid: RegularGrid, fill: float) -> NDArray[np.float32]:
     """The stack's `slices` (N, J, I) on `grid`, (K, J, I); `fill` where the nearest slice does not reach."""
     out = np.empty(grid.shape[::-1], dtype=np.float32)
-    with progress.task("regular grid", total=len(out)) as advance:
+    with progress.bar("regular grid", total=len(out)) as advance:
         for k in range(len(out)):
             total = np.zeros(out.shape[1:], dtype=np.float32)
             covered = np.zeros_like(total)

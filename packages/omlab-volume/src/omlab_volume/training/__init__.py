@@ -1,1 +1,1 @@
-"""Training on volumes: patches, augmentation, the segmentation task."""
+"""Training on volumes: cases, patches, augmentation, the segmentation recipe."""

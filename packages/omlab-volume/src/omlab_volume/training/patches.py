@@ -14,7 +14,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage  # type: ignore[import-untyped]
 
-Locations = Mapping[int, NDArray[np.int64]]
+Locations = Mapping[int, NDArray[np.integer]]
+"""Voxels (n, 3) of each class."""
 
 
 def foreground_locations(labels: NDArray[np.integer], rng: Generator, *, limit: int = 10_000) -> Locations:
@@ -23,7 +24,7 @@ def foreground_locations(labels: NDArray[np.integer], rng: Generator, *, limit: 
     values = labels.reshape(-1)[flat]
     order = np.argsort(values, kind="stable")
     classes, starts = np.unique(values[order], return_index=True)
-    locations: dict[int, NDArray[np.int64]] = {}
+    locations: dict[int, NDArray[np.integer]] = {}
     for value, voxels in zip(classes, np.split(flat[order], starts[1:]), strict=False):
         chosen = rng.choice(voxels, size=limit, replace=False) if len(voxels) > limit else voxels
         locations[int(value)] = np.stack(np.unravel_index(chosen, labels.shape), axis=1).astype(np.int64)
