@@ -140,7 +140,7 @@ def test_where_no_case_can_be_done_the_reason_is_that_of_a_case(count, tmp_path)
 def test_interrupted_it_keeps_what_is_done(count, tmp_path):
     write(a="one", b="two", c="three")
     count.stop_at = "b"
-    with pytest.raises(Interrupted, match="1 cases are kept"):
+    with pytest.raises(Interrupted, match="1 case is kept"):
         run(count, "a", "b", "c")
     assert not (tmp_path / "out").exists()
     count.stop_at = ""

@@ -9,11 +9,11 @@ from typing import Any
 
 from omlab.card_schema import FormatCard, PayloadCard, validate
 from omlab.errors import InputError, UsageError
-from omlab.formats import format_cards, implementation, read_as, read_format, suffix_of
-from omlab.payloads import Payload, Stackable
+from omlab.formats import check_readable, format_cards, implementation, read_as, read_format, suffix_of
+from omlab.payloads import Payload, Stackable, an
 from omlab.registry import load_entry, registry
 from omlab.roles import Sample
-from omlab.runs import LOG
+from omlab.run_folder import LOG, read_log_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,23 +38,18 @@ class Source:
         """The payload. Raises `InputError` that names the file."""
         if not self.paths:
             return payload_of(self.value, kind=self.kind)
-        extra = {} if self.key is None else {"key": self.key}
-        found = []
-        for path in self.paths:
-            card = read_format(path, self.kind)
-            found.append(
-                _read_entry(card, path, self) if extra else read_as(card, path, kind=self.kind, settings=self.settings)
-            )
+        found = [
+            read_as(read_format(path, self.kind), path, kind=self.kind, settings=self.settings, key=self.key)
+            for path in self.paths
+        ]
         if len(found) == 1:
             return found[0]
         if not isinstance(found[0], Stackable):
-            raise InputError(f"{self.paths[0]} and {self.paths[1]} cannot be one input: a {self.kind} has no channels.")
+            raise InputError(
+                f"{self.paths[0]} and {self.paths[1]} cannot be one input: {an(self.kind)} has no channels."
+            )
         stacked: Payload = found[0].stack(found)
         return stacked
-
-
-def _read_entry(card: FormatCard, path: Path, source: Source) -> Payload:
-    return implementation(card).read(path, kind=source.kind, key=source.key, **source.settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +82,7 @@ def payload_of(value: Any, *, kind: str) -> Payload:
     assert isinstance(card, PayloadCard)
     made = getattr(load_entry(offer, card.entry), "from_value", None)
     if made is None:
-        raise UsageError(f"A {kind} cannot be given as a value: name a file.")
+        raise UsageError(f"{an(kind).capitalize()} cannot be given as a value: name a file.")
     payload: Payload = made(value)
     return payload
 
@@ -167,27 +162,44 @@ def _unlike(names: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _cases_of(path: Path, kind: str, cards: list[FormatCard]) -> list[tuple[Path, str | None]]:
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
+    """The cases of a file or folder: (path, key of the entry)."""
+    check_readable(path)
     if not path.is_dir():
         card = read_format(path, kind)
         return [(path, key) for key in _keys(card, path)] if card.many else [(path, None)]
+    found = _cases_inside(path, kind, cards)
+    if not found:
+        raise InputError(f"The folder {path} holds nothing to read as {an(kind)}.")
+    return found
+
+
+def _cases_inside(folder: Path, kind: str, cards: list[FormatCard]) -> list[tuple[Path, str | None]]:
+    """The files that can be read; without any the folder itself, where a format reads folders, else those in it.
+
+    Results of omlab are not the next inputs.
+    """
+    results = _results_in(folder)
+    children = [
+        child for child in sorted(folder.iterdir()) if not child.name.startswith(".") and child.name not in results
+    ]
     single = tuple(suffix for card in cards if not card.folders for suffix in card.suffixes)
-    children = [child for child in sorted(path.iterdir()) if not child.name.startswith(".") and not _is_result(child)]
-    files = [child for child in children if child.is_file() and single and child.name.lower().endswith(single)]
-    if files:
-        return [case for file in files for case in _cases_of(file, kind, cards)]
-    folders = [child for child in children if child.is_dir()]
-    if any(child.is_file() for child in children) and any(card.folders for card in cards):
-        return [(path, None)]
-    if not folders:
-        raise InputError(f"The folder {path} is empty: nothing to read as a {kind}.")
-    return [case for folder in folders for case in _cases_of(folder, kind, cards)]
+    files = [child for child in children if child.is_file()]
+    readable = [file for file in files if single and file.name.lower().endswith(single)]
+    if readable:
+        return [case for file in readable for case in _cases_of(file, kind, cards)]
+    if files and any(card.folders for card in cards):
+        return [(folder, None)]
+    return [case for child in children if child.is_dir() for case in _cases_inside(child, kind, cards)]
 
 
-def _is_result(path: Path) -> bool:
-    """Whether omlab wrote it: results inside a folder of inputs are not the next inputs."""
-    return (path / LOG).is_file() if path.is_dir() else path.with_name(f"{path.name}.{LOG}").is_file()
+def _results_in(folder: Path) -> set[str]:
+    """Names of the runs in a folder, and of the files that were made one by one: their logs stand beside them."""
+    names = {log.parent.name for log in folder.glob(f"*/{LOG}")}
+    for log in folder.glob(f"*.{LOG}"):
+        described = read_log_file(log) or {}
+        outputs = [row for case in described.get("cases", []) for row in case.get("outputs", [])]
+        names |= {log.name, log.name.removesuffix(f".{LOG}"), *(row["path"] for row in outputs if "path" in row)}
+    return names
 
 
 def _keys(card: FormatCard, path: Path) -> Sequence[str]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from omlab.arguments import name_of, path_of, table_of
 from omlab.card_schema import DatasetCard, validate
 from omlab.errors import UnknownNameError, UsageError
 from omlab.registry import load_entry, registry
 from omlab.roles import Dataset
-from omlab.settings import complete
+from omlab.settings import complete, decisive
 from omlab.suggest import did_you_mean
 
 
@@ -28,7 +29,7 @@ class DataRef:
 
     def check_split(self, split: str) -> None:
         """Raise `UsageError` ('did you mean') for a split that the data set does not have."""
-        splits = self.dataset.splits()
+        split, splits = name_of(split, "The split"), self.dataset.splits()
         if split not in splits:
             raise UsageError(
                 f"'{self.name}' has no split '{split}': {did_you_mean(split, splits, none='it has none.')}"
@@ -45,7 +46,7 @@ class DataRef:
         """What a run log says of the data."""
         return {
             "name": self.card.name,
-            "settings": dict(self.settings),
+            "settings": decisive(self.card.settings, self.settings),
             "split": split,
             "digest": self.dataset.digest(split),
         }
@@ -63,6 +64,8 @@ def load_dataset(name: str, *, root: str | Path | None = None, settings: Mapping
 
 def open_dataset(name: str, *, root: str | Path | None, settings: Mapping[str, Any]) -> DataRef:
     """A data set with its card and complete settings. Raises `UnknownNameError`, `UsageError` or `SettingsError`."""
+    name = name_of(name, "The data set")
+    root = path_of(root, "The root") if root is not None else None
     called, colon, path = name.partition(":")
     try:
         offer = registry().get("dataset", called)
@@ -76,14 +79,10 @@ def open_dataset(name: str, *, root: str | Path | None, settings: Mapping[str, A
     if card.own and not colon and root is None:
         raise UsageError(f"'{called}' reads your own files: say where they are, {called}:PATH.")
     folder = (
-        Path(path)
-        if colon
-        else Path(root)
-        if root is not None
-        else Path(os.environ.get("OMLAB_DATA", "omlab-data")) / called
+        Path(path) if colon else root if root is not None else Path(os.environ.get("OMLAB_DATA", "omlab-data")) / called
     )
     if card.own and not folder.exists():
         raise UsageError(f"{folder} does not exist, which --data {name} names.")
-    chosen = complete(card.settings, settings, of=f"the data set '{card.name}'")
+    chosen = complete(card.settings, table_of(settings, "The settings"), of=f"the data set '{card.name}'")
     data = load_entry(offer, card.entry)(card, root=folder, settings=chosen)
     return DataRef(name=name, card=card, dataset=cast(Dataset, data), settings=chosen, root=folder)

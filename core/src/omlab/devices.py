@@ -12,6 +12,8 @@ def resolve_device(device: str) -> str:
 
     Raises `UsageError` for an unknown device, or `cuda` where there is none.
     """
+    if not isinstance(device, str):
+        raise UsageError(f"The device is {device!r}, but must be auto, cpu, cuda or cuda:N.")
     if device == "cpu" or (device == "auto" and find_spec("torch") is None):
         return "cpu"
     if device != "auto" and device.partition(":")[0] != "cuda":
@@ -26,6 +28,11 @@ def resolve_device(device: str) -> str:
         found = f"{count} CUDA device{'s' if count != 1 else ''}"
         raise UsageError(f"The device '{device}' is not there: this machine has {found}; use --device cpu or auto.")
     return device
+
+
+def sort_of(device: str) -> str:
+    """`cuda` of `cuda:1`: on which of several alike a run is gone on with makes no difference."""
+    return device.partition(":")[0]
 
 
 def describe_device(device: str) -> str:

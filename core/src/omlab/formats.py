@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+from omlab.arguments import path_of
 from omlab.card_schema import FormatCard, validate
-from omlab.errors import InputError, OutputError, UsageError
+from omlab.errors import CardError, InputError, OmlabWarning, OutputError, UsageError
 from omlab.files import replacing, writing
-from omlab.payloads import Compound, Inputs, Payload
+from omlab.payloads import Compound, Inputs, Payload, an, describe
 from omlab.registry import Registry, load_entry, registry
 from omlab.roles import Format
 from omlab.settings import complete
 
 
 def format_cards() -> Sequence[FormatCard]:
-    """The cards of all formats. Raises `CardError` for one that is wrong."""
+    """The cards of all formats; one that is wrong is warned about and left out."""
     return _cards(registry())
 
 
 @cache
 def _cards(catalogue: Registry) -> tuple[FormatCard, ...]:
     """Validated once for each registry: formats are looked up for every case."""
-    return tuple(cast(FormatCard, validate(card)) for card in catalogue.cards("format"))
+    found = []
+    for offer in catalogue.cards("format"):
+        try:
+            found.append(cast(FormatCard, validate(offer)))
+        except CardError as error:  # files of other formats can be read all the same
+            warnings.warn(f"{error} The format is left out.", OmlabWarning, stacklevel=2)
+    return tuple(found)
 
 
 def implementation(card: FormatCard) -> Format:
@@ -47,8 +55,7 @@ def suffix_of(path: Path, cards: Iterable[FormatCard]) -> str:
 
 def read_format(path: Path, kind: str) -> FormatCard:
     """The format that reads `path` as a payload of `kind`. Raises `InputError` where there is none."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
+    check_readable(path)
     cards = [card for card in format_cards() if kind in card.reads]
     found = _readers(path, cards)
     if not found:
@@ -56,10 +63,17 @@ def read_format(path: Path, kind: str) -> FormatCard:
     return found[0]
 
 
-def kinds_of(path: Path) -> Sequence[str]:
-    """The kinds that installed formats read `path` as, the likeliest first. Raises `InputError` where there is none."""
+def check_readable(path: Path) -> None:
+    """Raise `InputError` where there is neither a file nor a folder: reading a pipe would wait for ever."""
     if not path.exists():
         raise InputError(f"{path} does not exist.")
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is neither a file nor a folder: write what it gives to a file first.")
+
+
+def kinds_of(path: Path) -> Sequence[str]:
+    """The kinds that installed formats read `path` as, the likeliest first. Raises `InputError` where there is none."""
+    check_readable(path)
     cards = [card for card in format_cards() if card.reads]
     found = _readers(path, cards)
     if not found:
@@ -79,15 +93,20 @@ def read(path: str | Path, *, kind: str | None = None, **settings: Any) -> Paylo
         InputError: It cannot be read; names the file.
         SettingsError: The format has no such setting.
     """
-    path = Path(path)
+    path = path_of(path, "What is read")
     if kind is None:
         kind = kinds_of(path)[0]
     return read_as(read_format(path, kind), path, kind=kind, settings=settings)
 
 
-def read_as(card: FormatCard, path: Path, *, kind: str, settings: Mapping[str, Any]) -> Payload:
-    """Read `path` in the format of `card`, with `settings` of it. Raises `InputError` or `SettingsError`."""
+def read_as(card: FormatCard, path: Path, *, kind: str, settings: Mapping[str, Any], key: str | None = None) -> Payload:
+    """Read `path`, or the entry `key` of it, in the format of `card`, with `settings` of it.
+
+    Raises `InputError` or `SettingsError`.
+    """
     chosen = complete(card.settings, settings, of=f"the format '{card.name}'")
+    if key is not None:
+        chosen["key"] = key
     return implementation(card).read(path, kind=kind, **chosen)
 
 
@@ -99,7 +118,9 @@ def write(payload: Payload, path: str | Path, *, inputs: Inputs | None = None) -
 
     Raises `OutputError` where no format writes such a payload or the place cannot be written to.
     """
-    path = Path(path)
+    path = path_of(path, "What is written to")
+    if not isinstance(payload, Payload):
+        raise UsageError(f"{an(describe(payload)).capitalize()} is not a payload: it cannot be written.")
     if isinstance(payload, Compound):
         suffix = suffix_of(path, format_cards()) or path.suffix
         for part, value in payload.parts().items():
@@ -117,7 +138,7 @@ def write_format(kind: str, path: Path) -> FormatCard:
     found = [card for card in cards if suffix in card.suffixes]
     if not found:
         known = ", ".join(sorted({s for card in cards for s in card.suffixes})) or "none installed"
-        raise OutputError(f"No format writes a {kind} to {path.name}; suffixes that would do: {known}.")
+        raise OutputError(f"No format writes {an(kind)} to {path.name}; suffixes that would do: {known}.")
     return found[0]
 
 
@@ -130,7 +151,7 @@ def default_format(kind: str) -> FormatCard:
     """The format that payloads of `kind` are written in when the user names none. Raises `UsageError`."""
     cards = [card for card in format_cards() if kind in card.default_for and kind in card.writes]
     if not cards:
-        raise UsageError(f"No installed format writes a {kind}; install the package of its modality.")
+        raise UsageError(f"No installed format writes {an(kind)}; install the package of its modality.")
     return cards[0]
 
 
@@ -139,7 +160,7 @@ def named_format(name: str, kind: str) -> FormatCard:
     card = cast(FormatCard, validate(registry().get("format", name)))
     if kind not in card.writes:
         raise UsageError(
-            f"The format '{name}' does not write a {kind}; it writes {', '.join(card.writes) or 'nothing'}."
+            f"The format '{name}' does not write {an(kind)}; it writes {', '.join(card.writes) or 'nothing'}."
         )
     return card
 
@@ -172,5 +193,5 @@ def _no_reader(path: Path, kind: str, cards: list[FormatCard]) -> str:
     known = ", ".join(sorted({suffix for card in cards for suffix in card.suffixes}))
     others = [card for card in format_cards() if suffix_of(path, [card]) and card.reads and not path.is_dir()]
     if others:
-        return f"{path} is read as {' or '.join(others[0].reads)}, but a {kind} is needed ({known})."
-    return f"No installed format reads {path} as a {kind}; formats that would do: {known or 'none installed'}."
+        return f"{path} is read as {' or '.join(others[0].reads)}, but {an(kind)} is needed ({known})."
+    return f"No installed format reads {path} as {an(kind)}; formats that would do: {known or 'none installed'}."

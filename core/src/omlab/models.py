@@ -6,13 +6,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
-from importlib.metadata import PackageNotFoundError, distribution, version
+from functools import cached_property
 from pathlib import Path
-from re import match
 from typing import TYPE_CHECKING, Any, cast
 
 from omlab.adapted import ADAPTED, ADAPTED_WEIGHTS, Description, read_description
+from omlab.arguments import name_of, path_of, table_of
 from omlab.card_schema import AdapterCard, ModelCard, validate
 from omlab.cards import Card
 from omlab.devices import resolve_device
@@ -21,8 +20,9 @@ from omlab.errors import PluginError, UnknownNameError, UsageError, WeightsError
 from omlab.registry import load_entry, registry
 from omlab.roles import Adapter, Model, Trainable
 from omlab.session import Session
-from omlab.settings import complete
+from omlab.settings import complete, decisive
 from omlab.suggest import did_you_mean
+from omlab.versions import package_versions
 from omlab.weights import LOCAL, UNTRAINED, Weights, resolve
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class ModelRef:
             "card": digest_of(dict(self.offer.data)),
             "packages": package_versions(self.offer.distribution),
             "weights": {"tag": self.tag, "sha256": dict(self.weights.sha256) if self.weights else None},
-            "settings": dict(self.settings),
+            "settings": decisive(self.card.settings, self.settings),
             "needs": {name: need.identity() for name, need in self.needs.items()},
         }
         if self.description is not None and self.base is not None:
@@ -83,16 +83,20 @@ class ModelRef:
         else:
             adapter = load_adapter(self.description.adapter, self.description.adapter_settings)[1]
             assert self.adapted is not None
-            base = ModelBase(replace(self.base, device=self.device))
+            base = ModelBase(replace(self.base, device=self.device), made=self.description.base_identity)
             model = adapter.restore(base, config=self.description.config, tensors=self.adapted / ADAPTED_WEIGHTS)
         return Session(model, card=self.card, identity=self.identity(), name=self.name, is_untrained=self.is_untrained)
 
 
 class ModelBase:
-    """A found model as adapters see it (`omlab.roles.Base`)."""
+    """A found model as adapters see it (`omlab.roles.Base`).
 
-    def __init__(self, ref: ModelRef) -> None:
+    `made`: the identity of what an adapted model was made from; where its weights are used, they must be the same.
+    """
+
+    def __init__(self, ref: ModelRef, *, made: Mapping[str, Any] | None = None) -> None:
         self._ref = ref
+        self._made = made
         self._session: Session | None = None
 
     @property
@@ -102,8 +106,14 @@ class ModelBase:
 
     @cached_property
     def ref(self) -> ModelRef:
-        """What was found, with its weights."""
-        return self._ref.ready()
+        """What was found, with its weights. Raises `WeightsError` where they are not those it must have."""
+        ref = self._ref.ready()
+        if self._made and weights_in(self._made) != weights_in(ref.identity()):
+            raise WeightsError(
+                f"The weights of '{ref.name}' are not those that the adapted model was made from, "
+                "of which it holds only the changes: put those back, or adapt again."
+            )
+        return ref
 
     def session(self) -> Session:
         """The loaded model, the same each time."""
@@ -117,6 +127,8 @@ class ModelBase:
             raise UsageError(f"'{self.ref.name}' has no recipe: it cannot be trained.")
         model = self.ref.session().model
         lacking = [part for part in ("module", "layers", "retarget", "recipe", "config") if not hasattr(model, part)]
+        if lacking and self.ref.adapted is not None:
+            raise UsageError(f"'{self.ref.name}' was adapted in a way that cannot be trained further.")
         if lacking:
             raise PluginError(f"'{self.ref.name}' has recipes on its card but no {', '.join(lacking)}.")
         return cast(Trainable, model)
@@ -141,11 +153,26 @@ class ModelBase:
         card = cast(ModelCard, validate(ref.offer))
         entry = load_entry(ref.offer, card.entry)
         needs = {name: need.session() for name, need in ref.needs.items()}
-        with _seeded():
-            model = entry(
-                card, weights=weights, needs=needs, device=self.device, settings=dict(ref.settings), config=config
-            )
+
+        def built() -> Any:
+            with _seeded():
+                return entry(
+                    card, weights=weights, needs=needs, device=self.device, settings=dict(ref.settings), config=config
+                )
+
+        could_seed = "torch" in sys.modules
+        model = built()
+        if weights is None and not could_seed and "torch" in sys.modules:
+            model = built()  # the entry itself imported torch, after its draws could be seeded
         return cast(Model, model)
+
+
+def weights_in(identity: Mapping[str, Any]) -> Any:
+    """The digests of all weights that an identity tells of: its own, those of what it needs and of its base."""
+    own = (identity.get("weights") or {}).get("sha256") or {}
+    needs = {name: weights_in(need) for name, need in (identity.get("needs") or {}).items()}
+    base = identity.get("base")
+    return sorted(own.values()), needs, weights_in(base) if base else None
 
 
 @contextmanager
@@ -160,30 +187,12 @@ def _seeded() -> Iterator[None]:
         yield
 
 
-@cache
-def package_versions(name: str) -> dict[str, str]:
-    """Versions of a distribution and of the omlab packages that it declares."""
-    try:
-        found = distribution(name)
-    except (PackageNotFoundError, ValueError):
-        return {}
-    declared = [match(r"[\w.-]+", requirement) for requirement in found.requires or []]
-    ours = {part.group().lower() for part in declared if part and part.group().lower().startswith("omlab-")}
-    versions = {name: found.version}
-    for other in sorted(ours - {name}):
-        try:
-            versions[other] = version(other)
-        except PackageNotFoundError:
-            continue
-    return versions
-
-
 def find_card(name: str | Path) -> ModelCard:
     """What a model does; no weights are looked for.
 
     Raises `UnknownNameError`, `UsageError` or `CardError`.
     """
-    folder = Path(name)
+    folder = Path(name_of(name, "The model"))
     if (folder / ADAPTED).is_file():
         description = read_description(folder)
         return _own_card(description, _base_card(folder, description))
@@ -214,21 +223,21 @@ def find_model(
 
     Raises `UnknownNameError`, `UsageError`, `SettingsError`, `WeightsError` or `DownloadError`.
     """
-    folder = Path(name)
+    folder = Path(name_of(name, "The model"))
     device = resolve_device(device)
+    settings, needs = table_of(settings, "The settings"), table_of(needs, "The needs")
+    weights = path_of(weights, "The weights") if weights is not None else None
     if (folder / ADAPTED).is_file():
-        return _find_adapted(
-            folder, weights=weights, device=device, settings=settings or {}, needs=needs or {}, offline=offline
-        )
+        return _find_adapted(folder, weights=weights, device=device, settings=settings, needs=needs, offline=offline)
     offer, named = _split_name(str(name))
     card = cast(ModelCard, validate(offer))
-    chosen = complete(card.settings, settings or {}, of=f"'{card.name}'")
+    chosen = complete(card.settings, settings, of=f"'{card.name}'")
     tag = LOCAL if weights else named or card.default_weights
     if tag == UNTRAINED and card.is_remote:
         raise UsageError(f"'{card.name}' answers through an endpoint: there is no untrained form of it.")
 
     def fetch() -> Weights | None:
-        return resolve(card, named, weights=Path(weights) if weights else None, offline=offline)
+        return resolve(card, named, weights=weights, offline=offline)
 
     return ModelRef(
         name=f"{card.name}.{tag}",
@@ -239,7 +248,7 @@ def find_model(
         later=fetch if later else None,
         settings=chosen,
         device=device,
-        needs=_find_needs(card, needs or {}, untrained=tag == UNTRAINED, device=device, offline=offline),
+        needs=_find_needs(card, needs, untrained=tag == UNTRAINED, device=device, offline=offline),
     )
 
 

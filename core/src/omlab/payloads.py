@@ -155,7 +155,8 @@ def take(inputs: Inputs, name: str, kind: type[P]) -> P:
         raise UsageError(f"There is no input '{name}'; given were {', '.join(inputs) or 'none'}.")
     found = inputs[name]
     if not isinstance(found, kind):
-        raise UsageError(f"The input '{name}' is a {describe(found)}, but a {getattr(kind, 'kind', kind)} is needed.")
+        wanted = getattr(kind, "kind", kind.__name__)
+        raise UsageError(f"The input '{name}' is {an(describe(found))}, but {an(wanted)} is needed.")
     return found
 
 
@@ -163,6 +164,11 @@ def describe(value: object) -> str:
     """A payload as messages call it: by its kind, anything else by its type."""
     found = getattr(type(value), "kind", None)
     return found if isinstance(found, str) else type(value).__name__
+
+
+def an(kind: str) -> str:
+    """A kind with its article, as messages have it."""
+    return f"{'an' if kind[:1] in 'aeio' else 'a'} {kind}"
 
 
 def nbytes(value: object) -> int:

@@ -4,8 +4,8 @@ A plugin is an entry point of the group `omlab`. One that cannot be imported, is
 hook API, or raises when it is called is kept aside with the reason; the others work.
 `OMLAB_PLUGINS=a,b` loads only those entry points, `OMLAB_PLUGINS_OFF=c` all but those.
 
-Hooks are called by pluggy, one plugin at a time (`Plugins.ask`), so that `specname`, `tryfirst`, wrappers and checked
-arguments work as its users expect while no plugin can hide or stop another.
+Hooks are called by pluggy and nothing else, so that `specname`, `tryfirst`, wrappers and checked arguments are what its
+users expect. What is registered is not the plugin's functions but guards around them, which say who failed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from types import ModuleType
+from inspect import isgeneratorfunction
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pluggy
 
 from omlab import hookspecs
-from omlab.errors import OmlabError, PluginError
+from omlab.errors import PluginError
+from omlab.guards import Each, Guards, as_given
 
 GROUP = "omlab"
 Status = Literal["ok", "broken", "incompatible", "off"]
@@ -47,6 +49,7 @@ class Plugins:
         self.manager = pluggy.PluginManager("omlab")
         self.manager.add_hookspecs(hookspecs)
         self._plugins: dict[str, Plugin] = {}
+        self._guards = Guards()
         for entry_point in sorted(found, key=lambda e: (e.name, e.value)):
             self._load(entry_point, wanted=(not only or entry_point.name in only) and entry_point.name not in off)
 
@@ -57,44 +60,25 @@ class Plugins:
         """Names of the plugins that work."""
         return [plugin.name for plugin in self if plugin.status == "ok"]
 
-    def distribution(self, name: str) -> str:
-        """The distribution that brought the plugin of that name."""
-        return self._plugins[name].distribution
+    def ask(self, hook: str, *, each: Each = as_given, **arguments: Any) -> list[Any]:
+        """Call a hook: the answers in pluggy's order.
 
-    def ask(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
-        """Call a hook of each plugin that implements it, in pluggy's order: (plugin, what it gave).
-
-        A plugin that raises, or exits, is put aside with the reason. What it prints goes to standard error.
+        `each` checks or completes what one implementation gave. A plugin that raises, exits or gives what `each`
+        refuses is put aside with the reason. What it prints goes to standard error.
         """
-        for name in self._in_order(hook):
-            try:
-                answers = self._call(name, hook, arguments)
-            except (Exception, SystemExit) as error:  # one plugin's failure must not hide the others
-                self.set_aside(name, f"{hook} failed: {said(error)}")
-            else:
-                yield from ((name, answer) for answer in answers)
+        answers, failed = self._called(hook, each, arguments)
+        for name, reason in failed.items():
+            self.set_aside(name, f"{hook} failed: {reason}")
+        return answers
 
     def tell(self, hook: str, **arguments: Any) -> list[tuple[str, str]]:
         """Call a hook of observers: (plugin, what went wrong) of those that failed, which are not put aside."""
-        problems = []
-        for name in self._in_order(hook):
-            try:
-                self._call(name, hook, arguments)
-            except (Exception, SystemExit) as error:  # an observer must not stop the run that it observes
-                problems.append((name, said(error)))
-        return problems
+        return list(self._called(hook, as_given, arguments)[1].items())
 
-    def _call(self, name: str, hook: str, arguments: dict[str, Any]) -> list[Any]:
-        others = [self.manager.get_plugin(other) for other in self.names() if other != name]
-        caller = self.manager.subset_hook_caller(hook, remove_plugins=others)
-        with redirect_stdout(sys.stderr):
-            answers: list[Any] = caller(**arguments)
-        return answers
-
-    def _in_order(self, hook: str) -> list[str]:
-        """The working plugins that implement `hook`, first called first."""
-        found = [impl.plugin_name for impl in getattr(self.manager.hook, hook).get_hookimpls()]
-        return list(dict.fromkeys(reversed(found)))
+    def _called(self, hook: str, each: Each, arguments: dict[str, Any]) -> tuple[list[Any], dict[str, str]]:
+        with self._guards.calling(each) as failed, redirect_stdout(sys.stderr):
+            answers: list[Any] = getattr(self.manager.hook, hook)(**arguments)
+        return answers, failed
 
     def set_aside(self, name: str, reason: str) -> None:
         """Put a plugin aside that failed when it was called."""
@@ -123,18 +107,18 @@ class Plugins:
             return "broken", f"another plugin is called '{entry_point.name}' too, from {other}; uninstall one of them"
         try:
             with redirect_stdout(sys.stderr):
-                module = entry_point.load()
+                plugin = entry_point.load()
         except (Exception, SystemExit) as error:  # whatever a plugin does at import must not harm the others
             return "broken", f"cannot be imported: {type(error).__name__}: {error}"
-        return self._check_and_register(entry_point.name, module)
+        return self._check_and_register(entry_point, plugin)
 
-    def _check_and_register(self, name: str, module: ModuleType) -> tuple[Status, str]:
-        api = getattr(module, "OMLAB_HOOK_API", None)
+    def _check_and_register(self, entry_point: EntryPoint, plugin: Any) -> tuple[Status, str]:
+        name, api = entry_point.name, getattr(plugin, "OMLAB_HOOK_API", None)
         if api != hookspecs.HOOK_API:
             found = "does not say OMLAB_HOOK_API" if api is None else f"is built for hook API {api}"
             return "incompatible", f"{found}; this omlab has {hookspecs.HOOK_API}"
         try:
-            self.manager.register(module, name=name)
+            self.manager.register(self._guarded(entry_point, plugin), name=name)
             self.manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
             if self.manager.get_plugin(name) is not None:
@@ -142,10 +126,20 @@ class Plugins:
             return "broken", f"implements a hook wrongly: {error}"
         return "ok", ""
 
-
-def said(error: BaseException) -> str:
-    """An error as a reason: our own sentences as they are, others with their type."""
-    return str(error) if isinstance(error, OmlabError) else f"{type(error).__name__}: {error}"
+    def _guarded(self, entry_point: EntryPoint, plugin: Any) -> SimpleNamespace:
+        """The hook implementations of a plugin, each in a guard that looks like it to pluggy."""
+        guarded = SimpleNamespace()
+        owner = entry_point.dist.name if entry_point.dist else "unknown"
+        for attribute in dir(plugin):
+            options = self.manager.parse_hookimpl_opts(plugin, attribute)
+            if options is not None:
+                function = getattr(plugin, attribute)
+                if options["hookwrapper"]:
+                    raise ValueError(f"{attribute} uses pluggy's old hookwrapper=True: make it wrapper=True")
+                is_wrapper = options["wrapper"] and isgeneratorfunction(function)
+                guard = self._guards.around_wrapper if is_wrapper else self._guards.around
+                setattr(guarded, attribute, guard(function, plugin=entry_point.name, distribution=owner))
+        return guarded
 
 
 def _names(variable: str) -> frozenset[str]:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
 Status = Literal["done", "failed"]
 
-_KNOWN = ("id", "status", "reason", "inputs", "outputs", "warnings", "values", "seconds")
+_KNOWN: dict[str, type | tuple[type, ...]] = {
+    "id": str,
+    "status": str,
+    "reason": str,
+    "inputs": dict,
+    "outputs": list,
+    "warnings": list,
+    "values": dict,
+    "seconds": (int, float),
+    "at": (int, float),
+}
 
 
 @dataclass(kw_only=True)
@@ -19,7 +30,8 @@ class Record:
 
     `inputs`: by name, the stamps of its files. `outputs`: rows of `path` (relative to the run), `role` (main, beside,
     picture), `format`, `size`, `mtime_ns`, `sha256`; of a collected output `record`, its place among the records.
-    `values` are those of the job (metrics, rows). `further` keeps what a later omlab wrote.
+    `values` are those of the job (metrics, rows). `at` is when it ended, in seconds since 1970: it tells which of two
+    logs has the last word. `further` keeps what a later omlab wrote.
     """
 
     id: str
@@ -30,54 +42,77 @@ class Record:
     warnings: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    at: float = 0.0
     further: dict[str, Any] = field(default_factory=dict)
 
     def main(self) -> list[str]:
         """Paths of the main outputs, relative to the run's folder."""
         return [row["path"] for row in self.outputs if row.get("role") == "main" and "path" in row]
 
+    def paths(self) -> set[str]:
+        """Paths of all outputs, relative to the run's folder."""
+        return {row["path"] for row in self.outputs if "path" in row}
+
+    def to_json(self) -> dict[str, Any]:
+        """As a line of the log has it: without what is empty."""
+        row = {name: getattr(self, name) for name in _KNOWN}
+        kept = {name: value for name, value in row.items() if value or name in ("id", "status")}
+        return {**self.further, **kept}
+
     def to_line(self) -> bytes:
         """A line of the log."""
-        row = {name: getattr(self, name) for name in _KNOWN}
-        kept = {name: value for name, value in row.items() if value not in ("", [], {}) or name in ("id", "status")}
-        return json.dumps({**self.further, **kept}, default=str, separators=(",", ":")).encode() + b"\n"
+        return json.dumps(self.to_json(), default=str, separators=(",", ":")).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, row: Any) -> Record | None:
+        """The record that a line of the log holds; None where it holds none."""
+        if not isinstance(row, dict) or row.get("status") not in ("done", "failed") or "id" not in row:
+            return None
+        known = {name: row[name] for name in _KNOWN if name in row}
+        if not all(isinstance(value, _KNOWN[name]) for name, value in known.items()):
+            return None
+        return cls(**known, further={name: value for name, value in row.items() if name not in known})
 
     @classmethod
     def from_line(cls, line: bytes) -> Record | None:
         """The record of a line; None where it is torn or no record."""
         try:
-            row = json.loads(line)
+            return cls.from_json(json.loads(line))
         except ValueError:
             return None
-        if (
-            not isinstance(row, dict)
-            or not isinstance(row.get("id"), str)
-            or row.get("status") not in ("done", "failed")
-        ):
-            return None
-        known = {name: row[name] for name in _KNOWN if name in row}
-        return cls(**known, further={name: value for name, value in row.items() if name not in known})
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the last line of a case is: which log, at which byte, and when it was written."""
+
+    file: int
+    offset: int
+    at: float
 
 
 class CaseLog:
     """Several logs of one run (one for each shard) read as one; lines are found again by their place.
 
-    What is kept in memory is an id and two numbers a case.
+    What is kept in memory is an id and three numbers a case.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: list[Path] = []
-        self._places: dict[str, tuple[int, int]] = {}
+        self._places: dict[str, _Place] = {}
+        self._open: dict[int, IO[bytes]] | None = None
         self.read()
 
     def read(self) -> None:
-        """Read all logs of the folder again, older ones first."""
-        self._files = sorted(self.folder.glob("cases*.jsonl"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+        """Read all logs of the folder again."""
+        self._files = sorted(self.folder.glob("cases*.jsonl"))
         self._places = {}
         for number, path in enumerate(self._files):
             for offset, record in _lines(path):
-                self._places[record.id] = (number, offset)
+                before = self._places.get(record.id)
+                if before is None or before.file == number or before.at <= record.at:
+                    self._places[record.id] = _Place(number, offset, record.at)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -88,25 +123,37 @@ class CaseLog:
     def __iter__(self) -> Iterator[Record]:
         """The records, ordered by id."""
         streams: dict[int, IO[bytes]] = {}
-        try:
+        with ExitStack() as stack:
             for id in sorted(self._places):
-                number, offset = self._places[id]
-                if number not in streams:
-                    streams[number] = self._files[number].open("rb")
-                record = _at(streams[number], offset)
+                record = self._at(self._places[id], streams, stack)
                 if record is not None:
                     yield record
-        finally:
-            for stream in streams.values():
-                stream.close()
 
     def get(self, id: str) -> Record | None:
         """The record of a case; None where there is none."""
-        if id not in self._places:
+        place = self._places.get(id)
+        if place is None:
             return None
-        number, offset = self._places[id]
-        with self._files[number].open("rb") as stream:
-            return _at(stream, offset)
+        with ExitStack() as stack:
+            return self._at(place, {} if self._open is None else self._open, stack)
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Keep the logs open for many calls of `get`, by one thread."""
+        with ExitStack() as stack:
+            self._open = {
+                number: stack.enter_context(path.open("rb")) for number, path in enumerate(self._files) if path.exists()
+            }
+            try:
+                yield
+            finally:
+                self._open = None
+
+    def _at(self, place: _Place, streams: dict[int, IO[bytes]], stack: ExitStack) -> Record | None:
+        if place.file not in streams:
+            streams[place.file] = stack.enter_context(self._files[place.file].open("rb"))
+        streams[place.file].seek(place.offset)
+        return Record.from_line(streams[place.file].readline())
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Record]]:
@@ -117,11 +164,6 @@ def _lines(path: Path) -> Iterator[tuple[int, Record]]:
             if record is not None:
                 yield offset, record
             offset += len(line)
-
-
-def _at(stream: IO[bytes], offset: int) -> Record | None:
-    stream.seek(offset)
-    return Record.from_line(stream.readline())
 
 
 def mend_tail(path: Path) -> None:
@@ -138,8 +180,3 @@ def mend_tail(path: Path) -> None:
         for line in stream:
             end += len(line) if line.endswith(b"\n") else 0
         stream.truncate(end)
-
-
-def records_by_id(folder: Path) -> Mapping[str, Record]:
-    """All records of a run's folder in memory: for runs of a size that fits."""
-    return {record.id: record for record in CaseLog(folder)}

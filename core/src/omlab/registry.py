@@ -13,7 +13,7 @@ from typing import Any
 
 from omlab.cards import KINDS, Card, Kind
 from omlab.errors import CardError, DuplicateNameError, MissingDependencyError, UnknownNameError
-from omlab.plugins import Plugins, installed, said
+from omlab.plugins import Plugins, installed
 from omlab.suggest import did_you_mean
 
 HOOKS: dict[Kind, str] = {kind: f"omlab_{kind}s" for kind in KINDS}
@@ -50,19 +50,14 @@ class Registry:
         return found[0]
 
     def _ask(self, kind: Kind) -> list[Card]:
-        hook, found = HOOKS[kind], []
-        for plugin, answer in self.plugins.ask(hook):
-            try:
-                cards = list(answer)
-                for card in cards:
-                    if not isinstance(card, Card) or card.kind != kind:
-                        raise CardError(f"it must return {kind} cards, not {card!r}.")
-            except (CardError, TypeError) as error:
-                self.plugins.set_aside(plugin, f"{hook} failed: {said(error)}")
-                continue
-            owner = self.plugins.distribution(plugin)
-            found += [replace(card, distribution=card.distribution or owner) for card in cards]
-        return found
+        def owned(answer: Any, distribution: str) -> list[Card]:
+            cards = list(answer)
+            for card in cards:
+                if not isinstance(card, Card) or card.kind != kind:
+                    raise CardError(f"it must return {kind} cards, not {card!r}.")
+            return [replace(card, distribution=card.distribution or distribution) for card in cards]
+
+        return [card for cards in self.plugins.ask(HOOKS[kind], each=owned) for card in cards]
 
     def _unknown(self, kind: Kind, name: str) -> str:
         known = sorted({card.name for card in self.cards(kind)})

@@ -7,36 +7,47 @@ that whatever bears a name is in the log: only what omlab wrote is ever replaced
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import distributions
 from pathlib import Path
 from shutil import rmtree
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from omlab.digests import digest_of, file_digest
-from omlab.errors import OmlabError, OutputError, UsageError
+from omlab.errors import InputError, OmlabError, OutputError, UsageError, where
 from omlab.files import write_json, writing
 from omlab.records import CaseLog, Record, mend_tail
+from omlab.run_folder import (
+    CASES,
+    FINISHED,
+    LOCK,
+    LOG,
+    SCRATCH,
+    acquired,
+    clear_marks,
+    description_of,
+    lock_for,
+    make_folder,
+    partial_of,
+    read_log,
+    remove_begun,
+)
 from omlab.shards import Shard, rank
-from omlab.stamps import Parts, Value, all_agree, stamp
+from omlab.stamps import Parts, Value, agrees, all_agree, parts_of, stamp
+from omlab.versions import environment
 from omlab.warned import noted
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-LOG = "run.json"
-CASES = "cases"
-SCRATCH = "scratch"
-_OURS = (LOG, f"{CASES}*.jsonl", "records*.bin", ".lock*", ".finished*", SCRATCH, f".{SCRATCH}-*")
+    from omlab.roles import Case
+
+C = TypeVar("C", bound="Case")
 
 
 class Run:
@@ -63,11 +74,11 @@ class Run:
         self.notes: list[str] = list(before.get("notes", []))
         self.collected: dict[str, Any] | None = before.get("collected")
         self.log = CaseLog(folder)
-        self._before = dict(before)
+        self._is_new = not before
+        self._is_whole = folder == final and before.get("finished") is not None
         self._lock = lock
         self._lines: IO[bytes] | None = None
         self._writing = threading.Lock()
-        self._done_here = 0
 
     @property
     def scratch(self) -> Path:
@@ -76,17 +87,38 @@ class Run:
         folder.mkdir(exist_ok=True)
         return folder
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was brought to its end before, and has its name."""
+        return self._is_whole
+
+    def note(self, sentence: str) -> None:
+        """Keep a sentence in `run.json`, once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def missing(self, cases: Sequence[C]) -> list[C]:
+        """The cases of this part of the run that are not done. Raises `InputError` where two have the same id."""
+        ids: set[str] = set()
+        for case in cases:
+            if case.id in ids:
+                raise InputError(f"Two cases have the id '{case.id}', under which there can be one result; rename one.")
+            ids.add(case.id)
+        with self.log.opened():
+            return [case for case in cases if self.shard.holds(case.id) and not self.is_done(case.id, parts_of(case))]
+
     def is_done(self, id: str, parts: Parts) -> bool:
         """Whether the log says that this case, with these inputs, is done and its results are as they were."""
         record = self.log.get(id)
         if record is None or record.status != "done" or not all_agree(record.inputs, parts):
             return False
-        return all(_is_there(self.folder, row) for row in record.outputs if "path" in row and row.get("role") == "main")
+        return all(agrees(row, self.folder / row["path"]) for row in record.outputs if _is_main_file(row))
 
     def begin(self) -> None:
         """Write `run.json` and open the log. Raises `OutputError`."""
         path = self.folder / f"{CASES}{self.shard.name}.jsonl"
         with writing("The run log", path):
+            self._marker(self.shard).unlink(missing_ok=True)
             self._save(finished=None)
             if path.exists():
                 mend_tail(path)
@@ -95,18 +127,18 @@ class Run:
     def append(self, record: Record) -> None:
         """Add a line to the log. Raises `OutputError`."""
         assert self._lines is not None, "begin() comes first"
+        record.at = round(time.time(), 3)
         with self._writing, writing("The run log", self.folder):
             self._lines.write(record.to_line())
             self._lines.flush()
-            self._done_here += record.status == "done"
 
     @contextmanager
     def attempt_folder(self, id: str) -> Iterator[Path]:
         """A folder for what one case writes; what was not adopted is gone afterwards."""
         folder = self.folder / f".{SCRATCH}-{digest_of(id)[:16]}"
-        if folder.exists():
-            rmtree(folder)
         with writing("A result", self.final):
+            if folder.exists():
+                rmtree(folder)
             folder.mkdir()
         try:
             yield folder
@@ -121,10 +153,10 @@ class Run:
         Raises `OutputError` where something that omlab did not write is in the way.
         """
         before = self.log.get(record.id)
-        old = {row["path"] for row in before.outputs if "path" in row} if before else set()
+        old = before.paths() if before else set()
         names = sorted(path.relative_to(attempt).as_posix() for path in attempt.rglob("*") if path.is_file())
         for name in names:
-            if name not in old and (self.folder / name).exists():
+            if name not in old and os.path.lexists(self.folder / name):
                 raise OutputError(
                     f"{self.final / name} exists already and is not of this case; "
                     "move it away or choose another output."
@@ -132,21 +164,21 @@ class Run:
             role, format = (roles or {}).get(name, ("main" if not roles else "beside", ""))
             record.outputs.append(_output(attempt / name, name=name, role=role, format=format))
         record.status = "done"
-        self.append(record)
         with writing("A result", self.final):
+            self._remove(old - set(names))  # before the line that no longer tells of them
+            self.append(record)
             for name in names:
                 place = self.folder / name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 (attempt / name).replace(place)
-        self._remove(old - set(names))
 
     def fail(self, record: Record) -> None:
         """Log a case that failed; results of an earlier attempt at it go."""
         record.status = "failed"
         before = self.log.get(record.id)
-        self.append(record)
         if before is not None:
-            self._remove({row["path"] for row in before.outputs if "path" in row})
+            self._remove(before.paths())
+        self.append(record)
 
     def attempt(
         self,
@@ -177,16 +209,13 @@ class Run:
         """End this process' part; where it was the last one, end the run: `whole` makes what is of all cases.
 
         Returns:
-            Whether the run is whole. False: other shards are still at work, or have yet to begin.
+            Whether the run is whole. False: other shards are still at work, or have yet to begin, or end it just now.
         """
         self._close_log()
         if self.shard.count > 1:
-            (self.folder / f".finished{self.shard.name}").touch()
-            markers = [
-                self.folder / f".finished{Shard(index=n, count=self.shard.count).name}" for n in range(self.shard.count)
-            ]
-            if not all(marker.exists() for marker in markers):
-                self._lock.release()
+            self._marker(self.shard).touch()
+            self._lock.release()
+            if not self._all_finished() or not self._take_over():
                 return False
         self.conclude(whole)
         return True
@@ -194,50 +223,72 @@ class Run:
     def conclude(self, whole: Callable[[], None] = lambda: None) -> None:
         """End the run with what is there: merge the logs, make what is of all cases, give it its name."""
         self._close_log()
-        merging = _lock(self.folder / ".lock-merge", place=self.final)
         try:
-            if not self.folder.exists():
-                return  # another shard was faster
             self._merge_logs()
             self.log.read()
             whole()
-            failed = sum(record.status == "failed" for record in self.log)
-            if not failed:
+            if not any(record.status == "failed" for record in self.log):
                 rmtree(self.folder / SCRATCH, ignore_errors=True)
+            for leftover in self.folder.glob(f".{SCRATCH}-*"):
+                rmtree(leftover, ignore_errors=True)
             with writing("The run log", self.folder / LOG):
                 self._save(finished=_now())
+            clear_marks(self.folder)
         finally:
-            merging.release()
             self._lock.release()
-        with writing("The run", self.final):
-            for leftover in (*self.folder.glob(".lock*"), *self.folder.glob(".finished*")):
-                leftover.unlink(missing_ok=True)
-            if self.folder != self.final:
+        if self.folder != self.final:
+            with writing("The run", self.final):
                 self.folder.rename(self.final)
-                self.folder = self.final
+            self.folder = self.final
         self.log = CaseLog(self.folder)
 
     def close(self) -> None:
         """Leave the run as it is: nothing was to be done."""
         self._close_log()
-        self._lock.release()
-        for leftover in self.folder.glob(".lock*"):
-            leftover.unlink(missing_ok=True)
+        self._release()
 
     def abandon(self) -> int:
         """Stop in the middle. What is done stays; without anything done, what omlab wrote of a new run goes.
 
-        Returns how many cases are kept.
+        Returns how many cases are done.
         """
         self._close_log()
-        self._lock.release()
-        for leftover in self.folder.glob(f".{SCRATCH}-*"):
-            rmtree(leftover, ignore_errors=True)
-        kept = len(self.log) + self._done_here
+        self.log.read()
+        kept = sum(record.status == "done" for record in self.log)
         has_checkpoints = (self.folder / SCRATCH).exists() and any((self.folder / SCRATCH).iterdir())
-        if not kept and not has_checkpoints and self.folder != self.final:
-            _remove_ours(self.folder)
+        if self._is_new and not kept and not has_checkpoints and self.shard.count == 1:
+            remove_begun(self.folder, is_named=self.folder == self.final)
+        self._release()
         return kept
+
+    def _release(self) -> None:
+        """Let others have this part; the lock's file goes first, while nobody else can hold it."""
+        with suppress(OSError):
+            (self.folder / f"{LOCK}{self.shard.name}").unlink(missing_ok=True)
+        self._lock.release()
+
+    def _marker(self, shard: Shard) -> Path:
+        return self.folder / f"{FINISHED}{shard.name}"
+
+    def _all_finished(self) -> bool:
+        count = self.shard.count
+        return all(self._marker(Shard(index=n, count=count)).exists() for n in range(count))
+
+    def _take_over(self) -> bool:
+        """Become the one that ends a run of several parts; False where another one does, or did."""
+        if not self.folder.is_dir():
+            return False
+        lock = acquired(self.folder / LOCK)
+        if lock is None:
+            return False
+        if not self._all_finished():  # another part was quicker, and may have given the folder its name
+            lock.release()
+            with suppress(OSError):
+                (self.folder / LOCK).unlink(missing_ok=True)
+                self.folder.rmdir()
+            return False
+        self._lock = lock
+        return True
 
     def _close_log(self) -> None:
         if self._lines is not None:
@@ -262,19 +313,21 @@ class Run:
             (self.folder / name).unlink(missing_ok=True)
 
     def _save(self, *, finished: str | None) -> None:
+        """Write `run.json`; what others wrote there meanwhile, other parts or a later omlab, is kept."""
+        there = read_log(self.folder) or {}
+        self.notes = list(dict.fromkeys([*there.get("notes", []), *self.notes]))
         known = {
             "omlab_run": 2,
             "run": self.kind,
             "request": self.request,
             "arguments": self.arguments,
-            "started": self._before.get("started") or _now(),
+            "started": there.get("started") or _now(),
             "finished": finished,
             "environment": environment(),
             "notes": self.notes,
             "collected": self.collected,
         }
-        self._before = {**self._before, **known}
-        write_json(self.folder / LOG, self._before)
+        write_json(self.folder / LOG, {**there, **known})
 
 
 def open_run(
@@ -296,12 +349,13 @@ def open_run(
     final, shard = final.absolute(), shard or Shard()
     if final.parent == final:
         raise OutputError(f"{final} cannot be the folder of a run; choose another output.")
-    folder = final if final.exists() else partial_of(final)
-    before = _own_log(folder, kind, request)
+    folder = final if os.path.lexists(final) else partial_of(final)
+    description_of(folder, kind, request, is_named=folder == final)
     with writing("The run", final):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = _lock(folder / f".lock{shard.name}", place=folder)
+        make_folder(folder)
+        lock = lock_for(folder, shard)
     try:
+        before = description_of(folder, kind, request, is_named=folder == final)  # as it is now that it is ours
         return Run(
             final, folder, kind=kind, request=request, arguments=arguments, before=before, shard=shard, lock=lock
         )
@@ -310,75 +364,14 @@ def open_run(
         raise
 
 
-def partial_of(final: Path) -> Path:
-    """Where a run is made until it is whole."""
-    return final.with_name(f"{final.name}.partial")
-
-
-def read_log(folder: Path) -> dict[str, Any] | None:
-    """`run.json` of a folder; None where there is none that can be read."""
-    return read_log_file(folder / LOG)
-
-
-def read_log_file(path: Path) -> dict[str, Any] | None:
-    """A run's description; None where there is none that can be read."""
-    try:
-        log = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return log if isinstance(log, dict) and isinstance(log.get("request"), dict) else None
-
-
-def same_request(log: Mapping[str, Any], kind: str, request: Mapping[str, Any]) -> bool:
-    """Whether a run's description is of the same work."""
-    return log.get("run") == kind and digest_of(log["request"]) == digest_of(dict(request))
-
-
-def _own_log(folder: Path, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The description of a run that may be gone on with; empty where there is none yet. Raises `OutputError`."""
-    if not folder.exists():
-        return {}
-    log = read_log(folder) if folder.is_dir() else None
-    if log is None:
-        if folder.is_dir() and all(child.name.startswith(".lock") for child in folder.iterdir()):
-            return {}
-        raise OutputError(f"{folder} exists already and is not a run of omlab; choose another output.")
-    if not same_request(log, kind, request):
-        state = "an interrupted run" if log.get("finished") is None else "a run"
-        raise OutputError(f"{folder} holds {state} of another request; remove that folder or choose another output.")
-    return log
-
-
-def _lock(path: Path, *, place: Path) -> BaseFileLock:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise OutputError(f"Another process is writing {place}; wait for it or choose another output.") from None
-    return lock
-
-
-def _remove_ours(folder: Path) -> None:
-    """Take away what a run wrote, and the folder where nothing else is in it."""
-    for pattern in _OURS:
-        for path in folder.glob(pattern):
-            if path.is_dir():
-                rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-    if folder.exists() and not any(folder.iterdir()):
-        folder.rmdir()
-
-
 def blame(record: Record, error: Exception) -> None:
     """Say in a record why its case failed; an `OutputError` is raised again, as it ends the run."""
     if isinstance(error, OutputError):
         error.exit_status = 1
         raise error
     cause = error.__cause__ if isinstance(error, OmlabError) else error
-    record.reason = str(error) if isinstance(error, OmlabError) else f"unexpected {type(error).__name__}: {error}"
+    said = str(error) if isinstance(error, OmlabError) else f"unexpected {type(error).__name__}: {error}{where(error)}"
+    record.reason = said
     if cause is not None and not isinstance(cause, OmlabError | OSError):
         record.values = {"traceback": "".join(traceback.format_exception(cause))}
 
@@ -406,29 +399,8 @@ def _output(path: Path, *, name: str, role: str, format: str) -> dict[str, Any]:
     return row | ({"format": format} if format else {})
 
 
-def _is_there(folder: Path, row: Mapping[str, Any]) -> bool:
-    path = folder / row["path"]
-    try:
-        facts = path.stat()
-    except OSError:
-        return False
-    if facts.st_size != row.get("size"):
-        return False
-    return facts.st_mtime_ns == row.get("mtime_ns") or file_digest(path) == row.get("sha256")
-
-
-@cache
-def environment() -> dict[str, Any]:
-    """Versions that matter for repeating a run; looked up once a process."""
-    wanted = ("torch", "numpy", "triton", "monai", "transformers", "scipy", "nibabel", "pydicom", "highdicom")
-    versions = {d.name.lower(): d.version for d in distributions() if d.name}
-    packages = {name: v for name, v in sorted(versions.items()) if name in wanted or name.startswith("omlab")}
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "packages": packages,
-    }
+def _is_main_file(row: Mapping[str, Any]) -> bool:
+    return row.get("role") == "main" and "path" in row
 
 
 def _now() -> str:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
 from omlab.card_schema import ModelCard, Verb
-from omlab.errors import DeviceError, GeometryError, InputError, OmlabError, PluginError, SettingsError, UsageError
-from omlab.payloads import Checked, Compound, Dependent, Facetted, Framed, Inputs, Payload, Spatial, describe
+from omlab.errors import (
+    DeviceError,
+    GeometryError,
+    InputError,
+    OmlabError,
+    PluginError,
+    SettingsError,
+    UsageError,
+    where,
+)
+from omlab.payloads import Checked, Compound, Dependent, Facetted, Framed, Inputs, Payload, Spatial, an, describe
 from omlab.roles import Delta, Model, Prepares, Streams
 from omlab.settings import complete
 from omlab.suggest import did_you_mean
@@ -53,6 +63,7 @@ class Session:
         self.name = name
         self.is_untrained = is_untrained
         self._turn = threading.Lock()
+        self._holder: int | None = None
 
     def __repr__(self) -> str:
         return f"<Session {self.name}: {', '.join(self.card.does) or 'no verbs'}>"
@@ -65,6 +76,10 @@ class Session:
 
         def once(payload: Payload | None = None, /, **named: Any) -> Payload:
             facts = self.card.does[verb]
+            for name in named:
+                if name not in facts.takes and name not in facts.options:
+                    hint = did_you_mean(name, [*facts.takes, *facts.options], none="it has none.")
+                    raise UsageError(f"'{verb}' of '{self.name}' has no input or option '{name}': {hint}")
             inputs = {name: value for name, value in named.items() if name in facts.takes and value is not None}
             options = {name: value for name, value in named.items() if name not in facts.takes}
             if payload is not None:
@@ -109,21 +124,32 @@ class Session:
         Raises:
             UsageError: The model does not have the verb.
             SettingsError: An option is unknown or has a value that it cannot have.
-            PluginError: The model gives more or fewer results than cases.
+            WrongCountError: The model gives more or fewer results than cases.
             DeviceError: The device is lost.
         """
         chosen = self.options(verb, options)
         results: dict[int, Payload | OmlabError] = {}
-        ready: list[tuple[int, Prepared]] = []
+        ready: dict[int, Prepared] = {}
         for index, case in enumerate(batch):
             try:
-                ready.append((index, case if isinstance(case, Prepared) else self.prepare(verb, case, **chosen)))
-            except OmlabError as error:
-                results[index] = error
-        with self._turn:
-            done = self._called(verb, [case for _, case in ready], chosen)
-        results.update(zip((index for index, _ in ready), done, strict=True))
+                ready[index] = case if isinstance(case, Prepared) else self.prepare(verb, case, **chosen)
+            except Exception as error:  # fails its case and no other
+                results[index] = self._failed(error, verb)
+        with self._held():
+            results.update(zip(ready, self._called(verb, list(ready.values()), chosen), strict=True))
         return [results[index] for index in range(len(batch))]
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """One call after the other. Raises `UsageError` where this very thread streams: it would wait for itself."""
+        if self._holder == threading.get_ident():
+            raise UsageError(f"'{self.name}' is streaming in this thread: end or close that first.")
+        with self._turn:
+            self._holder = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._holder = None
 
     def stream(self, verb: str, inputs: Inputs, /, **options: Any) -> Iterator[Delta | Payload]:
         """Parts of one result as they come; the last item is the whole. Closing the iterator cancels.
@@ -135,102 +161,102 @@ class Session:
             raise UsageError(f"'{verb}' of '{self.name}' does not stream.")
         check_inputs(facts, inputs, name=self.name)
         last: Delta | Payload | None = None
-        with self._turn:
+        with self._held():
             source = self.model.stream(verb, inputs, **self.options(verb, options))
             try:
                 for last in source:
                     if not isinstance(last, Delta):
-                        self._check_result(facts, inputs, last, verb=verb)
+                        self._check_result(verb, inputs, last)
                     yield last
+            except OmlabError:
+                raise
+            except Exception as error:
+                raise self._failed(error, verb) from error
             finally:
                 close = getattr(source, "close", None)
                 if close is not None:
                     close()
         if last is None or isinstance(last, Delta):
-            raise PluginError(f"'{verb}' of '{self.name}' streamed no result: its last item must be a {facts.gives}.")
+            raise PluginError(f"'{verb}' of '{self.name}' streamed no result: its last item must be {an(facts.gives)}.")
 
     def _called(self, verb: str, cases: list[Prepared], options: Mapping[str, Any]) -> Sequence[Payload | OmlabError]:
         """The results of cases: by one call, or by as many at once as the card says that an endpoint bears."""
         facts = self.card.does[verb]
         if facts.concurrency == 1:
-            return self._in_turn(verb, cases, options)
+            return self._done(verb, cases, options)
         parts = [cases[first : first + facts.batch] for first in range(0, len(cases), facts.batch)]
         with ThreadPoolExecutor(max_workers=facts.concurrency, thread_name_prefix="omlab-call") as pool:
             # each call in a copy of the context, where warnings find their case
-            calls = [pool.submit(copy_context().run, self._in_turn, verb, part, options) for part in parts]
+            calls = [pool.submit(copy_context().run, self._done, verb, part, options) for part in parts]
             return [result for call in calls for result in call.result()]
 
-    def _in_turn(self, verb: str, cases: list[Prepared], options: Mapping[str, Any]) -> list[Payload | OmlabError]:
-        """The results of cases, of which those after one that failed are done again."""
-        done: list[Payload | OmlabError] = []
-        while len(done) < len(cases):
-            done += self._attempt(verb, cases[len(done) :], options)
-        return done
-
-    def _attempt(self, verb: str, batch: list[Prepared], options: Mapping[str, Any]) -> list[Payload | OmlabError]:
-        """Results of the first cases of `batch`: all of them, or up to and with the one that failed."""
-        facts = self.card.does[verb]
+    def _done(self, verb: str, batch: list[Prepared], options: Mapping[str, Any]) -> list[Payload | OmlabError]:
+        """The results of a batch. Of one that fails, what was given before is kept and the rest is done one by one."""
         given: list[Payload | OmlabError] = []
+        what = f"'{verb}' of '{self.name}'"
+        if not batch:
+            return given
         try:
-            answers = iter(getattr(self.model, verb)([case.value for case in batch], **options))
-            for answer in answers:
+            for answer in getattr(self.model, verb)([case.value for case in batch], **options):
                 if len(given) == len(batch):
-                    raise _CountError
-                given.append(self._checked(facts, batch[len(given)].inputs, answer, verb=verb))
-        except _CountError:
-            raise PluginError(
-                f"'{verb}' of '{self.name}' gave more than {len(batch)} results for {len(batch)} cases."
-            ) from None
-        except PluginError:
+                    raise WrongCountError(f"{what} gave more than {len(batch)} results for a batch of as many.")
+                given.append(self._checked(verb, batch[len(given)].inputs, answer))
+            if len(given) < len(batch):
+                raise WrongCountError(f"{what} gave {len(given)} results for a batch of {len(batch)}.")
+            return given
+        except WrongCountError:
             raise
         except Exception as error:
-            if _is_lost(error):
-                raise DeviceError(f"The device is lost ({_first_line(error)}): start the command again.") from error
-            if given or len(batch) == 1:
-                return given or [self._failed(error, verb)]
-            return self._attempt(verb, batch[:1], options)
-        if len(given) != len(batch):
-            raise PluginError(f"'{verb}' of '{self.name}' gave {len(given)} results for {len(batch)} cases.")
-        return given
+            failed = self._failed(error, verb)
+            if isinstance(failed, DeviceError):
+                raise failed from error
+            if len(batch) == 1:
+                return given or [failed]
+            del failed  # what it holds of the batch must be free before the rest is tried
+        return given + [self._done(verb, [case], options)[0] for case in batch[len(given) :]]
 
     def _failed(self, error: Exception, verb: str) -> OmlabError:
+        """What a user is told of an error; those raised on purpose stay as they are."""
         if isinstance(error, OmlabError):
             return error
-        if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-            failed: OmlabError = InputError(
+        failed: OmlabError
+        if _is_lost(error):
+            failed = DeviceError(f"The device is lost ({_first_line(error)}): start the command again.")
+        elif type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+            failed = InputError(
                 f"There is not enough memory for this case: {_first_line(error)}; "
                 "use a smaller batch or window, or the cpu."
             )
         else:
-            failed = UnexpectedError(
-                f"unexpected {type(error).__name__} in '{verb}' of '{self.name}': {_first_line(error)}"
-            )
+            what = f"unexpected {type(error).__name__} in '{verb}' of '{self.name}'"
+            failed = UnexpectedError(f"{what}: {_first_line(error)}{where(error)}")
         failed.__cause__ = error
         return failed
 
-    def _checked(self, facts: Verb, inputs: Inputs, answer: Any, *, verb: str) -> Payload | OmlabError:
+    def _checked(self, verb: str, inputs: Inputs, answer: Any) -> Payload | OmlabError:
         if isinstance(answer, OmlabError):
             return answer
         try:
-            self._check_result(facts, inputs, answer, verb=verb)
+            self._check_result(verb, inputs, answer)
         except OmlabError as error:
             return error
         result: Payload = answer
         return result
 
-    def _check_result(self, facts: Verb, inputs: Inputs, answer: Any, *, verb: str) -> None:
+    def _check_result(self, verb: str, inputs: Inputs, answer: Any) -> None:
         """Raise where a result is not what the card promises: kind, grid, frame, finite numbers."""
-        what = f"'{verb}' of '{self.name}'"
+        facts, what = self.card.does[verb], f"'{verb}' of '{self.name}'"
         if not isinstance(answer, Payload) or describe(answer) != facts.gives:
-            raise BrokenPromiseError(f"{what} gave a {describe(answer)}, but its card promises a {facts.gives}.")
+            raise BrokenPromiseError(f"{what} gave {an(describe(answer))}, but its card promises {an(facts.gives)}.")
         parts = list(answer.parts().values()) if isinstance(answer, Compound) else [answer]
+        grid, frame = (inputs.get(name) if name else None for name in (facts.grid, facts.frame))
         for part in parts:
             if isinstance(part, Checked) and not part.is_finite():
                 raise BrokenPromiseError(f"{what} gave numbers that are NaN or infinite.")
-            if facts.grid is not None and isinstance(part, Spatial) and not part.same_grid(inputs[facts.grid]):
-                raise MisplacedError(f"{what} gave a {describe(part)} that does not lie on the grid of its input.")
-            if facts.frame is not None and isinstance(part, Framed) and not part.same_frame(inputs[facts.frame]):
-                raise MisplacedError(f"{what} gave a {describe(part)} in another space than its input.")
+            if grid is not None and isinstance(part, Spatial) and not part.same_grid(grid):
+                raise MisplacedError(f"{what} gave {an(describe(part))} that does not lie on the grid of its input.")
+            if frame is not None and isinstance(part, Framed) and not part.same_frame(frame):
+                raise MisplacedError(f"{what} gave {an(describe(part))} in another space than its input.")
 
 
 class BrokenPromiseError(OmlabError):
@@ -245,8 +271,8 @@ class UnexpectedError(OmlabError):
     """A bug in a model; fails the case, and its traceback is kept in the log."""
 
 
-class _CountError(Exception):
-    pass
+class WrongCountError(PluginError):
+    """A verb gave more or fewer results than it was given cases: which is whose cannot be told. Ends a run."""
 
 
 def verb_of(card: ModelCard, verb: str, *, name: str) -> Verb:
@@ -265,6 +291,10 @@ def check_inputs(facts: Verb, inputs: Inputs, *, name: str) -> None:
         UsageError: A name or kind is wrong, or a required input is not there.
         GeometryError, InputError: An input does not belong to the others.
     """
+    if not isinstance(inputs, Mapping):
+        raise UsageError(
+            f"The inputs of a case are payloads by name, but {an(describe(inputs))} was given to '{name}'."
+        )
     for unknown in inputs:
         if unknown not in facts.takes:
             hint = did_you_mean(unknown, facts.takes, none="it takes none.")
@@ -274,12 +304,12 @@ def check_inputs(facts: Verb, inputs: Inputs, *, name: str) -> None:
             accepted = facts.accepts.get(required)
             which = f" ({' or '.join(accepted)})" if accepted else ""
             raise UsageError(
-                f"'{name}' needs the input '{required}', a {facts.kinds[required]}{which}: give {required}=FILE."
+                f"'{name}' needs the input '{required}', {an(facts.kinds[required])}{which}: give {required}=FILE."
             )
     for given, value in inputs.items():
         wanted = facts.kinds[given]
         if describe(value) != wanted:
-            raise UsageError(f"The input '{given}' of '{name}' is a {wanted}, but a {describe(value)} was given.")
+            raise UsageError(f"The input '{given}' of '{name}' is {an(wanted)}, but {an(describe(value))} was given.")
         accepted = facts.accepts.get(given)
         if accepted is not None and isinstance(value, Facetted):
             refused = sorted(value.facets() - set(accepted))
@@ -301,7 +331,7 @@ def place_of(facts: Verb, payload: Payload, *, taken: Mapping[str, Any], name: s
     if len(found) != 1:
         takes = ", ".join(f"{place} ({wanted})" for place, wanted in facts.kinds.items())
         why = "several inputs are of that kind" if found else f"it takes {takes}"
-        raise UsageError(f"'{name}' was given a {kind} without a name, but {why}: name the input.")
+        raise UsageError(f"'{name}' was given {an(kind)} without a name, but {why}: name the input.")
     return found[0]
 
 

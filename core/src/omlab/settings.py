@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omlab.errors import SettingsError
@@ -43,6 +45,11 @@ def complete(settings: Mapping[str, Setting], given: Mapping[str, Any], *, of: s
         name: convert(setting, given[name], where=f"setting '{name}' of {of}") if name in given else setting.default
         for name, setting in settings.items()
     }
+
+
+def decisive(settings: Mapping[str, Setting], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Of complete settings those that change what comes of the work: what a request and an identity are made of."""
+    return {name: value for name, value in chosen.items() if settings[name].affects_result}
 
 
 def by_home(
@@ -121,12 +128,17 @@ def _int(value: Any, where: str) -> int:
 
 def _float(value: Any, where: str) -> float:
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError):
-        raise SettingsError(f"{where} is {value!r}, but must be a number.") from None
+        number = math.nan
+    if math.isnan(number) or isinstance(value, bool):
+        raise SettingsError(f"{where} is {value!r}, but must be a number.")
+    return number
 
 
 def _str(value: Any, where: str) -> str:
+    if not isinstance(value, str | Path):
+        raise SettingsError(f"{where} is {value!r}, but must be text.")
     return str(value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -83,7 +84,7 @@ def stamp(path: Path, *, digest: bool, sampled: bool = False) -> Stamp:
     """How a file or folder is now. Raises `InputError` where it cannot be looked at."""
     try:
         size, mtime_ns = _size_and_time(path)
-        sha256 = (_sampled_digest(path) if sampled else file_digest(path)) if digest else ""
+        sha256 = _digest(path.absolute(), size, mtime_ns, sampled=sampled) if digest else ""
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     return Stamp(path=str(path.absolute()), size=size, mtime_ns=mtime_ns, sha256=sha256, sampled=sampled and digest)
@@ -95,12 +96,20 @@ def agrees(known: Mapping[str, Any], path: Path | Value) -> bool:
         return known == path.to_json()
     try:
         size, mtime_ns = _size_and_time(path)
+        if size == known.get("size") and mtime_ns == known.get("mtime_ns"):
+            return True
+    except OSError:
+        return False
+    return is_copy(known, path)
+
+
+def is_copy(known: Mapping[str, Any], path: Path) -> bool:
+    """Whether `path` has the content that a line of the log tells of; what has its size is hashed."""
+    try:
+        size, mtime_ns = _size_and_time(path)
         if size != known.get("size"):
             return False
-        if mtime_ns == known.get("mtime_ns"):
-            return True
-        digest = _sampled_digest(path) if known.get("sampled") else file_digest(path)
-        return digest == known.get("sha256")
+        return _digest(path.absolute(), size, mtime_ns, sampled=bool(known.get("sampled"))) == known.get("sha256")
     except OSError:
         return False
 
@@ -113,6 +122,12 @@ def all_agree(known: Mapping[str, Sequence[Mapping[str, Any]]], parts: Parts) ->
         len(rows) == len(parts[name]) and all(agrees(row, path) for row, path in zip(rows, parts[name], strict=True))
         for name, rows in known.items()
     )
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, size: int, mtime_ns: int, *, sampled: bool) -> str:
+    """Hashed once while size and time are the same: many cases may share a file, or be entries of one."""
+    return _sampled_digest(path) if sampled else file_digest(path)
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

@@ -65,5 +65,4 @@ def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> Non
 def _ask_plugins(app: LazyGroup) -> None:
     from omlab.plugins import installed
 
-    for _ in installed().ask("omlab_commands", cli=app):
-        pass
+    installed().ask("omlab_commands", cli=app)

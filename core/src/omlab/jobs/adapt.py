@@ -10,9 +10,10 @@ from shutil import copytree
 from typing import Any
 
 from omlab.adapted import ADAPTED, ADAPTED_WEIGHTS, BASE, HISTORY, NEEDS, Description
+from omlab.arguments import name_of, path_of, table_of
 from omlab.card_schema import AdapterCard, ModelCard, Training, validate
 from omlab.datasets import DataRef, open_dataset
-from omlab.devices import describe_device
+from omlab.devices import describe_device, sort_of
 from omlab.digests import digest_of
 from omlab.errors import PluginError, UsageError
 from omlab.files import write_json
@@ -24,7 +25,7 @@ from omlab.models import ModelBase, ModelRef, Needs, find_card, find_model, load
 from omlab.registry import registry
 from omlab.roles import Adapted, Adapter
 from omlab.runs import Run, open_run
-from omlab.settings import by_home, complete
+from omlab.settings import by_home, complete, decisive
 from omlab.shards import rank
 from omlab.suggest import did_you_mean
 from omlab.surveys import Surveyed
@@ -86,7 +87,8 @@ def adapt(
     Raises:
         OmlabError: When it cannot be started, or the adapter fails.
     """
-    place = Path(output) if output is not None else None
+    model, adapter = name_of(model, "The model"), name_of(adapter, "The adapter")
+    place = path_of(output, "The output") if output is not None else None
     plan = partial(
         _plan,
         model,
@@ -97,7 +99,7 @@ def adapt(
         weights=weights,
         device=device,
         seed=seed,
-        settings=settings or {},
+        settings=table_of(settings, "The settings"),
         needs=needs,
         mapped=mapped or {},
         offline=offline,
@@ -203,26 +205,35 @@ def _follow(place: Path | None, plan: Callable[[], _Plan]) -> Outcome:
 
 
 def _lead(plan: _Plan, place: Path | None, arguments: Mapping[str, Any], go: Go) -> Outcome:
+    recipe = plan.ref.card.trains[plan.recipe] if plan.recipe else None
     request = {
         "command": "adapt",
         "model": plan.ref.identity(),
-        "adapter": {"name": plan.adapter_card.name, "settings": dict(plan.adapter_settings)},
-        "recipe": {"name": plan.recipe, "settings": dict(plan.recipe_settings)},
+        "adapter": {
+            "name": plan.adapter_card.name,
+            "settings": decisive(plan.adapter_card.settings, plan.adapter_settings),
+        },
+        "recipe": {
+            "name": plan.recipe,
+            "settings": decisive(recipe.settings, plan.recipe_settings) if recipe else {},
+        },
         "data": plan.data.identity(SPLIT) | ({"mapped": dict(plan.mapped)} if plan.mapped else {}),
-        "device": plan.ref.device,
+        "device": sort_of(plan.ref.device),
         "seed": plan.seed,
         "processes": processes(),
     }
     final = place or Path("omlab-runs") / f"adapt-{plan.ref.card.name}-{digest_of(request)[:8]}"
     run = open_run(final, kind="adapt", request=request, arguments=arguments)
-    if run.folder == run.final and run.is_done(CASE, {}):
+    is_done = run.is_done(CASE, {})
+    if run.is_whole and is_done:
         run.close()
         return Outcome(place=run.final, log=run.log, was_complete=True)
     with at_work(run):
-        run.notes.append(f"adapted on {describe_device(plan.ref.device)}")
-        record = run.attempt(CASE, files={}, work=lambda folder: _work(plan, run, folder, go))
-        if record.status == "failed":
-            raise stopped(record.reason)
+        if not is_done:
+            run.note(f"adapted on {describe_device(plan.ref.device)}")
+            record = run.attempt(CASE, files={}, work=lambda folder: _work(plan, run, folder, go))
+            if record.status == "failed":
+                raise stopped(record.reason)
         finish(run)
     return Outcome(place=run.final, log=run.log)
 

@@ -9,26 +9,28 @@ from shutil import copyfile
 from typing import Any, cast
 
 from omlab.adapted import HISTORY
+from omlab.arguments import path_of, table_of
 from omlab.card_schema import EvaluatorCard, ModelCard, Verb, validate
 from omlab.cards import Card
 from omlab.datasets import DataRef, open_dataset
+from omlab.devices import sort_of
 from omlab.digests import digest_of
 from omlab.engine import Item, Roles, Stages, do_cases
 from omlab.errors import InputError, UsageError
 from omlab.formats import format_cards, implementation, read
 from omlab.jobs.concluding import REPORT, conclude, stored_report
 from omlab.jobs.outcome import Outcome
-from omlab.jobs.running import at_work, finish
+from omlab.jobs.running import at_work, finish, letting_go
 from omlab.jobs.sources import cases_of_data
 from omlab.models import ModelRef, Needs, find_card, find_model
-from omlab.payloads import Payload
+from omlab.payloads import Payload, an
 from omlab.records import CaseLog
 from omlab.registry import load_entry, registry
 from omlab.roles import Case, Evaluator, Report, Sample
-from omlab.runs import Run, open_run, read_log
-from omlab.settings import by_home, complete
+from omlab.run_folder import read_log
+from omlab.runs import Run, open_run
+from omlab.settings import by_home, complete, decisive
 from omlab.shards import this_shard
-from omlab.stamps import parts_of
 
 
 def evaluate(
@@ -73,12 +75,13 @@ def evaluate(
     """
     if (model is None) == (predictions is None):
         raise UsageError("Name either a model or a folder of predictions to evaluate.")
-    for_data = by_home({k: v for k, v in (settings or {}).items() if k.startswith("data.")}, {"data": None}, plain=())
+    settings = table_of(settings, "The settings")
+    for_data = by_home({k: v for k, v in settings.items() if k.startswith("data.")}, {"data": None}, plain=())
     source = open_dataset(data, root=root, settings=for_data["data"])
     source.check_split(split)
     source.dataset.prepare()
     offer, card = choose_evaluator(evaluator, source, split)
-    given = by_home(settings or {}, {"evaluator": card.settings, "model": None, "data": None}, plain=("evaluator",))
+    given = by_home(settings, {"evaluator": card.settings, "model": None, "data": None}, plain=("evaluator",))
     chosen = complete(card.settings, given["evaluator"], of=f"the evaluator '{card.name}'")
     judge = cast(Evaluator, load_entry(offer, card.entry)(card, settings=chosen))
     answers: _ByModel | _OfRun
@@ -90,11 +93,11 @@ def evaluate(
         answers = _ByModel(ref=ref, verb=verb, facts=facts, batch=batch or facts.at_once)
     else:
         cases = source.dataset.cases(split)
-        answers = _OfRun(Path(cast(str, predictions)), card.judges)
+        answers = _OfRun(path_of(predictions, "The folder of predictions"), card.judges)
     request = {
         "command": "evaluate",
         **answers.request(),
-        "evaluator": {"name": card.name, "settings": chosen},
+        "evaluator": {"name": card.name, "settings": decisive(card.settings, chosen)},
         "data": source.identity(split),
     }
     final = (
@@ -139,13 +142,13 @@ def choose_verb(model: ModelCard, card: EvaluatorCard, verb: str | None, *, name
     if verb is not None:
         if verb not in fitting:
             gives = model.does[verb].gives if verb in model.does else "nothing"
-            raise UsageError(f"'{card.name}' judges a {card.judges}, but '{verb}' of '{name}' gives {gives}.")
+            raise UsageError(f"'{card.name}' judges {an(card.judges)}, but '{verb}' of '{name}' gives {gives}.")
         return verb
     if len(fitting) != 1:
         what = (
             f"has several verbs that give one: name one with --verb ({', '.join(fitting)})" if fitting else "gives none"
         )
-        raise UsageError(f"'{card.name}' judges a {card.judges}, but '{name}' {what}.")
+        raise UsageError(f"'{card.name}' judges {an(card.judges)}, but '{name}' {what}.")
     return fitting[0]
 
 
@@ -167,7 +170,7 @@ class _ByModel:
         return self.ref.name
 
     def request(self) -> dict[str, Any]:
-        return {"model": self.ref.identity(), "verb": self.verb, "device": self.ref.device}
+        return {"model": self.ref.identity(), "verb": self.verb, "device": sort_of(self.ref.device)}
 
     def open(self) -> _Opened:
         session, options = self.ref.session(), complete(self.facts.options, {}, of=self.verb)
@@ -209,22 +212,22 @@ class _OfRun:
 
 
 def _in_run(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | _OfRun, *, history: Path) -> Outcome:
-    try:
-        mine = [case for case in cases if run.shard.holds(case.id)]
-        missing = [case for case in mine if not run.is_done(case.id, parts_of(case))]
-    except BaseException:
-        run.abandon()
-        raise
-    if run.folder == run.final and not missing and (run.folder / REPORT).exists():
+    with letting_go(run):
+        missing = run.missing(cases)
+    if run.is_whole and not missing and (run.folder / REPORT).exists():
         run.close()
         return Outcome(place=run.final, log=run.log, report=stored_report(run.final), was_complete=True)
     reports: list[Report] = []
     with at_work(run):
         if missing:
             _measure(run, missing, judge, answers)
-        _copy_history(run, history)
-        whole = finish(run, lambda: reports.append(conclude(run, judge.report)))
-    return Outcome(place=run.final, log=run.log, report=reports[0] if reports else None, is_whole=whole)
+
+        def whole() -> None:
+            _copy_history(run, history)
+            reports.append(conclude(run, judge.report))
+
+        is_whole = finish(run, whole)
+    return Outcome(place=run.final, log=run.log, report=reports[0] if reports else None, is_whole=is_whole)
 
 
 def _measure(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | _OfRun) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from omlab.engine import Item, Roles, Stages, do_cases
 from omlab.errors import UsageError
 from omlab.formats import default_format
 from omlab.jobs.outputs import Outputs, collect
-from omlab.jobs.running import at_work, finish, stopped
+from omlab.jobs.running import at_work, finish, letting_go, stopped
+from omlab.payloads import an
 from omlab.roles import Case
 from omlab.runs import open_run
 from omlab.session import Session
-from omlab.stamps import parts_of
+from omlab.settings import decisive
 
 
 def features(session: Session, verb: str, cases: Sequence[Case], *, folder: str | Path, **options: Any) -> Path:
@@ -40,23 +42,26 @@ def features(session: Session, verb: str, cases: Sequence[Case], *, folder: str 
     facts, chosen = session.verb(verb), session.options(verb, options)
     card = default_format(facts.gives)
     if facts.gives not in card.collects:
-        raise UsageError(f"'{session.name}' gives a {facts.gives} by '{verb}', which no format collects into one file.")
+        raise UsageError(
+            f"'{session.name}' gives {an(facts.gives)} by '{verb}', which no format collects into one file."
+        )
     suffix = max(card.suffixes, key=len)
-    request = {"command": verb, "model": session.identity, "options": chosen, "format": card.name}
+    options = decisive(facts.options, chosen)
+    request = {"command": verb, "model": session.identity, "options": options, "format": card.name}
     final = Path(folder) / f"{verb}-{digest_of(request)[:16]}"
     arguments = {"collected": {"path": f"{verb}{suffix}", "format": card.name}}
     run = open_run(final, kind=verb, request=request, arguments=arguments)
-    missing = [case for case in cases if not run.is_done(case.id, parts_of(case))]
-    if run.folder == run.final and not missing and len(run.log):
+    with letting_go(run):
+        missing = run.missing(cases)
+    if run.is_whole and not missing and (final / f"{verb}{suffix}").is_file():
         run.close()
         return final / f"{verb}{suffix}"
     outputs = Outputs(run=run, format=card, suffix=suffix)
 
     def read_case(case: Case) -> Any:
         sample = case.load()
-        return sample, session.prepare(
-            verb, {name: sample.inputs[name] for name in facts.takes if name in sample.inputs}
-        )
+        inputs = {name: sample.inputs[name] for name in facts.takes if name in sample.inputs}
+        return sample, session.prepare(verb, inputs, **chosen)
 
     def write(item: Item, result: Any, place: Path) -> Roles:
         return outputs.write(item, item.value[0], result, place)
@@ -68,12 +73,11 @@ def features(session: Session, verb: str, cases: Sequence[Case], *, folder: str 
         batch=facts.at_once,
     )
     with at_work(run):
-        try:
+        with closing(outputs):
             do_cases(run, missing, stages, total=len(missing), what="features")
-        finally:
-            outputs.close()
         run.log.read()
-        wrong = next((record for record in run.log if record.status == "failed"), None)
+        wanted = {case.id for case in cases}
+        wrong = next((record for record in run.log if record.status == "failed" and record.id in wanted), None)
         if wrong is not None:
             raise stopped(f"Case '{wrong.id}' has no {facts.gives}: {wrong.reason}")
         finish(run, lambda: collect(run, card, f"{verb}{suffix}"))

@@ -7,7 +7,8 @@ from pathlib import Path
 from omlab.errors import InputError
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.outputs import collect, collects
-from omlab.runs import Run, open_run, partial_of, read_log
+from omlab.run_folder import partial_of, read_log
+from omlab.runs import Run, open_run
 
 
 def merge(place: str | Path) -> Outcome:

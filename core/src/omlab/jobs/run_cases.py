@@ -14,11 +14,11 @@ from omlab.errors import PluginError, UsageError
 from omlab.files import replacing, writing
 from omlab.jobs.concluding import REPORT, conclude, stored_report
 from omlab.jobs.outcome import Outcome
-from omlab.jobs.running import at_work, finish
+from omlab.jobs.running import at_work, finish, letting_go
 from omlab.roles import Report, Rows, Sample
-from omlab.runs import CASES, Run, open_run
+from omlab.run_folder import CASES
+from omlab.runs import Run, open_run
 from omlab.shards import this_shard
-from omlab.stamps import parts_of
 from omlab.warned import kept_by_case
 
 
@@ -87,12 +87,8 @@ def run_cases(
     final = Path(output) if output is not None else Path("omlab-runs") / f"{kind}-{digest_of(request)[:8]}"
     said = {**(arguments or {}), "output": str(output or "")}
     run = open_run(final, kind=kind, request=request, arguments=said, shard=this_shard())
-    try:
-        mine = [case for case in cases if run.shard.holds(case.id)]
-        missing = [case for case in mine if not run.is_done(case.id, parts_of(case))]
-    except BaseException:
-        run.abandon()
-        raise
+    with letting_go(run):
+        missing = run.missing(cases)
     if not missing and _is_complete(run, ids, has_report=report is not None):
         run.close()
         stored = None if report is None else stored_report(run.final)
@@ -131,7 +127,7 @@ def _ids(cases: Sequence[FileCase]) -> set[str]:
 
 def _is_complete(run: Run, ids: Collection[str], *, has_report: bool) -> bool:
     """Whether the run has its name, knows of no other cases, and has its report."""
-    return run.folder == run.final and len(run.log) == len(ids) and (not has_report or (run.final / REPORT).exists())
+    return run.is_whole and len(run.log) == len(ids) and (not has_report or (run.final / REPORT).exists())
 
 
 def _forget_others(run: Run, ids: Collection[str]) -> None:

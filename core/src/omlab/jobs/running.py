@@ -27,16 +27,26 @@ def stopped(reason: str) -> OmlabError:
 
 
 @contextmanager
+def letting_go(run: Run) -> Iterator[None]:
+    """Let go of a run that was opened, where what is to be done in it cannot be told."""
+    try:
+        yield
+    except BaseException:
+        run.abandon()
+        raise
+
+
+@contextmanager
 def at_work(run: Run) -> Iterator[None]:
     """Begin a run, tell the observers, and let go of it when anything stops it."""
     try:
         for name, problem in installed().tell("omlab_run_started", run=run):
-            run.notes.append(f"observer {name} failed: {problem}")
+            run.note(f"observer {name} failed: {problem}")
         run.begin()
         yield
     except KeyboardInterrupt:
         kept = run.abandon()
-        hint = f"{kept} cases are kept in {run.folder}; " if kept else ""
+        hint = f"{kept} case{'s are' if kept > 1 else ' is'} kept in {run.folder}; " if kept else ""
         raise Interrupted(f"{hint}run the same command again to go on.") from None
     except BaseException:
         run.abandon()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from omlab.arguments import table_of
 from omlab.card_schema import Verb
 from omlab.cases import PathCase, Source, cases_in
 from omlab.errors import InputError, UsageError
@@ -15,7 +16,7 @@ from omlab.records import CaseLog
 from omlab.roles import Case, Dataset, Sample
 from omlab.session import Session
 from omlab.settings import complete
-from omlab.stamps import agrees
+from omlab.stamps import is_copy, parts_of
 from omlab.suggest import did_you_mean
 
 
@@ -44,6 +45,8 @@ def cases_of_paths(given: Given, facts: Verb, *, model: str) -> list[PathCase]:
                 f"'{model}' has no input '{name}': {did_you_mean(name, facts.takes, none='it takes none.')}"
             )
     also = {name: Source(kind=facts.kinds[name], value=value) for name, value in given.values.items()}
+    for source in also.values():
+        source.read()  # what cannot be made of a value is told before anything begins
     for name, path in given.named.items():
         if not path.exists():
             raise InputError(f"{path} does not exist.")
@@ -88,37 +91,43 @@ def _check_settings(cases: Sequence[PathCase]) -> None:
                 complete(card.settings, source.settings, of=f"the format '{card.name}'")
 
 
-def unlike_log(cases: Sequence[PathCase], log: CaseLog) -> list[PathCase]:
+def unlike_log(cases: Sequence[Case], log: CaseLog) -> Sequence[Case]:
     """The cases with ids under which the log does not hold another input: those get a longer name.
 
-    A scan of another patient that happens to be called the same must not take the place of the first.
+    A scan of another patient that happens to be called the same must not take the place of the first. Cases of a data
+    set have the ids that it gives them.
 
     Raises `UsageError` where no name is left.
     """
-    return [replace(case, id=_free_id(case, log)) for case in cases] if len(log) else list(cases)
+    if not len(log):
+        return cases
+    with log.opened():
+        return [_unlike_log(case, log) for case in cases]
 
 
-def _free_id(case: PathCase, log: CaseLog) -> str:
-    names: list[str] = [case.id, *(name for name in case.meta.get("names", ()) if len(name) > len(case.id))]
+def _unlike_log(case: Case, log: CaseLog) -> Case:
+    names: list[str] = [case.id]
+    if isinstance(case, PathCase):
+        names += [name for name in case.meta.get("names", ()) if len(name) > len(case.id)]
     for name in names:
         if _is_same_input(case, name, log):
-            return name
-    path = next(iter(case.files.values()))[0]
-    raise UsageError(f"The output holds a case '{case.id}' of another input than {path}: choose another output.")
+            return replace(case, id=name) if isinstance(case, PathCase) else case
+    files = ", ".join(str(path) for paths in case.files.values() for path in paths)
+    raise UsageError(f"The output holds a case '{case.id}' of another input than {files}: choose another output.")
 
 
-def _is_same_input(case: PathCase, id: str, log: CaseLog) -> bool:
+def _is_same_input(case: Case, id: str, log: CaseLog) -> bool:
+    """Whether the log has no such case, or one of the same paths, or of files that are the same elsewhere."""
     record = log.get(id)
-    if record is None:
+    if record is None or not record.inputs:  # without inputs: it failed before its files were looked at
         return True
+    if set(record.inputs) != set(parts_of(case)):
+        return False
     for name, paths in case.files.items():
-        known = [row for row in record.inputs.get(name, ()) if "path" in row]
-        if not known:  # it failed before its files were looked at
+        known = [row for row in record.inputs[name] if "path" in row]
+        if [row["path"] for row in known] == [str(path.absolute()) for path in paths]:
             continue
-        here = [str(path.absolute()) for path in paths]
-        if [row.get("path") for row in known] != here and not all(
-            agrees({**row, "mtime_ns": None}, path) for row, path in zip(known, paths, strict=False)
-        ):
+        if len(known) != len(paths) or not all(is_copy(row, path) for row, path in zip(known, paths, strict=True)):
             return False
     return True
 
@@ -177,7 +186,7 @@ def cases_of_data(
     Raises `UsageError` where a required input is not among them.
     """
     about = data.about(split)
-    names = match_inputs(about.inputs, facts, model=model, data=name, mapped=mapped or {})
+    names = match_inputs(about.inputs, facts, model=model, data=name, mapped=table_of(mapped, "The names of inputs"))
     return [MappedCase(case=case, names=names) for case in data.cases(split)]
 
 

@@ -5,33 +5,33 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
+from omlab.arguments import name_of, path_of, paths_of, table_of
 from omlab.card_schema import FormatCard, Verb
 from omlab.datasets import DataRef, open_dataset
-from omlab.devices import describe_device
+from omlab.devices import describe_device, sort_of
 from omlab.digests import digest_of
 from omlab.engine import Item, Roles, Stages, do_cases
-from omlab.errors import OmlabWarning, OutputError, UsageError
-from omlab.files import write_json, writing
-from omlab.formats import format_cards, named_format, read, read_format, suffix_of
+from omlab.errors import UsageError
+from omlab.formats import named_format, read_format
+from omlab.jobs.one_file import OneFile, is_one_file
 from omlab.jobs.outcome import Outcome
-from omlab.jobs.outputs import PICTURE, Outputs, collect, draw, file_name, main_format
-from omlab.jobs.running import at_work, finish
+from omlab.jobs.outputs import Outputs, collect, main_format
+from omlab.jobs.pictures import check_pictures, plan_pictures, with_pictures
+from omlab.jobs.running import at_work, finish, letting_go
 from omlab.jobs.sources import Given, cases_of_data, cases_of_paths, unlike_log
 from omlab.models import ModelRef, Needs, find_card, find_model
-from omlab.records import Record
 from omlab.roles import Case, Sample
-from omlab.runs import LOG, Run, open_run, read_log_file, same_request
+from omlab.runs import Run, open_run
 from omlab.session import Prepared, Session, verb_of
-from omlab.settings import complete
+from omlab.settings import complete, decisive
 from omlab.shards import this_shard
-from omlab.stamps import all_agree, parts_of
 
 UNTRAINED_NOTE = "The weights of '{name}' are untrained: drawn at random, so that what it gives means nothing."
 
@@ -54,6 +54,13 @@ class Wanted:
     format: FormatCard | None
     suffix: str
     batch: int
+
+    @property
+    def collected(self) -> str:
+        """Name of the file that holds the results of all cases; "" where each has its own."""
+        if self.format is None or self.facts.gives not in self.format.collects:
+            return ""
+        return f"{self.verb}{self.suffix}"
 
 
 def apply_verb(
@@ -111,61 +118,92 @@ def apply_verb(
     Raises:
         OmlabError: When nothing could be started or nothing more can be written.
     """
-    card = find_card(model)
-    facts = verb_of(card, verb, name=str(model))
-    chosen = complete(facts.options, options or {}, of=f"'{verb}' of '{model}'")
-    paths = [Path(path) for path in ([inputs] if isinstance(inputs, str | Path) else inputs)]
+    name, verb = name_of(model, "The model"), name_of(verb, "The verb")
+    facts = verb_of(find_card(name), verb, name=name)
+    chosen = complete(facts.options, table_of(options, "The options"), of=f"'{verb}' of '{name}'")
     given = Given(
-        paths=paths,
-        named={name: Path(path) for name, path in (named or {}).items()},
-        values=values or {},
-        read=read_settings or {},
+        paths=paths_of(inputs, "An input"),
+        named={key: path_of(path, f"The input '{key}'") for key, path in table_of(named, "Named inputs").items()},
+        values=table_of(values, "Values"),
+        read={
+            key: table_of(table, "The settings of a format")
+            for key, table in table_of(read_settings, "The settings of formats").items()
+        },
     )
-    place = Path(output) if output is not None else None
-    format = named_format(as_format, facts.gives) if as_format else None
-    into_file = place is not None and format_of_file(str(output), facts.gives)
-    format, suffix = main_format(facts.gives, output=place if into_file else None, named=format)
-    source: DataRef | None = None
-    cases: Sequence[Case]
-    if data is not None:
-        if paths or given.named or given.values:
-            raise UsageError("Name either files or a data set (--data), not both.")
-        source = open_dataset(data, root=root, settings=data_settings or {})
-        splits = source.splits_for(split)
-        source.dataset.prepare()
-        cases = [
-            case
-            for each in splits
-            for case in cases_of_data(source.dataset, each, facts, model=str(model), name=source.name, mapped=mapped)
-        ]
-    else:
-        cases = cases_of_paths(given, facts, model=str(model))
-    pictures = plan_pictures(facts.gives, overlay, [case.id for case in cases]) if overlay is not None else {}
-    ref = find_model(model, weights=weights, device=device, settings=settings, needs=needs, offline=offline)
-    wanted = Wanted(verb=verb, facts=facts, options=chosen, format=format, suffix=suffix, batch=batch or facts.at_once)
+    place = path_of(output, "The output") if output is not None else None
+    pictures = path_of(overlay, "The overlay") if overlay is not None else None
+    into_file = place is not None and is_one_file(str(output), facts.gives)
+    format, suffix = main_format(
+        facts.gives,
+        output=place if into_file else None,
+        named=named_format(name_of(as_format, "The format"), facts.gives) if as_format is not None else None,
+    )
+    wanted = Wanted(
+        verb=verb, facts=facts, options=chosen, format=format, suffix=suffix, batch=_batch(batch, facts.at_once)
+    )
+    source, cases = _cases(given, facts, data, split, root, data_settings, mapped, model=name)
+    check_pictures(facts.gives, pictures, count=len(cases))
+    ref = find_model(name, weights=weights, device=device, settings=settings, needs=needs, offline=offline)
     request = _request(ref, wanted, given, source)
-    arguments = {
-        "model": str(model),
-        "inputs": [str(path) for path in paths] or ([data] if data else []),
-        "named": {name: str(path) for name, path in given.named.items()},
+    arguments: dict[str, Any] = {
+        "model": name,
+        "inputs": [str(path) for path in given.paths] or ([data] if data else []),
+        "named": {key: str(path) for key, path in given.named.items()},
         "output": str(output or ""),
     }
-    if into_file and place is not None and (format is None or facts.gives not in format.collects):
-        return _into_file(wanted, ref, cases, place, request=request, arguments=arguments, pictures=pictures)
-    if format is not None and facts.gives in format.collects:
-        arguments["collected"] = {"path": f"{verb}{suffix}", "format": format.name}
-    final = place or default_place(ref, verb, cases, request)
-    run = open_run(final, kind=verb, request=request, arguments=arguments, shard=this_shard())
-    return _in_run(run, wanted, ref, cases, pictures=pictures)
+    if wanted.collected and format is not None:
+        arguments["collected"] = {"path": wanted.collected, "format": format.name}
+    do = partial(_in_run, wanted, ref, cases, request=request, arguments=arguments, pictures=pictures)
+    if place is not None and into_file:
+        file = OneFile(path=place, kind=verb, request=request, collected=wanted.collected)
+        file.check(cases)
+        there = file.there(cases)
+        if there is None:
+            return file.make(do)
+        return with_pictures(there, cases, facts.gives, plan_pictures(pictures, [case.id for case in cases]))
+    return do(place or default_place(ref, verb, cases, request))
+
+
+def _batch(given: Any, usual: int) -> int:
+    if given is None:
+        return usual
+    if not isinstance(given, int) or given < 1:
+        raise UsageError(f"The batch is {given!r}, but must be a whole number from 1.")
+    return given
+
+
+def _cases(
+    given: Given,
+    facts: Verb,
+    data: str | None,
+    split: str | None,
+    root: str | Path | None,
+    settings: Mapping[str, Any] | None,
+    mapped: Mapping[str, str] | None,
+    *,
+    model: str,
+) -> tuple[DataRef | None, Sequence[Case]]:
+    """The cases that were asked for, and the data set that they are of."""
+    if data is None:
+        return None, cases_of_paths(given, facts, model=model)
+    if given.paths or given.named or given.values:
+        raise UsageError("Name either files or a data set (--data), not both.")
+    source = open_dataset(data, root=root, settings=settings or {})
+    splits = source.splits_for(split)
+    source.dataset.prepare()
+    return source, [
+        case
+        for each in splits
+        for case in cases_of_data(source.dataset, each, facts, model=model, name=source.name, mapped=mapped)
+    ]
 
 
 def _request(ref: ModelRef, wanted: Wanted, given: Given, source: DataRef | None) -> dict[str, Any]:
-    """What makes two runs the same work. Batches are not in it: one alone is as one in a batch."""
-    request: dict[str, Any] = {"command": wanted.verb, "model": ref.identity(), "device": ref.device}
-    if wanted.options:
-        request["options"] = dict(wanted.options)
-    if given.named:
-        request["inputs"] = {name: digest_of(_stamps([path])) for name, path in given.named.items()}
+    """What makes two runs the same work: not the inputs, by which cases are told, nor batches, which change nothing."""
+    request: dict[str, Any] = {"command": wanted.verb, "model": ref.identity(), "device": sort_of(ref.device)}
+    options = decisive(wanted.facts.options, wanted.options)
+    if options:
+        request["options"] = options
     if given.values:
         request["values"] = dict(given.values)
     if given.read:
@@ -173,14 +211,8 @@ def _request(ref: ModelRef, wanted: Wanted, given: Given, source: DataRef | None
     if wanted.format is not None:
         request["format"] = wanted.format.name
     if source is not None:
-        request["data"] = {"name": source.card.name, "settings": dict(source.settings)}
+        request["data"] = {"name": source.card.name, "settings": decisive(source.card.settings, source.settings)}
     return request
-
-
-def _stamps(paths: Iterable[Path]) -> list[str]:
-    from omlab.digests import file_digest
-
-    return [file_digest(path) for path in paths]
 
 
 def default_place(ref: ModelRef, verb: str, cases: Sequence[Case], request: Mapping[str, Any]) -> Path:
@@ -189,49 +221,35 @@ def default_place(ref: ModelRef, verb: str, cases: Sequence[Case], request: Mapp
     return Path("omlab-runs") / f"{verb}-{ref.name}-{digest_of([request, files])[:8]}"
 
 
-def format_of_file(output: str, gives: str) -> bool:
-    """Whether `output` is a file for a result of kind `gives`, not a folder.
-
-    Raises `UsageError` where its suffix is that of a format which does not write such a result, or of a picture.
-    """
-    if output.endswith("/") or Path(output).is_dir():
-        return False
-    if suffix_of(Path(output), [card for card in format_cards() if gives in card.writes]):
-        return True
-    suffix = Path(output).suffix.lower()
-    if suffix == PICTURE or suffix in {suffix for card in format_cards() for suffix in card.suffixes}:
-        known = ", ".join(sorted({s for card in format_cards() if gives in card.writes for s in card.suffixes}))
-        hint = " A picture is asked for with --overlay." if suffix == PICTURE else ""
-        raise UsageError(f"A {gives} cannot be written to {output}; suffixes that would do: {known or 'none'}.{hint}")
-    return False
-
-
-def _in_run(run: Run, wanted: Wanted, ref: ModelRef, cases: Sequence[Case], *, pictures: Mapping[str, Path]) -> Outcome:
-    """Do what the run lacks."""
-    try:
-        cases = unlike_log(cases, run.log) if all(hasattr(case, "meta") for case in cases) else cases  # type: ignore[arg-type]
-        mine = [case for case in cases if run.shard.holds(case.id)]
-        missing = [case for case in mine if not run.is_done(case.id, parts_of(case))]
-        was_whole = run.folder == run.final and bool(len(run.log)) and not missing
-    except BaseException:
-        run.abandon()
-        raise
-    if was_whole:
+def _in_run(
+    wanted: Wanted,
+    ref: ModelRef,
+    cases: Sequence[Case],
+    final: Path,
+    *,
+    request: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+    pictures: Path | None,
+) -> Outcome:
+    """Do what the run of that folder lacks."""
+    run = open_run(final, kind=wanted.verb, request=request, arguments=arguments, shard=this_shard())
+    with letting_go(run):
+        cases = unlike_log(cases, run.log)
+        places = plan_pictures(pictures, [case.id for case in cases])
+        missing = run.missing(cases)
+    notes = [UNTRAINED_NOTE.format(name=ref.name)] if ref.is_untrained else []
+    if run.is_whole and not missing and (run.folder / wanted.collected).exists():
         run.close()
-        outcome = Outcome(place=run.final, log=run.log, was_complete=True)
-        return _with_pictures(outcome, cases, wanted, pictures)
+        outcome = Outcome(place=run.final, log=run.log, was_complete=True, notes=notes)
+        return with_pictures(outcome, cases, wanted.facts.gives, places)
     with at_work(run):
-        notes = _notes(ref)
-        run.notes += [*notes, f"{wanted.verb} on {describe_device(ref.device)}"]
+        for sentence in (*notes, f"{wanted.verb} on {describe_device(ref.device)}"):
+            run.note(sentence)
         if missing:
-            _do(run, ref.session(), wanted, missing, pictures=pictures)
+            _do(run, ref.session(), wanted, missing, pictures=places)
         whole = finish(run, lambda: _collect(run, wanted))
-    outcome = Outcome(place=run.final, log=run.log, is_whole=whole, notes=notes)
-    return replace(outcome, pictures=[path for path in pictures.values() if path.exists()])
-
-
-def _notes(ref: ModelRef) -> list[str]:
-    return [UNTRAINED_NOTE.format(name=ref.name)] if ref.is_untrained else []
+    drawn = [path for path in places.values() if path.exists()]
+    return Outcome(place=run.final, log=run.log, is_whole=whole, notes=notes, pictures=drawn)
 
 
 def _do(run: Run, session: Session, wanted: Wanted, cases: Sequence[Case], *, pictures: Mapping[str, Path]) -> None:
@@ -248,10 +266,8 @@ def _do(run: Run, session: Session, wanted: Wanted, cases: Sequence[Case], *, pi
         return outputs.write(item, item.value[0], result, folder)
 
     stages = Stages(read=read_case, apply=apply, write=write, batch=wanted.batch, sampled=_lazy(cases))
-    try:
+    with closing(outputs):
         do_cases(run, cases, stages, total=len(cases))
-    finally:
-        outputs.close()
 
 
 def _lazy(cases: Sequence[Case]) -> list[str]:
@@ -265,98 +281,5 @@ def _lazy(cases: Sequence[Case]) -> list[str]:
 
 
 def _collect(run: Run, wanted: Wanted) -> None:
-    if wanted.format is not None and wanted.facts.gives in wanted.format.collects:
-        collect(run, wanted.format, f"{wanted.verb}{wanted.suffix}")
-
-
-def _into_file(
-    wanted: Wanted,
-    ref: ModelRef,
-    cases: Sequence[Case],
-    output: Path,
-    *,
-    request: Mapping[str, Any],
-    arguments: Mapping[str, Any],
-    pictures: Mapping[str, Path],
-) -> Outcome:
-    """One case, one file: made in a run beside it, whose log is kept as `<file>.run.json`."""
-    if len(cases) != 1:
-        raise UsageError(f"{len(cases)} inputs cannot go into one file {output}; name a folder with -o.")
-    case, log = cases[0], output.with_name(f"{output.name}.{LOG}")
-    if output.exists():
-        outcome = Outcome(place=output, log=[_record_of(output, log, wanted, request, case)], was_complete=True)
-        return _with_pictures(outcome, cases, wanted, pictures)
-    place = output.absolute().with_name(f".{output.name}.run")
-    run = open_run(place, kind=wanted.verb, request=request, arguments=arguments)
-    outcome = _in_run(run, wanted, ref, cases, pictures=pictures)
-    record = outcome.cases[case.id]
-    if record.status == "done":
-        with writing("The result", output):
-            _move(place, record, output)
-            known = read_log_file(place / LOG) or {}
-            write_json(log, {**known, "case": vars(record)})
-    rmtree(place, ignore_errors=True)
-    return replace(outcome, place=output, log=[record])
-
-
-def _move(place: Path, record: Record, output: Path) -> None:
-    """Give the main output the file's name, and what stands beside it and further parts names like it."""
-    own = [row for row in record.outputs if row["role"] == "main"]
-    stem = file_name(record.id)
-    for row in record.outputs:
-        name = output.name if row is own[0] else _beside_name(output.name, own[0]["path"], row["path"], stem)
-        (place / row["path"]).replace(output.with_name(name))
-        row["path"] = name
-
-
-def _beside_name(main: str, made: str, other: str, stem: str) -> str:
-    """`seg.nii.gz` beside `ct.dcm` of the case `ct` makes `seg.dcm`."""
-    suffix = made.removeprefix(stem)
-    base = main.removesuffix(suffix) if suffix and main.endswith(suffix) else main
-    return base + other.removeprefix(stem)
-
-
-def _record_of(output: Path, log: Path, wanted: Wanted, request: Mapping[str, Any], case: Case) -> Record:
-    """The record of a file that is there already; raises `OutputError` where it is of something else."""
-    known = read_log_file(log)
-    if known is None:
-        raise OutputError(f"{output} exists already and is not a result of omlab; remove it or choose another output.")
-    record = Record(**known["case"])
-    if not same_request(known, wanted.verb, request) or not all_agree(record.inputs, parts_of(case)):
-        raise OutputError(f"{output} is the result of another request; remove it or choose another output.")
-    return record
-
-
-def plan_pictures(gives: str, place: str | Path, ids: Sequence[str]) -> dict[str, Path]:
-    """Where the picture of each case goes: `place` for one case, or `<id>.png` in it where it is a folder.
-
-    Raises `UsageError` where such results have no picture, or the place is neither a PNG file nor a folder.
-    """
-    if not any(gives in card.pictured for card in format_cards()):
-        raise UsageError(f"A {gives} has no picture: leave --overlay out.")
-    file = Path(place)
-    if str(place).endswith("/") or file.is_dir() or not file.suffix:
-        return {id: file / f"{file_name(id)}{PICTURE}" for id in ids}
-    if file.suffix.lower() != PICTURE:
-        raise UsageError(f"A picture cannot be written to {place}: name a file that ends in {PICTURE}, or a folder.")
-    if len(ids) > 1:
-        raise UsageError(f"{len(ids)} pictures cannot go into one file {place}; name a folder with --overlay.")
-    return dict.fromkeys(ids, file)
-
-
-def _with_pictures(outcome: Outcome, cases: Sequence[Case], wanted: Wanted, pictures: Mapping[str, Path]) -> Outcome:
-    """Pictures asked for later, of results that are there: drawn without doing the work again."""
-    by_id = {case.id: case for case in cases}
-    drawn = []
-    for id, place in pictures.items():
-        record = outcome.cases.get(id)
-        if record is None or record.status != "done":
-            continue
-        if not place.exists():
-            folder = outcome.place if outcome.place.is_dir() else outcome.place.parent
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", OmlabWarning)  # what there is to say of the input is in its record
-                result = read(folder / record.main()[0], kind=wanted.facts.gives)
-                draw(result, by_id[id].load(), place)
-        drawn.append(place)
-    return replace(outcome, pictures=drawn)
+    if wanted.collected and wanted.format is not None:
+        collect(run, wanted.format, wanted.collected)
