@@ -12,7 +12,7 @@ import pytest
 from tools.workspace import ROOT
 
 PAGE = ROOT / "docs" / "own-data.md"
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = next((up / "shared" / "data" for up in ROOT.parents if (up / "shared" / "data").is_dir()), ROOT / "absent")
 BLOCK = re.compile(r"^```(?P<language>sh|python)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 QUICK = "-s epochs=1 -s steps_per_epoch=2 -s windows=1 -s patch_size=32,32,32 -s augment=no"
 
