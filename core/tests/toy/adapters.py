@@ -13,7 +13,7 @@ class Shift:
     def fit(self, base, data, *, recipe, settings, seed, folder):
         target = base.trainable().retarget(recipe, data.about("train"), settings=settings, seed=seed)
         samples = target.recipe(recipe, data, settings=settings, seed=seed)
-        gaps = [t - v for s in samples for v, t in zip(s.inputs["ramp"].values, s.target.values, strict=True)]
+        gaps = [t - v for s in samples for v, t in zip(s.inputs["signal"].values, s.target.values, strict=True)]
         tensors = folder / "tensors.safetensors"
         tensors.write_bytes(b"")
         return Adapted(

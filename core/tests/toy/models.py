@@ -21,7 +21,7 @@ class Adder:
         return []
 
     def retarget(self, recipe, about, *, settings, seed):
-        return Adder(about.facts["ramp"]["middle"])
+        return Adder(about.facts["signal"]["middle"])
 
     def recipe(self, recipe, data, *, settings, seed):
         return [case.load() for case in data.cases("train")]
