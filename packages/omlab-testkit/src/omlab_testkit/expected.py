@@ -63,7 +63,7 @@ def difference(found: Any, expected: Any) -> float:
 
 
 def changed(case: Case, *, expected: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The file with one expectation changed a little, for each of them in turn, and where that is.
+    """The file with one expectation changed a little (by a twentieth, at least 0.001), for each in turn, and where.
 
     Args:
         case: The file.
@@ -142,4 +142,4 @@ def _moved(value: Any) -> Any:
         return not value
     if isinstance(value, int):
         return value + 1
-    return value + 0.05 * (abs(value) or 1.0) if isinstance(value, float) else f"{value} (changed)"
+    return value + max(0.05 * abs(value), 0.001) if isinstance(value, float) else f"{value} (changed)"
