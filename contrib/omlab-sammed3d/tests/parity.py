@@ -21,7 +21,7 @@ from omlab_sammed3d.naive import padded_attention
 from omlab_sammed3d.network import PromptEncoder, SamMed3d, SamMed3dConfig
 from omlab_sammed3d.training import THRESHOLD, click_loss, drawn_click
 from omlab_sammed3d.windows import Window, crop_start, z_normalise
-from omlab_testkit.expected import answer_parts, difference
+from omlab_testkit.expected import Answer, answer_parts, difference
 from omlab_testkit.golden import uniform
 
 Case = Mapping[str, Any]
@@ -198,7 +198,7 @@ def _encoder(network: SamMed3d, image: Tensor, *, wanted: set[str]) -> tuple[dic
 
 def check(case: dict[str, Any]) -> dict[str, float]:
     """How far this package is from a file without a network, by its parts."""
-    answers = {
+    answers: dict[str, Answer] = {
         "dice_ce_loss": _loss,
         "click_training": _training_clicks,
         "click_inference": _inference_clicks,
