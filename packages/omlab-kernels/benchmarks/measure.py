@@ -1,7 +1,8 @@
 """What the benchmarks of operators share: one way of one case a process, and rows for a `results.csv`.
 
 A script gives its cases to `main`. Every row holds time, memory and error of one way, the floor that the machine's own
-copy bandwidth and matrix rate set (measured in the same run), and the versions.
+copy bandwidth and matrix rate set (measured in the same run), the versions, and the run: an id of this call of `main`.
+Ratios are formed of rows of one run alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import csv
 import datetime
 import json
 import platform
+import secrets
 import statistics
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from torch import Tensor
 COLUMNS = [
     "op", "way", "shape", "dtype", "p20_ms", "p50_ms", "p80_ms", "peak_mib", "error", "floor_ms",
     "device", "driver", "threads", "torch", "triton", "date", "omlab_kernels", "monai", "copy_gbs", "tflops",
+    "run",
 ]  # fmt: skip
 ONLY_ON_A_GPU = ("flex", "compiled", "compiled-last", "naive-compiled", "monai-compiled", "pytorch-compiled")
 
@@ -88,7 +91,11 @@ def main(cases: Mapping[str, Case], *, script: str, about: str) -> None:
     base = {"device": asked.device, "dtype": dtype, "repeats": repeats}
     rates = _in_a_process(script, {"op": "", **base})
     assert isinstance(rates, dict), rates
-    rest = _machine(asked.device) | {"copy_gbs": f"{rates['copy'] / 1e9:.4g}", "tflops": f"{rates['work'] / 1e12:.4g}"}
+    rest = _machine(asked.device) | {
+        "copy_gbs": f"{rates['copy'] / 1e9:.4g}",
+        "tflops": f"{rates['work'] / 1e12:.4g}",
+        "run": new_run(),
+    }
     for op in [asked.only] if asked.only else cases:
         for shape in cases[op].shapes[asked.device]:
             moved, done = cases[op].work(shape, getattr(torch, dtype).itemsize)
@@ -106,6 +113,11 @@ def main(cases: Mapping[str, Case], *, script: str, about: str) -> None:
                                   "floor_ms": f"{floor:.4g}", **rest})  # fmt: skip
                 print(op, way, text, *(f"{name}={value}" for name, value in figures.items()), flush=True)
     print(f"rows went to {results}")
+
+
+def new_run() -> str:
+    """An id of a run, by its date."""
+    return f"{datetime.datetime.now(datetime.UTC):%Y%m%d}-{secrets.token_hex(3)}"
 
 
 def _in_a_process(script: str, task: Mapping[str, Any]) -> dict[str, Any] | str:
@@ -215,7 +227,7 @@ def _installed(name: str) -> str:
 def _append(results: Path, row: Mapping[str, Any]) -> None:
     new = not results.exists()
     with results.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(row)
