@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ from omlab_report import (
     Page,
     Section,
     Table,
+    csv_text,
     dot_intervals,
     failed_cases,
     provenance,
@@ -141,12 +140,7 @@ def _strict(row: Row) -> Interval:
 
 
 def _csv(sets: Mapping[str, Row]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(CSV_COLUMNS)
-    for name, row in sets.items():
-        table.writerow([name, *("" if row.get(key) is None else row[key] for key in CSV_COLUMNS[1:])])
-    return text.getvalue()
+    return csv_text(CSV_COLUMNS, ([name, *(row.get(key) for key in CSV_COLUMNS[1:])] for name, row in sets.items()))
 
 
 def _read_json(path: Path) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import warnings
 from collections import Counter
@@ -31,6 +29,7 @@ from omlab_report import (
     Section,
     Table,
     case_strip,
+    csv_text,
     dot_intervals,
     failed_cases,
     loss_curve,
@@ -268,13 +267,10 @@ def _notes(rows: CaseRows, settings: Settings) -> list[str]:
 
 
 def _csv(rows: CaseRows) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for case, mine in rows.items():
-        for row in mine:
-            writer.writerow([case, *("" if row.get(key) is None else row[key] for key in CSV_COLUMNS[1:])])
-    return stream.getvalue()
+    return csv_text(
+        CSV_COLUMNS,
+        ([case, *(row.get(key) for key in CSV_COLUMNS[1:])] for case, mine in rows.items() for row in mine),
+    )
 
 
 def _read_json(path: Path) -> Any:

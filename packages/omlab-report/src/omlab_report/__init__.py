@@ -29,6 +29,7 @@ from omlab_report.page import render_page, write_page, write_text
 from omlab_report.plots import case_strip, dot_intervals, heat_map, loss_curve
 from omlab_report.png import encode_png
 from omlab_report.provenance import failed_cases, provenance, warned_cases
+from omlab_report.tables import csv_text, plain_cell, safe_cell
 
 __version__ = "0.1.0"
 
@@ -48,13 +49,16 @@ __all__ = [
     "Section",
     "Table",
     "case_strip",
+    "csv_text",
     "dot_intervals",
     "encode_png",
     "failed_cases",
     "heat_map",
     "loss_curve",
+    "plain_cell",
     "provenance",
     "render_page",
+    "safe_cell",
     "warned_cases",
     "write_page",
     "write_text",
