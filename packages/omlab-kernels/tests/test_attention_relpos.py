@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -99,6 +100,15 @@ def test_strides(each_form: str) -> None:
     packed = torch.stack([given[name] for name in "qkv"], -1).movedim(1, 2)  # (B, N, heads, c, 3)
     strided = {**given, **{name: packed[..., place].movedim(1, 2) for place, name in enumerate("qkv")}}
     torch.testing.assert_close(attention_relpos(**strided), wanted)
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_head_sizes_beyond_two_to_the_31_elements(far_apart: Callable[[Tensor], Tensor]) -> None:
+    given = case(7, 7, 3, factors=(4,), batch=1, heads=1, dtype=torch.float16)
+    wanted = attention_relpos(**given)
+    spread = {name: far_apart(given[name][0].mT)[:, None].mT for name in "qkv"}
+    assert spread["q"].stride(3) > 2**29
+    assert torch.equal(attention_relpos(**given | spread), wanted)
 
 
 def test_expanded_factor_and_slope(each_form: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,16 @@ def compare(logits: Tensor, labels: Tensor, options: dict[str, Any], *, toleranc
     for row_found, row_wanted in zip(found.double(), wanted, strict=True):
         assert (row_found - row_wanted).abs().max() <= tolerance * (1e-30 + row_wanted.abs().max())
     assert (by_found.double() - by_exact).abs().max() <= (tolerance + rounding) * (1e-30 + by_exact.abs().max())
+
+
+@pytest.mark.usefixtures("interpreted")
+@pytest.mark.parametrize("options", OPTIONS)
+def test_classes_beyond_two_to_the_31_elements(far_apart: Callable[[Tensor], Tensor], options: dict[str, Any]) -> None:
+    logits, labels = case((1, 3, 40), options, torch.float16)
+    near, far = logits.requires_grad_(), far_apart(logits.detach()).requires_grad_()
+    sums, again = (sums_of(tensor, labels, options) for tensor in (near, far))
+    assert torch.equal(sums, again)
+    assert torch.equal(*(torch.autograd.grad(one.sum(), leaf)[0] for one, leaf in ((sums, near), (again, far))))
 
 
 @pytest.mark.parametrize("options", OPTIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,16 @@ def test_strides(each_form: str) -> None:
     given["first"] = wide.mT[:, :, ::2].copy_(given["first"])
     given["second"] = given["second"].movedim(0, -1).contiguous().movedim(-1, 0)
     compare(given, 1e-6)
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_channels_beyond_two_to_the_31_elements(far_apart: Callable[[Tensor], Tensor]) -> None:
+    first, second = torch.randn(2, 1, 3, 4, 5, 6).half()
+    grid: dict[str, Any] = {"block": (2, 2, 3), "offset": (0, 0, 0), "count": 2}
+    classes = torch.randint(3, (2, 2, 2))
+    near = volume_fusion(first[0], second[0], classes, **grid)
+    far = volume_fusion(far_apart(first)[0], far_apart(second)[0], classes, **grid)
+    assert all(torch.equal(one, other) for one, other in zip(near, far, strict=True))
 
 
 @settings(max_examples=10, deadline=None)

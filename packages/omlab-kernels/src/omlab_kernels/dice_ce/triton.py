@@ -29,11 +29,12 @@ def _load(
 ):  # fmt: skip
     """A tile of logits in float32, its one-hot labels, which of it counts and which of it exists; all (C, V)."""
     c = tl.arange(0, C)[:, None]
+    far = c.to(tl.int64)  # the last class may lie 2^31 elements away
     v = start + tl.arange(0, V).to(tl.int64)[None, :]
     inside = (c < classes) & (v < voxels)
-    z = tl.load(logits + sample * zb + c * zc + v * zv, mask=inside, other=-float("inf")).to(tl.float32)
+    z = tl.load(logits + sample * zb + far * zc + v * zv, mask=inside, other=-float("inf")).to(tl.float32)
     if SIGMOID:
-        y = tl.load(labels + sample * lb + c * lc + v * lv, mask=inside, other=0).to(tl.int32)
+        y = tl.load(labels + sample * lb + far * lc + v * lv, mask=inside, other=0).to(tl.int32)
         one = y != 0
     else:
         y = tl.load(labels + sample * lb + v * lv, mask=v < voxels, other=0).to(tl.int32)
@@ -133,7 +134,9 @@ def _gradient_kernel(
         slope += focal * sign * rest * (gamma * right * _log_sigmoid(u) - (1.0 - right))
     v = start + tl.arange(0, V).to(tl.int64)[None, :]
     slope = tl.where(counts, slope, 0.0)
-    tl.store(gradient + sample * gb + c[:, None] * gc + v * gv, slope.to(gradient.dtype.element_ty), mask=inside)
+    tl.store(
+        gradient + sample * gb + c.to(tl.int64)[:, None] * gc + v * gv, slope.to(gradient.dtype.element_ty), mask=inside
+    )
 
 
 def class_sums(

@@ -38,11 +38,16 @@ def _fusion_kernel(
     number = tl.load(classes + here, mask=inside & in_d & in_h & in_w, other=0)
     tl.store(labels + voxel, number.to(tl.uint8), mask=inside)
     weight = number.to(tl.float32) / count
-    for c in range(channels):
-        one = tl.load(first + c * fc + d * fd + h * fh + w * fw, mask=inside, other=0.0).to(tl.float32)
-        other = tl.load(second + c * sc + d * sd + h * sh + w * sw, mask=inside, other=0.0).to(tl.float32)
-        mixed = other + weight * (one - other)
-        tl.store(fused + c * voxels + voxel, mixed.to(fused.dtype.element_ty), mask=inside)
+    one = first + d * fd + h * fh + w * fw
+    other = second + d * sd + h * sh + w * sw
+    goal = fused + voxel
+    for _ in range(channels):  # pointers walk on, as a channel may lie 2^31 elements away
+        front = tl.load(one, mask=inside, other=0.0).to(tl.float32)
+        back = tl.load(other, mask=inside, other=0.0).to(tl.float32)
+        tl.store(goal, (back + weight * (front - back)).to(fused.dtype.element_ty), mask=inside)
+        one += fc
+        other += sc
+        goal += voxels
 
 
 def volume_fusion(

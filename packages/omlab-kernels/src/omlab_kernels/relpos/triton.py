@@ -19,7 +19,7 @@ from torch import Tensor
 def _rows(base, b, h, first, count, sb, sh, sn, sc, width, N: tl.constexpr, C: tl.constexpr):
     """Rows first.. of a (B, H, n, c) tensor, (N, C), zero beyond its ends."""
     n = first + tl.arange(0, N).to(tl.int64)[:, None]
-    c = tl.arange(0, C)[None, :]
+    c = tl.arange(0, C).to(tl.int64)[None, :]
     return tl.load(base + b * sb + h * sh + n * sn + c * sc, mask=(n < count) & (c < width), other=0.0)
 
 
