@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from omlab_kernels.dispatch import on_its_device
+
 _TILE = 4096  # numbers in a tile: what the registers of four warps hold beside its temporaries
 _TILES_A_PROGRAM = 16
 
@@ -139,6 +141,7 @@ def _gradient_kernel(
     )
 
 
+@on_its_device
 def class_sums(
     logits: Tensor, labels: Tensor, sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None
 ) -> Tensor:
@@ -156,6 +159,7 @@ def class_sums(
     return partial.sum(1, dtype=torch.float64).movedim(1, 0).float().contiguous()
 
 
+@on_its_device
 def class_sums_backward(
     slopes: Tensor, logits: Tensor, labels: Tensor,
     sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None,

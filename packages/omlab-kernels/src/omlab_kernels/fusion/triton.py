@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from omlab_kernels.dispatch import on_its_device
+
 _VOXELS = 1024
 
 
@@ -50,6 +52,7 @@ def _fusion_kernel(
         goal += voxels
 
 
+@on_its_device
 def volume_fusion(
     first: Tensor, second: Tensor, classes: Tensor, *, block: Sequence[int], offset: Sequence[int], count: int
 ) -> tuple[Tensor, Tensor]:

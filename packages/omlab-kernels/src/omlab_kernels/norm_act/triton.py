@@ -15,6 +15,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from omlab_kernels.dispatch import on_its_device
+
 _TILE = 1024
 _TILES_A_PROGRAM = 16
 
@@ -180,6 +182,7 @@ def _gradient_kernel(
         tl.store(by_z + there, step.to(by_z.dtype.element_ty), mask=inside)
 
 
+@on_its_device
 def forward(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None,
     activation: str, slope: float, eps: float,
@@ -201,6 +204,7 @@ def forward(
     return out, mean, scale
 
 
+@on_its_device
 def backward(
     gradient: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None,
     mean: Tensor, scale: Tensor, activation: str, slope: float,

@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from omlab_kernels.dispatch import on_its_device
+
 
 @triton.jit
 def _rows(base, b, h, first, count, sb, sh, sn, sc, width, N: tl.constexpr, C: tl.constexpr):
@@ -155,6 +157,7 @@ def _key_gradient_kernel(
     tl.store(by_v + here, v_sum.to(by_v.dtype.element_ty), mask=inside)
 
 
+@on_its_device
 def forward(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, index: Tensor, sink_logit: Tensor | None, sink_value: Tensor | None,
     scale: float,
@@ -178,6 +181,7 @@ def forward(
     return out, sums
 
 
+@on_its_device
 def backward(
     slope: Tensor,
     q: Tensor,

@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from omlab_kernels.dispatch import on_its_device
+
 _VOXELS = 256
 
 
@@ -54,6 +56,7 @@ def _accumulate_kernel(
         goal += gk
 
 
+@on_its_device
 def window_accumulate(
     sums: Tensor, scores: Tensor, importance: Tensor, *, start: Sequence[int], flip: Sequence[int], softmax: bool
 ) -> None:
@@ -115,6 +118,7 @@ def _argmax_kernel(
     tl.store(wrong + tl.program_id(0), tl.max(tl.where(inside, infinite, 0), axis=0))
 
 
+@on_its_device
 def window_argmax(scores: Tensor, steps: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """As `naive.window_argmax`."""
     shape = [len(weight) for _, _, weight in steps]
