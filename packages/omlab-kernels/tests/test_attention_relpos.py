@@ -111,6 +111,33 @@ def test_head_sizes_beyond_two_to_the_31_elements(far_apart: Callable[[Tensor], 
     assert torch.equal(attention_relpos(**given | spread), wanted)
 
 
+@pytest.mark.usefixtures("interpreted")
+def test_more_windows_than_a_second_axis_of_a_grid_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from omlab_kernels.relpos import triton
+
+    grids: list[tuple[int, ...]] = []
+    kernels = ("_forward_kernel", "_query_gradient_kernel", "_key_gradient_kernel")
+    for name in kernels:
+        monkeypatch.setattr(triton, name, Launched(getattr(triton, name), grids))
+    q, sums = torch.zeros(40_000, 2, 1, 4), torch.zeros(40_000, 2, 1)
+    nothing = (q.new_zeros(40_000, 2, 1, 0), torch.zeros(0, 1, dtype=torch.long))
+    triton.forward(q, q, q, *nothing, None, None, 1.0)
+    triton.backward(q, q, q, q, *nothing, sums, sums, 1.0)
+    assert grids
+    assert all(grid[0] == 80_000 and max(grid[1:], default=1) < 2**16 for grid in grids)
+
+
+class Launched:
+    """Stands for a kernel: keeps its grids and runs nothing."""
+
+    def __init__(self, kernel: Any, grids: list[tuple[int, ...]]) -> None:
+        self.kernel, self.grids = kernel, grids
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        self.grids.append(grid)
+        return lambda *arguments, **options: None
+
+
 def test_expanded_factor_and_slope(each_form: str) -> None:
     given = case(12, 9, 16)
     line = torch.randn(2, 2, 3, 1, 5, requires_grad=True)

@@ -18,6 +18,17 @@ from omlab_kernels.dispatch import on_its_device
 
 
 @triton.jit
+def _place(heads, count, N: tl.constexpr):
+    """First row of this program's tile, and its sample and head: tiles of a head follow each other on the one axis.
+
+    Other axes of a grid end at 65,535, which windows times heads can pass.
+    """
+    tiles = tl.cdiv(count, N)
+    outer = tl.program_id(0) // tiles
+    return tl.program_id(0) % tiles * N, (outer // heads).to(tl.int64), (outer % heads).to(tl.int64)
+
+
+@triton.jit
 def _rows(base, b, h, first, count, sb, sh, sn, sc, width, N: tl.constexpr, C: tl.constexpr):
     """Rows first.. of a (B, H, n, c) tensor, (N, C), zero beyond its ends."""
     n = first + tl.arange(0, N).to(tl.int64)[:, None]
@@ -44,9 +55,7 @@ def _forward_kernel(
     qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc, ib, ih, i_n, ia,
     F: tl.constexpr, SINK: tl.constexpr, N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    first = tl.program_id(0) * N
-    b = (tl.program_id(1) // heads).to(tl.int64)
-    h = (tl.program_id(1) % heads).to(tl.int64)
+    first, b, h = _place(heads, queries, N)
     q_tile = _rows(q, b, h, first, queries, qb, qh, qn, qc, width, N, C)
     rows = first + tl.arange(0, N).to(tl.int64)
     c = tl.arange(0, C)
@@ -85,9 +94,7 @@ def _query_gradient_kernel(
     sb, sh, sn, sc, qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc, ib, ih, i_n, ia,
     F: tl.constexpr, N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, A: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    first = tl.program_id(0) * N
-    b = (tl.program_id(1) // heads).to(tl.int64)
-    h = (tl.program_id(1) % heads).to(tl.int64)
+    first, b, h = _place(heads, queries, N)
     rows = first + tl.arange(0, N).to(tl.int64)
     flat = (b * heads + h) * queries + rows
     q_tile = _rows(q, b, h, first, queries, qb, qh, qn, qc, width, N, C)
@@ -128,9 +135,7 @@ def _key_gradient_kernel(
     sb, sh, sn, sc, qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc, ib, ih, i_n, ia,
     F: tl.constexpr, N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    first = tl.program_id(0) * M
-    b = (tl.program_id(1) // heads).to(tl.int64)
-    h = (tl.program_id(1) % heads).to(tl.int64)
+    first, b, h = _place(heads, keys, M)
     k_tile = _rows(k, b, h, first, keys, kb, kh, kn, kc, width, M, C)
     v_tile = _rows(v, b, h, first, keys, vb, vh, vn, vc, width, M, C)
     columns = first + tl.arange(0, M)[None, :]
@@ -170,7 +175,7 @@ def forward(
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
     sums = torch.empty(batch, heads, queries, dtype=torch.float32, device=q.device)
     n, m, c = _tile(width)
-    _forward_kernel[(triton.cdiv(queries, n), batch * heads)](
+    _forward_kernel[(triton.cdiv(queries, n) * batch * heads,)](
         q, k, v, bias, index.contiguous(),
         sums if sink_logit is None else sink_logit.contiguous(),
         sums if sink_value is None else sink_value.contiguous(),
@@ -205,11 +210,11 @@ def backward(
     strides = (*slope.stride(), *q.stride(), *k.stride(), *v.stride(), *bias.stride())
     given = (slope, q, k, v, bias, index, sums, delta)
     shared = {"F": index.shape[0], "N": n, "M": m, "C": c, "PRECISION": _precision(q), "num_stages": _stages(q)}
-    _query_gradient_kernel[(triton.cdiv(queries, n), batch * heads)](
+    _query_gradient_kernel[(triton.cdiv(queries, n) * batch * heads,)](
         *given, by_q, by_bias, heads, queries, keys, width, factors, scale, *strides,
         A=max(16, triton.next_power_of_2(factors)), **shared,
     )  # fmt: skip
-    _key_gradient_kernel[(triton.cdiv(keys, m), batch * heads)](
+    _key_gradient_kernel[(triton.cdiv(keys, m) * batch * heads,)](
         *given, by_k, by_v, heads, queries, keys, width, scale, *strides, **shared
     )
     return by_q, by_k, by_v, by_bias
