@@ -23,7 +23,7 @@ CALLS = {
 
 
 def test_no_call_imports_the_compiler() -> None:
-    """In one process, the calls one after the other: a process of its own for each would take as long as all the rest."""
+    """The calls one after the other in one process: one for each would take as long as all the rest."""
     steps = [f"{call}; assert 'torch._dynamo' not in sys.modules, '{name}'" for name, call in CALLS.items()]
     code = "\n".join([f"import sys, torch; from omlab_kernels import {', '.join(CALLS)}", *steps])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

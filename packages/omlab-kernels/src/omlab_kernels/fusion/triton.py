@@ -24,7 +24,14 @@ def _cell(place, size, start, cells):
     return cell, (away >= 0) & (cell < cells)
 
 
-@triton.jit
+# Blocks, places and numbers of cells are drawn anew for each image: they must not make the kernel compile again.
+_DRAWN = [
+    "channels", "height", "width", "voxels", "size_d", "size_h", "size_w", "start_d", "start_h", "start_w",
+    "cells_d", "cells_h", "cells_w", "count", "fc", "fd", "fh", "fw", "sc", "sd", "sh", "sw",
+]  # fmt: skip
+
+
+@triton.jit(do_not_specialize=_DRAWN)
 def _fusion_kernel(
     first, second, classes, fused, labels, channels, height, width, voxels,
     size_d, size_h, size_w, start_d, start_h, start_w, cells_d, cells_h, cells_w, count,

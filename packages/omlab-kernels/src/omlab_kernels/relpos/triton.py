@@ -16,6 +16,8 @@ from torch import Tensor
 
 from omlab_kernels.dispatch import on_its_device
 
+_SIZES = ["heads", "queries", "keys"]  # a kernel serves them all
+
 
 @triton.jit
 def _place(heads, count, N: tl.constexpr):
@@ -49,7 +51,7 @@ def _tile_bias(
     return total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _forward_kernel(
     q, k, v, bias, index, sink_logit, sink_value, out, sums, heads, queries, keys, width, scale,
     qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc, ib, ih, i_n, ia,
@@ -88,7 +90,7 @@ def _forward_kernel(
     tl.store(sums + flat, high + tl.log(total), mask=rows < queries)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _query_gradient_kernel(
     slope, q, k, v, bias, index, sums, delta, by_q, by_bias, heads, queries, keys, width, factors, scale,
     sb, sh, sn, sc, qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc, ib, ih, i_n, ia,
@@ -129,7 +131,7 @@ def _query_gradient_kernel(
         tl.store(by_bias + flat[:, None] * factors + a[None, :], bias_sum.to(by_bias.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _key_gradient_kernel(
     slope, q, k, v, bias, index, sums, delta, by_k, by_v, heads, queries, keys, width, scale,
     sb, sh, sn, sc, qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc, ib, ih, i_n, ia,
@@ -231,7 +233,7 @@ def _tile(width: int) -> tuple[int, int, int]:
 
 def _misread(q: Tensor) -> bool:
     """Triton's interpreter multiplies the bit patterns of bfloat16 as if they were integers: it gets float32."""
-    return q.dtype == torch.bfloat16 and not q.is_cuda
+    return q.dtype == torch.bfloat16 and q.device.type == "cpu"
 
 
 def _stages(q: Tensor) -> int:

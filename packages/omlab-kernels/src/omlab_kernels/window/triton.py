@@ -16,25 +16,24 @@ from omlab_kernels.dispatch import on_its_device
 _VOXELS = 256
 
 
-@triton.jit
+# Every cell of an image has another shape and place: specialised on them, the kernel would be compiled for each.
+_OF_A_CELL = [
+    "classes", "rows", "columns", "voxels", "gk", "gd", "gh", "gw",
+    "score_at", "sk", "sd", "sh", "sw", "weight_at", "wd", "wh", "ww",
+]  # fmt: skip
+
+
+@triton.jit(do_not_specialize=_OF_A_CELL)
 def _accumulate_kernel(
-    sums, scores, importance, classes, rows, columns, voxels, size_d, size_h, size_w, start_d, start_h, start_w,
-    gk, gd, gh, gw, sk, sd, sh, sw, wd, wh, ww,
-    FLIP_D: tl.constexpr, FLIP_H: tl.constexpr, FLIP_W: tl.constexpr, SOFTMAX: tl.constexpr, V: tl.constexpr,
+    sums, scores, importance, classes, rows, columns, voxels,
+    gk, gd, gh, gw, score_at, sk, sd, sh, sw, weight_at, wd, wh, ww, SOFTMAX: tl.constexpr, V: tl.constexpr,
 ):  # fmt: skip
     voxel = tl.program_id(0).to(tl.int64) * V + tl.arange(0, V)
     inside = voxel < voxels
     d, h, w = voxel // columns // rows, voxel // columns % rows, voxel % columns
     goal = sums + d * gd + h * gh + w * gw
-    d, h, w = d + start_d, h + start_h, w + start_w
-    share = tl.load(importance + d * wd + h * wh + w * ww, mask=inside, other=0.0).to(tl.float32)
-    if FLIP_D:
-        d = size_d - 1 - d
-    if FLIP_H:
-        h = size_h - 1 - h
-    if FLIP_W:
-        w = size_w - 1 - w
-    first = scores + d * sd + h * sh + w * sw
+    share = tl.load(importance + weight_at + d * wd + h * wh + w * ww, mask=inside, other=0.0).to(tl.float32)
+    first = scores + score_at + d * sd + h * sh + w * sw  # along a flipped axis the stride is negative
     most = tl.load(first, mask=inside, other=0.0).to(tl.float32)
     if SOFTMAX:
         total = tl.full([V], 1.0, tl.float32)
@@ -62,11 +61,21 @@ def window_accumulate(
 ) -> None:
     """As `naive.window_accumulate`."""
     voxels = sums[0].numel()
+    across, *along = scores.stride()
+    begin = [
+        size - 1 - at if axis in flip else at
+        for axis, (at, size) in enumerate(zip(start, scores.shape[1:], strict=True))
+    ]
+    steps = [-step if axis in flip else step for axis, step in enumerate(along)]
     _accumulate_kernel[(triton.cdiv(voxels, _VOXELS),)](
-        sums, scores, importance, len(sums), *sums.shape[2:], voxels, *scores.shape[1:], *start,
-        *sums.stride(), *scores.stride(), *importance.stride(),
-        FLIP_D=0 in flip, FLIP_H=1 in flip, FLIP_W=2 in flip, SOFTMAX=softmax, V=_VOXELS,
+        sums, scores, importance, len(sums), *sums.shape[2:], voxels, *sums.stride(),
+        _offset(begin, along), across, *steps, _offset(start, importance.stride()), *importance.stride(),
+        SOFTMAX=softmax, V=_VOXELS,
     )  # fmt: skip
+
+
+def _offset(place: Sequence[int], stride: Sequence[int]) -> int:
+    return sum(at * step for at, step in zip(place, stride, strict=True))
 
 
 @triton.jit
@@ -85,7 +94,7 @@ def _plane(base, y0, y1, wy, x0, x1, wx, inside, MIX_Y: tl.constexpr, MIX_X: tl.
     return low
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["classes", "rows", "columns", "voxels", "sk", "sd", "sh", "sw"])
 def _argmax_kernel(
     scores, labels, wrong, lower_d, upper_d, weight_d, lower_h, upper_h, weight_h, lower_w, upper_w, weight_w,
     classes, rows, columns, voxels, sk, sd, sh, sw,
