@@ -1,7 +1,7 @@
 # mypy: disable-error-code="import-untyped"
 """Compile the kernels for a GPU that is not there, as their wrappers would launch them, and say what came out.
 
-    python ahead.py CASE ...        # prints one line of JSON for each kernel that was compiled
+    python ahead.py CASE ...        # or patterns of cases: a line of JSON for each kernel that was compiled
 
 Wrappers are called with tensors on the device `meta`; a launch compiles instead (for compute capability 9.0, with the
 assembler that triton ships). A process of its own, since Triton must not have been asked for its interpreter.
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def attention(dtype: torch.dtype, tokens: int, width: int, factors: tuple[int, .
     sums = meta(1, heads, tokens, dtype=torch.float32)
     logit, value = (sums, meta(1, heads, width, dtype=dtype)) if sink else (None, None)
     form.forward(q, q, q, bias, index, logit, value, 0.1)
-    form.backward(q, q, q, q, bias, index, sums, sums, 0.1)
+    form.backward(q, q, q, q, bias, index, q, sums, 0.1)
 
 
 def dice(dtype: torch.dtype, classes: int, side: int, *, last: bool = False, **options: Any) -> None:
@@ -164,7 +165,8 @@ def main() -> None:
     os.environ.setdefault("TRITON_CACHE_DIR", tempfile.mkdtemp())
     driver.set_active(NoDevice())
     JITFunction.__getitem__ = compiling
-    for case in sys.argv[1:] or CASES:
+    asked = sys.argv[1:] or ["*"]
+    for case in (name for name in CASES if any(fnmatch(name, pattern) for pattern in asked)):
         COMPILED.clear()
         CASES[case]()
         for name, options, made in COMPILED.values():

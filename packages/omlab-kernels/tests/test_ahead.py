@@ -30,6 +30,29 @@ def compiled(*cases: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+SHARED = 99 * 1024
+"""What a program may take on every GPU since 2020."""
+
+
+def check(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        assert row["stack"] == 0, row
+        assert row["shared"] <= SHARED, row
+        assert set(row["products"]) <= {"tf32x3"}, row
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["attention", "dice", "norm"])
+def test_no_kernel_spills_or_rounds_more_than_is_said(part: str) -> None:
+    found = compiled(f"{part}*")
+    assert len({row["case"] for row in found}) >= 3
+    check(found)
+
+
+def test_the_kernels_of_a_vision_transformer_and_of_a_loss_do_not_spill() -> None:
+    check(compiled("attention", "dice-14"))
+
+
 def test_shapes_and_places_of_windows_and_blocks_do_not_compile_again() -> None:
     found = compiled(*VARIANTS)
     assert {case: [row["kernel"] for row in found if row["case"] == case] for case in VARIANTS} == VARIANTS
