@@ -75,6 +75,18 @@ def compare(logits: Tensor, labels: Tensor, options: dict[str, Any], *, toleranc
 
 @pytest.mark.usefixtures("interpreted")
 @pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("programs", [1, 3])
+def test_each_program_takes_several_tiles(
+    programs: int, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from omlab_kernels.dice_ce import triton
+
+    monkeypatch.setattr(triton, "_PROGRAMS", programs)
+    compare(*case((2, 33, 517), options), options, tolerance=3e-6, rounding=0)
+
+
+@pytest.mark.usefixtures("interpreted")
+@pytest.mark.parametrize("options", OPTIONS)
 def test_classes_beyond_two_to_the_31_elements(far_apart: Callable[[Tensor], Tensor], options: dict[str, Any]) -> None:
     logits, labels = case((1, 3, 40), options, torch.float16)
     near, far = logits.requires_grad_(), far_apart(logits.detach()).requires_grad_()
