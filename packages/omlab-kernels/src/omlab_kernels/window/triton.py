@@ -94,21 +94,27 @@ def _plane(base, y0, y1, wy, x0, x1, wx, inside, MIX_Y: tl.constexpr, MIX_X: tl.
     return low
 
 
-@triton.jit(do_not_specialize=["classes", "rows", "columns", "voxels", "sk", "sd", "sh", "sw"])
+@triton.jit
+def _step(steps, first, size, place, stride, inside):
+    """Where the lower and upper input of an axis lie, and the weight of the upper; see `_packed`."""
+    here = steps + first + place
+    lower = tl.load(here, mask=inside, other=0).to(tl.int64)
+    upper = tl.load(here + size, mask=inside, other=0).to(tl.int64)
+    weight = tl.load(here + 2 * size, mask=inside, other=0).to(tl.float32, bitcast=True)
+    return lower * stride, upper * stride, weight
+
+
+@triton.jit(do_not_specialize=["classes", "planes", "rows", "columns", "voxels", "sk", "sd", "sh", "sw"])
 def _argmax_kernel(
-    scores, labels, wrong, lower_d, upper_d, weight_d, lower_h, upper_h, weight_h, lower_w, upper_w, weight_w,
-    classes, rows, columns, voxels, sk, sd, sh, sw,
+    scores, labels, wrong, steps, classes, planes, rows, columns, voxels, sk, sd, sh, sw,
     MIX_D: tl.constexpr, MIX_H: tl.constexpr, MIX_W: tl.constexpr, V: tl.constexpr,
 ):  # fmt: skip
     voxel = tl.program_id(0).to(tl.int64) * V + tl.arange(0, V)
     inside = voxel < voxels
     d, h, w = voxel // columns // rows, voxel // columns % rows, voxel % columns
-    d0, d1 = tl.load(lower_d + d, mask=inside, other=0) * sd, tl.load(upper_d + d, mask=inside, other=0) * sd
-    h0, h1 = tl.load(lower_h + h, mask=inside, other=0) * sh, tl.load(upper_h + h, mask=inside, other=0) * sh
-    w0, w1 = tl.load(lower_w + w, mask=inside, other=0) * sw, tl.load(upper_w + w, mask=inside, other=0) * sw
-    wd = tl.load(weight_d + d, mask=inside, other=0.0)
-    wh = tl.load(weight_h + h, mask=inside, other=0.0)
-    ww = tl.load(weight_w + w, mask=inside, other=0.0)
+    d0, d1, wd = _step(steps, 0, planes, d, sd, inside)
+    h0, h1, wh = _step(steps, 3 * planes, rows, h, sh, inside)
+    w0, w1, ww = _step(steps, 3 * (planes + rows), columns, w, sw, inside)
     best = tl.full([V], float("-inf"), tl.float32)
     label = tl.zeros([V], tl.int32)
     nan = tl.zeros([V], tl.int32)
@@ -135,9 +141,15 @@ def window_argmax(scores: Tensor, steps: Sequence[tuple[Tensor, Tensor, Tensor]]
     programs = triton.cdiv(labels.numel(), _VOXELS)
     wrong = torch.empty(programs, dtype=torch.int32, device=scores.device)
     mixed = [not torch.equal(lower, upper) for lower, upper, _ in steps]
-    moved = [part.contiguous().to(scores.device) for step in steps for part in step]
     _argmax_kernel[(programs,)](
-        scores, labels, wrong, *moved, len(scores), *shape[1:], labels.numel(), *scores.stride(),
+        scores, labels, wrong, _packed(steps).to(scores.device), len(scores), *shape, labels.numel(), *scores.stride(),
         MIX_D=mixed[0], MIX_H=mixed[1], MIX_W=mixed[2], V=_VOXELS,
     )  # fmt: skip
     return labels, ~wrong.any()
+
+
+def _packed(steps: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """All steps in one tensor of int32, the weights by their bits: one copy to the GPU instead of nine."""
+    return torch.cat(
+        [part.to(torch.int32) for lower, upper, weight in steps for part in (lower, upper, weight.view(torch.int32))]
+    )
