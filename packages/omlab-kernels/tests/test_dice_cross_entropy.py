@@ -288,4 +288,5 @@ def test_levels_must_fit() -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 14, 33, 31, 29), (1, 105, 37, 41, 43), (1, 512, 17, 19)])
 def test_gpu(gpu: torch.device, shape: tuple[int, ...], dtype: torch.dtype, options: dict[str, Any]) -> None:
     logits, labels = (tensor.to(gpu) for tensor in case(shape, options, dtype))
-    compare(logits, labels, options, tolerance=2e-5, rounding=torch.finfo(dtype).eps)
+    rounding = 0 if dtype == torch.float32 else torch.finfo(dtype).eps / 2
+    compare(logits, labels, options, tolerance=3e-6, rounding=rounding)

@@ -95,7 +95,7 @@ def compare(given: dict[str, Any], tolerance: float) -> None:
     wanted, wanted_labels = naive.volume_fusion(**exact)
     assert fused.dtype == given["first"].dtype
     assert torch.equal(labels, wanted_labels)
-    assert (fused.double() - wanted).abs().max() <= tolerance
+    assert (fused.double() - wanted).abs().max() <= tolerance * max(1.0, float(wanted.abs().max()))
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 9, 10, 11), (1, 17, 1, 70)])
@@ -165,9 +165,11 @@ def test_what_does_not_fit(change: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_gpu(gpu: torch.device, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float16, 2**-11), (torch.bfloat16, 2**-8)]
+)
+def test_gpu(gpu: torch.device, dtype: torch.dtype, tolerance: float) -> None:
     given = case((2, 63, 65, 67), (3, 5, 4), dtype)
     for name in ("first", "second", "classes"):
         given[name] = given[name].to(gpu)
-    compare(given, torch.finfo(dtype).eps)
+    compare(given, tolerance)
