@@ -342,3 +342,18 @@ def test_no_reservation_without_a_reason(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", OmlabWarning)
         run(tmp_path / "board", battles=battle_file("CheckupQA"), rounds=5)
+
+
+def test_names_like_formulas_are_text_to_a_spreadsheet(tmp_path):
+    names = ['=HYPERLINK("http://x","y")', "@SUM(A1)", "-x"]
+    log = tmp_path / "battles.csv"
+    with log.open("w", encoding="utf-8", newline="") as stream:
+        rows = [(a, b, "model_a") for a in names for b in names if a != b]
+        csv.writer(stream).writerows([("model_a", "model_b", "winner"), *rows])
+    report = run(tmp_path / "board", battles=[str(log)], rounds=10)
+    assert set(report["models"]) == set(names)
+    for table in ("leaderboard.csv", "win_shares.csv"):
+        with (tmp_path / "board" / table).open(encoding="utf-8", newline="") as stream:
+            cells = {cell for row in csv.reader(stream) for cell in row}
+        assert {f"'{name}" for name in names} <= cells
+        assert not cells & set(names)

@@ -7,11 +7,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from omlab.prompts import Prompts
 
 from omlab.card_schema import ModelCard, validate
 from omlab.cards import read_cards
 from omlab.errors import OmlabWarning, SettingsError, TrainingError, UsageError, WeightsError
-from omlab.prompts import Prompts
 from omlab.roles import Finetunable, Promptable, Sample, SimulatesClicks
 from omlab.settings import complete
 from omlab.weights import save_state_dict

@@ -10,11 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omlab.prompts import Prompts
 from torch import Tensor, nn
 from torch.nn import functional
 
 from omlab.errors import GeometryError, InputError, OmlabWarning, UsageError
-from omlab.prompts import Prompts
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig, untrained
 from omlab_sammed3d.predictor import Predictor
 from omlab_sammed3d.windows import z_normalise

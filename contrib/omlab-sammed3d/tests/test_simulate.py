@@ -5,9 +5,9 @@ from typing import cast
 
 import numpy as np
 import pytest
+from omlab.prompts import Prompts
 
 from omlab.errors import GeometryError, UsageError
-from omlab.prompts import Prompts
 from omlab_sammed3d.model import TINY
 from omlab_sammed3d.network import SamMed3d, untrained
 from omlab_sammed3d.predictor import Predictor

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omlab_train.task import TrainingTask
 
 from omlab.errors import GeometryError, InputError, TrainingError
 from omlab.roles import Sample
@@ -18,7 +19,6 @@ from omlab_sammed3d.training import ROUNDS, ClickTask, click_loss, drawn_click
 from omlab_sammed3d.windows import crop_start
 from omlab_testkit import golden
 from omlab_train import fit
-from omlab_train.task import TrainingTask
 from omlab_volume.testing import example_labelmaps, example_volumes
 from omlab_volume.volume import Label, LabelMap, Volume
 

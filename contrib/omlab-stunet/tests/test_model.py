@@ -283,6 +283,7 @@ def test_the_loss_has_upstreams_level_weights(held: Any) -> None:
         (About(inputs={"image": "image"}, classes={1: "a"}), "one volume a case, but these have image"),
         (About(inputs={"t1": "volume", "t2": "volume"}, classes={1: "a"}), "one volume a case"),
         (About(inputs={"volume": "volume"}, classes={0: "background"}), "nothing to learn"),
+        (About(inputs={"volume": "volume"}, classes={1: "a"}, ignored=(255,)), "label 255 of the data counts as not"),
     ],
 )
 def test_data_that_cannot_be_learned_from_is_one_sentence(wrong: About, message: str) -> None:

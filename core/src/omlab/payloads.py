@@ -20,6 +20,7 @@ class Payload(Protocol):
     ```python
     from dataclasses import dataclass
     from typing import ClassVar
+    from omlab import Payload
 
     @dataclass(frozen=True)
     class Words:

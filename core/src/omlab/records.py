@@ -22,6 +22,8 @@ _KNOWN: dict[str, type | tuple[type, ...]] = {
     "seconds": (int, float),
     "at": (int, float),
 }
+_ALWAYS = ("id", "status", "seconds")
+"""A line has these even where they are empty or 0."""
 
 
 @dataclass(kw_only=True)
@@ -56,7 +58,7 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         """As a line of the log has it: without what is empty."""
         row = {name: getattr(self, name) for name in _KNOWN}
-        kept = {name: value for name, value in row.items() if value or name in ("id", "status")}
+        kept = {name: value for name, value in row.items() if value or name in _ALWAYS}
         return {**self.further, **kept}
 
     def to_line(self) -> bytes:

@@ -215,12 +215,12 @@ class Model(Protocol):
     """A model: one method for each verb of its card, all of this form.
 
     ```python
-    class Counter:
+    class WordCounter:
         def predict(self, batch, /):
             return [Words(str(len(inputs["text"].text.split()))) for inputs in batch]
 
     def load(card, *, weights, needs, device, settings, config):
-        return Counter()
+        return WordCounter()
     ```
 
     Entry of a model card: `load(card, *, weights, needs, device, settings, config) -> Model`.
@@ -283,7 +283,7 @@ class Trainable(Protocol):
             return other
 
         def recipe(self, recipe, data, *, settings, seed):
-            return ToyRecipe(self.module, data, **settings)  # omlab_train.Recipe
+            return ToyRecipe(self.module, data, **settings)  # an omlab_train.Recipe
 
         def config(self):
             return {"classes": self.module.out_features}
@@ -357,14 +357,24 @@ class Adapter(Protocol):
     """model + data -> adapted model. Entry of an adapter card: `load(card, *, settings) -> Adapter`.
 
     ```python
+    from collections import Counter
     from omlab import Adapted
+
+    class Always:
+        def __init__(self, answer: str) -> None:
+            self.answer = answer
+
+        def predict(self, batch, /):
+            return [Words(self.answer) for inputs in batch]
 
     class Majority:
         def fit(self, base, data, *, recipe, settings, seed, folder):
-            counts = count(case.load().target for case in data.cases("train"))
+            counts = Counter(case.load().target.text for case in data.cases("train"))
+            tensors = folder / "nothing.safetensors"
+            tensors.write_bytes((2).to_bytes(8, "little") + b"{}")
             return Adapted(
-                config={"answer": max(counts, key=counts.get)},
-                tensors=save_nothing(folder),
+                config={"answer": counts.most_common(1)[0][0]},
+                tensors=tensors,
                 does={"predict": {"takes": {"text": "words"}, "gives": "words"}},
             )
 

@@ -157,7 +157,7 @@ def test_a_merged_lora_gives_what_was_trained(pictures: Path) -> None:
             OmlabError,
             "No layer ends in nowhere",
         ),
-        ({"adapter": "finetune", "recipe": "clasification"}, UsageError, "did you mean 'classification'"),
+        ({"adapter": "finetune", "recipe": "classificaton"}, UsageError, "did you mean 'classification'"),
         ({"adapter": "finetune"}, UsageError, "4 recipes: name one with --recipe"),
         ({"adapter": "knn", "recipe": "classification"}, UsageError, "takes no recipe"),
         (

@@ -223,6 +223,8 @@ def test_json_lines_are_the_same(table):
     refused(table("{}", name="x.jsonl").splits, "x.jsonl", "no case")
     refused(table('{"id": "a", "line": 5}', name="x.jsonl").splits, "x.jsonl, line 1, column 'line'", "5 is no path")
     refused(table('{"id": [1], "line": "0.line"}', name="x.jsonl").splits, "x.jsonl, line 1 has no id")
+    listed = {"id": "a", "line": "0.line", "target": ["x", "y"]}
+    refused(table(json.dumps(listed), name="x.jsonl").splits, "x.jsonl, line 1: say the kind of such a target")
     refused(table('{"id": "a"', name="x.jsonl").splits, "x.jsonl, line 1 is not JSON")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from omlab_report import (
     Page,
     Section,
     Table,
+    csv_text,
     dot_intervals,
     read_run,
     run_sections,
@@ -136,9 +135,4 @@ def _strict(row: Row) -> Interval:
 
 
 def _csv(sets: Mapping[str, Row]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(CSV_COLUMNS)
-    for name, row in sets.items():
-        table.writerow([name, *("" if row.get(key) is None else row[key] for key in CSV_COLUMNS[1:])])
-    return text.getvalue()
+    return csv_text(CSV_COLUMNS, ([name, *(row.get(key) for key in CSV_COLUMNS[1:])] for name, row in sets.items()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +35,7 @@ from omlab_pulse_eval.sources import (
 )
 from omlab_pulse_eval.store import Recorded, ReplyStore
 from omlab_pulse_eval.triage import item_of, read_departments, read_triage, triage_figures
+from omlab_report import csv_text
 
 TRIAGE, SCORES = "triage", "scores"
 JUDGES = ("openai-compatible", "transformers")
@@ -295,16 +295,14 @@ class PulseEval:
 
     def _write_log(self, judged: Sequence[Judged], lengths: Sequence[tuple[int, int]], *, path: Path) -> None:
         mode = self.settings["parse"]
+        rows = []
+        for battle, size in zip(judged, lengths, strict=True):
+            seats = battle.seats
+            scores = scores_of(battle.reply, mode=mode) or ("", "")
+            rows.append((seats.item, seats.first, seats.second, outcome_of(battle.reply, mode=mode), *scores, *size))
         with writing("The battle log", path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w", encoding="utf-8", newline="") as stream:
-                table = csv.writer(stream)
-                table.writerow(LOG_COLUMNS)
-                for battle, size in zip(judged, lengths, strict=True):
-                    seats = battle.seats
-                    scores = scores_of(battle.reply, mode=mode) or ("", "")
-                    outcome = outcome_of(battle.reply, mode=mode)
-                    table.writerow((seats.item, seats.first, seats.second, outcome, *scores, *size))
+            path.write_text(csv_text(LOG_COLUMNS, rows), encoding="utf-8", newline="")
 
 
 def _lengths(answers: AnswerSet, seats: Seats) -> tuple[int, int]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from omlab.roles import Metric
 from omlab_pulse_eval.board import Board
@@ -22,6 +19,7 @@ from omlab_report import (
     Page,
     Section,
     Table,
+    csv_text,
     dot_intervals,
     heat_map,
     read_run,
@@ -201,7 +199,7 @@ def _triage(name: str, row: Row) -> Section:
 
 def _leaderboard_csv(board: Board) -> str:
     rows = [
-        [name, model, *(_cell(figures.get(key)) for key in BOARD_COLUMNS if key != "model")]
+        [name, model, *(figures.get(key) for key in BOARD_COLUMNS if key != "model")]
         for name, row in {
             **board.sets,
             **({"all sets": board.whole} if len(board.sets) > 1 and board.whole else {}),
@@ -210,24 +208,13 @@ def _leaderboard_csv(board: Board) -> str:
         for model, figures in row["models"].items()
     ]
     header = ["set", "model", *(key for key in BOARD_COLUMNS if key != "model")]
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def _shares_csv(whole: Row) -> str:
     names = list(whole["models"])
-    rows = [[a, *(_cell(whole["win_shares"][a].get(b)) for b in names)] for a in names]
-    return _csv(["model", *names], rows)
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerows([header, *rows])
-    return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+    rows = [[a, *(whole["win_shares"][a].get(b) for b in names)] for a in names]
+    return csv_text(["model", *names], rows)
 
 
 def _rank(rank: float) -> float | int:

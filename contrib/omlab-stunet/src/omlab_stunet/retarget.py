@@ -31,12 +31,17 @@ def retargeted(
     mirroring then stay, since the old classes were trained so.
 
     Raises:
-        TrainingError: The data have no volumes, or name no classes.
+        TrainingError: The data have no volumes, name no classes, or leave voxels out (`About.ignored`).
         SettingsError: `spacing` or `patch_size` cannot be.
     """
     name = volume_name(about)
     facts = about.facts.get(name, {})
     labels = _labels(about)
+    if about.ignored:
+        raise TrainingError(
+            f"The label {about.ignored[0]} of the data counts as not annotated, which STU-Net's loss cannot leave out: "
+            "label those voxels, or take them as background."
+        )
     channels = int(facts.get("channels") or len(about.channels.get(name, ())) or 1)
     if settings["keep_classes"]:
         network, task = _with_more_classes(before, task, labels, channels=channels, seed=seed)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NoReturn
 
 from omlab.cli.console import stderr_console, stdout_console
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from omlab.jobs.outcome import Outcome
     from omlab.records import Record
     from omlab.roles import Metric, Report
@@ -67,20 +70,42 @@ def _tell(record: Record) -> None:
 
 
 def show_report(report: Report) -> None:
-    """The metrics of a report as a table."""
+    """The metrics of a report, as many tables below each other as the screen is too narrow for one."""
+    console = stdout_console()
+    for names in _that_fit(report.metrics, width=console.width):
+        console.print(_table([metric for metric in report.metrics if metric.name in names]))
+
+
+def _that_fit(metrics: Sequence[Metric], *, width: int) -> Iterator[list[str]]:
+    """Names of metrics, in their order, as many at a time as have room beside the labels."""
+    first = max((len(metric.label or "mean") for metric in metrics), default=0)
+    names: list[str] = []
+    left = width
+    for name in dict.fromkeys(metric.name for metric in metrics):
+        needed = 2 + max(len(name), *(len(_figure(metric)) for metric in metrics if metric.name == name))
+        if names and needed > left:
+            yield names
+            names = []
+        left = (left if names else width - first) - needed
+        names.append(name)
+    if names:
+        yield names
+
+
+def _table(metrics: Sequence[Metric]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    names = list(dict.fromkeys(metric.name for metric in report.metrics))
-    labels = list(dict.fromkeys(metric.label for metric in report.metrics))
+    names = list(dict.fromkeys(metric.name for metric in metrics))
+    labels = list(dict.fromkeys(metric.label for metric in metrics))
     # On a narrow screen it is the figures that give way: a row without its name says nothing.
-    table.add_column("", no_wrap=True, min_width=min(30, max((len(label or "mean") for label in labels), default=0)))
+    table.add_column("", no_wrap=True, min_width=min(30, max(len(label or "mean") for label in labels)))
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for label in labels:
-        row = {m.name: m for m in report.metrics if m.label == label}
+        row = {m.name: m for m in metrics if m.label == label}
         table.add_row(label or "mean", *(_figure(row[name]) if name in row else "" for name in names))
-    stdout_console().print(table)
+    return table
 
 
 def _figure(metric: Metric) -> str:

@@ -246,6 +246,8 @@ class _Reader:
         cell = row.cells.get(column.header)
         if is_empty(cell):
             return column
+        if not column.kind and isinstance(cell, list | dict) and not names_a_file(cell, folder=self.folder):
+            raise InputError(f"{self.table.path}, line {row.line}: say the kind of such a target, {TARGET}:KIND.")
         if not column.kind and not names_a_file(cell, folder=self.folder):
             column = replace(column, kind=SCORES if is_number(cell) else CLASSES, is_value=True)
         if not column.is_value:

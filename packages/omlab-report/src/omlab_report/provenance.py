@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omlab.records import CaseLog
-from omlab.runs import read_log
+from omlab.run_folder import read_log
 from omlab_report.blocks import Column, Facts, Section, Table
 
 SHOWN = 1000

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from omlab.session import Session
     from omlab_testkit.subjects import ModelSubject
 
+LARGE = 100_000_000
+"""A model of more parameters is run only where `--omlab-large` is given."""
+
 KEY = "a-key-of-the-test-kit"
 """Stands in for an endpoint's key."""
 
@@ -106,8 +109,6 @@ def _needs(subject: ModelSubject, *, device: str) -> dict[str, ModelRef | StandI
 
 def _small(subject: ModelSubject, name: str, wanted: str, *, device: str) -> ModelRef:
     """The model that the card names, untrained."""
-    from omlab_testkit.subjects import LARGE
-
     hint = f"write needs(card), which gives a small session for '{name}', in tests/examples.py"
     try:
         card = find_card(wanted)

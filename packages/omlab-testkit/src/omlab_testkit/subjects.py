@@ -19,7 +19,7 @@ from omlab.session import Prepared, Session
 from omlab.settings import complete
 from omlab_testkit import cases, examples
 from omlab_testkit.example_data import example_data
-from omlab_testkit.loading import answering, model_ref, quiet
+from omlab_testkit.loading import LARGE, answering, model_ref, quiet
 from omlab_testkit.outcome import PromiseError
 from omlab_testkit.project import overrides
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from omlab.roles import Dataset
     from omlab.weights import Weights
     from omlab_testkit.kit import Kit
-
-LARGE = 100_000_000
-"""A model of more parameters is run only where `--omlab-large` is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
