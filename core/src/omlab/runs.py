@@ -216,6 +216,7 @@ class Run:
             self._marker(self.shard).touch()
             self._lock.release()
             if not self._all_finished() or not self._take_over():
+                self.log = CaseLog(self.folder if self.folder.is_dir() else self.final)
                 return False
         self.conclude(whole)
         return True
