@@ -41,6 +41,15 @@ for line in sys.stdin.read().splitlines():
         sys.exit(f"omlab {line}: {done.exit_code} {done.exception!r}\\n{done.output}")
     print(f"$ omlab {line}", done.output, sep="\\n")
 """
+CHECK_TABLE = """
+import sys
+from pathlib import Path
+from tools import workspace
+workspace.ROOT = Path(sys.argv.pop())
+from tools import plugin_table
+sys.argv.append("--check")
+sys.exit(plugin_table.main(workspace.ROOT / "README.md"))
+"""
 COMMANDS = """\
 list
 info zz-model
@@ -130,9 +139,7 @@ def test_a_contributed_package_keeps_the_rules_of_the_workspace(kind: str, tmp_p
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_contributed_package_stands_in_the_table_as_its_tool_would_put_it(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_contributed_package_stands_in_the_table_as_its_tool_would_put_it(kind: str, tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     (tmp_path / "README.md").write_text(plugin_table.with_table((ROOT / "README.md").read_text(encoding="utf-8")))
     for area in ("core", "packages"):
@@ -141,7 +148,4 @@ def test_a_contributed_package_stands_in_the_table_as_its_tool_would_put_it(
     for package in (ROOT / "contrib").iterdir():
         (tmp_path / "contrib" / package.name).symlink_to(package)
     scaffold.create(kind, "zz-tiny", destination=tmp_path, contrib=True)
-    script = "import sys; from pathlib import Path; from tools import workspace; workspace.ROOT = Path(sys.argv[1]); "
-    script += "from tools import plugin_table; sys.argv = ['table', '--check']; sys.exit(plugin_table.main(workspace.ROOT "
-    script += "/ 'README.md'))"
-    run("-c", script, str(tmp_path), cwd=ROOT)
+    run("-c", CHECK_TABLE, str(tmp_path), cwd=ROOT)

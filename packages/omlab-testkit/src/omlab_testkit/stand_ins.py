@@ -1,8 +1,12 @@
 """Small models without a card, in place of others: what a model needs, or what an adapter starts from.
 
-    # tests/examples.py of a package whose model needs an encoder
-    def needs(card):
-        return {"encoder": session(SmallEncoder(), does={"embed": {"takes": {"image": "image"}, "gives": "embedding"}})}
+A package whose model needs an encoder says in its `tests/examples.py`:
+
+```python
+def needs(card):
+    embeds = {"embed": {"takes": {"image": "image"}, "gives": "embedding"}}
+    return {"encoder": session(SmallEncoder(), does=embeds)}
+```
 """
 
 from __future__ import annotations

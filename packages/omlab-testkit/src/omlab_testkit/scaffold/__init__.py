@@ -114,9 +114,7 @@ def _check_free(kind: str, called: Names) -> None:
     for card_kind in KINDS[kind].cards:
         owners = {card.distribution for card in registry().cards(card_kind) if card.name == called.card}  # type: ignore[arg-type]
         if owners:
-            raise UsageError(
-                f"{other}{' and '.join(sorted(owners))} offers one of that name; choose another name."
-            )
+            raise UsageError(f"{other}{' and '.join(sorted(owners))} offers one of that name; choose another name.")
 
 
 def _write_package(kind: str, called: Names, *, folder: Path, alone: bool) -> list[Path]:

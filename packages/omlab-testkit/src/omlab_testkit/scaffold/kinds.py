@@ -77,7 +77,9 @@ KINDS: Mapping[str, NewKind] = {
     ),
 }
 TAKEN = frozenset(
-    "core payloads data prompts volume image slide video protein text kernels train adapters evaluators report serve ray "
-    "testkit workspace".split()
+    [
+        *("core", "payloads", "data", "prompts", "volume", "image", "slide", "video", "protein", "text", "kernels"),
+        *("train", "adapters", "evaluators", "report", "serve", "ray", "testkit", "workspace"),
+    ]
 )
 """Names of packages of omlab, there or planned."""

@@ -54,7 +54,7 @@ def replace_lists(lists: Mapping[Path, str]) -> None:
 
 
 def add_to_readme(root: Path, rows: Sequence[tuple[str, str, str]], *, card: str, folder: Path) -> None:
-    """Add rows (words, summary, what it does) to the table of plugins, in the order of `python -m tools.plugin_table`."""
+    """Add rows (words, summary, what it does) to the table of plugins, in `python -m tools.plugin_table`'s order."""
     path = root / "README.md"
     text = path.read_text(encoding="utf-8")
     if _TABLE_END not in text:
