@@ -13,31 +13,24 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, get_args
 
 from omlab.errors import OutputError, UsageError
+from omlab.registry import registry
 from omlab_testkit.scaffold import workspace
+from omlab_testkit.scaffold.kinds import KINDS, TAKEN
 
-NewKind = Literal["model", "dataset", "adapter", "evaluator"]
-NEW_KINDS: tuple[NewKind, ...] = get_args(NewKind)
 LONGEST_NAME = 30
 """Longer names would break lines of the templates."""
 
-_WORDS: dict[NewKind, str] = {"model": "model", "dataset": "data set", "adapter": "adapter", "evaluator": "evaluator"}
-_SUMMARIES: dict[NewKind, str] = {
-    "model": "Segments bright structures in a volume.",
-    "dataset": "Volumes and label maps in a folder of NIfTI files.",
-    "adapter": "Renumbers predicted classes to those of the data.",
-    "evaluator": "Voxel accuracy of label maps.",
-}
-_REQUIREMENTS: dict[NewKind, tuple[str, ...]] = {
-    "model": ("omlab-core[torch]>=0.1,<1", "omlab-volume>=0.1,<1", "numpy>=1.26", "torch>=2.6"),
-    "dataset": ("omlab-core>=0.1,<1", "omlab-volume>=0.1,<1", "numpy>=1.26"),
-    "adapter": ("omlab-core>=0.1,<1", "omlab-volume>=0.1,<1", "numpy>=1.26"),
-    "evaluator": ("omlab-core>=0.1,<1", "omlab-volume>=0.1,<1", "numpy>=1.26"),
-}
+_HOOK = '''@hookimpl
+def omlab_{kind}s() -> list[Card]:
+    """The {kind} cards of this package."""
+    return read_cards(__package__, "{kind}")
+'''
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,22 +60,24 @@ def names(name: str) -> Names:
     )
 
 
-def create(kind: NewKind, name: str, *, destination: Path, contrib: bool) -> list[Path]:
+def create(kind: str, name: str, *, destination: Path, contrib: bool) -> list[Path]:
     """Write a new package and give the paths of its files, and of the workspace's lists that name it.
 
     Args:
-        kind: `model`, `dataset`, `adapter` or `evaluator`.
+        kind: `model`, `dataset`, `adapter`, `evaluator` or `format`.
         name: The card's name; the package is called `omlab-NAME`.
         destination: The folder to put the package into; with `contrib` any folder of the omlab workspace.
         contrib: Put it into the workspace's `contrib/`, and list it there.
 
     Raises:
-        UsageError: The kind or the name is impossible, the folder exists, or this is no workspace.
+        UsageError: The kind or the name is impossible or taken, the folder exists, or this is no workspace.
         OutputError: The package cannot be written. In every case nothing is left behind.
     """
-    if kind not in NEW_KINDS:
-        raise UsageError(f"There is no kind '{kind}' of package: say {', '.join(NEW_KINDS[:-1])} or {NEW_KINDS[-1]}.")
+    if kind not in KINDS:
+        *first, last = KINDS
+        raise UsageError(f"There is no kind '{kind}' of package: say {', '.join(first)} or {last}.")
     called = names(name)
+    _check_free(kind, called)
     root = workspace.find(destination) if contrib else None
     folder = (root / "contrib" if root else destination) / called.distribution
     if folder.exists():
@@ -95,25 +90,48 @@ def create(kind: NewKind, name: str, *, destination: Path, contrib: bool) -> lis
     if root:
         try:
             workspace.replace_lists(lists)
-            workspace.add_to_readme(root, kind=kind, summary=_SUMMARIES[kind], card=called.card, folder=folder)
+            facts = KINDS[kind]
+            does = string.Template(facts.does).substitute(name=called.card)
+            rows = [(facts.words, facts.summary, does), *([(*facts.beside, "")] if facts.beside else [])]
+            workspace.add_to_readme(root, rows, card=called.card, folder=folder)
         except OSError as error:
             shutil.rmtree(folder)
             raise OutputError(f"The workspace in {root} cannot be changed: {error.strerror or error}.") from error
     return [*written, *lists]
 
 
-def _write_package(kind: NewKind, called: Names, *, folder: Path, alone: bool) -> list[Path]:
+def _check_free(kind: str, called: Names) -> None:
+    """Raise `UsageError` where a package, a module or a card of that name is there already."""
+    other = f"'{called.card}' cannot be the name of a package: "
+    if called.card in TAKEN:
+        raise UsageError(f"{other}{called.distribution} is a package of omlab itself; choose another name.")
+    try:
+        version = distribution(called.distribution).version
+    except PackageNotFoundError:
+        version = ""
+    if version or find_spec(called.module) is not None:
+        raise UsageError(f"{other}{called.distribution} {version or '(its module)'} is installed; choose another name.")
+    for card_kind in KINDS[kind].cards:
+        owners = {card.distribution for card in registry().cards(card_kind) if card.name == called.card}  # type: ignore[arg-type]
+        if owners:
+            raise UsageError(f"{other}{' and '.join(sorted(owners))} offers one of that name; choose another name.")
+
+
+def _write_package(kind: str, called: Names, *, folder: Path, alone: bool) -> list[Path]:
     """Write everything into a temporary folder beside `folder`, then rename it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    facts = KINDS[kind]
     values = {
         "distribution": called.distribution,
         "module": called.module,
         "name": called.card,
         "Class": called.class_name,
+        "plain": called.card.replace("-", ""),
         "kind": kind,
-        "words": _WORDS[kind],
-        "summary": _SUMMARIES[kind],
-        "dependencies": "\n".join(f'    "{requirement}",' for requirement in _REQUIREMENTS[kind]),
+        "words": facts.words,
+        "summary": facts.summary,
+        "hooks": "\n\n".join(_HOOK.format(kind=card) for card in facts.cards).rstrip(),
+        "dependencies": "\n".join(f'    "{requirement}",' for requirement in facts.requires),
     }
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{called.distribution}.") as temporary:
         draft = Path(temporary) / called.distribution
@@ -134,7 +152,7 @@ def _sorted_imports(text: str) -> str:
     return runs.sub(lambda run: "".join(sorted(run.group().splitlines(keepends=True), key=str.split)), text)
 
 
-def _templates(kind: NewKind, *, alone: bool) -> Iterator[tuple[str, str]]:
+def _templates(kind: str, *, alone: bool) -> Iterator[tuple[str, str]]:
     """Path and text of each template; a part that comes again continues the file before it."""
     root = resources.files("omlab_testkit.scaffold") / "templates"
     for part in ("common", kind, *(["alone"] if alone else [])):

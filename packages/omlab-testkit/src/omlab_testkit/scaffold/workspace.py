@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omlab.errors import UsageError
 
 WORKSPACE = "omlab-workspace"
+_ORDER = ("model", "data set", "adapter", "evaluator", "command", "format", "payload")
 _TABLE_END = "<!-- plugins: end -->"
 
 
@@ -52,23 +53,22 @@ def replace_lists(lists: Mapping[Path, str]) -> None:
         draft.replace(path)
 
 
-def add_to_readme(root: Path, *, kind: str, summary: str, card: str, folder: Path) -> None:
-    """Add a row to the table of plugins; its order is that of `python -m tools.plugin_table`."""
+def add_to_readme(root: Path, rows: Sequence[tuple[str, str, str]], *, card: str, folder: Path) -> None:
+    """Add rows (words, summary, what it does) to the table of plugins, in `python -m tools.plugin_table`'s order."""
     path = root / "README.md"
     text = path.read_text(encoding="utf-8")
     if _TABLE_END not in text:
         return
-    words = "data set" if kind == "dataset" else kind
     link = f"[{folder.name}]({folder.relative_to(root).as_posix()})"
-    row = f"| {words} | `{card}` | {summary} | {link} |"
-    replace_lists({path: _with_row(text, row, kind=words)})
+    for words, summary, does in rows:
+        text = _with_row(text, f"| {words} | `{card}` | {summary} | {does} | {link} |")
+    replace_lists({path: text})
 
 
-def _with_row(text: str, row: str, *, kind: str) -> str:
+def _with_row(text: str, row: str) -> str:
     """`text` with `row` among the rows of its kind: by package (packages before contrib), then by name."""
-    order = ("model", "data set", "adapter", "evaluator", "format")
     lines = text.splitlines(keepends=True)
-    table = [n for n, line in enumerate(lines) if re.match(r"\| (model|data set|adapter|evaluator|format) \|", line)]
+    table = [n for n, line in enumerate(lines) if re.match(rf"\| ({'|'.join(_ORDER)}) \|", line)]
     rule = next(n for n, line in enumerate(lines) if line.startswith("|---"))
 
     def key(line: str) -> tuple[int, list[str], str]:
@@ -76,7 +76,7 @@ def _with_row(text: str, row: str, *, kind: str) -> str:
         path = re.search(r"\(([^)]*)\)", cells[-1])
         area = (path.group(1) if path else "").split("/")
         rank = ["core", "packages", "contrib"].index(area[0]) if area[0] in ("core", "packages", "contrib") else 3
-        return order.index(cells[0]), [str(rank), *area[1:]], cells[1]
+        return _ORDER.index(cells[0]), [str(rank), *area[1:]], cells[1]
 
     before = [n for n in table if key(lines[n]) < key(row)]
     place = (before[-1] if before else rule) + 1
