@@ -66,17 +66,17 @@ class OneFile:
             raise OutputError(
                 f"{self.path} exists already and is not a result of omlab; remove it or choose another output."
             )
-        records = [record for row in known.get("cases", []) if (record := Record.from_json(row)) is not None]
-        by_id = {record.id: record for record in records}
+        by_id = {record.id: record for record in _records(known)}
+        done = {id for id, record in by_id.items() if record.status == "done"}
         if (
             not same_request(known, self.kind, self.request)
             or set(by_id) != {case.id for case in cases}
-            or not all(all_agree(by_id[case.id].inputs, parts_of(case)) for case in cases)
+            or not all(all_agree(by_id[case.id].inputs, parts_of(case)) for case in cases if case.id in done)
         ):
             raise OutputError(f"{self.path} is the result of another request; remove it or choose another output.")
-        if any(record.status == "failed" for record in records):
+        if len(done) < len(by_id):
             return None
-        return Outcome(place=self.path, log=records, was_complete=True)
+        return Outcome(place=self.path, log=list(by_id.values()), was_complete=True)
 
     def make(self, do: Callable[[Path], Outcome]) -> Outcome:
         """Have the run made (`do(its folder)`), and move what came of it to where it was asked for."""
@@ -98,10 +98,21 @@ class OneFile:
         """Give the main output the file's name, and what stands beside it and further parts names like it."""
         own = next(row for row in record.outputs if row["role"] == "main")
         made, stem = own["path"], file_name(record.id)
-        for row in record.outputs:
+        before = {path for earlier in _records(read_log_file(self.log) or {}) for path in earlier.paths()}
+        for row in list(record.outputs):
             name = self.path.name if row is own else _beside_name(self.path.name, made, row["path"], stem)
-            (self.run / row["path"]).replace(self.path.with_name(name))
+            place = self.path.with_name(name)
+            if row is not own and place.exists() and name not in before:
+                record.warnings.append(f"{place} exists already and was left as it is.")
+                record.outputs.remove(row)
+                continue
+            (self.run / row["path"]).replace(place)
             row["path"] = name
+
+
+def _records(described: Mapping[str, Any]) -> list[Record]:
+    """The cases that a file's log tells of."""
+    return [record for row in described.get("cases", []) if (record := Record.from_json(row)) is not None]
 
 
 def _beside_name(main: str, made: str, other: str, stem: str) -> str:
