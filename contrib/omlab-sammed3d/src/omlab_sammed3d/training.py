@@ -8,13 +8,14 @@ their gradients. The sum of the rounds' Dice + cross-entropy is what is minimise
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from omlab import progress
@@ -41,6 +42,8 @@ DECODER_RATE = 0.1
 WEIGHT_DECAY = 0.1
 MILESTONES = (0.6, 0.9)
 """Shares of the epochs after which the learning rate drops to a tenth (120 and 180 of 200)."""
+HOW = Optimisation(find_unused_parameters=True)
+"""AdamW; the embeddings of boxes and the predicted IoUs take no part in the loss."""
 
 
 class ClickRounds(nn.Module):
@@ -135,7 +138,7 @@ class CubeBatches:
         images, truths, draws = [], [], []
         for number in range(self.cubes):
             rng = np.random.default_rng([self.seed, step, number])
-            found = self.objects[rng.integers(len(self.objects))]
+            found = self.objects[int(rng.integers(len(self.objects)))]
             entry = self.entries[found.case]
             where: dict[str, Any] = {"start": list(found.start), "patch_size": (self.side,) * 3}
             image, truth = cut(entry["image"], **where), cut(entry["labels"], **where) == found.value
@@ -174,7 +177,7 @@ class ClickRecipe:
     epochs: int
     learning_rate: float
     fingerprint: str
-    how: Optimisation = field(default_factory=Optimisation)
+    how: Optimisation = HOW
 
     @property
     def steps(self) -> int:
@@ -224,8 +227,9 @@ def click_recipe(
 
     Args:
         network: What is trained, in place.
-        data: Volumes with label maps; each label of each is an object. A case is read once, resampled (volumes
-            linearly, labels to the nearest voxel) and kept in the cache of prepared cases.
+        data: Volumes with label maps; each label of each is an object, but for what the data count as not annotated.
+            A case is read once, resampled (volumes linearly, labels to the nearest voxel) and kept in the cache of
+            prepared cases.
         spacing: Voxel size in mm that all is resampled to.
         cubes: In a step.
         steps_per_epoch: Steps between two checkpoints.
@@ -238,16 +242,20 @@ def click_recipe(
         TrainingError: There is no case, or no object in them that is large enough.
         GeometryError, InputError: A case cannot be used; names it.
     """
-    name, side = volume_name(data.about("train")), network.config.image_size
+    about, side = data.about("train"), network.config.image_size
+    name = volume_name(about)
     cases, digest = data.cases("train"), data.digest("train")
     cache, entries, objects = PreparedCache(), [], []
     with progress.bar("preparing cases", total=len(cases)) as advance:
         for number, case in enumerate(cases):
             key = digest_of(["sammed3d", 1, digest, case.id, spacing])
             entries.append(cache.get(key, partial(_prepared, case, name=name, spacing=spacing)))
-            for value, start in _objects(np.asarray(entries[-1]["labels"]), side=side):
-                a, b, c = (int(n) for n in start)
-                objects.append(_Object(case=number, value=value, start=(a, b, c)))
+            found = _objects(entries[-1]["labels"], side=side)
+            objects += [
+                _Object(case=number, value=value, start=start)
+                for value, start in found.items()
+                if value not in about.ignored
+            ]
             advance(1)
     if not objects:
         raise TrainingError(
@@ -303,15 +311,19 @@ def _resampled(sample: Sample, *, name: str, spacing: float) -> tuple[NDArray[np
     return image.numpy(), labels
 
 
-def _objects(labels: NDArray[Any], *, side: int) -> list[tuple[int, NDArray[np.int_]]]:
+def _objects(labels: NDArray[Any], *, side: int) -> dict[int, tuple[int, int, int]]:
     """Each label with enough voxels in its cube, and where that cube begins."""
-    found = []
-    for value in np.unique(labels[labels > 0]):
-        places = np.argwhere(labels == value)
-        start = crop_start(places.min(axis=0), places.max(axis=0), side=side)
-        inside = ((places >= start) & (places < start + side)).all(axis=1)
-        if inside.sum() > _fewest(side):
-            found.append((int(value), start))
+    found = {}
+    values, numbers = np.unique(labels, return_inverse=True)
+    for value, spans in zip(values.tolist(), ndimage.find_objects(numbers.reshape(labels.shape) + 1), strict=True):
+        if value == 0:
+            continue
+        low, high = (np.array([getattr(span, end) for span in spans]) for end in ("start", "stop"))
+        start = crop_start(low, high - 1, side=side)
+        cube = tuple(slice(max(0, int(n)), max(0, int(n) + side)) for n in start)
+        if np.count_nonzero(labels[cube] == value) > _fewest(side):
+            i, j, k = (int(n) for n in start)
+            found[value] = (i, j, k)
     return found
 
 
