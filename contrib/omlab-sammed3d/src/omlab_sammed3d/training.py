@@ -8,7 +8,7 @@ their gradients. The sum of the rounds' Dice + cross-entropy is what is minimise
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -163,7 +163,7 @@ class ClickRecipe:
     tenth after each of `MILESTONES`.
 
     Args:
-        module: The network in its rounds.
+        network: What is trained, in place. `module` is it in its rounds.
         batches: Cubes.
         epoch: Steps between two checkpoints.
         epochs: How many times.
@@ -171,13 +171,17 @@ class ClickRecipe:
         fingerprint: Digest of what the batches depend on.
     """
 
-    module: nn.Module
+    network: SamMed3d
     batches: CubeBatches
     epoch: int
     epochs: int
     learning_rate: float
     fingerprint: str
     how: Optimisation = HOW
+    module: nn.Module = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.module = ClickRounds(self.network)
 
     @property
     def steps(self) -> int:
@@ -186,11 +190,10 @@ class ClickRecipe:
 
     def groups(self) -> list[Group]:
         """A group for each part of the network, with its rate."""
-        network = self.module.get_submodule("network")
         parts = {"image_encoder": 1.0, "prompt_encoder": DECODER_RATE, "mask_decoder": DECODER_RATE}
         return [
             {
-                "params": list(network.get_submodule(part).parameters()),
+                "params": list(self.network.get_submodule(part).parameters()),
                 "lr": self.learning_rate * scale,
                 "weight_decay": WEIGHT_DECAY,
             }
@@ -265,7 +268,7 @@ def click_recipe(
     batches = CubeBatches(entries=entries, objects=objects, side=side, cubes=cubes, flip=flip, seed=seed)
     settings = {"data": digest, "side": side, "cubes": cubes, "flip": flip, "seed": seed, "spacing": spacing}
     return ClickRecipe(
-        module=ClickRounds(network),
+        network=network,
         batches=batches,
         epoch=steps_per_epoch,
         epochs=epochs,
