@@ -173,6 +173,33 @@ def test_volumes_are_resampled_and_every_label_is_an_object(recipe: Any, held: A
     assert {(found.case, found.value) for found in some.objects} == {(n, 1) for n in range(3)}
 
 
+def test_what_is_not_annotated_takes_no_part(recipe: Any, held: Any) -> None:
+    sample = phantom()
+    target = cast(LabelMap, sample.target)
+    array = target.array.copy()
+    array[20:] = 255
+    data = held(samples=[replace(sample, target=replace(target, array=array))], ignored=[255], name="partly")
+    trained = recipe(data=data, cubes=2)
+    batch = trained.batches(0)
+    left_out = batch["left_out"]
+    assert 0 < left_out.float().mean() < 1
+    assert not batch["truth"][left_out].any()
+    captured: list[Tensor] = []
+
+    def upsampled(low: Tensor) -> Tensor:
+        captured.append(type(trained.network).upsample(trained.network, low))
+        captured[-1].retain_grad()
+        return captured[-1]
+
+    trained.network.upsample = upsampled
+    losses, _ = trained.module(**batch)
+    losses.sum().backward()
+    for logits in captured:
+        assert logits.grad is not None
+        assert not logits.grad[:, 0][left_out].any()
+        assert logits.grad[:, 0][~left_out].any()
+
+
 def test_a_case_is_prepared_once(recipe: Any, held: Any) -> None:
     read: list[str] = []
 

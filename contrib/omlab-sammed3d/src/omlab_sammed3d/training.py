@@ -25,7 +25,7 @@ from omlab.roles import About, Case, Dataset, Sample
 from omlab_kernels import dice_cross_entropy
 from omlab_sammed3d.network import SamMed3d
 from omlab_sammed3d.predictor import laid_out
-from omlab_sammed3d.windows import along, crop_start, z_normalise
+from omlab_sammed3d.windows import NOWHERE, along, crop_start, z_normalise
 from omlab_train import Group, Optimisation
 from omlab_train.cache import Entry, PreparedCache
 from omlab_volume.orientation import canonical_array
@@ -53,7 +53,9 @@ class ClickRounds(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, image: Tensor, truth: Tensor, draws: Tensor, mask_round: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, truth: Tensor, draws: Tensor, mask_round: int, left_out: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Losses and Dice of the rounds.
 
         Args:
@@ -61,6 +63,7 @@ class ClickRounds(nn.Module):
             truth: (B, S, S, S) int64, 1 in the object.
             draws: (B, rounds) numbers of [0, 1): which of the wrong voxels is clicked.
             mask_round: The round, from 0, that gets the mask alone; so does the last one.
+            left_out: (B, S, S, S) bool: voxels that nobody annotated; `truth` is 0 there.
 
         Returns:
             (rounds,) losses, and (rounds,) mean Dice of the masks, without gradients.
@@ -80,6 +83,8 @@ class ClickRounds(nn.Module):
                 clicked["labels"] = torch.stack([label for _, label in found])[:, None]
             low, _ = self.network.decode(embedding, previous=low, **clicked)
             full = self.network.upsample(low)
+            if left_out is not None:  # as sure as can be, and right: no loss, no gradient, no click
+                full = full.masked_fill(left_out[:, None], NOWHERE)
             losses.append(click_loss(full, truth))
             dices.append(_dice(full.detach()[:, 0] > 0, truth > 0))
         return torch.stack(losses), torch.stack(dices)
@@ -132,27 +137,33 @@ class CubeBatches:
     cubes: int
     flip: bool
     seed: int
+    ignored: Sequence[int] = ()
 
     def __call__(self, step: int) -> dict[str, Any]:
-        """`image` (B, 1, S, S, S), `truth` (B, S, S, S), `draws` (B, rounds) and `mask_round` of one step."""
-        images, truths, draws = [], [], []
+        """`image` (B, 1, S, S, S), `truth` (B, S, S, S), `draws` (B, rounds) and `mask_round` of one step.
+
+        Where the data have `ignored` values, `left_out` (B, S, S, S) too.
+        """
+        images, truths, left_out, draws = [], [], [], []
         for number in range(self.cubes):
             rng = np.random.default_rng([self.seed, step, number])
             found = self.objects[int(rng.integers(len(self.objects)))]
             entry = self.entries[found.case]
             where: dict[str, Any] = {"start": list(found.start), "patch_size": (self.side,) * 3}
-            image, truth = cut(entry["image"], **where), cut(entry["labels"], **where) == found.value
+            image, labels = cut(entry["image"], **where), cut(entry["labels"], **where)
             axes = tuple(np.flatnonzero(rng.random(3) < 0.5).tolist()) if self.flip else ()
             images.append(z_normalise(torch.from_numpy(np.flip(image, axes).copy())))
-            truths.append(torch.from_numpy(np.flip(truth, axes).copy()).long())
+            truths.append(torch.from_numpy(np.flip(labels == found.value, axes).copy()).long())
+            left_out.append(torch.from_numpy(np.flip(np.isin(labels, self.ignored), axes).copy()))
             draws.append(torch.from_numpy(rng.random(ROUNDS)))
         mask_round = int(np.random.default_rng([self.seed, step]).integers(2, 9))
-        return {
+        batch = {
             "image": torch.stack(images)[:, None],
             "truth": torch.stack(truths),
             "draws": torch.stack(draws),
             "mask_round": mask_round,
         }
+        return batch | ({"left_out": torch.stack(left_out)} if self.ignored else {})
 
 
 @dataclass(kw_only=True)
@@ -230,7 +241,7 @@ def click_recipe(
 
     Args:
         network: What is trained, in place.
-        data: Volumes with label maps; each label of each is an object, but for what the data count as not annotated.
+        data: Volumes with label maps; each label of each is an object; voxels that count as not annotated are left out.
             A case is read once, resampled (volumes linearly, labels to the nearest voxel) and kept in the cache of
             prepared cases.
         spacing: Voxel size in mm that all is resampled to.
@@ -265,15 +276,15 @@ def click_recipe(
             f"No label has more than {_fewest(side):.0f} voxels in a cube of {side}^3 at {spacing:g} mm: "
             "there is nothing to train on."
         )
-    batches = CubeBatches(entries=entries, objects=objects, side=side, cubes=cubes, flip=flip, seed=seed)
-    settings = {"data": digest, "side": side, "cubes": cubes, "flip": flip, "seed": seed, "spacing": spacing}
+    facts: dict[str, Any] = {"side": side, "cubes": cubes, "flip": flip, "seed": seed, "ignored": tuple(about.ignored)}
+    batches = CubeBatches(entries=entries, objects=objects, **facts)
     return ClickRecipe(
         network=network,
         batches=batches,
         epoch=steps_per_epoch,
         epochs=epochs,
         learning_rate=learning_rate,
-        fingerprint=digest_of(settings),
+        fingerprint=digest_of({"data": digest, "spacing": spacing, **facts}),
     )
 
 
