@@ -103,7 +103,9 @@ def cli_page() -> str:
 
 def _commands(command: click.Command, context: click.Context, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     yield words
-    for name in command.list_commands(context) if isinstance(command, click.Group) else ():
+    if not isinstance(command, click.Group):
+        return
+    for name in command.list_commands(context):
         below = command.get_command(context, name)
         assert below is not None
         yield from _commands(below, click.Context(below, parent=context, info_name=name), (*words, name))

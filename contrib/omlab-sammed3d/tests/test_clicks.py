@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omlab.prompts import Point
 
 from omlab.errors import UsageError
+from omlab_prompts.prompts import Point
 from omlab_sammed3d.clicks import random_click, ritm_click
 from omlab_testkit import golden
 

@@ -5,19 +5,30 @@ from collections import Counter
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor
 
+from omlab.card_schema import ModelCard, validate
+from omlab.cards import read_cards
 from omlab.errors import UsageError, WeightsError
-from omlab.weights import load_state_dict, save_state_dict
+from omlab.weights import load_state_dict, resolve, save_state_dict
 from omlab_sammed3d.network import VARIANTS, SamMed3d, SamMed3dConfig, untrained
-from omlab_sammed3d.weights import config_from_state, load_network, read_checkpoint, resized
+from omlab_sammed3d.weights import config_from_state, load_network, resized
 
+CARDS = {card.name: cast(ModelCard, validate(card)) for card in read_cards("omlab_sammed3d", "model")}
 SMALL = SamMed3dConfig(
     image_size=32, patch=8, width=24, depth=2, heads=3, global_blocks=(1,), window=3, prompt_width=48
 )
+
+
+def read_checkpoint(path: Path, *, model: str = "sammed3d") -> dict[str, Tensor]:
+    """A user's file as the card's rules have it."""
+    weights = resolve(CARDS[model], weights=path)
+    assert weights is not None
+    return weights.state_dict()
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +58,13 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_a_published_file_is_read_although_it_names_a_python_object(state: dict[str, Tensor], tmp_path: Path) -> None:
-    path = published(state, tmp_path / "turbo.pth")
-    assert same(read_checkpoint(path), state)
+@pytest.mark.parametrize("model", ["sammed3d", "sammed3d-boxes", "sammed3d-tiny"])
+@pytest.mark.parametrize("name", ["turbo.pth", "turbo.safetensors"])
+def test_a_published_file_is_read_although_it_names_a_python_object(
+    state: dict[str, Tensor], tmp_path: Path, name: str, model: str
+) -> None:
+    path = published(state, tmp_path / name)
+    assert same(read_checkpoint(path, model=model), state)
     assert same(load_network(read_checkpoint(path), source=path).state_dict(), state)
 
 
@@ -58,9 +73,10 @@ def test_a_plain_state_dict_is_read(state: dict[str, Tensor], tmp_path: Path) ->
     assert same(read_checkpoint(tmp_path / "plain.pth"), state)
 
 
-def test_a_converted_file_is_read(state: dict[str, Tensor], tmp_path: Path) -> None:
-    save_state_dict(state, tmp_path / "turbo.safetensors")
-    assert same(read_checkpoint(tmp_path / "turbo.safetensors"), state)
+@pytest.mark.parametrize("name", ["turbo.safetensors", "turbo.pth"])
+def test_a_converted_file_is_read(state: dict[str, Tensor], tmp_path: Path, name: str) -> None:
+    save_state_dict(state, tmp_path / name)
+    assert same(read_checkpoint(tmp_path / name), state)
 
 
 def test_another_networks_file_is_refused(tmp_path: Path) -> None:

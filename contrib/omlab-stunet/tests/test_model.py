@@ -16,7 +16,7 @@ from omlab.cards import read_cards
 from omlab.errors import InputError, OmlabError, SettingsError, TrainingError, UsageError, WeightsError
 from omlab.roles import About, Sample
 from omlab.settings import complete
-from omlab.weights import Weights, save_state_dict
+from omlab.weights import resolve, save_state_dict
 from omlab_stunet.model import StuNetModel, load
 from omlab_stunet.network import SIZES, untrained
 from omlab_stunet.training import merged
@@ -35,11 +35,11 @@ FACTS = {
 
 
 def build(
-    name: str = "stunet-tiny", *, weights: Path | None = None, tag: str = "local", config: Any = None, **settings: Any
+    name: str = "stunet-tiny", *, weights: Path | None = None, config: Any = None, **settings: Any
 ) -> StuNetModel:
     card = CARDS[name]
     chosen = complete(card.settings, {"mirror": False, **settings}, of=name)
-    given = Weights.plain(weights, tag=tag) if weights else None
+    given = resolve(card, "untrained", weights=weights)
     return load(card, weights=given, needs={}, device="cpu", settings=chosen, config=config)
 
 
@@ -211,7 +211,7 @@ def test_an_adapted_model_comes_back_from_its_config_and_weights(tmp_path: Path)
     adapted = retargeted()
     save_state_dict(adapted.module.state_dict(), tmp_path / "weights.safetensors")
     config = json.loads(json.dumps(adapted.config()))
-    again = build(weights=tmp_path / "weights.safetensors", tag="adapted", config=config)
+    again = build(weights=tmp_path / "weights.safetensors", config=config)
     assert again.plan == adapted.plan
     assert again.task == adapted.task
     volume = example_volumes()[1]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pathlib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,19 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from omlab.card_schema import ModelCard, validate
+from omlab.cards import read_cards
 from omlab.errors import UsageError, WeightsError
-from omlab.weights import load_state_dict
+from omlab.weights import load_state_dict, resolve
 from omlab_stunet.network import SIZES, StuNet, StuNetConfig, untrained
 from omlab_stunet.weights import (
     check_size,
     config_from_state,
     convert,
     load_network,
-    read_checkpoint,
     size_name,
     transfer,
 )
 
+CARDS = {card.name: cast(ModelCard, validate(card)) for card in read_cards("omlab_stunet", "model")}
 SMALLEST = StuNetConfig(depth=(2, 1, 1, 1, 1, 1), dims=(2, 2, 3, 3, 4, 4), in_channels=1, num_classes=3)
 
 
@@ -53,6 +55,13 @@ def v2_file(state: dict[str, Tensor], path: Path, *, prefix: str = "") -> Path:
     return path
 
 
+def read_checkpoint(path: Path, *, model: str = "stunet") -> dict[str, Tensor]:
+    """A user's file as the card's rules have it."""
+    weights = resolve(CARDS[model], weights=path)
+    assert weights is not None
+    return weights.state_dict()
+
+
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:
     return untrained(SMALLEST).state_dict()
@@ -62,14 +71,15 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
+@pytest.mark.parametrize("model", ["stunet", "stunet-base", "stunet-tiny"])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module."])
 @pytest.mark.parametrize(
     ("write", "name"), [(v1_file, "a.model"), (v2_file, "a.pth"), (v1_file, "a.pth"), (v2_file, "a.model")]
 )
-def test_both_published_forms_are_read(
-    state: dict[str, Tensor], tmp_path: Path, write: Any, name: str, prefix: str
+def test_both_forms_of_nnunet_are_read(
+    state: dict[str, Tensor], tmp_path: Path, write: Any, name: str, prefix: str, model: str
 ) -> None:
-    assert same(read_checkpoint(write(state, tmp_path / name, prefix=prefix)), state)
+    assert same(read_checkpoint(write(state, tmp_path / name, prefix=prefix), model=model), state)
 
 
 def test_a_plain_state_dict_is_read(state: dict[str, Tensor], tmp_path: Path) -> None:

@@ -137,9 +137,11 @@ class Run:
         """A folder for what one case writes; what was not adopted is gone afterwards."""
         folder = self.folder / f".{SCRATCH}-{digest_of(id)[:16]}"
         with writing("A result", self.final):
-            if folder.exists():
+            try:
+                folder.mkdir()
+            except FileExistsError:  # of an attempt that was killed
                 rmtree(folder)
-            folder.mkdir()
+                folder.mkdir()
         try:
             yield folder
         finally:
@@ -169,7 +171,8 @@ class Run:
             self.append(record)
             for name in names:
                 place = self.folder / name
-                place.parent.mkdir(parents=True, exist_ok=True)
+                if "/" in name:
+                    place.parent.mkdir(parents=True, exist_ok=True)
                 (attempt / name).replace(place)
 
     def fail(self, record: Record) -> None:

@@ -289,6 +289,19 @@ def test_of_two_state_dicts_none_is_guessed(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "w.pth", wrapper="net", converted=True)
 
 
+@pytest.mark.parametrize("put_on", ["module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."])
+@pytest.mark.parametrize("wrapper", ["", "net"])
+def test_a_users_copy_may_have_what_torchs_wrappers_put_before_every_key(
+    tmp_path: Path, wrapper: str, put_on: str
+) -> None:
+    content = {"epoch": 3, "weights": {f"{put_on}a": ONE, f"{put_on}module.b": ONE}}
+    torch.save(content, tmp_path / "w.pth")
+    state = read_state_dict(tmp_path / "w.pth", wrapper=wrapper, converted=True)
+    assert same(state, {"a": ONE, "module.b": ONE})
+    published = read_state_dict(tmp_path / "w.pth", wrapper="weights")
+    assert same(published, content["weights"])
+
+
 @pytest.mark.parametrize("name", ["w.pth", "w.model", "w"])
 def test_the_form_is_told_by_content(tmp_path: Path, name: str) -> None:
     save_state_dict({"a": ONE}, tmp_path / name)

@@ -41,19 +41,15 @@ def check(rows: list[dict[str, Any]]) -> None:
         assert set(row["products"]) <= {"tf32x3"}, row
 
 
+def test_kernels_do_not_spill_and_are_compiled_once_for_all_shapes_and_places() -> None:
+    found = compiled("attention", *VARIANTS)
+    check(found)
+    assert {case: [row["kernel"] for row in found if row["case"] == case] for case in VARIANTS} == VARIANTS
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["attention", "dice", "norm"])
 def test_no_kernel_spills_or_rounds_more_than_is_said(part: str) -> None:
     found = compiled(f"{part}*")
     assert len({row["case"] for row in found}) >= 3
     check(found)
-
-
-def test_the_kernels_of_a_vision_transformer_and_of_a_loss_do_not_spill() -> None:
-    check(compiled("attention", "dice-14"))
-
-
-def test_shapes_and_places_of_windows_and_blocks_do_not_compile_again() -> None:
-    found = compiled(*VARIANTS)
-    assert {case: [row["kernel"] for row in found if row["case"] == case] for case in VARIANTS} == VARIANTS
-    assert not any(row["stack"] for row in found)

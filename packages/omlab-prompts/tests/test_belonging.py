@@ -20,6 +20,7 @@ class Image:
     name: Any = None
     affine: Any = None
     shape: tuple[int, ...] = (10, 10, 10)
+    names: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.affine = AFFINE if self.affine is None else self.affine
@@ -39,6 +40,8 @@ def click(*at: float, space: Space = "voxel", image: str | None = "ct.nii.gz") -
     [
         (click(1, 2, 3), {"volume": Image("ct.nii.gz")}),
         (click(1, 2, 3, image="/data/ct.nii.gz"), {"volume": Image(Path("elsewhere/ct.nii.gz"))}),
+        (click(1, 2, 3, image="b.dcm"), {"volume": Image("series", names=frozenset({"series", "a.dcm", "b.dcm"}))}),
+        (click(1, 2, 3, image="/x/series/"), {"volume": Image("series", names=frozenset({"a.dcm", "b.dcm"}))}),
         (click(1, 2, 3), {"volume": Image()}),  # made in memory: nothing is known of its name
         (click(1, 2, 3), {"fixed": Image("mr.nii.gz", affine=[]), "moving": Image("ct.nii.gz")}),
         (click(-10, 0, 0, space="ras", image=None), {"volume": Image("ct.nii.gz")}),
@@ -55,6 +58,7 @@ def test_prompts_that_belong_to_an_input_are_taken(prompts: Prompts, inputs: dic
 @pytest.mark.parametrize(
     ("prompts", "inputs", "words"),
     [
+        (click(1, 2, 3), {"volume": Image("series", names=frozenset({"a.dcm"}))}, "not of series: give them in world"),
         (click(1, 2, 3), {"volume": Image("mr.nii.gz")}, r"voxels of ct\.nii\.gz, not of mr\.nii\.gz"),
         (click(1, 2, 3), {"a": Image("b"), "c": Image("a")}, r"not of a or b: give them in world coordinates"),
         (

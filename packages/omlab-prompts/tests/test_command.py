@@ -105,9 +105,13 @@ def test_clicks_are_simulated_and_can_be_given_again(run, image):
         status, _, err = run("simulate", "pointer", image, "--labels", "rough.row", *other, "-o", "out")
         assert status == 2
         assert "another request" in err
-    Path("rough.row").write_text("1 0 1 1")
-    status, _, err = run("simulate", "pointer", image, "--labels", "rough.row", "--clicks", 2, "--seed", 1, "-o", "out")
-    assert (status, "Nothing to do" in err) == (0, False)  # other labels: it is done again
+    Path("rough.row").write_text("1 0 1 1")  # another reference: the case is done again
+    status, out, err = run(
+        "simulate", "pointer", image, "--labels", "rough.row", "--clicks", 2, "--seed", 1, "-o", "out"
+    )
+    assert status == 0, err
+    with Path("out/ct.clicks.csv").open() as stream:
+        assert [row["at"] for row in csv.DictReader(stream)] == ["2", "3"]
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,9 @@ def test_one_frame_is_over_each_other_and_of_one_reference() -> None:
 def test_names_and_sizes() -> None:
     volume = _on(np.eye(4))
     assert volume.name == "a"
+    assert volume.names == {"a", "01.dcm"}
     assert Volume(array=volume.array, affine=np.eye(4)).name is None
+    assert Volume(array=volume.array, affine=np.eye(4)).names == set()
     source = Source(format="nifti", paths=(Path("b/ct.nii.gz"),))
     assert LabelMap(array=np.zeros((2, 2, 2), np.uint8), affine=np.eye(4), source=source).name == "ct.nii.gz"
     assert volume.nbytes == 4000 + 128

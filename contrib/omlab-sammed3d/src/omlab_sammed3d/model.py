@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import omlab
 from omlab.card_schema import ModelCard
@@ -23,10 +23,12 @@ from omlab_prompts.prompts import Prompts
 from omlab_prompts.simulation import Simulation
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig, layers_of, untrained
 from omlab_sammed3d.predictor import SPACING, Predictor
-from omlab_sammed3d.simulate import simulate
-from omlab_sammed3d.training import ClickRecipe, click_recipe, volume_name
-from omlab_sammed3d.weights import load_network, read_weights, resized
+from omlab_sammed3d.simulate import Rule, simulate
+from omlab_sammed3d.weights import load_network, resized
 from omlab_volume.volume import LabelMap, Volume
+
+if TYPE_CHECKING:
+    from omlab_sammed3d.training import ClickRecipe
 
 TINY = SamMed3dConfig(
     image_size=32,
@@ -66,7 +68,7 @@ def load(
             network = load_network(weights.state_dict(), source=weights.path(), config=shape)
     elif weights is not None:
         source = weights.path()
-        network = load_network(read_weights(weights), source=source, rel_pos=settings["rel_pos"])
+        network = load_network(weights.state_dict(), source=source, rel_pos=settings["rel_pos"])
         _check_boxes(network.config, card=card, source=source)
         if settings["image_size"]:
             network = resized(network, image_size=_image_size(settings, network.config))
@@ -81,7 +83,7 @@ def load(
             OmlabWarning,
             stacklevel=2,
         )
-    return SamMed3dModel(network, name=card.name, spacing=spacing, rule=settings["rule"], device=device)
+    return SamMed3dModel(network, spacing=spacing, rule=settings["rule"], device=device)
 
 
 class SamMed3dModel:
@@ -89,22 +91,21 @@ class SamMed3dModel:
 
     Args:
         module: The network.
-        name: Of the card, for messages.
         spacing: Voxel size in mm that the network works at.
         rule: Where simulated clicks go, `ritm` or `random`.
         device: "cpu", "cuda" or "cuda:N".
     """
 
-    def __init__(self, module: SamMed3d, *, name: str, spacing: float, rule: Any, device: str) -> None:
+    def __init__(self, module: SamMed3d, *, spacing: float, rule: Rule, device: str) -> None:
         self.module = module.eval().to(device)
-        self.name, self.spacing, self.rule = name, spacing, rule
+        self.spacing, self.rule = spacing, rule
         self._predictor: Predictor | None = None
 
     def predict(self, batch: Sequence[Inputs], /) -> Iterator[LabelMap | OmlabError]:
         """The objects of `prompts` as labels 1, 2, ... on the grid of the volume; more in `Predictor.predict`.
 
-        A case fails with a `UsageError` for a kind of prompt that this model does not take, a `GeometryError` for one
-        outside the volume, an `InputError` for a volume of several channels or values that are not finite.
+        A case fails with a `UsageError` for several boxes of one object or a first click outside it, an `InputError`
+        for a volume of several channels or values that are not finite.
         """
         for inputs in batch:
             try:
@@ -139,19 +140,23 @@ class SamMed3dModel:
             TrainingError: The data have no volumes, or several a case.
             SettingsError: `cube_size` is not a multiple of the patches.
         """
+        from omlab_sammed3d.training import volume_name
+
         volume_name(about)
         module, spacing = copy.deepcopy(self.module), settings["cube_spacing"] or self.spacing
         if settings["cube_size"]:
             size = _image_size({"image_size": settings["cube_size"]}, module.config)
             module = resized(module, image_size=size)
         device = str(next(self.module.parameters()).device)
-        return SamMed3dModel(module, name=self.name, spacing=float(spacing), rule=self.rule, device=device)
+        return SamMed3dModel(module, spacing=float(spacing), rule=self.rule, device=device)
 
     def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> ClickRecipe:
         """Training with simulated clicks on every label of every case.
 
         Raises `TrainingError`, `InputError` or `GeometryError` where a case cannot be trained on.
         """
+        from omlab_sammed3d.training import click_recipe
+
         return click_recipe(
             self.module,
             data,
@@ -172,9 +177,9 @@ class SamMed3dModel:
 
     @property
     def predictor(self) -> Predictor:
-        """What predicts; it remembers the cubes of the last volume, so that further clicks do not encode again."""
+        """What predicts. One for as long as the weights stay: what it remembers of a volume is of these."""
         if self._predictor is None or self.module.training:
-            self._predictor = Predictor(self.module.eval(), spacing=self.spacing, name=self.name)
+            self._predictor = Predictor(self.module.eval(), spacing=self.spacing)
         return self._predictor
 
 

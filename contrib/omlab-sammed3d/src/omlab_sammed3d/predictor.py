@@ -6,10 +6,9 @@ object in them. The mask is read off the blended logits at the image's own voxel
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -45,20 +44,21 @@ class Case:
 class Predictor:
     """Masks of objects that a user points at.
 
+    The encoded cubes of the last volume are remembered for as long as somebody holds that volume: further clicks in it
+    do not encode it again.
+
     Args:
         network: In eval mode, on the device that is to be used.
         spacing: Voxel size in mm to work at: 1.5 for all published weights.
-        name: Of the model, for messages.
     """
 
-    def __init__(self, network: SamMed3d, *, spacing: float = SPACING, name: str = "SAM-Med3D") -> None:
+    def __init__(self, network: SamMed3d, *, spacing: float = SPACING) -> None:
         if spacing <= 0:
             raise ValueError(f"The spacing must be positive, not {spacing}.")
-        self.network, self.spacing, self.name = network, spacing, name
-        self.takes = ("points", "boxes") if network.config.point_embeddings == 4 else ("points",)
-        self._last: tuple[weakref.ref[Volume], Embeddings] | None = None
+        self.network, self.spacing = network, spacing
+        self._encoded: MutableMapping[Volume, Embeddings] = WeakKeyDictionary()
 
-    def predict(self, volume: Volume, prompts: Prompts, *, image: str | None = None) -> LabelMap:
+    def predict(self, volume: Volume, prompts: Prompts) -> LabelMap:
         """The objects of `prompts` as labels 1, 2, ... in their order, on the grid of `volume`.
 
         Where two objects claim a voxel, the surer one has it. The clicks of an object are given to the network
@@ -66,20 +66,16 @@ class Predictor:
 
         Args:
             volume: Of one channel, any orientation and spacing.
-            prompts: Points, and boxes where the network takes them, in world coordinates or in voxels of this image.
-            image: Name of the image's file; by default the one it was read from.
+            prompts: Points, and boxes where the network takes them, that belong to this volume.
 
         Raises:
             InputError: The volume has several channels or values that are not finite.
-            GeometryError: A prompt lies outside the image or belongs to another one.
-            UsageError: Prompts of another kind, several boxes for one object, or an object without a box whose
-                first click is not in it.
+            GeometryError: A prompt lies outside the volume.
+            UsageError: Several boxes for one object, or an object without a box whose first click is not in it.
         """
         case = self.prepare(volume)
-        prompts.require(self.takes, model=self.name)
-        voxels = prompts.in_voxels(
-            volume.affine.tolist(), shape=volume.grid.shape, image=image_name(volume, prompts, given=image)
-        )
+        image = prompts.image or "the volume"
+        voxels = prompts.in_voxels(volume.affine.tolist(), shape=volume.grid.shape, image=image)
         sessions = []
         for entry in voxels.objects:
             self._check(entry)
@@ -92,13 +88,11 @@ class Predictor:
 
     def prepare(self, volume: Volume) -> Case:
         """The volume along its closest RAS+ axes. Raises `InputError` where it cannot be used."""
-        return replace(laid_out(volume), embeddings=self._remembered(volume))
-
-    def _remembered(self, volume: Volume) -> Embeddings:
-        """The encoded cubes of a volume, of the last one only and while somebody holds it."""
-        if self._last is None or self._last[0]() is not volume:
-            self._last = (weakref.ref(volume), {})
-        return self._last[1]
+        case = laid_out(volume)
+        if volume not in self._encoded:
+            self._encoded.clear()
+            self._encoded[volume] = case.embeddings
+        return replace(case, embeddings=self._encoded[volume])
 
     def begin(self, case: Case, entry: Object) -> Session:
         """The rounds of an object with all its clicks; `entry` is in voxels of the volume."""
@@ -154,22 +148,6 @@ def laid_out(volume: Volume) -> Case:
         raise InputError("The volume has values that are not finite (NaN or infinite): replace them first.")
     source = torch.from_numpy(np.ascontiguousarray(canonical_array(array, volume.grid)))
     return Case(volume=volume, source=source, grid=canonical_grid(volume.grid))
-
-
-def image_name(volume: Volume, prompts: Prompts, *, given: str | None = None) -> str:
-    """The name by which prompts in voxels are those of `volume`: of its file, or of one file or the folder of a series.
-
-    Where the volume was read from no file, any name will do.
-    """
-    if given is not None:
-        return Path(given).name
-    paths = volume.source.paths if volume.source else ()
-    meant = Path(prompts.image).name if prompts.image else ""
-    if not paths:
-        return meant or "the image"
-    names = [path.name for path in paths]
-    folder = paths[0].absolute().parent.name
-    return meant if meant in {*names, folder} else names[0] if len(names) == 1 else folder
 
 
 def canonical_voxels(at: Array, grid: Grid) -> Array:

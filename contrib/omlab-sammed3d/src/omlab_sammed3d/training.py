@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from omlab import progress
@@ -24,7 +25,7 @@ from omlab.roles import About, Case, Dataset, Sample
 from omlab_kernels import dice_cross_entropy
 from omlab_sammed3d.network import SamMed3d
 from omlab_sammed3d.predictor import laid_out
-from omlab_sammed3d.windows import along, crop_start, z_normalise
+from omlab_sammed3d.windows import NOWHERE, along, crop_start, z_normalise
 from omlab_train import Group, Optimisation
 from omlab_train.cache import Entry, PreparedCache
 from omlab_volume.orientation import canonical_array
@@ -41,6 +42,8 @@ DECODER_RATE = 0.1
 WEIGHT_DECAY = 0.1
 MILESTONES = (0.6, 0.9)
 """Shares of the epochs after which the learning rate drops to a tenth (120 and 180 of 200)."""
+HOW = Optimisation(find_unused_parameters=True)
+"""AdamW; the embeddings of boxes and the predicted IoUs take no part in the loss."""
 
 
 class ClickRounds(nn.Module):
@@ -50,7 +53,9 @@ class ClickRounds(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, image: Tensor, truth: Tensor, draws: Tensor, mask_round: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, truth: Tensor, draws: Tensor, mask_round: int, left_out: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Losses and Dice of the rounds.
 
         Args:
@@ -58,6 +63,7 @@ class ClickRounds(nn.Module):
             truth: (B, S, S, S) int64, 1 in the object.
             draws: (B, rounds) numbers of [0, 1): which of the wrong voxels is clicked.
             mask_round: The round, from 0, that gets the mask alone; so does the last one.
+            left_out: (B, S, S, S) bool: voxels that nobody annotated; `truth` is 0 there.
 
         Returns:
             (rounds,) losses, and (rounds,) mean Dice of the masks, without gradients.
@@ -77,6 +83,8 @@ class ClickRounds(nn.Module):
                 clicked["labels"] = torch.stack([label for _, label in found])[:, None]
             low, _ = self.network.decode(embedding, previous=low, **clicked)
             full = self.network.upsample(low)
+            if left_out is not None:  # as sure as can be, and right: no loss, no gradient, no click
+                full = full.masked_fill(left_out[:, None], NOWHERE)
             losses.append(click_loss(full, truth))
             dices.append(_dice(full.detach()[:, 0] > 0, truth > 0))
         return torch.stack(losses), torch.stack(dices)
@@ -129,27 +137,33 @@ class CubeBatches:
     cubes: int
     flip: bool
     seed: int
+    ignored: Sequence[int] = ()
 
     def __call__(self, step: int) -> dict[str, Any]:
-        """`image` (B, 1, S, S, S), `truth` (B, S, S, S), `draws` (B, rounds) and `mask_round` of one step."""
-        images, truths, draws = [], [], []
+        """`image` (B, 1, S, S, S), `truth` (B, S, S, S), `draws` (B, rounds) and `mask_round` of one step.
+
+        Where the data have `ignored` values, `left_out` (B, S, S, S) too.
+        """
+        images, truths, left_out, draws = [], [], [], []
         for number in range(self.cubes):
             rng = np.random.default_rng([self.seed, step, number])
-            found = self.objects[rng.integers(len(self.objects))]
+            found = self.objects[int(rng.integers(len(self.objects)))]
             entry = self.entries[found.case]
             where: dict[str, Any] = {"start": list(found.start), "patch_size": (self.side,) * 3}
-            image, truth = cut(entry["image"], **where), cut(entry["labels"], **where) == found.value
+            image, labels = cut(entry["image"], **where), cut(entry["labels"], **where)
             axes = tuple(np.flatnonzero(rng.random(3) < 0.5).tolist()) if self.flip else ()
             images.append(z_normalise(torch.from_numpy(np.flip(image, axes).copy())))
-            truths.append(torch.from_numpy(np.flip(truth, axes).copy()).long())
+            truths.append(torch.from_numpy(np.flip(labels == found.value, axes).copy()).long())
+            left_out.append(torch.from_numpy(np.flip(np.isin(labels, self.ignored), axes).copy()))
             draws.append(torch.from_numpy(rng.random(ROUNDS)))
         mask_round = int(np.random.default_rng([self.seed, step]).integers(2, 9))
-        return {
+        batch = {
             "image": torch.stack(images)[:, None],
             "truth": torch.stack(truths),
             "draws": torch.stack(draws),
             "mask_round": mask_round,
         }
+        return batch | ({"left_out": torch.stack(left_out)} if self.ignored else {})
 
 
 @dataclass(kw_only=True)
@@ -160,7 +174,7 @@ class ClickRecipe:
     tenth after each of `MILESTONES`.
 
     Args:
-        module: The network in its rounds.
+        network: What is trained, in place. `module` is it in its rounds.
         batches: Cubes.
         epoch: Steps between two checkpoints.
         epochs: How many times.
@@ -168,13 +182,17 @@ class ClickRecipe:
         fingerprint: Digest of what the batches depend on.
     """
 
-    module: nn.Module
+    network: SamMed3d
     batches: CubeBatches
     epoch: int
     epochs: int
     learning_rate: float
     fingerprint: str
-    how: Optimisation = field(default_factory=Optimisation)
+    how: Optimisation = HOW
+    module: nn.Module = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.module = ClickRounds(self.network)
 
     @property
     def steps(self) -> int:
@@ -183,11 +201,10 @@ class ClickRecipe:
 
     def groups(self) -> list[Group]:
         """A group for each part of the network, with its rate."""
-        network = self.module.get_submodule("network")
         parts = {"image_encoder": 1.0, "prompt_encoder": DECODER_RATE, "mask_decoder": DECODER_RATE}
         return [
             {
-                "params": list(network.get_submodule(part).parameters()),
+                "params": list(self.network.get_submodule(part).parameters()),
                 "lr": self.learning_rate * scale,
                 "weight_decay": WEIGHT_DECAY,
             }
@@ -224,8 +241,9 @@ def click_recipe(
 
     Args:
         network: What is trained, in place.
-        data: Volumes with label maps; each label of each is an object. A case is read once, resampled (volumes
-            linearly, labels to the nearest voxel) and kept in the cache of prepared cases.
+        data: Volumes with label maps; each label of each is an object; voxels that count as not annotated are left out.
+            A case is read once, resampled (volumes linearly, labels to the nearest voxel) and kept in the cache of
+            prepared cases.
         spacing: Voxel size in mm that all is resampled to.
         cubes: In a step.
         steps_per_epoch: Steps between two checkpoints.
@@ -238,31 +256,35 @@ def click_recipe(
         TrainingError: There is no case, or no object in them that is large enough.
         GeometryError, InputError: A case cannot be used; names it.
     """
-    name, side = volume_name(data.about("train")), network.config.image_size
+    about, side = data.about("train"), network.config.image_size
+    name = volume_name(about)
     cases, digest = data.cases("train"), data.digest("train")
     cache, entries, objects = PreparedCache(), [], []
     with progress.bar("preparing cases", total=len(cases)) as advance:
         for number, case in enumerate(cases):
             key = digest_of(["sammed3d", 1, digest, case.id, spacing])
             entries.append(cache.get(key, partial(_prepared, case, name=name, spacing=spacing)))
-            for value, start in _objects(np.asarray(entries[-1]["labels"]), side=side):
-                a, b, c = (int(n) for n in start)
-                objects.append(_Object(case=number, value=value, start=(a, b, c)))
+            found = _objects(entries[-1]["labels"], side=side)
+            objects += [
+                _Object(case=number, value=value, start=start)
+                for value, start in found.items()
+                if value not in about.ignored
+            ]
             advance(1)
     if not objects:
         raise TrainingError(
             f"No label has more than {_fewest(side):.0f} voxels in a cube of {side}^3 at {spacing:g} mm: "
             "there is nothing to train on."
         )
-    batches = CubeBatches(entries=entries, objects=objects, side=side, cubes=cubes, flip=flip, seed=seed)
-    settings = {"data": digest, "side": side, "cubes": cubes, "flip": flip, "seed": seed, "spacing": spacing}
+    facts: dict[str, Any] = {"side": side, "cubes": cubes, "flip": flip, "seed": seed, "ignored": tuple(about.ignored)}
+    batches = CubeBatches(entries=entries, objects=objects, **facts)
     return ClickRecipe(
-        module=ClickRounds(network),
+        network=network,
         batches=batches,
         epoch=steps_per_epoch,
         epochs=epochs,
         learning_rate=learning_rate,
-        fingerprint=digest_of(settings),
+        fingerprint=digest_of({"data": digest, "spacing": spacing, **facts}),
     )
 
 
@@ -303,15 +325,19 @@ def _resampled(sample: Sample, *, name: str, spacing: float) -> tuple[NDArray[np
     return image.numpy(), labels
 
 
-def _objects(labels: NDArray[Any], *, side: int) -> list[tuple[int, NDArray[np.int_]]]:
+def _objects(labels: NDArray[Any], *, side: int) -> dict[int, tuple[int, int, int]]:
     """Each label with enough voxels in its cube, and where that cube begins."""
-    found = []
-    for value in np.unique(labels[labels > 0]):
-        places = np.argwhere(labels == value)
-        start = crop_start(places.min(axis=0), places.max(axis=0), side=side)
-        inside = ((places >= start) & (places < start + side)).all(axis=1)
-        if inside.sum() > _fewest(side):
-            found.append((int(value), start))
+    found = {}
+    values, numbers = np.unique(labels, return_inverse=True)
+    for value, spans in zip(values.tolist(), ndimage.find_objects(numbers.reshape(labels.shape) + 1), strict=True):
+        if value == 0:
+            continue
+        low, high = (np.array([getattr(span, end) for span in spans]) for end in ("start", "stop"))
+        start = crop_start(low, high - 1, side=side)
+        cube = tuple(slice(max(0, int(n)), max(0, int(n) + side)) for n in start)
+        if np.count_nonzero(labels[cube] == value) > _fewest(side):
+            i, j, k = (int(n) for n in start)
+            found[value] = (i, j, k)
     return found
 
 

@@ -1,7 +1,8 @@
 """Published checkpoints: which network a file holds, and how its weights get into ours.
 
 Our keys are the published ones, so loading renames nothing and drops nothing. The published files keep the weights
-under `model_state_dict`, beside what the training script knew; `omlab weights convert` writes the weights alone.
+under `model_state_dict` (the cards' `wrapper`), beside what the training script knew; `omlab weights convert` writes
+the weights alone.
 """
 
 from __future__ import annotations
@@ -16,12 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from omlab.errors import UsageError, WeightsError
-from omlab.weights import Weights, load_state_dict, read_state_dict
-from omlab.weights.resolve import LOCAL
+from omlab.weights import load_state_dict
 from omlab_sammed3d.attention import RelPos
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig
-
-WRAPPER = "model_state_dict"
 
 _POS_EMBED = "image_encoder.pos_embed"
 _PATCH = "image_encoder.patch_embed.proj.weight"
@@ -36,26 +34,6 @@ _NEEDED = {
     "prompt_encoder.point_embeddings.0.weight": 2,
     "mask_decoder.mask_tokens.weight": 2,
 }
-
-
-def read_weights(weights: Weights) -> dict[str, Tensor]:
-    """The weights that a model was handed, by the network's keys; a user's own file may be a converted one."""
-    return read_checkpoint(weights.path()) if weights.tag == LOCAL else weights.state_dict()
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The weights of a published file, of a plain state dict or of a converted file, by the network's keys.
-
-    Raises `WeightsError` where the file cannot be read or is refused.
-    """
-    if path.suffix == ".safetensors":
-        return read_state_dict(path)
-    try:
-        return read_state_dict(path, wrapper=WRAPPER)
-    except WeightsError as error:
-        if f"has no '{WRAPPER}'" not in str(error):
-            raise
-        return read_state_dict(path)
 
 
 def config_from_state(
@@ -112,7 +90,7 @@ def load_network(
     """The network of a state, in eval mode; for another image size its positions are resized, as the authors advise.
 
     Args:
-        state: What `read_checkpoint` gave.
+        state: Its weights by name (`omlab.weights.Weights.state_dict`).
         source: Where `state` comes from, for messages.
         image_size: Side of the images in voxels; None: the one that the weights were trained with.
         rel_pos: `sam-med3d` for all published weights.

@@ -24,7 +24,7 @@ from omlab_stunet.network import SIZES, StuNet, StuNetConfig, layers_of, untrain
 from omlab_stunet.plan import PUBLISHED_PLAN, TINY_PLAN, fill_poolings, with_settings
 from omlab_stunet.retarget import retargeted
 from omlab_stunet.task import Task
-from omlab_stunet.weights import check_size, config_from_state, load_network, read_weights
+from omlab_stunet.weights import check_size, config_from_state, load_network
 from omlab_volume.inference.segment import segment
 from omlab_volume.inference.sliding_window import Combine
 from omlab_volume.labels import smallest_unsigned
@@ -57,7 +57,7 @@ def load(
         if weights is not None:
             network = load_network(weights.state_dict(), config=shape, source=weights.path())
     elif weights is not None:
-        source, state = weights.path(), read_weights(weights)
+        source, state = weights.path(), weights.state_dict()
         shape = config_from_state(state, source=source)
         if size:
             check_size(shape, size=size, state=state, source=source)

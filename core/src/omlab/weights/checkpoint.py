@@ -39,6 +39,7 @@ _OTHER_FILES = (
 )
 _HTML = re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE)
 _SHOWN = 5
+_PUT_ON = ("module.", "_orig_mod.")  # before every key, by DataParallel and DistributedDataParallel, by torch.compile
 
 
 class _Ignored:
@@ -65,7 +66,8 @@ def read_state_dict(
         prefix: Taken off every key that begins with it; an error where none does.
         dropped: Keys, without the prefix (`*` is any text), that are left out.
         converted: Wrapper and prefix may be absent, as in a user's copy that holds the weights alone; they may
-            also lie under another key, if that is the only state dict of the file.
+            also lie under another key, if that is the only state dict of the file, and have before every key what
+            torch's wrappers put there (`module.`, `_orig_mod.`).
 
     Raises:
         WeightsError: The file cannot be read, is damaged, refused (code in a pickle), has no such tensors, or
@@ -74,9 +76,11 @@ def read_state_dict(
     path = Path(path)
     form = sniff(path)
     content = _read_safetensors(path) if form == "safetensors" else _read_torch(path, zipped=form == "zip")
-    if wrapper:
+    if wrapper or converted:
         content = _unwrap(content, wrapper, path, converted=converted)
     tensors = _tensors(content, path)
+    if converted:
+        tensors = _without_what_torch_puts_on(tensors)
     if prefix and not (converted and not any(key.startswith(prefix) for key in tensors)):
         tensors = _without_prefix(tensors, prefix, path)
     kept = {key: value for key, value in tensors.items() if not matches(key, dropped)}
@@ -199,6 +203,8 @@ def _unwrap(content: Any, wrapper: str, path: Path, *, converted: bool) -> Any:
         return content
     if converted and len(inside) == 1:
         return inside[0]
+    if not wrapper:
+        return content
     raise WeightsError(f"{path} has no '{wrapper}': {_describe_keys(content)}{_suggestion(content)}.")
 
 
@@ -252,6 +258,12 @@ def _without_prefix(tensors: dict[str, Tensor], prefix: str, path: Path) -> dict
             raise WeightsError(f"{path} has '{name}' twice once the prefix '{prefix}' is taken off.")
         stripped[name] = value
     return stripped
+
+
+def _without_what_torch_puts_on(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    while found := [prefix for prefix in _PUT_ON if all(key.startswith(prefix) for key in tensors)]:
+        tensors = {key.removeprefix(found[0]): value for key, value in tensors.items()}
+    return tensors
 
 
 def _refuse_not_finite(tensors: Mapping[str, Tensor], path: Path) -> None:

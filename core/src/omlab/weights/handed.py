@@ -27,7 +27,7 @@ _SHOWN = 8
 class Rules:
     """How one file becomes a state dict; the first four are the card's (`omlab.card_schema.WeightsFile`).
 
-    `converted`: wrapper and prefix may be absent, as in a user's copy that holds the weights alone.
+    `converted`: as of `read_state_dict`, for a user's copy that may hold the weights alone.
     """
 
     wrapper: str = ""

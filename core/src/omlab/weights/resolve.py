@@ -97,8 +97,8 @@ def _given(card: ModelCard, published: Published | None, path: Path) -> Weights:
         raise WeightsError(f"'{card.name}' has weights of {len(names)} files: name the folder of {', '.join(names)}.")
     if published is not None and published.repository is not None:
         raise WeightsError(f"'{card.name}' has a repository for its weights: name the folder, not {path}.")
-    rules = {path.name: Rules.of(published.files[0], converted=True)} if published is not None else {}
-    return Weights(tag=LOCAL, files={path.name: path}, rules=rules)
+    rules = Rules.of(published.files[0], converted=True) if published is not None else Rules(converted=True)
+    return Weights(tag=LOCAL, files={path.name: path}, rules={path.name: rules})
 
 
 def _folder(path: Path, published: Published | None) -> Weights:

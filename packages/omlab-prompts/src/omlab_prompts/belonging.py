@@ -22,13 +22,14 @@ class _Lattice(NamedTuple):
 def check_belongs(prompts: Prompts, inputs: Inputs) -> None:
     """Raise `GeometryError` where prompts cannot belong to the other inputs of their case.
 
-    Of an input its `name` (the file's), `affine` and shape (that of its `grid`, or its own) are looked at, as far as
-    it has them. Voxels name an image: it must be an input's name, where inputs have names. Positions must lie in the
-    input of that name; where none has it (several series of one patient share one space), in one of the inputs.
+    Of an input its `name` (the file's), `names` (all that it may be called: the files of a series), `affine` and shape
+    (that of its `grid`, or its own) are looked at, as far as it has them. Voxels name an image: it must be one of an
+    input's names, where inputs have names. Positions must lie in the input of that name; where none has it (several
+    series of one patient share one space), in one of the inputs.
     """
     names = {key: Path(str(name)).name for key, value in inputs.items() if (name := getattr(value, "name", None))}
     wanted = Path(prompts.image).name if prompts.image else None
-    named = [key for key, name in names.items() if name == wanted]
+    named = [key for key, name in names.items() if wanted in {name, *getattr(inputs[key], "names", ())}]
     if prompts.space == "voxel" and names and not named:
         raise GeometryError(
             f"The prompts are voxels of {prompts.image}, not of {' or '.join(sorted(set(names.values())))}: give them "

@@ -43,6 +43,11 @@ class Source:
         place = self.folder or (self.paths[0] if self.paths else None)
         return None if place is None else place.absolute().name
 
+    @property
+    def names(self) -> frozenset[str]:
+        """All that it may be called: of a series also each of its files."""
+        return frozenset({path.name for path in self.paths} | ({self.name} if self.name else set()))
+
 
 class _OnGrid:
     """What volumes and label maps have in common."""
@@ -61,6 +66,11 @@ class _OnGrid:
     def name(self) -> str | None:
         """Name of the file or folder that it was read from; None: it was not read."""
         return None if self.source is None else self.source.name
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All that it may be called by what refers to it."""
+        return frozenset() if self.source is None else self.source.names
 
     @property
     def nbytes(self) -> int:
