@@ -7,7 +7,7 @@ Cases are those of the toy plugin of the tests, copied into a temporary folder: 
 is added, two small files are written. Each figure is of a process of its own; `cpu_s` counts its user and system time
 and says more than the clock (`p50_s`) on a machine that does other things too (`load`: of the minute before).
 
-    run          omlab predict on a folder of files; `ms_a_case` holds the start (torch: some 4.5 s) as well
+    run          omlab predict on a folder of files; `ms_a_case` holds the start, as `run` of 1 case has it
     again        the same command once more: nothing is to be done
     resume       open the log of that many cases and ask each whether it is done; all share one input and one output
     command      the words of a command line, beside bare Python and a bare click group
