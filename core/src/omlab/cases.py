@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 from omlab.card_schema import FormatCard, PayloadCard, validate
 from omlab.errors import InputError, UsageError
 from omlab.formats import check_readable, format_cards, implementation, read_as, read_format, suffix_of
-from omlab.payloads import Payload, Stackable, an
+from omlab.payloads import Payload, Stackable, an, keeps
 from omlab.registry import load_entry, registry
 from omlab.roles import Sample
 from omlab.run_folder import LOG, read_log_file
+
+_ABOVE = 3
+"""How many folders above may be part of a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +48,40 @@ class Source:
         ]
         if len(found) == 1:
             return found[0]
-        if not isinstance(found[0], Stackable):
+        if not keeps(found[0], Stackable):
             raise InputError(
                 f"{self.paths[0]} and {self.paths[1]} cannot be one input: {an(self.kind)} has no channels."
             )
         stacked: Payload = found[0].stack(found)
         return stacked
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Called:
+    """What a case may be called: `stem` is its file's name, `below` the path that the user gave, `key` its entry's."""
+
+    stem: str
+    path: Path
+    below: Path
+    key: str | None = None
+
+    @property
+    def shortest(self) -> str:
+        """The key; the file's name, below a given folder with the folders between."""
+        if self.key is not None:
+            return self.key
+        folders = () if self.below == self.path else self.path.relative_to(self.below).parts[:-1]
+        return "-".join([*folders, self.stem])
+
+    def names(self) -> list[str]:
+        """The shortest one, and longer ones with what lies above."""
+        if self.key is not None:
+            return [self.key, f"{self.stem}-{self.key}"]
+        above = self.path.absolute().parts[1:-1] if self.below == self.path else self.below.absolute().parts[1:]
+        names = [self.shortest]
+        for part in above[: -_ABOVE - 1 : -1]:
+            names.append(f"{part}-{names[-1]}")
+        return names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +93,13 @@ class PathCase:
     target: Source | None = None
     group: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    called: Called | None = None
+
+    def names(self) -> Iterator[str]:
+        """Its id, then longer ones that it may have where that is taken."""
+        yield self.id
+        if self.called is not None:
+            yield from (name for name in self.called.names() if len(name) > len(self.id))
 
     @property
     def files(self) -> Mapping[str, Sequence[Path]]:
@@ -110,55 +149,54 @@ def cases_in(
     Raises `InputError` for a path that does not exist or a folder without anything readable.
     """
     cards = [card for card in format_cards() if kind in card.reads]
-    found: dict[tuple[Path, str | None], tuple[Path, list[str]]] = {}
+    found: dict[tuple[str, str | None], Called] = {}
+    folders: dict[Path, str] = {}
     for path in paths:
         for case, key in _cases_of(path, kind, cards):
-            found.setdefault((case.resolve(), key), (case, names_of(case, cards, below=path, key=key)))
-    ids = _unlike([names for _, names in found.values()])
+            called = Called(stem=_stem(case, cards), path=case, below=path, key=key)
+            found.setdefault((_resolved(case, folders), key), called)
+    ids = _unlike(list(found.values()))
     return [
         PathCase(
             id=id,
-            sources={name: Source(kind=kind, paths=(path,), key=key, settings=settings or {}), **(also or {})},
-            meta={"names": tuple(names)},
+            sources={name: Source(kind=kind, paths=(one.path,), key=one.key, settings=settings or {}), **(also or {})},
+            called=one,
         )
-        for id, ((_, key), (path, names)) in zip(ids, found.items(), strict=True)
+        for id, one in zip(ids, found.values(), strict=True)
     ]
 
 
-def names_of(path: Path, cards: Iterable[FormatCard], *, below: Path, key: str | None = None) -> list[str]:
-    """What a case may be called, the shortest first."""
-    if key is not None:
-        return [key, f"{_stem(path, cards)}-{key}"]
-    folders = [] if below == path else list(path.relative_to(below).parts[:-1])
-    name = "-".join([*folders, _stem(path, cards)])
-    above = list(reversed(below.absolute().parts[1:])) if below != path else list(reversed(path.absolute().parts[1:-1]))
-    names = [name]
-    for part in above[:3]:
-        names.append(f"{part}-{names[-1]}")
-    return names
+def _resolved(path: Path, folders: dict[Path, str]) -> str:
+    """Where a path leads to; its folder is looked up once for all that lie in it."""
+    if path.is_symlink() or path.name in ("", ".."):
+        return os.path.realpath(path)
+    if path.parent not in folders:
+        folders[path.parent] = os.path.realpath(path.parent)
+    return f"{folders[path.parent]}{os.sep}{path.name}"
 
 
 def _stem(path: Path, cards: Iterable[FormatCard]) -> str:
-    name = path.absolute().name
+    name = path.name if path.name not in ("", "..") else path.absolute().resolve().name
     suffix = "" if path.is_dir() else suffix_of(path, cards)
     return name[: len(name) - len(suffix)] or name
 
 
-def _unlike(names: Sequence[Sequence[str]]) -> list[str]:
+def _unlike(called: Sequence[Called]) -> list[str]:
     """One name for each case, all different: those alike all take their next longer one, whatever their order."""
-    level = [0] * len(names)
+    chosen, level = [one.shortest for one in called], [0] * len(called)
     while True:
-        chosen = [options[min(n, len(options) - 1)] for options, n in zip(names, level, strict=True)]
         places: dict[str, list[int]] = {}
         for index, name in enumerate(chosen):
             places.setdefault(name, []).append(index)
         alike = [index for indices in places.values() if len(indices) > 1 for index in indices]
         if not alike:
             return chosen
-        if all(level[index] >= len(names[index]) - 1 for index in alike):
+        longer = {index: called[index].names()[level[index] + 1 :] for index in alike}
+        if not any(longer.values()):
             raise InputError(f"Several inputs would be case '{chosen[alike[0]]}'; rename one or do them apart.")
-        for index in alike:
-            level[index] += 1
+        for index, names in longer.items():
+            if names:
+                chosen[index], level[index] = names[0], level[index] + 1
 
 
 def _cases_of(path: Path, kind: str, cards: list[FormatCard]) -> list[tuple[Path, str | None]]:

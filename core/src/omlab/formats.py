@@ -12,7 +12,7 @@ from omlab.arguments import path_of
 from omlab.card_schema import FormatCard, validate
 from omlab.errors import CardError, InputError, OmlabWarning, OutputError, UsageError
 from omlab.files import replacing, writing
-from omlab.payloads import Compound, Inputs, Payload, an, describe
+from omlab.payloads import Compound, Inputs, Payload, an, describe, keeps
 from omlab.registry import Registry, load_entry, registry
 from omlab.roles import Format
 from omlab.settings import complete
@@ -121,7 +121,7 @@ def write(payload: Payload, path: str | Path, *, inputs: Inputs | None = None) -
     path = path_of(path, "What is written to")
     if not isinstance(payload, Payload):
         raise UsageError(f"{an(describe(payload)).capitalize()} is not a payload: it cannot be written.")
-    if isinstance(payload, Compound):
+    if keeps(payload, Compound):
         suffix = suffix_of(path, format_cards()) or path.suffix
         for part, value in payload.parts().items():
             write(value, path.with_name(f"{path.name.removesuffix(suffix)}.{part}{suffix}"), inputs=inputs)

@@ -21,7 +21,7 @@ from omlab.errors import (
     UsageError,
     where,
 )
-from omlab.payloads import Checked, Compound, Dependent, Facetted, Framed, Inputs, Payload, Spatial, an, describe
+from omlab.payloads import Checked, Compound, Dependent, Facetted, Framed, Inputs, Payload, Spatial, an, describe, keeps
 from omlab.roles import Delta, Model, Prepares, Streams
 from omlab.settings import complete
 from omlab.suggest import did_you_mean
@@ -112,7 +112,7 @@ class Session:
         facts = self.verb(verb)
         check_inputs(facts, inputs, name=self.name)
         value: Any = inputs
-        if isinstance(self.model, Prepares):
+        if keeps(self.model, Prepares):
             value = self.model.prepare(verb, inputs, **self.options(verb, options))
         return Prepared(inputs=inputs, value=value)
 
@@ -157,7 +157,7 @@ class Session:
         Raises `UsageError` where the verb does not stream.
         """
         facts = self.verb(verb)
-        if not facts.streams or not isinstance(self.model, Streams):
+        if not facts.streams or not keeps(self.model, Streams):
             raise UsageError(f"'{verb}' of '{self.name}' does not stream.")
         check_inputs(facts, inputs, name=self.name)
         last: Delta | Payload | None = None
@@ -246,16 +246,16 @@ class Session:
     def _check_result(self, verb: str, inputs: Inputs, answer: Any) -> None:
         """Raise where a result is not what the card promises: kind, grid, frame, finite numbers."""
         facts, what = self.card.does[verb], f"'{verb}' of '{self.name}'"
-        if not isinstance(answer, Payload) or describe(answer) != facts.gives:
+        if getattr(type(answer), "kind", None) != facts.gives:
             raise BrokenPromiseError(f"{what} gave {an(describe(answer))}, but its card promises {an(facts.gives)}.")
-        parts = list(answer.parts().values()) if isinstance(answer, Compound) else [answer]
+        parts = list(answer.parts().values()) if keeps(answer, Compound) else [answer]
         grid, frame = (inputs.get(name) if name else None for name in (facts.grid, facts.frame))
         for part in parts:
-            if isinstance(part, Checked) and not part.is_finite():
+            if keeps(part, Checked) and not part.is_finite():
                 raise BrokenPromiseError(f"{what} gave numbers that are NaN or infinite.")
-            if grid is not None and isinstance(part, Spatial) and not part.same_grid(grid):
+            if grid is not None and keeps(part, Spatial) and not part.same_grid(grid):
                 raise MisplacedError(f"{what} gave {an(describe(part))} that does not lie on the grid of its input.")
-            if frame is not None and isinstance(part, Framed) and not part.same_frame(frame):
+            if frame is not None and keeps(part, Framed) and not part.same_frame(frame):
                 raise MisplacedError(f"{what} gave {an(describe(part))} in another space than its input.")
 
 
@@ -311,11 +311,11 @@ def check_inputs(facts: Verb, inputs: Inputs, *, name: str) -> None:
         if describe(value) != wanted:
             raise UsageError(f"The input '{given}' of '{name}' is {an(wanted)}, but {an(describe(value))} was given.")
         accepted = facts.accepts.get(given)
-        if accepted is not None and isinstance(value, Facetted):
+        if accepted is not None and keeps(value, Facetted):
             refused = sorted(value.facets() - set(accepted))
             if refused:
                 raise UsageError(f"'{name}' takes no {refused[0]} in '{given}'; it takes {' and '.join(accepted)}.")
-        if isinstance(value, Dependent):
+        if keeps(value, Dependent):
             value.check_belongs({other: part for other, part in inputs.items() if other != given})
 
 

@@ -18,7 +18,7 @@ from omlab.card_schema import PayloadCard, validate
 from omlab.digests import digest_of
 from omlab.errors import UnknownNameError, UsageError
 from omlab.files import write_json
-from omlab.payloads import Labelled, describe
+from omlab.payloads import Labelled, describe, keeps
 from omlab.registry import load_entry, registry
 from omlab.roles import About, Case, Dataset
 
@@ -69,7 +69,7 @@ def classes_in(cases: Sequence[Case]) -> Iterator[Mapping[int, str]]:
     with progress.bar("reading targets", total=len(cases)) as advance:
         for case in cases:
             target = case.load().target
-            if target is not None and not isinstance(target, Labelled):
+            if target is not None and not keeps(target, Labelled):
                 raise UsageError(f"The target of case '{case.id}', a {describe(target)}, has no classes.")
             yield target.present() if target is not None else {}
             advance(1)

@@ -15,7 +15,7 @@ from omlab.engine import Item, Roles
 from omlab.errors import OmlabError, OmlabWarning, OutputError
 from omlab.files import replacing, writing
 from omlab.formats import companions, default_format, format_cards, implementation, read_format, suffix_of, write_as
-from omlab.payloads import Compound, Inputs, Payload, Pictured, an
+from omlab.payloads import Compound, Inputs, Payload, Pictured, an, keeps
 from omlab.roles import Collects, Sample
 from omlab.runs import Run
 
@@ -113,12 +113,12 @@ class Outputs:
 
 def parts_of(result: Payload) -> Sequence[tuple[str, Payload]]:
     """The parts of a compound result by name, or the result itself without one."""
-    return list(result.parts().items()) if isinstance(result, Compound) else [("", result)]
+    return list(result.parts().items()) if keeps(result, Compound) else [("", result)]
 
 
 def draw(result: Payload, sample: Sample, place: Path) -> None:
     """Draw a result over its input into a PNG. Raises `OutputError` where it has no picture or cannot be written."""
-    found = next((value for _, value in parts_of(result) if isinstance(value, Pictured)), None)
+    found = next((value for _, value in parts_of(result) if keeps(value, Pictured)), None)
     if found is None:
         raise OutputError(f"{an(result.kind)} has no picture.")
     picture = found.overlay(sample.inputs, target=None)

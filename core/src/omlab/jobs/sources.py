@@ -16,7 +16,7 @@ from omlab.records import CaseLog
 from omlab.roles import Case, Dataset, Sample
 from omlab.session import Session
 from omlab.settings import complete
-from omlab.stamps import is_copy, parts_of
+from omlab.stamps import is_copy, parts_of, said
 from omlab.suggest import did_you_mean
 
 
@@ -106,10 +106,7 @@ def unlike_log(cases: Sequence[Case], log: CaseLog) -> Sequence[Case]:
 
 
 def _unlike_log(case: Case, log: CaseLog) -> Case:
-    names: list[str] = [case.id]
-    if isinstance(case, PathCase):
-        names += [name for name in case.meta.get("names", ()) if len(name) > len(case.id)]
-    for name in names:
+    for name in case.names() if isinstance(case, PathCase) else [case.id]:
         if _is_same_input(case, name, log):
             return replace(case, id=name) if isinstance(case, PathCase) else case
     files = ", ".join(str(path) for paths in case.files.values() for path in paths)
@@ -125,7 +122,7 @@ def _is_same_input(case: Case, id: str, log: CaseLog) -> bool:
         return False
     for name, paths in case.files.items():
         known = [row for row in record.inputs[name] if "path" in row]
-        if [row["path"] for row in known] == [str(path.absolute()) for path in paths]:
+        if [row["path"] for row in known] == [said(path) for path in paths]:
             continue
         if len(known) != len(paths) or not all(is_copy(row, path) for row, path in zip(known, paths, strict=True)):
             return False
