@@ -285,8 +285,8 @@ VERB = [
         "gpu_equals_cpu",
         MODEL,
         "return Model(module.to(device)",
-        "device == 'cuda' and module.register_forward_hook(lambda modu"
-        "le, inputs, output: -output)\n    return Model(module",
+        "device == 'cuda' and module.register_forward_hook("
+        "lambda module, inputs, output: -output)\n    return Model(module",
         "on a GPU differs",
     ),
     (
@@ -359,8 +359,8 @@ VERB = [
         "voxels_and_world_say_the_same",
         POINTED,
         "        voxels = prompts.in",
-        "        prompts = prompts.model_copy(update={'spac"
-        "e': prompts.space.replace('lps', 'ras')})\n        voxels = prompts.in",
+        "        prompts = prompts.model_copy(update="
+        "{'space': prompts.space.replace('lps', 'ras')})\n        voxels = prompts.in",
         "in lps to be elsewhere|outside",
     ),
     ("simulated_clicks_can_be_repeated", POINTED, '"round": number', '"round": number - 1', r"are \[0, 1, 2\]"),
