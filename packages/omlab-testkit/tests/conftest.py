@@ -1,10 +1,14 @@
 import importlib
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
-import torch  # noqa: F401 - pytester forgets modules after each run, and torch cannot be imported twice in a process
+
+# pytester forgets modules after each run: torch cannot be imported twice in a process, and others take long
+import safetensors.torch  # noqa: F401
+import torch  # noqa: F401
 
 from omlab.models import package_versions
 from omlab.plugins import installed
@@ -103,6 +107,32 @@ def broken(tmp_path, monkeypatch):
     forget()
     yield Checked(tmp_path / "example")
     forget()
+
+
+@pytest.fixture
+def checks_in():
+    """Names of the checks in modules."""
+
+    def named(*modules):
+        return {name for name, check in all_checks().items() if check.run.__module__.rpartition(".")[2] in modules}
+
+    return named
+
+
+@pytest.fixture
+def caught(broken, monkeypatch, tmp_path):
+    """Change the example in one place; a check must say so in a sentence that matches."""
+
+    def try_it(check, file, old, new, message):
+        broken.change(file, old, new)
+        if check == "gpu_equals_cpu":
+            monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+            monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+        found = broken.broken(check, tmp_path / "checked")
+        assert found, "nothing is found"
+        assert any(re.search(message, sentence) for sentence in found.values()), found
+
+    return try_it
 
 
 TOYS = Path(__file__).with_name("toys")

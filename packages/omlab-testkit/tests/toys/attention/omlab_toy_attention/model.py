@@ -33,7 +33,7 @@ class Reader:
         return torch.tensor([[place if place < 27 else 0 for place in places]])
 
     def predict(self, batch, /):
-        rows = [self.module(x)[0].softmax(0).tolist() for x in batch]
+        rows = [self.module(x.to(self.module.head.weight.device))[0].softmax(0).tolist() for x in batch]
         return [Classes(names=self.classes, probabilities=row) for row in rows]
 
     def layers(self):
@@ -60,4 +60,5 @@ def load(card, *, weights, needs, device, settings, config):
     model = Reader(config["classes"] if config else ["soluble", "membrane"])
     if weights is not None:
         weights.load(model.module)
+    model.module.to(device)
     return model

@@ -24,14 +24,15 @@ class Classifier:
 
     def predict(self, batch, /):
         for x in batch:
-            row = self.module(x)[0].detach()
+            row = self.module(x.to(self.module[1].weight.device))[0].detach().cpu()
             if self.gives == "scores":
                 yield Scores(values={self.outputs[0]: row.item()})
             else:
                 yield Classes(names=self.outputs, probabilities=row.softmax(0).tolist())
 
     def embed(self, batch, /):
-        return [Embedding(vector=self.module[0](x)[0].detach().numpy()) for x in batch]
+        features = [self.module[0](x.to(self.module[1].weight.device))[0] for x in batch]
+        return [Embedding(vector=one.detach().cpu().numpy()) for one in features]
 
     def layers(self):
         return [["0.0.weight", "0.0.bias"], ["1.weight", "1.bias"]]

@@ -1,5 +1,3 @@
-"""Two-dimensional classification: classes, embeddings, and three recipes that any adapter takes."""
-
 from omlab import hookimpl, read_cards
 
 OMLAB_HOOK_API = 2

@@ -14,9 +14,8 @@ class Player:
         self.module = module
 
     def predict(self, batch, /):
-        for inputs in batch:
-            row = self.module(as_tensor(inputs["scan"]).nan_to_num())[0].softmax(0)
-            yield Classes(names=("left", "right"), probabilities=row.tolist())
+        x = [as_tensor(inputs["scan"]).nan_to_num().to(self.module[1].weight.device) for inputs in batch]
+        return [Classes(names=("left", "right"), probabilities=self.module(one)[0].softmax(0).tolist()) for one in x]
 
     def layers(self):
         return [["1.weight", "1.bias"]]
@@ -49,7 +48,8 @@ class Rewards:
     def _round(self, generator):
         total = 0.0
         for sample in self.samples:
-            chances = self.module(as_tensor(sample.inputs["scan"]))[0].log_softmax(0)
+            x = as_tensor(sample.inputs["scan"]).to(self.module[1].weight.device)
+            chances = self.module(x)[0].log_softmax(0).cpu()
             action = int(torch.multinomial(chances.exp().detach(), 1, generator=generator))
             reward = 1.0 if action == ("left", "right").index(sample.target.predicted[0]) else -1.0
             (-reward * chances[action]).backward()
@@ -65,4 +65,4 @@ def load(card, *, weights, needs, device, settings, config):
     module = nn.Sequential(nn.Sequential(nn.AdaptiveAvgPool2d((2, 1)), nn.Flatten()), nn.Linear(2, 2))
     if weights is not None:
         weights.load(module)
-    return Player(module)
+    return Player(module.to(device))

@@ -37,9 +37,8 @@ class Mil:
         return torch.stack([torch.tensor(self.encoder.embed(patch).vector) for patch in bag.patches])
 
     def predict(self, batch, /):
-        for inputs in batch:
-            row = pooled(self.module(self._features(inputs["bag"])))[0].softmax(0)
-            yield Classes(names=self.classes, probabilities=row.tolist())
+        rows = [self.module(self._features(inputs["bag"]).to(self.module.weight.device)) for inputs in batch]
+        return [Classes(names=self.classes, probabilities=pooled(row)[0].softmax(0).tolist()) for row in rows]
 
     def layers(self):
         return [["weight", "bias"]]
@@ -61,6 +60,7 @@ def load(card, *, weights, needs, device, settings, config):
     model = Mil(needs["encoder"], config["classes"] if config else ["benign", "malignant"])
     if weights is not None:
         weights.load(model.module)
+    model.module.to(device)
     return model
 
 
