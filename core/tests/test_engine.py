@@ -266,7 +266,7 @@ def test_a_case_that_fails_leaves_nothing_and_harms_no_other(run, stage):
         assert found["001"].reason.startswith("unexpected ZeroDivisionError: a bug (test_engine.py, line ")
         assert "fail(" in found["001"].values["traceback"]
     assert sorted(path.name for path in run.folder.glob("*.txt")) == ["000.txt", "002.txt"]
-    assert not list(run.folder.glob(".scratch*"))
+    assert not list(run.folder.glob(".attempt*/*"))
 
 
 def test_what_was_computed_before_the_device_was_lost_is_kept(run):

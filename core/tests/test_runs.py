@@ -484,7 +484,7 @@ def test_wherever_a_process_is_killed_the_next_one_mends_it(final, monkeypatch, 
             patch.setattr(type(again), "_remove", die)
         with pytest.raises(Killed):
             write(again, "a", name="a.new")
-    again._close_log()
+    again._stop()
     again._lock.release()
     third = begin(final)
     assert third.is_done("a", {}) == (killed_before == "removal")

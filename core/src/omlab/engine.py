@@ -222,7 +222,7 @@ class _Writer:
 
     def _write(self, item: Item, result: Any) -> None:
         record = item.record
-        with self.run.attempt_folder(record.id) as folder, noted(record.warnings):
+        with self.run.attempt_folder() as folder, noted(record.warnings):
             try:
                 if isinstance(result, Exception):
                     raise result

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LOG = "run.json"
 CASES = "cases"
 SCRATCH = "scratch"
+ATTEMPT = ".attempt"
 LOCK = ".lock"
 FINISHED = ".finished"
 _BEGUN = (LOCK, FINISHED, ".omlab-")
@@ -133,6 +134,17 @@ def clear_marks(folder: Path) -> None:
         for path in folder.glob(pattern):
             with suppress(OSError):  # a system that keeps open files keeps the lock, which does no harm
                 path.unlink()
+
+
+def empty(folder: Path) -> None:
+    """Remove what is in a folder."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                rmtree(entry.path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    Path(entry.path).unlink()
 
 
 def remove_begun(folder: Path, *, is_named: bool) -> None:

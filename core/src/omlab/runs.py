@@ -18,11 +18,12 @@ from pathlib import Path
 from shutil import rmtree
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from omlab.digests import digest_of, file_digest
+from omlab.digests import file_digest
 from omlab.errors import InputError, OmlabError, OutputError, UsageError, where
 from omlab.files import write_json, writing
 from omlab.records import CaseLog, Record, mend_tail
 from omlab.run_folder import (
+    ATTEMPT,
     CASES,
     FINISHED,
     LOCK,
@@ -31,6 +32,7 @@ from omlab.run_folder import (
     acquired,
     clear_marks,
     description_of,
+    empty,
     lock_for,
     make_folder,
     partial_of,
@@ -79,6 +81,8 @@ class Run:
         self._lock = lock
         self._lines: IO[bytes] | None = None
         self._writing = threading.Lock()
+        self._attempting = threading.Lock()
+        self._has_attempt = False
 
     @property
     def scratch(self) -> Path:
@@ -133,19 +137,22 @@ class Run:
             self._lines.flush()
 
     @contextmanager
-    def attempt_folder(self, id: str) -> Iterator[Path]:
-        """A folder for what one case writes; what was not adopted is gone afterwards."""
-        folder = self.folder / f".{SCRATCH}-{digest_of(id)[:16]}"
-        with writing("A result", self.final):
+    def attempt_folder(self) -> Iterator[Path]:
+        """The folder for what one case writes; what was not adopted is gone afterwards. One case after the other.
+
+        It is the same one each time: making and removing a folder takes longer than all else that a case costs.
+        """
+        with self._attempting:
+            folder = self.folder / f"{ATTEMPT}{self.shard.name}"
+            if not self._has_attempt:
+                with writing("A result", self.final):
+                    rmtree(folder, ignore_errors=True)  # of a process that was killed
+                    folder.mkdir()
+                    self._has_attempt = True
             try:
-                folder.mkdir()
-            except FileExistsError:  # of an attempt that was killed
-                rmtree(folder)
-                folder.mkdir()
-        try:
-            yield folder
-        finally:
-            rmtree(folder, ignore_errors=True)
+                yield folder
+            finally:
+                empty(folder)
 
     def adopt(self, record: Record, attempt: Path, *, roles: Mapping[str, tuple[str, str]] | None = None) -> None:
         """Log a finished case and give its files their names in the run; files of an earlier attempt go.
@@ -196,7 +203,7 @@ class Run:
         traceback is kept in the log. Disk full and missing rights (`OutputError`) end the run instead.
         """
         record, start = Record(id=id), time.perf_counter()
-        with self.attempt_folder(id) as folder, noted(record.warnings):
+        with self.attempt_folder() as folder, noted(record.warnings):
             try:
                 record.inputs = stamps(files)
                 record.values = dict(work(folder))
@@ -214,7 +221,7 @@ class Run:
         Returns:
             Whether the run is whole. False: other shards are still at work, or have yet to begin, or end it just now.
         """
-        self._close_log()
+        self._stop()
         if self.shard.count > 1:
             self._marker(self.shard).touch()
             self._lock.release()
@@ -226,14 +233,14 @@ class Run:
 
     def conclude(self, whole: Callable[[], None] = lambda: None) -> None:
         """End the run with what is there: merge the logs, make what is of all cases, give it its name."""
-        self._close_log()
+        self._stop()
         try:
             self._merge_logs()
             self.log.read()
             whole()
             if not any(record.status == "failed" for record in self.log):
                 rmtree(self.folder / SCRATCH, ignore_errors=True)
-            for leftover in self.folder.glob(f".{SCRATCH}-*"):
+            for leftover in self.folder.glob(f"{ATTEMPT}*"):  # of parts that were killed
                 rmtree(leftover, ignore_errors=True)
             with writing("The run log", self.folder / LOG):
                 self._save(finished=_now())
@@ -248,7 +255,7 @@ class Run:
 
     def close(self) -> None:
         """Leave the run as it is: nothing was to be done."""
-        self._close_log()
+        self._stop()
         self._release()
 
     def abandon(self) -> int:
@@ -256,7 +263,7 @@ class Run:
 
         Returns how many cases are done.
         """
-        self._close_log()
+        self._stop()
         self.log.read()
         kept = sum(record.status == "done" for record in self.log)
         has_checkpoints = (self.folder / SCRATCH).exists() and any((self.folder / SCRATCH).iterdir())
@@ -294,10 +301,14 @@ class Run:
         self._lock = lock
         return True
 
-    def _close_log(self) -> None:
+    def _stop(self) -> None:
+        """Write no more."""
         if self._lines is not None:
             self._lines.close()
             self._lines = None
+        if self._has_attempt:
+            rmtree(self.folder / f"{ATTEMPT}{self.shard.name}", ignore_errors=True)
+            self._has_attempt = False
 
     def _merge_logs(self) -> None:
         """One log of several, ordered by id."""
