@@ -296,6 +296,35 @@ def test_pictures_can_be_asked_for_later_and_have_the_ids_of_their_cases(signal,
     assert b"[1.0] [2.0]" in Path("later.png").read_bytes()
 
 
+def test_of_a_result_of_parts_the_one_with_a_picture_is_drawn_with_the_others(signal, monkeypatch):
+    inputs = {"fixed": signal("fixed.sig", [5, 6]), "moving": signal("moving.sig", [1, 2])}
+    omlab.read(inputs["fixed"])
+    seen = []
+
+    def overlay(self, given, *, target=None):
+        seen.append((self.values, {name: part.kind for name, part in given.items()}))
+        return b"\x89PNG"
+
+    monkeypatch.setattr(sys.modules["omlab_toy.payloads"].Signal, "overlay", overlay)
+    outcome = omlab.apply_verb("register", "mover.untrained", named=inputs, output="out", overlay="p.png")
+    assert outcome.pictures == [Path("p.png")]
+    assert [row["kind"] for row in outcome.cases["fixed"].outputs] == ["note", "signal", "signal"]
+    later = omlab.apply_verb("register", "mover.untrained", named=inputs, output="out", overlay="later.png")
+    assert later.was_complete
+    assert later.pictures == [Path("later.png")]
+    assert seen[0] == ([2, 3], {"fixed": "signal", "moving": "signal", "part 1": "note"})
+    assert seen[1][0] == [2, 3]
+
+
+def test_a_result_of_parts_without_a_picture_is_told_so(signal, monkeypatch):
+    inputs = {"fixed": signal("fixed.sig", [5, 6]), "moving": signal("moving.sig", [1, 2])}
+    omlab.read(inputs["fixed"])
+    monkeypatch.delattr(sys.modules["omlab_toy.payloads"].Signal, "overlay")
+    outcome = omlab.apply_verb("register", "mover.untrained", named=inputs, output="out", overlay="p.png")
+    assert outcome.exit_status == 0
+    assert outcome.cases["fixed"].warnings == ["The picture p.png was not drawn: a move has no picture."]
+
+
 def test_a_picture_that_cannot_be_drawn_fails_nothing(signal, monkeypatch):
     path = signal("a.sig", [1])
     omlab.read(path)

@@ -134,7 +134,7 @@ def test_wrong_prompts_are_one_sentence(run: Run, model: str, content: Any, stat
 
 def test_simulated_clicks_and_their_prediction_again(run: Run) -> None:
     given = ("simulate", MODEL, "ct.nii.gz", "--labels", "rough.nii.gz", "--clicks", 2, "-o", "out")
-    status, out, err = run(*given)
+    status, out, err = run(*given, "--overlay", "first.png")
     assert status == 0, err
     assert [line.split()[0] for line in out.splitlines()[:3]] == ["Dice", "organ", "bone"]
     assert {"ct.prediction.nii.gz", "ct.prompts.json", "ct.clicks.csv"} <= {path.name for path in Path("out").iterdir()}
@@ -144,7 +144,14 @@ def test_simulated_clicks_and_their_prediction_again(run: Run) -> None:
     assert [len(entry.points) for entry in read(Path("out/ct.prompts.json")).objects] == [2, 2]
     status, _, err = run("predict", MODEL, "ct.nii.gz", "prompts=out/ct.prompts.json", "-o", "again.nii.gz")
     assert status == 0, err
-    assert np.array_equal(labels_of("again.nii.gz").array, labels_of("out/ct.prediction.nii.gz").array)
+    again = labels_of("again.nii.gz")
+    assert np.array_equal(again.array, labels_of("out/ct.prediction.nii.gz").array)
+    status, _, err = run(*given, "--overlay", "later.png")
+    assert status == 0, err
+    assert "Nothing to do" in err
+    inputs = {"volume": omlab.read("ct.nii.gz"), "prompts": omlab.read("out/ct.prompts.json", kind="prompts")}
+    marked = again.overlay(inputs, target=labels_of("rough.nii.gz"))
+    assert Path("first.png").read_bytes() == Path("later.png").read_bytes() == marked
 
 
 def test_another_seed_and_rule_are_another_request(run: Run) -> None:

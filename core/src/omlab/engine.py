@@ -19,7 +19,7 @@ from typing import Any
 from omlab import progress
 from omlab.errors import OmlabError, OutputError
 from omlab.payloads import nbytes
-from omlab.records import Record
+from omlab.records import Record, Role
 from omlab.roles import Case
 from omlab.runs import Run, blame, stamps
 from omlab.stamps import parts_of
@@ -30,8 +30,8 @@ AHEAD_BYTES = 2 << 30
 _GUESSED = 4
 """How many times its files a case is taken to need, before the first one was read."""
 
-Roles = Mapping[str, tuple[str, str]]
-"""Role and format of the files that a case left, by name."""
+Roles = Mapping[str, Role]
+"""What the files that a case left are, by name."""
 
 
 @dataclass(kw_only=True)
@@ -60,7 +60,7 @@ class Stages:
     Attributes:
         read: Case -> what `apply` takes; several at once, in threads.
         apply: A batch of what was read -> a result or an `OmlabError` for each; in this thread.
-        write: (item, result, folder) -> role and format of the files written there; in one thread.
+        write: (item, result, folder) -> what the files written there are; in one thread.
         batch: How many go through `apply` at once.
         sampled: Inputs that are told by their size and sampled blocks.
     """

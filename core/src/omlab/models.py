@@ -22,7 +22,7 @@ from omlab.roles import Adapter, Model, Trainable
 from omlab.session import Session
 from omlab.settings import complete, decisive
 from omlab.suggest import did_you_mean
-from omlab.versions import package_versions
+from omlab.versions import package_versions, uses_torch
 from omlab.weights import LOCAL, UNTRAINED, Weights, resolve
 
 if TYPE_CHECKING:
@@ -224,7 +224,6 @@ def find_model(
     Raises `UnknownNameError`, `UsageError`, `SettingsError`, `WeightsError` or `DownloadError`.
     """
     folder = Path(name_of(name, "The model"))
-    device = resolve_device(device)
     settings, needs = table_of(settings, "The settings"), table_of(needs, "The needs")
     weights = path_of(weights, "The weights") if weights is not None else None
     if (folder / ADAPTED).is_file():
@@ -235,6 +234,8 @@ def find_model(
     tag = LOCAL if weights else named or card.default_weights
     if tag == UNTRAINED and card.is_remote:
         raise UsageError(f"'{card.name}' answers through an endpoint: there is no untrained form of it.")
+    needed = _find_needs(card, needs, untrained=tag == UNTRAINED, device=device, offline=offline)
+    device = _device_for(offer, needed, device)
 
     def fetch() -> Weights | None:
         return resolve(card, named, weights=weights, offline=offline)
@@ -248,8 +249,14 @@ def find_model(
         later=fetch if later else None,
         settings=chosen,
         device=device,
-        needs=_find_needs(card, needs, untrained=tag == UNTRAINED, device=device, offline=offline),
+        needs=needed,
     )
+
+
+def _device_for(offer: Card, needs: Mapping[str, ModelRef], device: str) -> str:
+    """Where a model works: one that does not use torch itself goes where what it needs is."""
+    resolved = resolve_device(device, torch_used=uses_torch(offer.distribution))
+    return next((need.device for need in needs.values() if need.device != "cpu"), resolved)
 
 
 def load_model(
@@ -361,7 +368,7 @@ def _find_adapted(
         tag="adapted",
         weights=Weights.plain(folder / ADAPTED_WEIGHTS, tag="adapted"),
         settings=base.settings,
-        device=device,
+        device=base.device,
         needs=base.needs,
         adapted=folder,
         description=description,

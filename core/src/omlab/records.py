@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 
 Status = Literal["done", "failed"]
 
@@ -26,12 +26,20 @@ _ALWAYS = ("id", "status", "seconds")
 """A line has these even where they are empty or 0."""
 
 
+class Role(NamedTuple):
+    """What a file of a case is: `main`, `beside` or `picture`; its format; the kind of payload that it holds."""
+
+    role: str
+    format: str = ""
+    kind: str = ""
+
+
 @dataclass(kw_only=True)
 class Record:
     """What became of one case.
 
-    `inputs`: by name, the stamps of its files. `outputs`: rows of `path` (relative to the run), `role` (main, beside,
-    picture), `format`, `size`, `mtime_ns`, `sha256`; of a collected output `record`, its place among the records.
+    `inputs`: by name, the stamps of its files. `outputs`: rows of `path` (relative to the run), `role`, `format` and
+    `kind` (as in `Role`), `size`, `mtime_ns`, `sha256`; of a collected output `record`, its place among the records.
     `values` are those of the job (metrics, rows). `at` is when it ended, in seconds since 1970: it tells which of two
     logs has the last word. `further` keeps what a later omlab wrote.
     """

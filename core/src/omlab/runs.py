@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from omlab.digests import file_digest
 from omlab.errors import InputError, OmlabError, OutputError, UsageError, where
 from omlab.files import write_json, writing
-from omlab.records import CaseLog, Record, mend_tail
+from omlab.records import CaseLog, Record, Role, mend_tail
 from omlab.run_folder import (
     ATTEMPT,
     CASES,
@@ -154,10 +154,10 @@ class Run:
             finally:
                 empty(folder)
 
-    def adopt(self, record: Record, attempt: Path, *, roles: Mapping[str, tuple[str, str]] | None = None) -> None:
+    def adopt(self, record: Record, attempt: Path, *, roles: Mapping[str, Role] | None = None) -> None:
         """Log a finished case and give its files their names in the run; files of an earlier attempt go.
 
-        `roles`: role and format of files by name; a file without one is `beside` where others are `main`, else `main`.
+        `roles`: of files by name; a file without one is `beside` where others are `main`, else `main`.
 
         Raises `OutputError` where something that omlab did not write is in the way.
         """
@@ -170,8 +170,8 @@ class Run:
                     f"{self.final / name} exists already and is not of this case; "
                     "move it away or choose another output."
                 )
-            role, format = (roles or {}).get(name, ("main" if not roles else "beside", ""))
-            record.outputs.append(_output(attempt / name, name=name, role=role, format=format))
+            role = (roles or {}).get(name, Role("main" if not roles else "beside"))
+            record.outputs.append(_output(attempt / name, name=name, role=role))
         record.status = "done"
         with writing("A result", self.final):
             self._remove(old - set(names))  # before the line that no longer tells of them
@@ -402,16 +402,10 @@ def stamps(parts: Parts, *, sampled: Sequence[str] = ()) -> dict[str, list[dict[
     }
 
 
-def _output(path: Path, *, name: str, role: str, format: str) -> dict[str, Any]:
+def _output(path: Path, *, name: str, role: Role) -> dict[str, Any]:
     facts = path.stat()
-    row = {
-        "path": name,
-        "role": role,
-        "size": facts.st_size,
-        "mtime_ns": facts.st_mtime_ns,
-        "sha256": file_digest(path),
-    }
-    return row | ({"format": format} if format else {})
+    row = {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns, "sha256": file_digest(path)}
+    return {"path": name, **{field: value for field, value in role._asdict().items() if value}, **row}
 
 
 def _is_main_file(row: Mapping[str, Any]) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+from collections import deque
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, distributions, version
-from re import match
 from typing import Any
 
 _OTHERS = ("torch", "numpy", "triton", "monai", "transformers", "scipy", "nibabel", "pydicom", "highdicom")
+
+
+_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)\s*(?:\[(?P<extras>[^\]]*)\])?")
 
 
 @cache
@@ -32,7 +36,7 @@ def package_versions(name: str) -> dict[str, str]:
         found = distribution(name)
     except (PackageNotFoundError, ValueError):
         return {}
-    declared = [match(r"[\w.-]+", requirement) for requirement in found.requires or []]
+    declared = [re.match(r"[\w.-]+", requirement) for requirement in found.requires or []]
     ours = {part.group().lower() for part in declared if part and part.group().lower().startswith("omlab-")}
     versions = {name: found.version}
     for other in sorted(ours - {name}):
@@ -41,3 +45,28 @@ def package_versions(name: str) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+@cache
+def uses_torch(name: str) -> bool:
+    """Whether a distribution depends on torch, by what it and its dependencies declare; True where it is not found."""
+    waiting, seen = deque([name]), {name}
+    while waiting:
+        one = waiting.popleft()
+        try:
+            declared = distribution(one).requires or []
+        except (PackageNotFoundError, ValueError):
+            if one == name:
+                return True
+            continue
+        for text in declared:
+            found = _REQUIREMENT.match(text)
+            if found is None or (one != name and "extra ==" in text):
+                continue
+            needed, extras = found["name"].lower(), (found["extras"] or "").split(",")
+            if needed == "torch" or "torch" in map(str.strip, extras):
+                return True
+            if needed not in seen:
+                seen.add(needed)
+                waiting.append(needed)
+    return False

@@ -15,6 +15,13 @@ WRONG = [
     (
         "result_is_what_the_card_says",
         MODEL,
+        "row(drawn.numpy(), np.uint8), signal.step",
+        "row(drawn.numpy(), np.uint8), 2.0",
+        "in another space than its input",
+    ),
+    (
+        "result_is_what_the_card_says",
+        MODEL,
         "signal.step, signal.start)\n\n    @torch.no_grad()\n    def draw",
         "2.0)\n\n    @torch.no_grad()\n    def draw",
         "does not lie on the grid",

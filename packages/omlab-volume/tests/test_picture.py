@@ -119,6 +119,8 @@ def test_a_label_map_is_pictured_over_its_volume() -> None:
     assert labelmap.overlay({"scout": other, "volume": volume}) == picture(volume, labelmap)
     clicks = _clicks((30, 30, 15, 1))
     assert labelmap.overlay({"volume": volume, "where": clicks}) == picture(volume, labelmap, prompts=[clicks])
+    rough = LabelMap(array=np.roll(labelmap.array, 3, axis=0), affine=labelmap.affine, labels=labelmap.labels)
+    assert labelmap.overlay({"volume": volume, "rough": rough}) == picture(volume, labelmap, target=rough)
     with pytest.raises(UsageError, match="drawn over a volume, but labelmap was given"):
         labelmap.overlay({"volume": labelmap})
     with pytest.raises(UsageError, match="not with a volume"):

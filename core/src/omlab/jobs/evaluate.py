@@ -24,7 +24,7 @@ from omlab.jobs.running import at_work, finish, letting_go
 from omlab.jobs.sources import cases_of_data
 from omlab.models import ModelRef, Needs, find_card, find_model
 from omlab.payloads import Payload, an
-from omlab.records import CaseLog
+from omlab.records import CaseLog, Role
 from omlab.registry import load_entry, registry
 from omlab.roles import Case, Evaluator, Report, Sample
 from omlab.run_folder import read_log
@@ -242,7 +242,7 @@ def _measure(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByMode
     def write(item: Item, result: Any, folder: Path) -> Roles:
         rows = judge.measure(item.value[0], result, folder)
         item.record.values["rows"] = [dict(row) for row in rows]
-        return {path.relative_to(folder).as_posix(): ("picture", "") for path in folder.rglob("*") if path.is_file()}
+        return {path.relative_to(folder).as_posix(): Role("picture") for path in folder.rglob("*") if path.is_file()}
 
     stages = Stages(
         read=read_case, apply=lambda batch: apply([part for _, part in batch]), write=write, batch=answers.batch

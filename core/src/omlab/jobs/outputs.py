@@ -16,6 +16,7 @@ from omlab.errors import OmlabError, OmlabWarning, OutputError
 from omlab.files import replacing, writing
 from omlab.formats import companions, default_format, format_cards, implementation, read_format, suffix_of, write_as
 from omlab.payloads import Compound, Inputs, Payload, Pictured, an, keeps
+from omlab.records import Role
 from omlab.roles import Collects, Sample
 from omlab.runs import Run
 
@@ -49,7 +50,7 @@ class Outputs:
         """Write one result into the case's folder; a collected one is added to the run's records."""
         if self.format is not None and result.kind in self.format.collects:
             self._collect(item, self.format, result)
-            roles: dict[str, tuple[str, str]] = {}
+            roles: dict[str, Role] = {}
         else:
             roles = dict(self._main(item.record.id, result, sample.inputs, folder))
             roles |= self._beside(item, result, sample.inputs, folder)
@@ -62,7 +63,7 @@ class Outputs:
             self._records.close()
             self._records = None
 
-    def _main(self, id: str, result: Payload, inputs: Inputs, folder: Path) -> Iterator[tuple[str, tuple[str, str]]]:
+    def _main(self, id: str, result: Payload, inputs: Inputs, folder: Path) -> Iterator[tuple[str, Role]]:
         for part, value in parts_of(result):
             card, suffix = self.format, self.suffix
             if card is None or value.kind not in card.writes:
@@ -70,11 +71,9 @@ class Outputs:
                 suffix = max(card.suffixes, key=len)
             name = f"{file_name(id)}{'.' if part else ''}{part}{suffix}"
             write_as(card, value, folder / name, inputs=inputs)
-            yield name, ("main", card.name)
+            yield name, Role("main", card.name, value.kind)
 
-    def _beside(
-        self, item: Item, result: Payload, inputs: Inputs, folder: Path
-    ) -> Iterable[tuple[str, tuple[str, str]]]:
+    def _beside(self, item: Item, result: Payload, inputs: Inputs, folder: Path) -> Iterable[tuple[str, Role]]:
         found = []
         for part, value in parts_of(result):
             for card in _companions(item, value.kind):
@@ -86,7 +85,7 @@ class Outputs:
                     why = error if isinstance(error, OmlabError) else f"{type(error).__name__}: {error}"
                     warnings.warn(f"{name} was not written as {card.name}: {why}", OmlabWarning, stacklevel=2)
                 else:
-                    found.append((name, ("beside", card.name)))
+                    found.append((name, Role("beside", card.name, value.kind)))
         return found
 
     def _picture(self, id: str, result: Payload, sample: Sample) -> None:
@@ -94,7 +93,7 @@ class Outputs:
         if place is None:
             return
         try:
-            draw(result, sample, place)
+            draw([part for _, part in parts_of(result)], sample, place, kind=result.kind)
         except Exception as error:  # likewise: a picture is for looking at
             why = error if isinstance(error, OmlabError) else f"{type(error).__name__}: {error}"
             warnings.warn(f"The picture {place} was not drawn: {why}", OmlabWarning, stacklevel=2)
@@ -116,12 +115,16 @@ def parts_of(result: Payload) -> Sequence[tuple[str, Payload]]:
     return list(result.parts().items()) if keeps(result, Compound) else [("", result)]
 
 
-def draw(result: Payload, sample: Sample, place: Path) -> None:
-    """Draw a result over its input into a PNG. Raises `OutputError` where it has no picture or cannot be written."""
-    found = next((value for _, value in parts_of(result) if keeps(value, Pictured)), None)
+def draw(parts: Sequence[Payload], sample: Sample, place: Path, *, kind: str) -> None:
+    """Draw a result over its input into a PNG: the first of its parts that has a picture, the others marked in it.
+
+    Raises `OutputError` where none has a picture or it cannot be written.
+    """
+    at, found = next(((n, part) for n, part in enumerate(parts) if keeps(part, Pictured)), (0, None))
     if found is None:
-        raise OutputError(f"{an(result.kind)} has no picture.")
-    picture = found.overlay(sample.inputs, target=None)
+        raise OutputError(f"{an(kind)} has no picture.")
+    others = {f"part {number}": part for number, part in enumerate(parts) if number != at}
+    picture = found.overlay({**sample.inputs, **others}, target=None)
     with writing("The picture", place), replacing(place) as temporary:
         temporary.write_bytes(picture)
 

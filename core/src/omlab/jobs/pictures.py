@@ -11,15 +11,20 @@ from omlab.errors import OmlabWarning, UsageError
 from omlab.formats import format_cards, read
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.outputs import PICTURE, draw, file_name
-from omlab.payloads import an
+from omlab.payloads import Payload, an
+from omlab.records import Record
 from omlab.roles import Case
 
 
 def check_pictures(gives: str, place: Path | None, *, count: int) -> None:
-    """Raise `UsageError` where results of a kind have no picture, or `count` of them do not go into that place."""
+    """Raise `UsageError` where results of a kind have no picture, or `count` of them do not go into that place.
+
+    Of a kind that no format writes the parts are written, whose kinds are seen when they are there.
+    """
     if place is None:
         return
-    if not any(gives in card.pictured for card in format_cards()):
+    has_parts = not any(gives in card.writes for card in format_cards())
+    if not has_parts and not any(gives in card.pictured for card in format_cards()):
         raise UsageError(f"{an(gives).capitalize()} has no picture: leave --overlay out.")
     if place.suffix and not place.is_dir() and place.suffix.lower() != PICTURE:
         raise UsageError(f"A picture cannot be written to {place}: name a file that ends in {PICTURE}, or a folder.")
@@ -52,6 +57,13 @@ def with_pictures(outcome: Outcome, cases: Sequence[Case], gives: str, pictures:
             folder = outcome.place if outcome.place.is_dir() else outcome.place.parent
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", OmlabWarning)  # what there is to say of the input is in its record
-                draw(read(folder / record.main()[0], kind=gives), by_id[id].load(), place)
+                draw(_parts(record, folder, gives), by_id[id].load(), place, kind=gives)
         drawn.append(place)
     return replace(outcome, pictures=drawn)
+
+
+def _parts(record: Record, folder: Path, gives: str) -> list[Payload]:
+    """The main outputs of a case as they were written, but for those in files of many entries."""
+    many = {card.name for card in format_cards() if card.many}
+    rows = [row for row in record.outputs if row.get("role") == "main" and "path" in row]
+    return [read(folder / row["path"], kind=row.get("kind", gives)) for row in rows if row.get("format") not in many]

@@ -27,6 +27,7 @@ VERB, REFERENCE = "simulate", "reference"
 @click.option("--clicks", metavar="N", type=click.IntRange(min=1), required=True, help="Clicks for each object.")
 @click.option("--seed", metavar="S", type=int, default=0, show_default=True, help="Chooses among places as good.")
 @options.output("A folder")
+@click.option("--overlay", metavar="PNG", help="Also draw the last prediction with the clicks and the reference.")
 @options.settings
 @options.weights
 @options.needs

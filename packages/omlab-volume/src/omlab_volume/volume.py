@@ -176,7 +176,8 @@ class LabelMap(_OnGrid):
     def overlay(self, inputs: Inputs, *, target: Payload | None = None) -> bytes:
         """A PNG of the volume among `inputs` with this label map, and the outlines of `target`, over it.
 
-        Prompts among the inputs are marked (`omlab_volume.pictures.picture`).
+        Prompts among the inputs are marked (`omlab_volume.pictures.picture`). Without a target a label map among them
+        that lies on this grid is outlined: the reference that clicks were simulated against.
 
         Raises:
             UsageError: There is no volume among the inputs, or `target` is no label map.
@@ -186,6 +187,8 @@ class LabelMap(_OnGrid):
 
         if target is not None and not isinstance(target, LabelMap):
             raise UsageError(f"A label map is compared with a label map, not with a {describe(target)}.")
+        if target is None:
+            target = next((one for one in inputs.values() if isinstance(one, LabelMap) and self.same_grid(one)), None)
         prompts = [payload for payload in inputs.values() if payload.kind == "prompts"]
         return picture(self._volume_below(inputs), self, target=target, prompts=prompts)
 
