@@ -9,6 +9,7 @@ and says more than the clock (`p50_s`) on a machine that does other things too (
 
     run          omlab predict on a folder of files; `ms_a_case` holds the start, as `run` of 1 case has it
     again        the same command once more: nothing is to be done
+    disk         bare Python reads the same files, and writes two for each: what no run can be faster than
     resume       open the log of that many cases and ask each whether it is done; all share one input and one output
     command      the words of a command line, beside bare Python and a bare click group
     overlap      reading, computing and writing take 20, 20 and 10 ms a case; `overlap` is their sum over the time taken
@@ -98,6 +99,16 @@ print(time.perf_counter() - began, time.process_time() - cpu)
 run.finish()
 """
 
+DISK = """
+from pathlib import Path
+
+Path("bare").mkdir()
+for path in sorted(Path("in").iterdir()):
+    text = path.read_text()
+    for suffix in ("sig.txt", "notes"):
+        Path("bare", f"{path.stem}.{suffix}").write_text(text)
+"""
+
 CLICK = """
 import click
 group = click.Group("bare", commands=[click.Command("list", callback=lambda: click.echo("nothing"))])
@@ -166,7 +177,7 @@ class Bench:
 
     def runs(self, cases: int) -> None:
         """A run over many files, and the same once more."""
-        first, again = [], []
+        first, again, disk = [], [], []
         for _ in range(1 if cases > 2000 else self.rounds):
             with self.folder() as here:
                 (here / "in").mkdir()
@@ -175,8 +186,10 @@ class Bench:
                 words = ("predict", "adder.untrained", "in", "-o", "out")
                 first.append(self.process(here, RUN, *words)[0])
                 again.append(self.process(here, RUN, *words)[0])
+                disk.append(self.process(here, DISK)[0])
         self.add("run", first, cases=cases)
         self.add("again", again, cases=cases)
+        self.add("disk", disk, cases=cases)
 
     def resume(self, cases: int) -> None:
         """Open a long log, and ask for each case whether it is done."""

@@ -103,13 +103,17 @@ class Run:
 
     def missing(self, cases: Sequence[C]) -> list[C]:
         """The cases of this part of the run that are not done. Raises `InputError` where two have the same id."""
+        return self.undone([case for case in cases if self.shard.holds(case.id)])
+
+    def undone(self, cases: Sequence[C]) -> list[C]:
+        """The cases that are not done, whatever part they are in. Raises `InputError` where two have the same id."""
         ids: set[str] = set()
         for case in cases:
             if case.id in ids:
                 raise InputError(f"Two cases have the id '{case.id}', under which there can be one result; rename one.")
             ids.add(case.id)
         with self.log.opened():
-            return [case for case in cases if self.shard.holds(case.id) and not self.is_done(case.id, parts_of(case))]
+            return [case for case in cases if not self.is_done(case.id, parts_of(case))]
 
     def is_done(self, id: str, parts: Parts) -> bool:
         """Whether the log says that this case, with these inputs, is done and its results are as they were."""

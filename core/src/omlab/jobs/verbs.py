@@ -234,9 +234,11 @@ def _in_run(
     """Do what the run of that folder lacks."""
     run = open_run(final, kind=wanted.verb, request=request, arguments=arguments, shard=this_shard())
     with letting_go(run):
-        cases = unlike_log(cases, run.log)
+        undone = run.undone(cases)
+        renamed = dict(zip((case.id for case in undone), unlike_log(undone, run.log), strict=True))
+        cases = [renamed.get(case.id, case) for case in cases]
+        missing = run.missing(list(renamed.values()))
         places = plan_pictures(pictures, [case.id for case in cases])
-        missing = run.missing(cases)
     notes = [UNTRAINED_NOTE.format(name=ref.name)] if ref.is_untrained else []
     if run.is_whole and not missing and (run.folder / wanted.collected).exists():
         run.close()
