@@ -14,12 +14,11 @@ from omlab_testkit.parity import load_file
 
 TESTS = Path(__file__).resolve().parent
 GOLDEN = TESTS / "golden"
-CHECK = load_file(TESTS / "parity.py").check
+ANSWERS = load_file(TESTS / "parity.py")
+CHECK = ANSWERS.check
 FILES: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(GOLDEN.glob("*.json"))
 }
-SCATTERED = {"bootstrap_limit": 0.01, "published": 0.05}
-"""What was measured with other draws: a scatter of the limit, and integers of a thousand rounds."""
 EXPECTED = {
     "ratings-WebMedQA": {
         *("count", "outcomes", "online", "median", "first_round", "average_win_rate_without_ties", "bradley_terry"),
@@ -38,7 +37,7 @@ def test_files_are_answered(name: str) -> None:
     found = CHECK(FILES[name])
     assert found
     for part, far in found.items():
-        assert far < SCATTERED.get(part, 2e-6), part
+        assert far < ANSWERS.tolerance(part, FILES[name]), part
 
 
 @pytest.mark.parametrize("name", EXPECTED)
