@@ -72,7 +72,8 @@ def check(case: dict[str, Any]) -> dict[str, float]:
 
 def tolerance(part: str, case: dict[str, Any]) -> float:
     """How far a part may be: numbers that others drew scatter, the limit of the bootstrap and integers as published."""
-    return {"bootstrap_limit": 0.01, "published": 0.05}.get(part, case.get("rtol", 2e-6))
+    scattered = {"bootstrap_limit": 0.01, "published": 0.05}
+    return float(scattered.get(part, case.get("rtol", 2e-6)))
 
 
 def _found(name: str) -> Path:
