@@ -75,6 +75,12 @@ def check(case: dict[str, Any]) -> dict[str, float]:
     return answer_parts(case, answers, about=WORDS | INPUTS)
 
 
+def tolerance(part: str, case: dict[str, Any]) -> float:
+    """How far a part may be: numbers that others drew scatter, the limit of the bootstrap and integers as published."""
+    scattered = {"bootstrap_limit": 0.01, "published": 0.05}
+    return float(scattered.get(part, case.get("rtol", 2e-6)))
+
+
 def _found(name: str) -> Path:
     """A file that a case names: a path, or a name beside the golden files."""
     return Path(name) if Path(name).is_file() else GOLDEN / name
