@@ -50,11 +50,6 @@ RULES: dict[str, Rule] = {
 }
 
 
-def tolerance(part: str, case: Case) -> float:
-    """How far a part may be: of what was measured with other draws, a scatter of the limit and of a thousand rounds."""
-    return {"bootstrap_limit": 0.01, "published": 0.05}.get(part, 2e-6)
-
-
 def check(case: dict[str, Any]) -> dict[str, float]:
     """How far this package is from a file, by its parts."""
     if case and all(isinstance(code, str) for code in case.values()):
@@ -73,6 +68,12 @@ def check(case: dict[str, Any]) -> dict[str, float]:
         **{name: partial(_ranks, rule=rule) for name, rule in RULES.items()},
     }
     return answer_parts(case, answers, about=WORDS | INPUTS)
+
+
+def tolerance(part: str, case: dict[str, Any]) -> float:
+    """How far a part may be: numbers that others drew scatter, the limit of the bootstrap and integers as published."""
+    scattered = {"bootstrap_limit": 0.01, "published": 0.05}
+    return float(scattered.get(part, case.get("rtol", 2e-6)))
 
 
 def _found(name: str) -> Path:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omlab_train.schedule import poly_learning_rate
 from torch import Tensor, nn
 
 from omlab.errors import UsageError
@@ -25,6 +24,7 @@ from omlab_stunet.plan import PUBLISHED_PLAN, fill_poolings
 from omlab_testkit.expected import Answer, answer_parts, difference
 from omlab_testkit.golden import draw_inputs
 from omlab_train.losses import deep_supervision_weights, shrink_labels
+from omlab_train.schedules import poly
 from omlab_volume.inference.export import labels_from_scores
 from omlab_volume.inference.preprocess import prepare
 from omlab_volume.inference.resample import resample
@@ -151,7 +151,7 @@ def _level_weights(part: Case, case: Case) -> float:
 
 
 def _rates(part: list[Case], case: Case) -> float:
-    found = [poly_learning_rate(row["epoch"], epochs=row["max_epochs"], initial=row["initial"]) for row in part]
+    found = [row["initial"] * poly(row["epoch"], steps=row["max_epochs"]) for row in part]
     return max(difference(rate, row["value"]) for rate, row in zip(found, part, strict=True))
 
 

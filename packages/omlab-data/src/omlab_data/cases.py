@@ -21,17 +21,17 @@ class WholeCase(PathCase):
 
     Attributes:
         label: Its class, where targets are class names.
-        names: Of the values of its target, where the user gave them.
+        value_names: Names of the values of its target, where the user gave them.
     """
 
     label: str | None = None
-    names: Mapping[int, str] = field(default_factory=dict)
+    value_names: Mapping[int, str] = field(default_factory=dict)
 
     def load(self) -> Sample:
         """Read it."""
         sample = super().load()
-        if self.names and isinstance(sample.target, Named):
-            return replace(sample, target=sample.target.named(self.names))
+        if self.value_names and isinstance(sample.target, Named):
+            return replace(sample, target=sample.target.named(self.value_names))
         return sample
 
 
@@ -49,7 +49,7 @@ def whole_case(table: Table, row: Row) -> WholeCase:
         group=group_of(cells),
         meta={name: cells.get(name) for name in table.meta},
         label=class_name(cell) if is_class else None,
-        names=table.names,
+        value_names=table.names,
     )
 
 
