@@ -28,7 +28,7 @@ IN_PLACE = (
 QUICK = " -s epochs=1 -s steps_per_epoch=1 -s windows=1 -s patch_size=32,32,32 -s augment=no"
 NOT_HERE = ("demo", "new")
 """Commands that have tests of their own."""
-CLICKS = {"version": 1, "space": "voxel", "image": "ct.nii.gz", "objects": [{"points": [{"at": [20, 20, 10]}]}]}
+CLICKS = {"space": "voxel", "image": "ct.nii.gz", "objects": [{"name": "a", "points": [{"at": [20, 20, 10]}]}]}
 
 
 @pytest.fixture(scope="module")
