@@ -64,6 +64,11 @@ def load(card, *, weights, needs, device, settings, config):
 """
 
 
+def interruptible() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would its children."""
+    signals.signal(signals.SIGINT, signals.SIG_DFL)
+
+
 @pytest.fixture
 def start(install, toy, signal, here):
     """Start `omlab VERB sleeper`, and wait until four cases are done and the fifth is in the network."""
@@ -77,7 +82,9 @@ def start(install, toy, signal, here):
 
     def run(verb):
         command = [sys.executable, "-m", "omlab", verb, "sleeper", str(folder), "-o", "out", "--device", "cpu"]
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible
+        )
         started.append(process)
         deadline = time.monotonic() + 60
         while len(CaseLog(Path("out.partial"))) < 4 or not Path("stopped").exists():

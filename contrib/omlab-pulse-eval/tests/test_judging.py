@@ -169,8 +169,18 @@ def start(judge, answers, output, *more, **variables):
     options = [f"--{n.replace('_', '-')}={v}" for n, v in settings_for(judge, answers).items()]
     command = [sys.executable, "-c", COMMAND, "pulse-eval", *options, *more, "-o", str(output)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **variables},
+        preexec_fn=interruptible,
     )
+
+
+def interruptible():
+    """What a shell starts in the background ignores Ctrl-C, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(what):
