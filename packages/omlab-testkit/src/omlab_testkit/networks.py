@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Mapping
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
@@ -60,8 +61,7 @@ class _Sender(ForkingPickler):
     """Sends as worker processes are sent to, but for networks."""
 
     def reducer_override(self, value: Any) -> Any:
-        from torch import nn
-
-        if isinstance(value, nn.Module):
+        torch = sys.modules.get("torch")  # without it nothing can be a network
+        if torch is not None and isinstance(value, torch.nn.Module):
             raise PromiseError(f"holds a network, a {type(value).__name__}: workers are sent data alone.")
         return NotImplemented
