@@ -137,7 +137,7 @@ def _float(value: Any, where: str) -> float:
 
 
 def _str(value: Any, where: str) -> str:
-    if not isinstance(value, str | Path):
+    if not isinstance(value, str | Path | int) or isinstance(value, bool):  # a series may be number 5
         raise SettingsError(f"{where} is {value!r}, but must be text.")
     return str(value)
 
