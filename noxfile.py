@@ -34,6 +34,7 @@ EACH_PACKAGE = nox.parametrize("package", [nox.param(p.name, id=p.name) for p in
 BUILT = ROOT / ".nox" / "built"
 LINTERS = ("ruff", "codespell", "import-linter>=2.1", "pyyaml")
 TESTERS = ("pytest", "hypothesis", "pyyaml")
+ORDINARY = "not gpu and not slow"
 
 
 @nox.session
@@ -59,7 +60,7 @@ def types(session: nox.Session) -> None:
         _install(session, "mypy", "nox", "mkdocs", "types-PyYAML", *sorted(tests), *editable, built=False)
         modules = [part for package in workspace.packages() for part in ("--package", package.module)]
         session.run("mypy", *modules)
-        session.run("mypy", "noxfile.py", *sorted(str(path) for path in ROOT.glob("tools/*.py")))
+        session.run("mypy", "noxfile.py", "conftest.py", *sorted(str(path) for path in ROOT.glob("tools/*.py")))
 
 
 @nox.session
@@ -87,7 +88,7 @@ def together(session: nox.Session) -> None:
         _install_all(session, "mkdocs-material", "ruff")
         session.run("python", "-m", "tools.together")
         session.run("pytest", "-q", "--pyargs", "omlab_testkit.conformance", "--omlab-all")
-        session.run("pytest", "-q", "tools/tests")
+        session.run("pytest", "-q", "-m", ORDINARY, "tools/tests")
 
 
 @nox.session
@@ -95,7 +96,8 @@ def docs(session: nox.Session) -> None:
     """Build the site strictly (links and anchors are checked) and test what the pages say."""
     with _environment(session):
         _install_all(session, "mkdocs-material", "ruff")
-        session.run("mkdocs", "build", "--strict", "--quiet")
+        # not --quiet: it hides warnings from --strict too
+        session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
         session.run("pytest", "-q", "tools/tests/test_docs.py", "tools/tests/test_tutorial.py")
 
 
@@ -117,16 +119,24 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
+def slow(session: nox.Session) -> None:
+    """The tests marked `slow`: every package's, and those of the documents; the nightly run's."""
+    asked = _arguments(session)
+    with _environment(session):
+        _install_all(session)
+        _test_marked(session, "slow and not gpu", _chosen(asked), asked.pytest)
+        if not asked.names:
+            session.run("pytest", "-q", "-m", "slow", *asked.pytest, "tools/tests", success_codes=[0, 5])
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """The tests marked `gpu` of every package, on a machine with a CUDA device."""
     asked = _arguments(session)
     with _environment(session):
         _install_all(session)
         session.run("python", "-c", "import torch; assert torch.cuda.is_available(), 'this machine has no CUDA device'")
-        for package in _chosen(asked):
-            command = ("pytest", "-m", "gpu", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(package.folder))
-            # 5 is pytest's "no test was selected": a package without GPU tests
-            session.run(*command, str(package.folder / "tests"), success_codes=[0, 5])
+        _test_marked(session, "gpu", _chosen(asked), asked.pytest)
 
 
 @nox.session
@@ -187,9 +197,18 @@ def _test_alone(
 ) -> None:
     with _environment(session):
         _install(session, package.name, *package.test, *extra, pinned=pinned and not asked.newest)
-        command = ("pytest", "-q", "-m", "not gpu", "-c", str(ROOT / "pyproject.toml"), "--rootdir", ".")
+        command = ("pytest", "-q", "-m", ORDINARY, "-c", str(ROOT / "pyproject.toml"), "--rootdir", ".")
         with session.chdir(package.folder):  # the folder above src/: the wheel is tested, not the source
             session.run(*command, *asked.pytest, "tests")
+
+
+def _test_marked(session: nox.Session, marks: str, chosen: list[Package], rest: list[str]) -> None:
+    """The tests so marked of each package, one run each, in the environment at hand."""
+    command = ("pytest", "-q", "-m", marks, "-c", str(ROOT / "pyproject.toml"), "--rootdir", ".")
+    for package in chosen:
+        with session.chdir(package.folder):
+            # 5 is pytest's "no test was selected": a package without such tests
+            session.run(*command, *rest, "tests", success_codes=[0, 5])
 
 
 def _install_all(session: nox.Session, *extra: str) -> None:

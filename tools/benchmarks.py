@@ -1,16 +1,17 @@
 """The page of benchmarks, made from the packages' `benchmarks/*.csv` when the site is built.
 
 A CSV with the columns `op, way, shape` has alternatives to compare: a table with ratios and a plot for each operator.
-Any other is shown as it is. Of rows that measure the same thing on the same machine the last one counts.
+Any other is shown as it is. Rows are compared within one run alone: its id and every setting agree. Of runs of the same
+thing on the same machine, with as many threads, the last one counts.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tools.workspace import ROOT
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # nox reads this module in an environment without them
     from omlab_report.themes import Theme
 
 Row = dict[str, str]
+Key = TypeVar("Key", bound=Hashable)
 
 NO_GPU = "no GPU"
 TITLES = {
@@ -34,19 +36,24 @@ TITLES = {
 }
 MACHINE = (
     "device", "machine", "processor", "cores", "threads", "driver",
-    "python", "torch", "triton", "monai", "omlab_kernels", "numpy", "date",
+    "python", "torch", "triton", "monai", "omlab_kernels", "numpy", "date", "run",
 )  # fmt: skip
+SETTINGS = (*MACHINE, "dtype", "copy_gbs", "tflops")
+"""What rows must agree in for a ratio of them to mean something."""
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
-HOW = """The figures of every package's `benchmarks/` folder, each way beside the others in one run.
-`nox -s bench` measures on the machine at hand (on a GPU where there is one) and appends rows to the CSV files; this
-page is made from them.
+NOT_YET = "not measured yet"
+HOW = """The figures of every package's `benchmarks/` folder, each way beside the others of one run: rows of two runs,
+of other threads, another type, card or version are never divided by each other. `nox -s bench` measures on the machine
+at hand (on a GPU where there is one) and appends rows to the CSV files; this page is made from them.
 
-Times are p50, and p20 to p80. *Ours is* says how many times as fast ours is. The *floor* is what the machine could do
-at best: the bytes that must move at its copy bandwidth, or the operations at its rate of matrix products, both
-measured in the same run. Memory is the highest beyond the inputs. The error is against float64, in terms of the
-largest value; of labels it is the share that differs. Where a LeakyReLU's argument is zero up to rounding its slope
-may be either one: one such voxel of millions shows as an error of 0.01 of the gradients."""
-ENCODER_GOAL = "SAM-Med3D's encoder at 128^3 on a CPU: 6 times as fast as padded, with at most 70 % of its memory"
+Times are p50, and p20 to p80. *Ours is* says how many times as fast ours is, by the p50 and, in brackets, from the
+least to the most that p20 and p80 of both allow: where 1 lies between them, the run does not say which is faster. The
+*floor* is what the machine could do at best: the bytes that must move at its copy bandwidth, or the operations at its
+rate of matrix products, both measured in the same run. Memory is the highest beyond the inputs. The error is against
+float64, in terms of the largest value; of labels it is the share that differs. Where a LeakyReLU's argument is zero up
+to rounding its slope may be either one: one such voxel of millions shows as an error of 0.01 of the gradients."""
+GOALS = """What the fact sheet of the kernels asks of a GPU, card by card; rows of a CPU answer none of it."""
+ENCODER_GOAL = "SAM-Med3D's encoder at 128^3 on a CPU, 6 times as fast as padded with at most 70 % of its memory"
 
 
 def scripts(folder: Path) -> list[Path]:
@@ -55,9 +62,9 @@ def scripts(folder: Path) -> list[Path]:
 
 
 def read_rows(root: Path = ROOT) -> dict[str, list[Row]]:
-    """The last rows of each thing that was measured, by package: `packages/*` first."""
+    """The rows of the last run of each thing that was measured, by package: core and `packages/*` first."""
     found: dict[str, list[Row]] = {}
-    for pattern in ("packages/*/benchmarks/*.csv", "contrib/*/benchmarks/*.csv"):
+    for pattern in ("core/benchmarks/*.csv", "packages/*/benchmarks/*.csv", "contrib/*/benchmarks/*.csv"):
         for path in sorted(root.glob(pattern)):
             with path.open(newline="", encoding="utf-8") as file:
                 found.setdefault(path.parts[-3], []).extend(_latest(csv.DictReader(file)))
@@ -65,30 +72,38 @@ def read_rows(root: Path = ROOT) -> dict[str, list[Row]]:
 
 
 def _latest(rows: Iterable[Row]) -> list[Row]:
-    last: dict[tuple[str, ...], Row] = {}
+    """Of each thing (all ways of a shape, with its type, machine and threads) the rows of the last run."""
+    groups: dict[tuple[str, ...], dict[tuple[str, ...], Row]] = {}
+    runs: dict[tuple[str, ...], tuple[str, ...]] = {}
     for row in rows:
         names = list(row)
-        first_figure = next(place for place, name in enumerate(names) if name.startswith("p20_"))
-        same = [name for name in names[:first_figure] if name != "date"] + ["device", "machine", "processor", "threads"]
-        key = tuple(row.get(name, "") for name in same)
-        last.pop(key, None)  # a later row also takes a later place
-        last[key] = row
-    return list(last.values())
+        figures = next(place for place, name in enumerate(names) if name.startswith("p20_"))
+        measured = [name for name in names[:figures] if name not in ("date", "way", "form")]
+        thing = tuple(row.get(name, "") for name in (*measured, "device", "machine", "processor", "threads"))
+        if runs.get(thing) != _settings(row):
+            groups.pop(thing, None)  # a later run also takes a later place
+            runs[thing] = _settings(row)
+        groups.setdefault(thing, {})[row.get("way", ""), row.get("form", "")] = row
+    return [row for ways in groups.values() for row in ways.values()]
+
+
+def _settings(row: Row) -> tuple[str, ...]:
+    return tuple(row.get(name, "") for name in SETTINGS)
 
 
 def page(root: Path = ROOT) -> str:
     """The page in Markdown."""
     found = read_rows(root)
     compared = [row for rows in found.values() for row in rows if "op" in row]
-    parts = ["# Benchmarks", HOW, "## Goals", _goals(compared, found.get("omlab-sammed3d", []))]
+    parts = ["# Benchmarks", HOW, "## Goals", GOALS, *_goals(compared), *_encoder(found.get("omlab-sammed3d", []))]
     for op, rows in _by(compared, "op").items():
         parts.append(f"## {TITLES.get(op, op)}")
         if all(_without_gpu(row) for row in rows):
             parts.append("No GPU was at hand: these rows are of a CPU, without the forms that are made for a GPU.")
-        for device, own in _by(rows, "device").items():
-            picture = f"images/benchmarks/{op}-{_slug(device)}"
-            alternative = f"{TITLES.get(op, op)} on {device}: time of each way"
-            parts.append(f"**{_machine(own[-1])}**")
+        for own in _grouped(rows, _settings).values():
+            picture = _picture(op, own[0])
+            alternative = f"{TITLES.get(op, op)}, {own[0]['device']}, {_threads(own[0])}: time of each way"
+            parts.append(f"**{_machine(own[0])}**")
             parts.append("\n".join(f"![{alternative}]({picture}-{t}.svg#only-{t})" for t in ("light", "dark")))
             parts.append(_comparison(own))
     for package, rows in found.items():
@@ -102,9 +117,13 @@ def plots(root: Path = ROOT) -> Iterator[tuple[str, bytes]]:
     """Path within the site and SVG of every plot of the page."""
     compared = [row for rows in read_rows(root).values() for row in rows if "op" in row]
     for op, rows in _by(compared, "op").items():
-        for device, own in _by(rows, "device").items():
+        for own in _grouped(rows, _settings).values():
             for theme in ("light", "dark"):
-                yield f"images/benchmarks/{op}-{_slug(device)}-{theme}.svg", _svg(own, theme)
+                yield f"{_picture(op, own[0])}-{theme}.svg", _svg(own, theme)
+
+
+def _picture(op: str, row: Row) -> str:
+    return f"images/benchmarks/{op}-{_slug(' '.join(_settings(row)))}"
 
 
 def _svg(rows: list[Row], theme: str) -> bytes:
@@ -158,7 +177,7 @@ def _comparison(rows: list[Row]) -> str:
     for shape, own in _by(rows, "shape").items():
         best = min((row for row in own if _is_ours(row)), key=lambda row: float(row["p50_ms"]), default=None)
         for row in own:
-            fast = "" if best is None or row is best else f"{float(row['p50_ms']) / float(best['p50_ms']):.2f}"
+            fast = "" if best is None or row is best else _ratio(row, best)
             floor = f"{float(row['p50_ms']) / float(row['floor_ms']):.1f}" if float(row["floor_ms"] or 0) else ""
             spread = f"{_short(row['p50_ms'])} ({_short(row['p20_ms'])} to {_short(row['p80_ms'])})"
             error = "" if row["error"] in ("", "nan") else f"{float(row['error']):.1e}"
@@ -166,6 +185,13 @@ def _comparison(rows: list[Row]) -> str:
             cells = (shape, way, spread, fast, floor, _short(row["peak_mib"]), error)
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _ratio(row: Row, ours: Row) -> str:
+    """How many times as fast ours is, by the p50, and from the least to the most that the spreads allow."""
+    p20, p50, p80 = (float(row[name]) for name in ("p20_ms", "p50_ms", "p80_ms"))
+    least, most = p20 / float(ours["p80_ms"]), p80 / float(ours["p20_ms"])
+    return f"{p50 / float(ours['p50_ms']):.2f} ({least:.2f} to {most:.2f})"
 
 
 def _plain(rows: list[Row]) -> Iterator[str]:
@@ -178,19 +204,30 @@ def _plain(rows: list[Row]) -> Iterator[str]:
             yield "\n".join(lines)
 
 
-def _goals(rows: list[Row], encoder: list[Row]) -> str:
-    """What kernels.md and issue 3 ask for, and what the rows say of it."""
-    lines = ["| goal | where | what was found |", "|---|---|---|"]
+def _goals(rows: list[Row]) -> Iterator[str]:
+    """What kernels.md asks for, and what the rows of each card say of it."""
     gpu = [row for row in rows if not _without_gpu(row)]
-    for goal, judge in _GOALS:
-        verdicts = list(judge(gpu)) or [("", "No GPU was at hand: not measured.")]
-        lines += [f"| {goal} | {where} | {verdict} |" for where, verdict in verdicts]
-    for row in encoder:
-        if row.get("form") == "sink":
-            fast, share = float(row["times_faster"]), float(row["peak_ratio"])
-            memory = f"{'Met' if share <= 0.7 else 'Missed'}: {share:.0%} of its memory."
-            lines.append(f"| {ENCODER_GOAL} | {row['machine']} | {_verdict(fast, 6, 'times as fast')} {memory} |")
-    return "\n".join(lines)
+    if not gpu:
+        yield "\n".join(f"- {goal}: {NOT_YET}." for goal, _ in _GOALS)
+    for card, own in _by(gpu, "device").items():
+        lines = ["| goal | shape | what was measured |", "|---|---|---|"]
+        for goal, judge in _GOALS:
+            verdicts = list(judge(own)) or [("", NOT_YET)]
+            lines += [f"| {goal} | {shape} | {verdict} |" for shape, verdict in verdicts]
+        yield f"**{card}**"
+        yield "\n".join(lines)
+
+
+def _encoder(rows: list[Row]) -> Iterator[str]:
+    """The goal of SAM-Med3D's encoder, which is one of a CPU: each machine by its own last run."""
+    found = [row for row in rows if row.get("form") == "sink"]
+    for row in found:
+        fast, share = float(row["times_faster"]), float(row["peak_ratio"])
+        memory = f"{'Met' if share <= 0.7 else 'Missed'}: {share:.0%} of its memory."
+        spread = f"{row['p50_s']} s ({row['p20_s']} to {row['p80_s']})"
+        yield f"{ENCODER_GOAL} ({_machine(row)}): {_verdict(fast, 6, 'times as fast')} {memory} It takes {spread}."
+    if not found:
+        yield f"{ENCODER_GOAL}: {NOT_YET}."
 
 
 def _verdict(found: float, wanted: float, what: str) -> str:
@@ -201,17 +238,18 @@ def _verdict(found: float, wanted: float, what: str) -> str:
 
 def _attention_goal(rows: list[Row]) -> Iterator[tuple[str, str]]:
     for where, times in _times(rows, "attention"):
-        others = [times[way] for way in ("sdpa-mask", "flex") if way in times]
+        others = [times[way] for way in ("sdpa-mask", "flex", "flash-widened") if way in times]
         if others and "ours" in times:
             yield where, _verdict(min(others) / times["ours"], 1.5, "times as fast")
 
 
 def _loss_goal(rows: list[Row]) -> Iterator[tuple[str, str]]:
-    own = {_where(row): row for row in rows if row["op"] == "loss" and row["way"] == "ours"}
-    for where, times in _times(rows, "loss"):
-        if where not in own:
+    for where, own in _shapes(rows, "loss"):
+        times = {row["way"]: float(row["p50_ms"]) for row in own}
+        row = next((row for row in own if row["way"] == "ours"), None)
+        if row is None:
             continue
-        row, ours = own[where], times["ours"]
+        ours = times["ours"]
         shape = dict(part.split("=") for part in row["shape"].split())
         logits = int(shape["classes"]) * int(shape["side"]) ** 3 * BYTES[row["dtype"]] / 2**20
         parts = [_verdict(times["monai"] / ours, 5, "times as fast as MONAI")] if "monai" in times else []
@@ -233,7 +271,7 @@ def _norm_goal(rows: list[Row]) -> Iterator[tuple[str, str]]:
 
 
 def _window_goal(rows: list[Row]) -> Iterator[tuple[str, str]]:
-    for where, own in _grouped([row for row in rows if row["op"] == "prediction"], _where).items():
+    for where, own in _shapes(rows, "prediction"):
         ways = {row["way"]: row for row in own}
         if not {"network", "ours"} <= ways.keys():
             continue
@@ -248,7 +286,8 @@ def _window_goal(rows: list[Row]) -> Iterator[tuple[str, str]]:
 
 
 _GOALS = (
-    ("1. Attention, forward and backward: 1.5 times as fast as the better of SDPA with a mask and FlexAttention",
+    ("1. Attention, forward and backward: 1.5 times as fast as the best of SDPA with a mask, FlexAttention and flash "
+     "SDPA on widened heads",
      _attention_goal),
     ("2. Dice + cross-entropy: 5 times as fast as MONAI, 2 times as fast as compiled, extra memory below the logits, "
      "70 % of copy bandwidth", _loss_goal),
@@ -259,16 +298,18 @@ _GOALS = (
 
 
 def _times(rows: list[Row], op: str) -> Iterator[tuple[str, dict[str, float]]]:
-    for where, own in _grouped([row for row in rows if row["op"] == op], _where).items():
+    for where, own in _shapes(rows, op):
         yield where, {row["way"]: float(row["p50_ms"]) for row in own}
+
+
+def _shapes(rows: list[Row], op: str) -> Iterator[tuple[str, list[Row]]]:
+    """The ways of each shape in one run."""
+    for own in _grouped([row for row in rows if row["op"] == op], lambda row: (row["shape"], *_settings(row))).values():
+        yield own[0]["shape"], own
 
 
 def _is_ours(row: Row) -> bool:
     return row["way"].split("-")[0] in ("ours", "fused")
-
-
-def _where(row: Row) -> str:
-    return f"{row['device']}, {row['shape']}"
 
 
 def _without_gpu(row: Row) -> bool:
@@ -280,21 +321,26 @@ def _machine(row: Mapping[str, str]) -> str:
     what = row.get("device") or row.get("machine") or row.get("processor") or ""
     if row.get("machine") and what == "cpu":
         what = row["machine"]
-    counts = [f"{row[name]} {name}" for name in ("cores", "threads") if row.get(name)]
-    words = [what, *(count[:-1] if count.startswith("1 ") else count for count in counts)]
+    words = [what, *([f"{row['cores']} cores"] if row.get("cores") else []), _threads(row), row.get("dtype", "")]
     versions = ("driver", "torch", "triton", "monai", "numpy", "python", "omlab_kernels")
     words += [f"{name.replace('_', '-')} {row[name]}" for name in versions if row.get(name)]
     words += [f"copy {row['copy_gbs']} GB/s"] if row.get("copy_gbs") else []
     words += [f"products {row['tflops']} TFLOP/s"] if row.get("tflops") else []
-    return ", ".join([*words, row["date"]])
+    words += [row["date"], f"run {row['run']}" if row.get("run") else ""]
+    return ", ".join(filter(None, words))
+
+
+def _threads(row: Mapping[str, str]) -> str:
+    count = row.get("threads", "")
+    return count and f"{count} thread{'' if count == '1' else 's'}"
 
 
 def _by(rows: Iterable[Row], name: str) -> dict[str, list[Row]]:
     return _grouped(rows, lambda row: row[name])
 
 
-def _grouped(rows: Iterable[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
-    groups: dict[str, list[Row]] = {}
+def _grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
+    groups: dict[Key, list[Row]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
     return groups

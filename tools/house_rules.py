@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from tools.imports import import_cycle, import_graph
 from tools.workspace import ROOT, name_of, packages, read_toml
 
 FRAGMENT = re.compile(r"(\+[\w-]+|\d+)(\.\d+)?\.(feature|bugfix|doc|removal|misc)(\.\d+)?\.md")
@@ -72,6 +73,14 @@ def contrib_requirements() -> Iterator[str]:
                 yield f"{package.name} depends on {name_of(row)}: only an extra may name a contributed package."
 
 
+def import_cycles() -> Iterator[str]:
+    """No module of a package imports itself by way of others, not even inside a function."""
+    for package in packages():
+        cycle = import_cycle(import_graph(package.folder / "src" / package.module))
+        if cycle:
+            yield f"{package.name}: {' imports '.join(cycle)}: move what they share to a module that imports neither."
+
+
 def workflows() -> Iterator[str]:
     """Workflows are YAML, grant few rights, and pin actions by full hash with the version beside it."""
     for path in sorted((ROOT / ".github" / "workflows").glob("*.yml")):
@@ -95,6 +104,7 @@ RULES: tuple[Callable[[], Iterator[str]], ...] = (
     package_files,
     workspace_lists,
     contrib_requirements,
+    import_cycles,
     workflows,
 )
 

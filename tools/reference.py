@@ -5,25 +5,37 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-import typer
-from typer.testing import CliRunner
+import click
+from click.testing import CliRunner
 
 from omlab.card_schema import json_schema
 from omlab.cards import KINDS
+from omlab.cli.app import build
 
 MODULES = (
     "omlab",
+    "omlab.session",
     "omlab.roles",
+    "omlab.payloads",
     "omlab.cards",
     "omlab.errors",
     "omlab.progress",
     "omlab.weights",
     "omlab_volume.volume",
-    "omlab_train.task",
+    "omlab_prompts.prompts",
+    "omlab_payloads.embedding",
+    "omlab_payloads.classes",
+    "omlab_payloads.scores",
+    "omlab_payloads.boxes",
+    "omlab_payloads.points",
+    "omlab_train.recipe",
+    "omlab_train.loop",
+    "omlab_train.cache",
 )
 LONGEST_SIGNATURE = 90
 _SECTION = re.compile(r"^(Args|Returns|Raises|Yields):$")
@@ -63,12 +75,11 @@ def _type(field: Mapping[str, Any]) -> str:
     if field.get("type") == "array":
         return f"list of {_type(field.get('items', {}))}"
     if field.get("type") == "object":
-        inner: Mapping[str, Any] = field.get("additionalProperties") or next(
-            iter(field.get("patternProperties", {}).values()), {}
-        )
+        patterns, others = list(field.get("patternProperties", {}).values()), field.get("additionalProperties")
+        inner: Mapping[str, Any] = patterns[0] if patterns else others if isinstance(others, Mapping) else {}
         return f"table of {_type(inner)}"
     pattern = str(field.get("pattern", "")).replace("|", "\\|")
-    return str(field.get("type", "any")) + (f" like `{pattern}`" if pattern else "")
+    return str(field.get("type", "any value")) + (f" like `{pattern}`" if pattern else "")
 
 
 def _default(field: Mapping[str, Any]) -> str:
@@ -77,23 +88,27 @@ def _default(field: Mapping[str, Any]) -> str:
 
 def cli_page() -> str:
     """The help of every command, as it is shown."""
-    from omlab.cli.app import build
-
     app = build()
     parts = [
         "# Command line",
         "What `omlab COMMAND --help` says, for every command that is installed in this workspace.",
     ]
-    for words in _commands(typer.main.get_command(app), ()):
-        shown = CliRunner().invoke(app, [*words, "--help"], prog_name="omlab", env={"COLUMNS": "100", "NO_COLOR": "1"})
+    for words in _commands(app, click.Context(app), ()):
+        shown = CliRunner().invoke(app, [*words, "--help"], prog_name="omlab", env={"COLUMNS": "80"}, color=False)
+        if shown.exception is not None and not isinstance(shown.exception, SystemExit):
+            raise shown.exception
         parts += [f"## {' '.join(['omlab', *words])}", f"```text\n{shown.output.strip()}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
-def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def _commands(command: click.Command, context: click.Context, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     yield words
-    for name, below in getattr(command, "commands", {}).items():
-        yield from _commands(below, (*words, name))
+    if not isinstance(command, click.Group):
+        return
+    for name in command.list_commands(context):
+        below = command.get_command(context, name)
+        assert below is not None
+        yield from _commands(below, click.Context(below, parent=context, info_name=name), (*words, name))
 
 
 def api_page() -> str:
@@ -110,7 +125,7 @@ def api_page() -> str:
 def _public(module: ModuleType) -> Iterator[tuple[str, Any]]:
     for name in getattr(module, "__all__", None) or list(vars(module)):
         thing = getattr(module, name)
-        documented = inspect.isclass(thing) or inspect.isfunction(thing)
+        documented = inspect.isclass(thing) or inspect.isfunction(thing) or isinstance(thing, partial)
         own = hasattr(module, "__all__") or getattr(thing, "__module__", "") == module.__name__
         if documented and own and not name.startswith("_"):
             yield name, thing
@@ -124,6 +139,10 @@ def _entry(module: str, name: str, thing: Any) -> Iterator[str]:
     yield f"### {module}.{name}"
     if not (inspect.isclass(thing) and issubclass(thing, Exception)):
         yield f"```python\n{name}{_signature(thing)}\n```"
+    if isinstance(thing, partial):
+        bound = ", ".join(f"`{value}`" for value in thing.args)
+        yield f"As `{module}.{thing.func.__name__}` with {bound} for its first argument."
+        return
     yield _text(thing.__doc__)
     if inspect.isclass(thing):
         for method, function in vars(thing).items():

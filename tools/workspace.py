@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("core", "packages/*", "contrib/*")
-SHARED_PATHS = ("pyproject.toml", "noxfile.py", "tools/", ".github/", ".ci/")
+SHARED_PATHS = ("pyproject.toml", "conftest.py", "noxfile.py", "tools/", ".github/", ".ci/")
 """What concerns every package when it changes."""
 
 

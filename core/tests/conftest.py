@@ -1,7 +1,9 @@
-"""A toy plugin, installed as a real distribution in a folder of its own, in a modality of its own.
+"""A toy plugin, installed as a real distribution in a folder of its own, in modalities of its own.
 
-Its payload is a list of numbers on a line (`signal`); its model adds an offset; its adapter learns the
-offset; its evaluator measures the mean error.
+Its payloads are numbers on a line (`signal`), words (`note`), what an embedder gives (`vector`) and a result of two
+parts (`move`). Models: `adder` adds an offset, `breaker` fails as it is told, `embedder` describes, `mover` needs an
+adder, `teller` streams. Its adapters learn the offset (`shift`) and remember a mean (`mean-probe`); its evaluator
+measures the mean error.
 """
 
 from __future__ import annotations
@@ -72,6 +74,15 @@ def toy(install: Install) -> Path:
     """The toy plugin, installed."""
     files = {f"omlab_toy/{path.name}": path.read_text() for path in TOY.iterdir() if path.is_file()}
     return install("omlab-toy", entry_points={"toy": "omlab_toy.plugin"}, files=files)
+
+
+@pytest.fixture
+def here(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The toy plugin, and an empty working folder."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from omlab.card_schema import CARD_MODELS, json_schema, validate
-from omlab.cards import KINDS, Card
+from omlab.cards import KINDS, Card, cards_in
 from omlab.errors import CardError
 
 CARDS = tomllib.loads((Path(__file__).parent / "toy" / "cards.toml").read_text())
 
 
 def card(kind, **changes):
-    data = copy.deepcopy(CARDS[kind][0]) | changes
+    data = dict(copy.deepcopy(cards_in(CARDS, kind, source="toy/cards.toml")[0].data)) | changes
     data = {key: value for key, value in data.items() if value is not None}
     return Card(kind=kind, name=data["name"], summary=data["summary"], data=data, source="toy/cards.toml")
 
@@ -33,11 +33,10 @@ def test_the_toy_cards_are_complete(kind):
         ({"entry": "no colon"}, "entry"),
         ({"limits": None}, "limits: Field required"),
         ({"colour": "red"}, "colour"),
-        ({"capabilities": ["fly"]}, "'fly' is none of"),
         ({"default_weights": "best"}, "'best' is not among"),
         ({"name": "Bad Name"}, "name"),
         ({"weights": {"untrained": WEIGHTS}}, "not a tag"),
-        ({"weights": {"a": WEIGHTS | {"files": []}}}, "weights.a.files"),
+        ({"weights": {"a": WEIGHTS | {"files": []}}}, "give one of 'files'"),
         ({"weights": {"a": WEIGHTS | {"files": [{"name": "a", "url": "https://x.example/a"}]}}}, "size"),
         ({"weights": {"a": WEIGHTS | {"files": [WEIGHTS["files"][0] | {"url": "ftp://x"}]}}}, "url"),
         ({"weights": {"a": WEIGHTS | {"files": [WEIGHTS["files"][0] | {"sha256": "12"}]}}}, "sha256"),
@@ -48,6 +47,85 @@ def test_a_wrong_model_card_names_card_file_and_field(changes, message):
         validate(card("model", **changes))
     assert "toy/cards.toml" in str(error.value)
     assert str(error.value).endswith(".")
+
+
+VERB = {"takes": {"signal": "signal", "note": "note?"}, "gives": "signal"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"does": {"predict": VERB | {"grid": "ct"}}}, "grid names 'ct', which is none of the inputs signal, note"),
+        ({"does": {"predict": VERB | {"frame": "ct"}}}, "frame names 'ct'"),
+        ({"does": {"predict": VERB | {"accepts": {"ct": ["plain"]}}}}, "accepts names 'ct'"),
+        ({"does": {"predict": VERB | {"takes": {"note": "note?"}}}}, "at least one input must be required"),
+        ({"does": {"predict": VERB | {"takes": {}}}}, "takes"),
+        ({"does": {"predict": VERB | {"batch": 0}}}, "batch"),
+        ({"does": {"prepare": VERB}}, "'prepare' is no verb"),
+        ({"does": {"Predict": VERB}}, "does"),
+        ({"does": {}, "trains": {}}, "at least one verb"),
+        ({"weights": {"a": WEIGHTS | {"endpoint": "https://x.example"}}}, "give one of 'files'"),
+        ({"weights": {"a": {"summary": "Some.", "licence": "CC0", "repository": "owner/name"}}}, "repository"),
+        ({"trains": {"fit": {"target": "Signal"}}}, "trains.fit.target"),
+    ],
+)
+def test_a_verb_that_makes_no_sense_is_told(changes, message):
+    with pytest.raises(CardError, match=message):
+        validate(card("model", **changes))
+
+
+def test_an_option_is_no_input_and_no_setting():
+    option = {"type": "int", "default": 1, "help": "Some option."}
+    with pytest.raises(CardError, match="'note' is an input and an option: what differs by case is an input"):
+        validate(card("model", does={"predict": VERB | {"options": {"note": option}}}))
+    with pytest.raises(CardError, match="'offset' is a setting and an option of predict: call one of them otherwise"):
+        validate(card("model", does={"predict": VERB | {"options": {"offset": option}}}))
+
+
+SHARED = """
+[settings.step]
+type = "float"
+default = 0.5
+help = "The step."
+
+[settings.mirror]
+type = "bool"
+default = true
+help = "Mirror."
+
+[[model]]
+name = "small"
+summary = "A small one."
+settings = ["mirror", "step"]
+[model.does.predict]
+options = ["step"]
+[model.trains.fit]
+settings = ["mirror"]
+
+[[model]]
+name = "large"
+summary = "A large one."
+[model.settings.step]
+type = "int"
+default = 3
+help = "Its own."
+"""
+
+
+def test_settings_are_shared_by_name():
+    small, large = cards_in(tomllib.loads(SHARED), "model", source="cards.toml")
+    shared = tomllib.loads(SHARED)["settings"]
+    assert list(small.data["settings"]) == ["mirror", "step"]
+    assert small.data["settings"]["step"] == shared["step"]
+    assert small.data["does"]["predict"]["options"] == {"step": shared["step"]}
+    assert small.data["trains"]["fit"]["settings"] == {"mirror": shared["mirror"]}
+    assert large.data["settings"]["step"]["type"] == "int"
+
+
+def test_a_shared_setting_that_is_not_there_is_named():
+    document = tomllib.loads(SHARED.replace('["mirror"]', '["mirrr"]'))
+    with pytest.raises(CardError, match=r"cards\.toml: model 'small' names the setting 'mirrr', but the file has no"):
+        cards_in(document, "model", source="cards.toml")
 
 
 def test_the_default_weights_come_first():

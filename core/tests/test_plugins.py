@@ -7,7 +7,7 @@ from omlab.errors import CardError, DuplicateNameError, PluginError, UnknownName
 from omlab.plugins import installed
 from omlab.registry import load_entry, registry
 
-GOOD = "from omlab import Card, hookimpl\nOMLAB_HOOK_API = 1\n"
+GOOD = "from dataclasses import replace\nfrom omlab import Card, hookimpl\nOMLAB_HOOK_API = 2\n"
 ONE_MODEL = (
     GOOD
     + "@hookimpl\ndef omlab_models():\n    return [Card(kind='model', name='{name}', summary='A model.', data={{}})]\n"
@@ -40,7 +40,7 @@ def test_a_plugin_that_exits_at_import_does_not_end_the_program(install):
     assert statuses()["bad"][0] == "broken"
 
 
-@pytest.mark.parametrize("text", ["", "OMLAB_HOOK_API = 2\n"])
+@pytest.mark.parametrize("text", ["", "OMLAB_HOOK_API = 1\n"])
 def test_another_hook_api_is_incompatible(install, text):
     add(install, "other", text)
     status, reason = statuses()["other"]
@@ -73,6 +73,110 @@ def test_a_hook_that_returns_something_else_is_put_aside(install):
     assert "must return model cards" in statuses()["bad"][1]
 
 
+@pytest.mark.parametrize("end", ["sys.exit(3)", "raise SystemExit", "print('noise'); raise ValueError('no')"])
+def test_a_hook_that_exits_or_prints_neither_ends_nor_pollutes_the_program(install, capsys, end):
+    add(install, "bad", GOOD + f"import sys\n@hookimpl\ndef omlab_models():\n    {end}\n")
+    add(install, "good", ONE_MODEL.format(name="fine"))
+    assert [card.name for card in registry().cards("model")] == ["fine"]
+    assert statuses()["bad"][0] == "broken"
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("noise" in err) == ("noise" in end)
+
+
+def test_a_plugin_that_prints_at_import_does_not_pollute_the_output(install, capsys):
+    add(install, "loud", "print('hello')\n" + ONE_MODEL.format(name="fine"))
+    assert [card.name for card in registry().cards("model")] == ["fine"]
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+def test_an_implementation_may_have_a_name_of_its_own(install):
+    card = "Card(kind='model', name='{0}', summary='A model.', data={{}})"
+    one = "@hookimpl(specname='omlab_models')\ndef {0}():\n    return [" + card + "]\n"
+    text = GOOD + one.format("small") + one.format("large")
+    add(install, "two", text)
+    assert [card.name for card in registry().cards("model")] == ["large", "small"]
+    assert {card.distribution for card in registry().cards("model")} == {"two"}
+
+
+def test_plugins_are_called_in_pluggys_order(install):
+    for name, options in (("a", "trylast=True"), ("b", ""), ("c", "tryfirst=True"), ("d", "")):
+        add(install, name, GOOD + f"@hookimpl({options})\ndef omlab_run_started(run):\n    run.append('{name}')\n")
+    order = []
+    assert installed().tell("omlab_run_started", run=order) == []
+    assert order == ["c", "d", "b", "a"]  # the last registered first
+
+
+WRAPPER = """
+@hookimpl(wrapper=True)
+def omlab_models():
+    answers = yield
+    {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "names", "status"),
+    [
+        ("return [[replace(c, name=c.name + '-x') for c in cards] for cards in answers]", ["a-x", "b-x"], "ok"),
+        ("return [*answers, [Card(kind='model', name='c', summary='C.', data={})]]", ["a", "b", "c"], "ok"),
+        ("raise RuntimeError('no')", ["a", "b"], "broken"),
+        ("return ['a']", ["a", "b"], "broken"),
+        ("return None", ["a", "b"], "broken"),
+        ("yield", ["a", "b"], "broken"),
+    ],
+)
+def test_a_wrapper_sees_what_all_plugins_gave(install, body, names, status):
+    add(install, "one", ONE_MODEL.format(name="a"))
+    add(install, "two", ONE_MODEL.format(name="b"))
+    add(install, "wrapper", GOOD + WRAPPER.format(body=body))
+    cards = registry().cards("model")
+    assert [card.name for card in cards] == names
+    assert [card.distribution for card in cards] == ["one", "two", "wrapper"][: len(names)]
+    assert statuses()["wrapper"][0] == status
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("@hookimpl(hookwrapper=True)\ndef omlab_models():\n    yield\n", "wrapper=True"),
+        ("@hookimpl(wrapper=True)\ndef omlab_models():\n    return []\n", "generator"),
+    ],
+)
+def test_a_wrapper_of_another_form_is_broken(install, text, word):
+    add(install, "wrong", GOOD + text)
+    status, reason = statuses()["wrong"]
+    assert status == "broken"
+    assert word in reason
+
+
+def test_an_object_can_be_a_plugin(install):
+    text = GOOD + (
+        "class Offer:\n    OMLAB_HOOK_API = 2\n    @hookimpl\n    def omlab_models(self):\n"
+        "        return [Card(kind='model', name='fine', summary='F.', data={})]\noffer = Offer()\n"
+    )
+    install("thing", entry_points={"thing": "thing_plugin:offer"}, files={"thing_plugin.py": text})
+    assert [card.name for card in registry().cards("model")] == ["fine"]
+
+
+def test_an_observer_that_fails_is_not_put_aside(install):
+    add(install, "bad", GOOD + "@hookimpl\ndef omlab_run_started(run):\n    raise SystemExit(run)\n")
+    for _ in range(2):
+        assert installed().tell("omlab_run_started", run="stop") == [("bad", "SystemExit: stop")]
+    assert statuses()["bad"] == ("ok", "")
+
+
+def test_a_hook_may_ask_another_one(install):
+    asks = "@hookimpl\ndef omlab_commands(cli):\n    from omlab.registry import registry\n"
+    add(install, "asks", GOOD + asks + "    cli += registry().cards('model')\n    raise ValueError('after')\n")
+    add(install, "bad", GOOD + "@hookimpl\ndef omlab_models():\n    raise RuntimeError('no')\n")
+    installed().ask("omlab_commands", cli=[])
+    assert statuses() == {
+        "asks": ("broken", "omlab_commands failed: ValueError: after"),
+        "bad": ("broken", "omlab_models failed: RuntimeError: no"),
+    }
+
+
 def test_a_duplicate_name_is_an_error_that_names_both_and_hides_nothing_else(install):
     add(install, "first", ONE_MODEL.format(name="same"))
     add(install, "second", ONE_MODEL.format(name="same"))
@@ -99,7 +203,7 @@ def test_an_unknown_name_gets_did_you_mean(install):
 
 def test_an_unknown_name_far_from_all_lists_what_there_is(install):
     add(install, "good", ONE_MODEL.format(name="stunet-base"))
-    with pytest.raises(UnknownNameError, match="installed are stunet-base"):
+    with pytest.raises(UnknownNameError, match="there are stunet-base"):
         registry().get("model", "zzzz")
 
 
@@ -117,7 +221,7 @@ def test_plugins_can_be_chosen_and_switched_off(install, monkeypatch):
 
 def test_cards_are_read_from_toml(toy):
     names = [card.name for card in registry().cards("model")]
-    assert names == ["adder", "breaker", "pointer", "writer"]
+    assert names == ["adder", "breaker", "embedder", "mover", "teller"]
 
 
 @pytest.mark.parametrize(
@@ -142,6 +246,6 @@ def test_a_wrong_cards_file_says_what_is_wrong(site, text, message):
 def test_an_entry_that_is_not_there_says_so(toy):
     card = Card(kind="model", name="x", summary="x", data={})
     with pytest.raises(CardError, match="has no 'nothing'"):
-        load_entry(card, "omlab_toy.code:nothing")
+        load_entry(card, "omlab_toy.models:nothing")
     with pytest.raises(CardError, match="does not exist"):
-        load_entry(card, "omlab_toi.code:load")
+        load_entry(card, "omlab_toi.models:load")

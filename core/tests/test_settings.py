@@ -24,26 +24,27 @@ CARD = card(
 
 
 def test_defaults_fill_what_is_not_given():
-    assert complete(CARD, {}) == {"step": 0.5, "rounds": 3, "mirror": True, "variant": "v1", "patch": []}
+    defaults = {"step": 0.5, "rounds": 3, "mirror": True, "variant": "v1", "patch": []}
+    assert complete(CARD.settings, {}, of="'x'") == defaults
 
 
 def test_text_becomes_the_declared_type():
     given_text = {"step": "0.25", "rounds": "7", "mirror": "no", "variant": "v2", "patch": "8,16,1.5"}
     expected = {"step": 0.25, "rounds": 7, "mirror": False, "variant": "v2", "patch": [8, 16, 1.5]}
-    assert complete(CARD, given_text) == expected
+    assert complete(CARD.settings, given_text, of="'x'") == expected
 
 
 @settings(deadline=None)
 @given(st.integers(), st.booleans(), st.lists(st.integers() | st.floats(allow_nan=False)))
 def test_python_values_pass_through(rounds, mirror, patch):
-    done = complete(CARD, {"rounds": rounds, "mirror": mirror, "patch": patch})
+    done = complete(CARD.settings, {"rounds": rounds, "mirror": mirror, "patch": patch}, of="'x'")
     assert (done["rounds"], done["mirror"], done["patch"]) == (rounds, mirror, patch)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"stpe": "1"}, "no setting 'stpe'; its settings are: mirror, patch"),
+        ({"stpe": "1"}, "'x' has no setting 'stpe': did you mean 'step'"),
         ({"step": "much"}, "must be a number"),
         ({"step": "2"}, "at most 1"),
         ({"step": "0"}, "at least 0.1"),
@@ -56,7 +57,7 @@ def test_python_values_pass_through(rounds, mirror, patch):
 )
 def test_a_wrong_setting_says_what_is_wrong(wrong, message):
     with pytest.raises(SettingsError, match=message):
-        complete(CARD, wrong)
+        complete(CARD.settings, wrong, of="'x'")
 
 
 def test_pairs_need_an_equals_sign():

@@ -6,9 +6,11 @@ import pytest
 
 from tools import benchmarks
 
-HEAD = "op,way,shape,dtype,p20_ms,p50_ms,p80_ms,peak_mib,error,floor_ms,device,driver,threads,torch,triton,date"
-CPU = "no GPU: x86_64 CPU,,1,2.13,3.7,2026-11-22"
-GPU = "NVIDIA X,580,8,2.13,3.7,2026-11-23"
+HEAD = "op,way,shape,dtype,p20_ms,p50_ms,p80_ms,peak_mib,error,floor_ms,device,driver,threads,torch,triton,date,run"
+CPU = "no GPU: x86_64 CPU,,1,2.13,3.7,2026-11-22,a"
+TWO_THREADS = "no GPU: x86_64 CPU,,2,2.13,3.7,2026-11-22,b"
+GPU = "NVIDIA X,580,8,2.13,3.7,2026-11-23,c"
+OTHER_GPU = "NVIDIA Y,580,8,2.13,3.7,2026-11-23,d"
 
 
 def written(root: Path, *rows: str, head: str = HEAD, package: str = "packages/omlab-kernels") -> Path:
@@ -24,11 +26,37 @@ def attention(way: str, p50: float, machine: str) -> str:
 
 def test_rows_become_ratios_and_a_missing_gpu_is_said(tmp_path: Path) -> None:
     page = benchmarks.page(written(tmp_path, attention("naive", 30, CPU), attention("ours", 12, CPU)))
-    assert "| grid=8 heads=1 | naive | 30 (29 to 31) | 2.50 | 15.0 | 12.3 | 1.0e-03 |" in page
+    assert "| grid=8 heads=1 | naive | 30 (29 to 31) | 2.50 (2.23 to 2.82) | 15.0 | 12.3 | 1.0e-03 |" in page
     assert "| grid=8 heads=1 | **ours** | 12 (11 to 13) |  | 6.0 |" in page
-    assert page.count("No GPU was at hand: not measured.") == 4
     assert "No GPU was at hand: these rows are of a CPU" in page
-    assert "no GPU: x86_64 CPU, 1 thread," in page
+    assert "**no GPU: x86_64 CPU, 1 thread, bfloat16, torch 2.13, triton 3.7, 2026-11-22, run a**" in page
+
+
+def ratios(page: str) -> list[str]:
+    """What stands in the column of ratios."""
+    lines = [line.split(" | ") for line in page.splitlines() if line.startswith("| grid=")]
+    return [cells[3] for cells in lines if cells[3].strip()]
+
+
+@pytest.mark.parametrize("other", [TWO_THREADS, TWO_THREADS.replace(",b", ",a"), GPU])
+def test_other_threads_and_other_cards_have_tables_of_their_own(tmp_path: Path, other: str) -> None:
+    rows = [attention("naive", 30, CPU), attention("ours", 20, CPU), attention("ours", 6, other)]
+    assert ratios(benchmarks.page(written(tmp_path, *rows))) == ["1.50 (1.38 to 1.63)"]
+
+
+@pytest.mark.parametrize(
+    "other", [CPU.replace(",a", ",z"), CPU.replace("2026-11-22", "2026-11-21"), CPU.replace("2.13", "2.14")]
+)
+def test_rows_of_two_runs_are_not_divided_by_each_other(tmp_path: Path, other: str) -> None:
+    page = benchmarks.page(written(tmp_path, attention("naive", 30, CPU), attention("ours", 6, other)))
+    assert not ratios(page)
+
+
+def test_rows_without_a_run_are_compared_where_every_setting_agrees(tmp_path: Path) -> None:
+    old, threads = CPU.removesuffix("a"), TWO_THREADS.removesuffix("b")
+    rows = [attention(way, p50, machine) for machine in (old, threads) for way, p50 in (("naive", 30), ("ours", 20))]
+    assert ratios(benchmarks.page(written(tmp_path, *rows[:3]))) == ["1.50 (1.38 to 1.63)"]
+    assert len(ratios(benchmarks.page(written(tmp_path / "both", *rows)))) == 2
 
 
 @pytest.mark.parametrize(
@@ -36,11 +64,26 @@ def test_rows_become_ratios_and_a_missing_gpu_is_said(tmp_path: Path) -> None:
     [(10, "Met: 2.00 times as fast."), (16, "Missed by 17%: 1.25 times as fast, not 1.5.")],
 )
 def test_goals_are_judged_by_the_better_alternative(tmp_path: Path, ours: float, verdict: str) -> None:
-    rows = [attention("sdpa-mask", 30, GPU), attention("flex", 20, GPU), attention("ours", ours, GPU)]
+    rows = [attention("sdpa-mask", 30, GPU), attention("flash-widened", 20, GPU), attention("ours", ours, GPU)]
     page = benchmarks.page(written(tmp_path, *rows))
-    assert f"| NVIDIA X, grid=8 heads=1 | {verdict} |" in page
-    assert page.count("No GPU was at hand: not measured.") == 3
+    assert f"| grid=8 heads=1 | {verdict} |" in page
+    assert page.count("|  | not measured yet |") == 3
     assert "these rows are of a CPU" not in page
+
+
+def test_goals_that_were_not_measured_are_no_table(tmp_path: Path) -> None:
+    page = benchmarks.page(written(tmp_path, attention("naive", 30, CPU), attention("ours", 12, CPU)))
+    goals = page.partition("## Goals")[2].partition("\n## ")[0]
+    assert goals.count("not measured yet.") == 5  # the four of a GPU and the encoder's
+    assert "|" not in goals
+
+
+def test_each_card_is_judged_by_its_own_rows(tmp_path: Path) -> None:
+    rows = [attention("sdpa-mask", 30, GPU), attention("ours", 10, GPU), attention("ours", 1, OTHER_GPU)]
+    page = benchmarks.page(written(tmp_path, *rows))
+    first, second = page.partition("**NVIDIA X**")[2].partition("\n## ")[0].split("**NVIDIA Y**")
+    assert "Met: 3.00 times as fast." in first
+    assert second.count("not measured yet |") == 4
 
 
 def test_the_loss_is_judged_by_time_memory_and_bandwidth(tmp_path: Path) -> None:
@@ -64,6 +107,12 @@ def test_the_last_row_of_a_machine_counts(tmp_path: Path) -> None:
     page = benchmarks.page(written(tmp_path, attention("ours", 40, CPU), attention("ours", 12, CPU)))
     assert "12 (11 to 13)" in page
     assert "40 (39 to 41)" not in page
+    later = CPU.replace(",a", ",e")
+    rows = [attention("naive", 90, CPU), attention("ours", 40, CPU), attention("ours", 12, later)]
+    page = benchmarks.page(written(tmp_path / "later", *rows))
+    assert "12 (11 to 13)" in page
+    assert "40 (39 to 41)" not in page
+    assert not ratios(page)  # the later run has nothing to compare with
 
 
 def test_each_machine_has_its_plot_in_two_themes(tmp_path: Path) -> None:
@@ -92,3 +141,9 @@ def test_helpers_of_benchmarks_are_not_run(tmp_path: Path) -> None:
     ours = {path.name for package in benchmarks.ROOT.glob("*/*/benchmarks") for path in benchmarks.scripts(package)}
     assert {"bench.py", "network.py", "sliding_window.py"} <= ours
     assert not {"measure.py", "record.py"} & ours
+
+
+def test_every_row_that_is_compared_names_its_run() -> None:
+    rows = [row for rows in benchmarks.read_rows().values() for row in rows if "op" in row]
+    assert rows
+    assert all(row["run"] and row["threads"] for row in rows)

@@ -34,20 +34,25 @@ def test_every_error_is_explained() -> None:
 def test_the_card_reference_has_every_field() -> None:
     page = reference.cards_page()
     assert all(f"## [[{kind}]]" in page for kind in KINDS)
-    for field in ("default_weights", "sha256", "beside", "data_licence", "capability", "minimum"):
+    for field in ("default_weights", "sha256", "beside", "data_licence", "takes", "defaults", "survey", "minimum"):
         assert f"| `{field}` |" in page
 
 
 def test_the_command_reference_has_every_command() -> None:
     page = reference.cli_page()
-    for command in ("predict", "adapt", "evaluate", "list", "info", "doctor", "weights fetch", "new"):
+    for command in ("predict", "do", "adapt", "evaluate", "list", "info", "weights export", "pulse-eval", "new"):
         assert f"## omlab {command}\n\n```text\nUsage: omlab {command} " in page
+
+
+def test_the_help_of_every_command_fits_80_columns() -> None:
+    assert [line for line in reference.cli_page().splitlines() if len(line) > 80 and not line.startswith("What ")] == []
 
 
 def test_the_python_reference_shows_signatures_and_sections() -> None:
     page = reference.api_page()
     assert "```python\nload_model(\n    name: str | Path,\n    *,\n" in page
-    assert "### omlab.roles.Finetunable" in page
+    assert "### omlab.roles.Trainable" in page
+    assert "### omlab.predict\n\n```python\npredict(\n    model: " in page
     assert "**Raises**" in page
 
 

@@ -1,4 +1,4 @@
-"""Packages that `omlab new` writes pass ruff, mypy and their own tests as they stand.
+"""Packages that `omlab new` writes pass ruff, mypy, their own tests and their real commands as they stand.
 
 They are not installed but put on the path with the metadata that an installation would write.
 """
@@ -7,46 +7,145 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from omlab import scaffold
+from omlab_testkit import scaffold
+from omlab_testkit.scaffold.kinds import KINDS
+from tools import plugin_table
 from tools.workspace import ROOT
 
+SCAN = """
+import numpy as np, omlab
+from omlab_volume.volume import Volume
+array = np.zeros((1, 16, 16, 8), dtype=np.float32)
+array[0, 4:9, 4:9, 2:6] = 300
+omlab.write(Volume(array=array, affine=np.eye(4), intensity="hu"), "scan.nii.gz")
+"""
+TRACE = """
+import omlab
+from omlab_zz_format.trace import Trace
+omlab.write(Trace(values=[0.1, 0.4], rate=2.0), "ecg.zzformat.json")
+print(omlab.read("ecg.zzformat.json").seconds)
+"""
+RUNNER = """
+import sys
+from click.testing import CliRunner
+from omlab.cli.app import build
+from omlab.errors import OmlabError
+for line in sys.stdin.read().splitlines():
+    done = CliRunner().invoke(build(), line.split())
+    if done.exit_code or (done.exception and not isinstance(done.exception, SystemExit)):
+        sys.exit(f"omlab {line}: {done.exit_code} {done.exception!r}\\n{done.output}")
+    print(f"$ omlab {line}", done.output, sep="\\n")
+"""
+CHECK_TABLE = """
+import sys
+from pathlib import Path
+from tools import workspace
+workspace.ROOT = Path(sys.argv.pop())
+from tools import plugin_table
+sys.argv.append("--check")
+sys.exit(plugin_table.main(workspace.ROOT / "README.md"))
+"""
+COMMANDS = """\
+list
+info zz-model
+info zz-format
+datasets prepare zz-dataset
+datasets verify zz-dataset
+predict zz-model scan.nii.gz -o seg.nii.gz --overlay seg.png
+embed zz-model --data zz-dataset -o features
+adapt zz-model --data zz-dataset --adapter zz-adapter -o renumbered
+evaluate renumbered --data zz-dataset --evaluator zz-evaluator -o report
+"""
+TRAINING = """\
+adapt zz-model --data zz-dataset -o mine -s steps=10
+predict mine --data zz-dataset -o results
+evaluate mine --data zz-dataset --evaluator zz-evaluator -o judged
+"""
 
-def run(*command: str, cwd: Path, path: Path | None = None) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(path) if path else "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-m", *command], cwd=cwd, env=environment, capture_output=True, text=True)
+
+def run(*command: str, cwd: Path, path: Iterable[Path] = (), given: str = "") -> str:
+    sources = os.pathsep.join(str(folder) for folder in path)
+    environment = {**os.environ, "PYTHONPATH": sources, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=environment, input=given, capture_output=True, text=True
+    )
     assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
-def pretend_to_install(folder: Path, *, name: str) -> None:
+def make(kind: str, name: str, *, folder: Path) -> Path:
+    """Have a package written, and pretend to install it."""
+    scaffold.create(kind, name, destination=folder, contrib=False)
+    package = folder / f"omlab-{name}"
     module = f"omlab_{name.replace('-', '_')}"
-    metadata = folder / "src" / f"{module}-0.1.0.dist-info"
+    metadata = package / "src" / f"{module}-0.1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: omlab-{name}\nVersion: 0.1.0\n")
     (metadata / "entry_points.txt").write_text(f"[omlab]\n{name} = {module}.plugin\n")
+    return package
 
 
-@pytest.mark.parametrize("kind", scaffold.NEW_KINDS)
-def test_a_package_of_its_own_passes(kind: scaffold.NewKind, tmp_path: Path) -> None:
-    scaffold.create(kind, "zz-tiny", destination=tmp_path, contrib=False)
-    folder = tmp_path / "omlab-zz-tiny"
-    run("ruff", "check", ".", cwd=folder)
-    run("ruff", "format", "--check", ".", cwd=folder)
-    pretend_to_install(folder, name="zz-tiny")
-    run("pytest", "-q", "-p", "no:cacheprovider", cwd=folder, path=folder / "src")
+@pytest.mark.parametrize(
+    "kind", ["format", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "format")]
+)
+def test_a_package_of_its_own_passes(kind: str, tmp_path: Path) -> None:
+    package = make(kind, "zz-tiny", folder=tmp_path)
+    run("-m", "ruff", "check", ".", cwd=package)
+    run("-m", "ruff", "format", "--check", ".", cwd=package)
+    run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=package, path=[package / "src"])
 
 
-@pytest.mark.parametrize("kind", scaffold.NEW_KINDS)
-def test_a_contributed_package_keeps_the_rules_of_the_workspace(kind: scaffold.NewKind, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_packages_of_every_kind_keep_strict_types(tmp_path: Path) -> None:
+    packages = [make(kind, f"zz-{kind}", folder=tmp_path) for kind in KINDS]
+    for package in packages:
+        run("-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "src", "tests", cwd=package)
+
+
+@pytest.mark.parametrize("training", ["", pytest.param(TRAINING, marks=pytest.mark.slow)], ids=["", "training"])
+def test_packages_of_every_kind_do_their_work_by_the_real_commands(training: str, tmp_path: Path) -> None:
+    sources = [make(kind, f"zz-{kind}", folder=tmp_path) / "src" for kind in KINDS]
+    work = tmp_path / "work"
+    work.mkdir()
+    run("-c", SCAN, cwd=work)
+    assert run("-c", TRACE, cwd=work, path=sources).strip() == "1.0"
+    said = run("-c", RUNNER, cwd=work, path=sources, given=COMMANDS + training)
+    listed, told = said.partition("$ omlab info zz-model")[::2]
+    assert all(f"zz-{kind}" in listed for kind in KINDS)
+    assert "recipe" in told
+    assert (work / "seg.nii.gz").is_file()
+    assert (work / "seg.png").is_file()
+    assert (work / "features" / "embed.safetensors").is_file()
+    assert (work / "report" / "report.json").is_file()
+    assert (work / "judged" / "report.json").is_file() == bool(training)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_contributed_package_keeps_the_rules_of_the_workspace(kind: str, tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     shutil.copy(ROOT / "README.md", tmp_path)
     for area in ("core", "packages"):  # by these ruff knows which imports are ours
         (tmp_path / area).symlink_to(ROOT / area)
     scaffold.create(kind, "aa-much-longer-name-than-usual", destination=tmp_path, contrib=True)
-    run("ruff", "check", "contrib", cwd=tmp_path)
-    run("ruff", "format", "--check", "contrib", cwd=tmp_path)
+    run("-m", "ruff", "check", "contrib", cwd=tmp_path)
+    run("-m", "ruff", "format", "--check", "contrib", cwd=tmp_path)
     folder = tmp_path / "contrib" / "omlab-aa-much-longer-name-than-usual"
     assert (folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_contributed_package_stands_in_the_table_as_its_tool_would_put_it(kind: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "README.md").write_text(plugin_table.with_table((ROOT / "README.md").read_text(encoding="utf-8")))
+    for area in ("core", "packages"):
+        (tmp_path / area).symlink_to(ROOT / area)
+    (tmp_path / "contrib").mkdir()
+    for package in (ROOT / "contrib").iterdir():
+        (tmp_path / "contrib" / package.name).symlink_to(package)
+    scaffold.create(kind, "zz-tiny", destination=tmp_path, contrib=True)
+    run("-c", CHECK_TABLE, str(tmp_path), cwd=ROOT)

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tools.workspace import ROOT
 
 PAGE = ROOT / "docs" / "writing-a-plugin.md"
@@ -38,6 +40,7 @@ def run(command: str, *, cwd: Path, package: Path) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
     package, cwd, output = tmp_path / "omlab-bright", tmp_path, ""
     commands = 0

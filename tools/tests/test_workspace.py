@@ -1,11 +1,12 @@
 """The tools around the workspace: what a change concerns, the house rules, the table, the release checks."""
 
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tools import house_rules, plugin_table, release, workspace
+from tools import house_rules, imports, plugin_table, release, workspace
 from tools.workspace import Package
 
 
@@ -72,6 +73,29 @@ def test_an_action_without_its_hash_is_found(tmp_path: Path, monkeypatch: pytest
         ".github/workflows/b.yml",
         ".github/workflows/c.yml:",
     ]
+
+
+def test_circles_of_imports_are_found(tmp_path: Path) -> None:
+    folder = tmp_path / "pkg"
+    (folder / "inner").mkdir(parents=True)
+    files = {
+        "__init__.py": "",
+        "a.py": "def late():\n    from pkg.inner import b\n",
+        "inner/__init__.py": "",
+        "inner/b.py": "from ..c import name\n",
+        "c.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pkg.a import late\n",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    graph = imports.import_graph(folder)
+    assert graph["pkg.a"] == {"pkg.inner.b"}
+    assert graph["pkg.inner.b"] == {"pkg.c"}
+    assert imports.import_cycle(graph) == []
+    (folder / "c.py").write_text("import pkg.a\n")
+    cycle = imports.import_cycle(imports.import_graph(folder))
+    assert cycle[0] == cycle[-1]
+    assert all(b in imports.import_graph(folder)[a] for a, b in pairwise(cycle))
+    assert set(cycle) == {"pkg.a", "pkg.inner.b", "pkg.c"}
 
 
 def test_the_table_goes_between_its_marks() -> None:

@@ -22,6 +22,12 @@ def dataset(root: Path, **changes: Any) -> PhantomDataset:
     return PhantomDataset(**{"root": root, "seed": 3, "counts": {"train": 2, "test": 1}, "scale": SCALE, **changes})
 
 
+def files(data: PhantomDataset, split: str) -> list[Path]:
+    """Images and label maps of the first case of a split."""
+    case = data.cases(split)[0]
+    return [case.image, case.labels]
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> PhantomDataset:
     data = dataset(tmp_path_factory.mktemp("phantom"))
@@ -106,28 +112,39 @@ def test_partial_volume_is_seen_at_edges() -> None:
 
 def test_samples_come_from_files(made: PhantomDataset) -> None:
     assert list(made.splits()) == ["train", "test"]
-    assert list(made.ids("train")) == ["train-01", "train-02"]
-    sample = made.sample("test-01")
-    assert sample.id == "test-01"
-    assert sample.payload.intensity == "hu"
-    assert sample.payload.same_grid(sample.target)
+    assert [case.id for case in made.cases("train")] == ["train-01", "train-02"]
+    (case,) = made.cases("test")
+    sample = case.load()
+    assert sample.id == sample.group == "test-01"
+    volume = sample.inputs["volume"]
+    assert volume.intensity == "hu"
+    assert volume.same_grid(sample.target)
     assert [label.name for label in sample.target.labels] == [label.name for label in LABELS]
     assert all(label.code is not None and label.colour is not None for label in sample.target.labels)
     assert set(np.unique(sample.target.array)) == {0, 1, 2, 3, 4, 5, 6}
-    assert all(path.is_file() for path in made.files("test-01"))
+    about = made.about("test")
+    assert about.classes == {label.value: label.name for label in LABELS}
+    assert (about.inputs, about.target, about.task, about.cases, about.groups) == (
+        {"volume": "volume"},
+        "labelmap",
+        "segmentation",
+        1,
+        1,
+    )
 
 
 def test_the_same_seed_gives_the_same_bytes_and_more_cases_change_none(made: PhantomDataset, tmp_path: Path) -> None:
     again = dataset(tmp_path, counts={"train": 1, "test": 2})
     again.prepare()
-    for id in ("train-01", "test-01"):
-        for one, two in zip(made.files(id), again.files(id), strict=True):
+    for split in ("train", "test"):
+        for one, two in zip(files(made, split), files(again, split), strict=True):
             assert one.read_bytes() == two.read_bytes()
-    contents = [again.files(id)[0].read_bytes() for id in ("train-01", "test-01", "test-02")]
+    assert again.digest("test") != made.digest("test")
+    contents = [case.image.read_bytes() for split in ("train", "test") for case in again.cases(split)]
     assert all(one != two for one, two in pairwise(contents))
     other = dataset(tmp_path / "other", seed=4, counts={"train": 1, "test": 0})
     other.prepare()
-    assert other.files("train-01")[0].read_bytes() != made.files("train-01")[0].read_bytes()
+    assert files(other, "train")[0].read_bytes() != files(made, "train")[0].read_bytes()
 
 
 def test_prepare_makes_only_what_is_missing_or_damaged(tmp_path: Path) -> None:
@@ -135,8 +152,9 @@ def test_prepare_makes_only_what_is_missing_or_damaged(tmp_path: Path) -> None:
     assert len(data.verify()) == 6
     data.prepare()
     assert list(data.verify()) == []
-    image, labels = data.files("train-02")
-    whole, untouched = image.read_bytes(), data.files("train-01")[0].stat().st_mtime_ns
+    first, second = data.cases("train")
+    image, labels = second.image, second.labels
+    whole, untouched = image.read_bytes(), first.image.stat().st_mtime_ns
     image.write_bytes(whole[:-1])
     labels.unlink()
     said = list(data.verify())
@@ -144,7 +162,7 @@ def test_prepare_makes_only_what_is_missing_or_damaged(tmp_path: Path) -> None:
     data.prepare()
     assert list(data.verify()) == []
     assert image.read_bytes() == whole
-    assert data.files("train-01")[0].stat().st_mtime_ns == untouched
+    assert first.image.stat().st_mtime_ns == untouched
 
 
 def test_an_interrupted_prepare_leaves_nothing_partial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,12 +185,10 @@ def test_an_interrupted_prepare_leaves_nothing_partial(tmp_path: Path, monkeypat
 
 
 def test_mistakes_are_sentences(made: PhantomDataset, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no split 'val'; it has train, test"):
-        made.ids("val")
-    with pytest.raises(UsageError, match="no case 'train-99'"):
-        made.sample("train-99")
+    with pytest.raises(UsageError, match="no split 'tests': did you mean 'test'"):
+        made.cases("tests")
     with pytest.raises(InputError, match="call prepare"):
-        dataset(tmp_path).sample("train-01")
+        dataset(tmp_path).cases("train")[0].load()
     with pytest.raises(UsageError, match=r"holds a phantom of recipe 1, seed 3, .* seed 5"):
         dataset(made.root, seed=5).prepare()
     (tmp_path / "phantom.json").write_text("{")

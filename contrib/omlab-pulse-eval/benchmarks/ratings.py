@@ -9,6 +9,7 @@ import csv
 import os
 import platform
 import random
+import secrets
 import statistics
 import time
 from collections.abc import Callable
@@ -24,7 +25,8 @@ from omlab_pulse_eval.ratings import bradley_terry, elo_online, elo_rounds, seed
 
 HERE = Path(__file__).parent
 ROUNDS = 1000
-COLUMNS = ("date", "what", "p20_s", "p50_s", "p80_s", "repeats", "against_plain_loop", "numpy", "python", "processor")
+COLUMNS = ("date", "what", "p20_s", "p50_s", "p80_s", "repeats", "against_plain_loop", "numpy", "python", "processor",
+           "run")  # fmt: skip
 
 
 def plain_loop(battles: Battles, rounds: int) -> list[list[float]]:
@@ -79,8 +81,9 @@ def main() -> None:
     ]
     path = HERE / "ratings.csv"
     fresh = not path.exists()
+    run = f"{datetime.now(UTC):%Y%m%d}-{secrets.token_hex(3)}"
     with path.open("a", newline="") as stream:
-        table = csv.writer(stream)
+        table = csv.writer(stream, lineterminator="\n")
         if fresh:
             table.writerow(COLUMNS)
         for what, times, ratio in rows:
@@ -88,7 +91,7 @@ def main() -> None:
             row = (
                 datetime.now(UTC).date().isoformat(), what, f"{p20:.4f}", f"{p50:.4f}", f"{p80:.4f}", len(times),
                 "" if ratio is None else f"{ratio:.1f}", np.__version__, platform.python_version(),
-                platform.machine(),
+                platform.machine(), run,
             )  # fmt: skip
             table.writerow(row)
             print(*row, sep="  ")

@@ -11,9 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import omlab
+import omlab_pulse_eval
+from omlab.cli.app import build
+from omlab.cli.setting_options import read_settings
 from omlab.errors import InputError, OmlabWarning, SettingsError, UsageError
+from omlab_pulse_eval.evaluation import evaluate
 from omlab_pulse_eval.philox import keyed_uniform
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -26,7 +31,7 @@ def golden(name):
 
 def run(output, **settings):
     """Evaluate, and read the report as it lies in the folder."""
-    outcome = omlab.evaluate_recorded("pulse-eval", settings=settings, output=output)
+    outcome = evaluate(settings, output=output)
     assert outcome.exit_status == 0
     return json.loads((outcome.place / "report.json").read_text())
 
@@ -124,7 +129,7 @@ def test_several_sets_and_triage_have_a_pooled_rating_and_an_average_rank(tmp_pa
 def test_the_board_is_a_page_with_tables(tmp_path):
     run(tmp_path / "board", battles=battle_file("WebMedQA"), rounds=20)
     names = sorted(path.name for path in (tmp_path / "board").iterdir())
-    assert names == ["leaderboard.csv", "report.html", "report.json", "run.json", "win_shares.csv"]
+    assert names == ["cases.jsonl", "leaderboard.csv", "report.html", "report.json", "run.json", "win_shares.csv"]
     page = (tmp_path / "board" / "report.html").read_text()
     for words in ("Ratings", "Win shares", "Bias of the judge", "Bradley-Terry", "Provenance", "2 of 660 replies"):
         assert words in page
@@ -289,7 +294,7 @@ def test_without_the_extra_a_local_judge_says_what_to_install(tmp_path, answers,
 
 def test_nothing_heavy_is_imported(tmp_path):
     code = (
-        "import sys; from omlab_pulse_eval import evaluator; "
+        "import sys; import omlab_pulse_eval.evaluation; "
         "print([m for m in ('torch', 'transformers', 'matplotlib', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -311,7 +316,44 @@ def test_installing_it_brings_no_torch():
     assert not {"torch", "transformers", "pandas"} & seen
 
 
+def test_the_command_shows_the_board_and_says_where_it_is(tmp_path):
+    def omlab(*words):
+        return CliRunner().invoke(build(), ["pulse-eval", *words])
+
+    battles = "--battles", battle_file("WebMedQA"), "--battles", battle_file("CheckupQA")
+    done = omlab(*battles, "--rounds", "5", "-o", str(tmp_path / "board"))
+    assert done.exit_code == 0, done.output
+    assert "GPT-4" in done.stdout
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "board")
+    assert list(json.loads((tmp_path / "board" / "report.json").read_text())["sets"]) == ["WebMedQA", "CheckupQA"]
+    again = omlab(*battles, "--rounds", "5", "-o", str(tmp_path / "board"))
+    assert "Nothing to do" in again.stderr
+    assert "--battles" in omlab("--batles", "x").output
+    assert "--judge-model" in omlab().output  # without a word, help
+
+
+def test_every_setting_is_one_that_is_used():
+    names = set(read_settings("omlab_pulse_eval"))
+    source = "".join(path.read_text() for path in Path(omlab_pulse_eval.__file__).parent.glob("*.py"))
+    assert not [name for name in names if f'"{name}"' not in source]
+
+
 def test_no_reservation_without_a_reason(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", OmlabWarning)
         run(tmp_path / "board", battles=battle_file("CheckupQA"), rounds=5)
+
+
+def test_names_like_formulas_are_text_to_a_spreadsheet(tmp_path):
+    names = ['=HYPERLINK("http://x","y")', "@SUM(A1)", "-x"]
+    log = tmp_path / "battles.csv"
+    with log.open("w", encoding="utf-8", newline="") as stream:
+        rows = [(a, b, "model_a") for a in names for b in names if a != b]
+        csv.writer(stream).writerows([("model_a", "model_b", "winner"), *rows])
+    report = run(tmp_path / "board", battles=[str(log)], rounds=10)
+    assert set(report["models"]) == set(names)
+    for table in ("leaderboard.csv", "win_shares.csv"):
+        with (tmp_path / "board" / table).open(encoding="utf-8", newline="") as stream:
+            cells = {cell for row in csv.reader(stream) for cell in row}
+        assert {f"'{name}" for name in names} <= cells
+        assert not cells & set(names)

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from shutil import rmtree
 from types import SimpleNamespace
 
 import pytest
 
 import omlab
 from omlab.errors import InputError, OmlabError, OutputError, UsageError
+from omlab_pulse_eval import evaluation
 from omlab_pulse_eval.http_judge import HttpJudge, HttpSettings, Pace
 from omlab_pulse_eval.judges import JudgeRefusesError, NoReplyError
 from omlab_pulse_eval.prompts import FORMS, messages_of
@@ -43,7 +45,7 @@ def settings_for(judge, answers, **more):
 
 
 def evaluate(judge, answers, output, **more):
-    return omlab.evaluate_recorded("pulse-eval", settings=settings_for(judge, answers, **more), output=output)
+    return evaluation.evaluate(settings_for(judge, answers, **more), output=output)
 
 
 def report_in(folder):
@@ -149,6 +151,9 @@ def test_one_set_without_replies_leaves_the_others_alone(judge, tmp_path, write_
     outcome = evaluate(judge, answers, tmp_path / "board", judge_retries=0)
     assert outcome.exit_status == 1
     assert list(report_in(tmp_path / "board")["sets"]) == ["exam"]
+    page = (tmp_path / "board" / "report.html").read_text()
+    assert "Failed cases" in page
+    assert "questions of talk have no reply yet" in page
     judge.prompts.clear()
     judge.script = lambda number, prompt: "8 7"
     assert evaluate(judge, answers, tmp_path / "board").exit_status == 0
@@ -162,10 +167,20 @@ COMMAND = "import sys; sys.argv[0] = 'omlab'; from omlab.cli import main; main()
 
 def start(judge, answers, output, *more, **variables):
     options = [f"--{n.replace('_', '-')}={v}" for n, v in settings_for(judge, answers).items()]
-    command = [sys.executable, "-c", COMMAND, "evaluate", "pulse-eval", *options, *more, "-o", str(output)]
+    command = [sys.executable, "-c", COMMAND, "pulse-eval", *options, *more, "-o", str(output)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **variables},
+        preexec_fn=interruptible,
     )
+
+
+def interruptible():
+    """What a shell starts in the background ignores Ctrl-C, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(what):
@@ -202,6 +217,45 @@ def test_killed_and_started_again_it_asks_only_for_what_is_missing(judge, answer
     assert len(replies_in(tmp_path / "board")) == 12
 
 
+def test_interrupted_it_stores_what_is_on_its_way_and_says_how_to_go_on(judge, answers, tmp_path):
+    hold = threading.Event()
+    judge.script = lambda number, prompt: "8 7" if number <= 3 or hold.wait(30) else ""
+    running = start(judge, answers, tmp_path / "board", "--judge-concurrency=1")
+    wait_for(lambda: len(judge.prompts) > 3)
+    running.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    hold.set()
+    _, err = running.communicate()
+    assert running.returncode == 130
+    assert "Interrupted: run the same command again to go on." in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "board").exists()
+    asked = len(judge.prompts)
+    assert evaluate(judge, answers, tmp_path / "board").exit_status == 0
+    assert len(judge.prompts) == len(set(judge.prompts)) == 12
+    assert asked < 12
+
+
+def test_how_a_judge_is_asked_is_no_part_of_the_request(judge, answers, tmp_path):
+    evaluate(judge, answers, tmp_path / "board", judge_timeout=5)
+    log = json.loads((tmp_path / "board" / "run.json").read_text())
+    asking = {"judge_url", "judge_timeout", "judge_retries", "judge_key_env", "yes", "replies"}
+    assert not asking & set(log["request"]["settings"])
+    assert asking < set(log["arguments"])
+    assert evaluate(judge, answers, tmp_path / "board", judge_timeout=9, judge_concurrency=1).was_complete
+    with pytest.raises(OutputError, match="another request"):
+        evaluate(judge, answers, tmp_path / "board", judge_model="other")
+
+
+def test_a_set_that_is_taken_away_is_in_no_figure(judge, tmp_path, write_answers):
+    answers = write_answers(tmp_path / "answers", sets=("exam", "talk"))
+    evaluate(judge, answers, tmp_path / "board")
+    rmtree(answers / "talk")
+    assert evaluate(judge, answers, tmp_path / "board").exit_status == 0
+    assert list(report_in(tmp_path / "board")["sets"]) == ["exam"]
+    assert [path.name for path in (tmp_path / "board" / "battles").iterdir()] == ["exam.csv"]
+
+
 def test_two_processes_on_one_store_lose_nothing(judge, answers, tmp_path):
     judge.script = lambda number, prompt: (time.sleep(0.01), "8 7")[1]
     runs = [start(judge, answers, tmp_path / f"board-{n}", f"--replies={tmp_path / 'store'}") for n in range(2)]
@@ -234,7 +288,7 @@ def test_an_error_that_repeats_the_key_is_shown_without_it(judge, answers, tmp_p
     judge.script = lambda number, prompt: lambda h: h.fake.send(h, f"wrong key {KEY}".encode(), status=401)
     running = start(judge, answers, tmp_path / "board", "--judge-key-env=MY_JUDGE", MY_JUDGE=KEY)
     _, err = running.communicate()
-    assert running.returncode == 2
+    assert running.returncode == 1  # it was started, and no set could be judged
     assert "refuses (status 401, wrong key [key])" in " ".join(err.split())
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and KEY.encode() in p.read_bytes()]
     assert len(judge.prompts) < 12  # no retries of what is hopeless

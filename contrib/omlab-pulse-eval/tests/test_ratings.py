@@ -23,6 +23,7 @@ from omlab_pulse_eval.ratings import (
     wins,
 )
 from omlab_pulse_eval.schedule import schedule, schedule_digest
+from omlab_report import csv_text
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -187,3 +188,9 @@ def test_a_wrong_battle_log_is_one_sentence_with_its_line(tmp_path, text, senten
     with pytest.raises(InputError, match=sentence) as error:
         read_battles(path)
     assert str(path) in str(error.value)
+
+
+def test_a_battle_log_of_safe_cells_has_the_names_that_were_meant(tmp_path):
+    log = tmp_path / "battles.csv"
+    log.write_text(csv_text(["model_a", "model_b", "winner"], [["=x", "-y", "tie"], ["-y", "z", "model_a"]]))
+    assert read_battles(log).models == ("=x", "-y", "z")

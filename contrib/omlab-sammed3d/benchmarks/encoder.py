@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import resource
+import secrets
 import statistics
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def child(form: str, *, depth: int, threads: int) -> dict[str, Any]:
     return result
 
 
-def row(form: str, runs: dict[str, list[dict[str, Any]]], *, depth: int, threads: int) -> dict[str, Any]:
+def row(form: str, runs: dict[str, list[dict[str, Any]]], *, depth: int, threads: int, run: str) -> dict[str, Any]:
     own, padded = runs[form], runs["padded"]
     seconds = [run["seconds"] for run in own]
     cuts = statistics.quantiles(seconds * 2 if len(seconds) == 1 else seconds, n=10, method="inclusive")
@@ -90,7 +91,7 @@ def row(form: str, runs: dict[str, list[dict[str, Any]]], *, depth: int, threads
         "error_of_spread": f"{max(abs(a - b) for a, b in gaps) / spread:.1e}",
         "device": "cpu", "machine": _processor(), "cores": os.cpu_count(), "threads": threads,
         "python": platform.python_version(), "torch": importlib.metadata.version("torch"),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()), "run": run,
     }  # fmt: skip
 
 
@@ -115,10 +116,11 @@ def main() -> None:
     for _ in range(given.rounds):
         for form in FORMS:
             runs[form].append(child(form, depth=given.depth, threads=given.threads))
-    rows = [row(form, runs, depth=given.depth, threads=given.threads) for form in FORMS]
+    run = f"{time.strftime('%Y%m%d', time.gmtime())}-{secrets.token_hex(3)}"
+    rows = [row(form, runs, depth=given.depth, threads=given.threads, run=run) for form in FORMS]
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerows(rows)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omlab.errors import UsageError
-from omlab.prompts import Point
+from omlab_prompts.prompts import Point
 from omlab_sammed3d.clicks import random_click, ritm_click
 from omlab_testkit import golden
 

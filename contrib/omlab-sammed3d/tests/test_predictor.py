@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omlab.errors import GeometryError, InputError, OmlabWarning, UsageError
-from omlab.prompts import Prompts
+from omlab_prompts.prompts import Prompts
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig, untrained
 from omlab_sammed3d.predictor import Predictor
 from omlab_sammed3d.windows import z_normalise
 from omlab_testkit import golden
-from omlab_volume.volume import LabelMap, Source, Volume
+from omlab_volume.volume import LabelMap, Volume
 
 TINY = SamMed3dConfig(image_size=32, patch=8, width=24, depth=2, heads=3, global_blocks=(1,), window=3, prompt_width=48)
 RAS = np.diag([1.5, 1.5, 1.5, 1.0])
@@ -223,46 +225,67 @@ def test_prediction_is_the_same_each_time_and_leaves_the_image_alone() -> None:
     np.testing.assert_array_equal(volume.array, before)
 
 
-@pytest.mark.parametrize(
-    ("prompts", "error", "word"),
-    [
-        (clicks((99, 0, 0)), GeometryError, r"lies outside ct\.nii\.gz"),
-        (clicks((1, 1, 1), labels=[0]), UsageError, "first click of 'ball' must be in the object"),
-        (clicks((0, 0, 0), objects=[{"name": "a", "text": ["liver"]}]), UsageError, "by text.*takes points"),
-        (boxed((1, 1, 1), (9, 9, 9)), UsageError, "by boxes, which SAM-Med3D does not take: it takes points"),
-        (boxed((1, 1, 1), (9, 9, 99)), UsageError, "by boxes"),
-    ],
-)
-def test_prompts_that_cannot_be_used_are_one_sentence(prompts: Prompts, error: type[Exception], word: str) -> None:
-    volume, _ = ball((24, 24, 24), affine=RAS, centre=(12, 12, 12), radius=9)
-    with pytest.raises(error, match=word):
-        Predictor(Bright()).predict(volume, prompts, image="ct.nii.gz")
-
-
-def test_two_boxes_for_an_object_or_one_outside_are_one_sentence() -> None:
+def test_a_first_click_outside_the_object_and_two_boxes_are_one_sentence() -> None:
     volume, _ = ball((24, 24, 24), affine=RAS, centre=(12, 12, 12), radius=9)
     predictor = Predictor(Bright(boxes=True))
+    with pytest.raises(UsageError, match="first click of 'ball' must be in the object"):
+        predictor.predict(volume, clicks((1, 1, 1), labels=[0]))
     box = {"near": (1, 1, 1), "far": (9, 9, 9)}
     with pytest.raises(UsageError, match="'a' has 2 boxes: give one"):
         predictor.predict(volume, clicks((0, 0, 0), objects=[{"name": "a", "boxes": [box, box]}]))
-    with pytest.raises(GeometryError, match="'ball' lies outside"):
+    with pytest.raises(GeometryError, match="'ball' lies outside ct"):
         predictor.predict(volume, boxed((1, 1, 1), (9, 9, 99)))
+    with pytest.raises(GeometryError, match="'ball' lies outside the volume"):
+        predictor.predict(volume, clicks((99, 1, 1), space="lps", image=None))
 
 
-@pytest.mark.parametrize("name", ["series", "b.dcm"])
-def test_voxels_of_a_series_may_name_a_file_or_the_folder(name: str) -> None:
-    volume, _ = ball((24, 24, 24), affine=RAS, centre=(12, 12, 12), radius=9)
-    source = Source(format="dicom", paths=(Path("/data/series/a.dcm"), Path("/data/series/b.dcm")))
-    volume = Volume(array=volume.array, affine=volume.affine, source=source)
-    assert Predictor(Bright()).predict(volume, clicks((12, 12, 12), image=name)).array.any()
-    with pytest.raises(GeometryError, match="not of series"):
-        Predictor(Bright()).predict(volume, clicks((12, 12, 12), image="ct.nii.gz"))
+class Counted(Bright):
+    """Keeps the cubes that were encoded, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded: list[Tensor] = []
+        self.image_encoder = nn.Identity()
+        self.image_encoder.register_forward_hook(lambda _, inputs, output: self.encoded.append(output))
 
 
-def test_voxels_of_another_image_are_refused() -> None:
-    volume, _ = ball((24, 24, 24), affine=RAS, centre=(12, 12, 12), radius=9)
-    with pytest.raises(GeometryError, match=r"voxels of ct\.nii\.gz, not of mr\.nii\.gz"):
-        Predictor(Bright()).predict(volume, clicks((1, 1, 1)), image="/data/mr.nii.gz")
+def test_further_clicks_in_a_volume_encode_nothing() -> None:
+    network = Counted()
+    predictor = Predictor(network)
+    volume, _ = ball((40, 40, 40), affine=RAS, centre=(20, 20, 20), radius=9)
+    first = predictor.predict(volume, clicks((20, 20, 20)))
+    assert len(network.encoded) == 1
+    again = predictor.predict(volume, clicks((20, 20, 20), (24, 20, 20)))
+    assert len(network.encoded) == 1
+    np.testing.assert_array_equal(first.array, again.array)
+    predictor.predict(volume, clicks((16, 20, 20)))  # of another object: another cube
+    assert len(network.encoded) == 2
+    assert [points for points, _, _ in network.rounds[:3]] == [[[16] * 3], [[16] * 3], [[16] * 3, [20, 16, 16]]]
+
+
+def test_another_volume_forgets_the_first() -> None:
+    network = Counted()
+    predictor = Predictor(network)
+    volume, _ = ball((40, 40, 40), affine=RAS, centre=(20, 20, 20), radius=9)
+    other = volume.with_array(volume.array**2)
+    for number, asked in enumerate((volume, other, volume), start=1):
+        predictor.predict(asked, clicks((20, 20, 20)))
+        assert len(network.encoded) == number
+    assert not torch.equal(network.encoded[0], network.encoded[1])
+    assert torch.equal(network.encoded[0], network.encoded[2])
+
+
+def test_nothing_of_a_volume_is_kept_alive() -> None:
+    network = Counted()
+    predictor = Predictor(network)
+    volume, _ = ball((40, 40, 40), affine=RAS, centre=(20, 20, 20), radius=9)
+    predictor.predict(volume, clicks((20, 20, 20)))
+    cube = weakref.ref(network.encoded.pop())
+    assert cube() is not None  # remembered
+    seen = weakref.ref(volume)
+    del volume
+    gc.collect()
+    assert (seen(), cube()) == (None, None)
 
 
 def test_volumes_that_cannot_be_used_are_one_sentence() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from omlab.errors import GeometryError, UsageError
-from omlab.prompts import Prompts
+from omlab_prompts.prompts import Prompts
 from omlab_sammed3d.model import TINY
 from omlab_sammed3d.network import SamMed3d, untrained
 from omlab_sammed3d.predictor import Predictor
@@ -43,12 +43,12 @@ def test_rows_have_the_dice_of_the_labels_after_each_round(predictor: Predictor)
     shorter, longer = (
         simulate(predictor, VOLUMES[0], reference, clicks=clicks, rule="ritm", seed=1) for clicks in (2, 3)
     )
-    assert longer.rows[: len(shorter.rows)] == shorter.rows
-    assert [(row["object"], row["round"]) for row in shorter.rows] == [
+    assert longer.scores.rows[: len(shorter.scores.rows)] == shorter.scores.rows
+    assert [(row["object"], row["round"]) for row in shorter.scores.rows] == [
         (name, number) for number in (1, 2) for name in ("organ", "bone")
     ]
     labels = cast(LabelMap, shorter.prediction).array
-    for value, row in enumerate(shorter.rows[-2:], start=1):
+    for value, row in enumerate(shorter.scores.rows[-2:], start=1):
         found, truth = labels == value, reference.array == value
         assert row["dice"] == pytest.approx(2 * (found & truth).sum() / (found.sum() + truth.sum()))
 
@@ -80,7 +80,7 @@ def test_labels_of_one_name_and_with_gaps_are_told_apart(predictor: Predictor) -
     labels = [Label(value=3, name="kidney"), Label(value=9, name="kidney"), Label(value=12, name="absent")]
     reference = replace(REFERENCES[0], array=array, labels=labels)
     found = simulate(predictor, VOLUMES[0], reference, clicks=1, rule="ritm", seed=0)
-    assert [row["object"] for row in found.rows] == ["kidney (3)", "kidney (9)"]
+    assert [row["object"] for row in found.scores.rows] == ["kidney (3)", "kidney (9)"]
 
 
 def test_what_cannot_be_clicked_on_is_one_sentence(predictor: Predictor) -> None:

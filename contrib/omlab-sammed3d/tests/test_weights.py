@@ -2,22 +2,33 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
+from omlab.card_schema import ModelCard, validate
+from omlab.cards import read_cards
 from omlab.errors import UsageError, WeightsError
-from omlab.weights import save_state_dict
+from omlab.weights import load_state_dict, resolve, save_state_dict
 from omlab_sammed3d.network import VARIANTS, SamMed3d, SamMed3dConfig, untrained
-from omlab_sammed3d.weights import config_from_state, load_network, read_checkpoint, resized
+from omlab_sammed3d.weights import config_from_state, load_network, resized
 
+CARDS = {card.name: cast(ModelCard, validate(card)) for card in read_cards("omlab_sammed3d", "model")}
 SMALL = SamMed3dConfig(
     image_size=32, patch=8, width=24, depth=2, heads=3, global_blocks=(1,), window=3, prompt_width=48
 )
+
+
+def read_checkpoint(path: Path, *, model: str = "sammed3d") -> dict[str, Tensor]:
+    """A user's file as the card's rules have it."""
+    weights = resolve(CARDS[model], weights=path)
+    assert weights is not None
+    return weights.state_dict()
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +58,13 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_a_published_file_is_read_although_it_names_a_python_object(state: dict[str, Tensor], tmp_path: Path) -> None:
-    path = published(state, tmp_path / "turbo.pth")
-    assert same(read_checkpoint(path), state)
+@pytest.mark.parametrize("model", ["sammed3d", "sammed3d-boxes", "sammed3d-tiny"])
+@pytest.mark.parametrize("name", ["turbo.pth", "turbo.safetensors"])
+def test_a_published_file_is_read_although_it_names_a_python_object(
+    state: dict[str, Tensor], tmp_path: Path, name: str, model: str
+) -> None:
+    path = published(state, tmp_path / name)
+    assert same(read_checkpoint(path, model=model), state)
     assert same(load_network(read_checkpoint(path), source=path).state_dict(), state)
 
 
@@ -58,9 +73,10 @@ def test_a_plain_state_dict_is_read(state: dict[str, Tensor], tmp_path: Path) ->
     assert same(read_checkpoint(tmp_path / "plain.pth"), state)
 
 
-def test_a_converted_file_is_read(state: dict[str, Tensor], tmp_path: Path) -> None:
-    save_state_dict(state, tmp_path / "turbo.safetensors")
-    assert same(read_checkpoint(tmp_path / "turbo.safetensors"), state)
+@pytest.mark.parametrize("name", ["turbo.safetensors", "turbo.pth"])
+def test_a_converted_file_is_read(state: dict[str, Tensor], tmp_path: Path, name: str) -> None:
+    save_state_dict(state, tmp_path / name)
+    assert same(read_checkpoint(tmp_path / name), state)
 
 
 def test_another_networks_file_is_refused(tmp_path: Path) -> None:
@@ -79,15 +95,29 @@ def test_each_variant_is_read_off_its_state(variant: str, boxes: bool) -> None:
     assert config_from_state(state, source="file") == config
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(number=st.integers(0, 10_000))
-def test_one_missing_key_is_named(state: dict[str, Tensor], number: int) -> None:
-    key = sorted(state)[number % len(state)]
-    rest = {k: v for k, v in state.items() if k != key}
-    with pytest.raises(WeightsError) as error:
-        load_network(rest, source="m.pth")
-    assert key in str(error.value) or "is not a SAM-Med3D checkpoint" in str(error.value)
-    assert "m.pth" in str(error.value)
+@cache
+def network_of(config: SamMed3dConfig) -> SamMed3d:
+    with torch.device("meta"):
+        return SamMed3d(config)
+
+
+@pytest.mark.parametrize("config", [SMALL, VARIANTS["vit_b_ori"], replace(SMALL, point_embeddings=4)])
+def test_one_missing_key_is_named_and_no_other(config: SamMed3dConfig) -> None:
+    state = network_of(config).state_dict()
+    for key in state:
+        rest = {other: value for other, value in state.items() if other != key}
+        with pytest.raises(WeightsError) as error:
+            load_state_dict(network_of(config_from_state(rest, source="m.pth")), rest, source="m.pth")
+        said = str(error.value)
+        assert "m.pth" in said
+        assert f"it has no '{key}'" in said or f"1 missing: {key} " in said, said
+        assert "unexpected" not in said, said
+
+
+def test_a_block_far_behind_the_others_is_refused_at_once(state: dict[str, Tensor]) -> None:
+    far = "image_encoder.blocks.99999999999999999999.norm1.weight"
+    with pytest.raises(WeightsError, match=r"it has no 'image_encoder\.blocks\.2\.attn\.rel_pos_d'"):
+        config_from_state({**state, far: torch.zeros(1)}, source="m.pth")
 
 
 def test_a_misshapen_table_is_named(state: dict[str, Tensor]) -> None:

@@ -24,7 +24,7 @@ from measure import Case, Once, Prepare, Shape, main
 from omlab_stunet import network
 from omlab_stunet.model import on_device
 from omlab_stunet.network import SIZES, StuNet, untrained
-from omlab_volume.sliding_window import window_starts
+from omlab_volume.inference.sliding_window import window_starts
 
 WAYS = ["eager", "eager-last", "compiled", "compiled-last", "fused", "fused-last"]
 
@@ -67,7 +67,7 @@ def training(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: 
 
 
 def prediction(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
-    from omlab_volume.export import predict_labels
+    from omlab_volume.inference.export import predict_labels
 
     windows = Windows(on_device(untrained(SIZES[shape["size"]]), device), dtype=dtype)
     sides, patch = [shape["slices"], shape["side"], shape["side"]], [shape["patch"]] * 3

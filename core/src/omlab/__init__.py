@@ -9,53 +9,91 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omlab.api import adapt, evaluate, evaluate_recorded, load_dataset, load_model, predict, read, simulate, write
+    from omlab.api import (
+        FileCase,
+        adapt,
+        apply_verb,
+        cases_for,
+        embed,
+        episodes,
+        evaluate,
+        features,
+        load_dataset,
+        load_model,
+        merge,
+        predict,
+        read,
+        run_cases,
+        write,
+    )
     from omlab.cards import Card, read_cards
     from omlab.errors import OmlabError
     from omlab.hookspecs import HOOK_API, hookimpl
-    from omlab.roles import Adapted, Metric, Report, Sample
+    from omlab.payloads import Inputs, Payload, take
+    from omlab.roles import About, Adapted, Delta, Metric, Report, Sample
+    from omlab.session import Session
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "HOOK_API",
-    "Adapted",
-    "Card",
-    "Metric",
-    "OmlabError",
-    "Report",
-    "Sample",
-    "adapt",
-    "evaluate",
-    "evaluate_recorded",
-    "hookimpl",
-    "load_dataset",
-    "load_model",
-    "predict",
-    "read",
-    "read_cards",
-    "simulate",
-    "write",
-]
-
 _HOMES = {
     "omlab.api": (
+        "FileCase",
         "adapt",
+        "apply_verb",
+        "cases_for",
+        "embed",
+        "episodes",
         "evaluate",
-        "evaluate_recorded",
+        "features",
         "load_dataset",
         "load_model",
+        "merge",
         "predict",
         "read",
-        "simulate",
+        "run_cases",
         "write",
     ),
     "omlab.cards": ("Card", "read_cards"),
     "omlab.errors": ("OmlabError",),
     "omlab.hookspecs": ("HOOK_API", "hookimpl"),
-    "omlab.roles": ("Adapted", "Metric", "Report", "Sample"),
+    "omlab.payloads": ("Inputs", "Payload", "take"),
+    "omlab.roles": ("About", "Adapted", "Delta", "Metric", "Report", "Sample"),
+    "omlab.session": ("Session",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "HOOK_API",
+    "About",
+    "Adapted",
+    "Card",
+    "Delta",
+    "FileCase",
+    "Inputs",
+    "Metric",
+    "OmlabError",
+    "Payload",
+    "Report",
+    "Sample",
+    "Session",
+    "adapt",
+    "apply_verb",
+    "cases_for",
+    "embed",
+    "episodes",
+    "evaluate",
+    "features",
+    "hookimpl",
+    "load_dataset",
+    "load_model",
+    "merge",
+    "predict",
+    "read",
+    "read_cards",
+    "run_cases",
+    "take",
+    "write",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,19 +8,21 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from omlab.cards import Card, Kind
 from omlab.errors import CardError
 
-PROMPT_KINDS = ("points", "boxes", "masks", "text")
-CAPABILITIES = ("batch", "embed", "finetune", *PROMPT_KINDS, "simulate", "generate", "score", "pretrain")
+RESERVED = ("prepare", "stream", "recipe", "retarget", "config", "module", "layers")
+"""Names of other methods of models: no verbs."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$")]
 Entry = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Sentence = Annotated[str, StringConstraints(min_length=3, strip_whitespace=True)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+TakenKind = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\??$")]
 
 
 class Strict(BaseModel):
@@ -30,10 +32,10 @@ class Strict(BaseModel):
 
 
 class Setting(Strict):
-    """One thing that a user may set (`--set name=value`).
+    """One thing that a user may set (`-s name=value`): at loading, or as an option of a call.
 
     `affects_result` false: it changes how the work is done (patience, speed, consent), not what comes of
-    it, so that an interrupted run may go on with another value. Evaluators of recorded answers use it.
+    it, so that an interrupted run may go on with another value.
     """
 
     type: Literal["bool", "int", "float", "str", "list"]
@@ -43,6 +45,9 @@ class Setting(Strict):
     minimum: float | None = None
     maximum: float | None = None
     affects_result: bool = True
+
+
+Settings = dict[Word, Setting]
 
 
 class WeightsFile(Strict):
@@ -70,12 +75,102 @@ class WeightsFile(Strict):
         return self
 
 
+class Claim(Strict):
+    """A published figure that a command can repeat."""
+
+    data: Sentence
+    evaluator: Name
+    metric: Sentence
+    value: float
+    tolerance: Annotated[float, Field(ge=0)]
+    label: str | None = None
+    source: Sentence
+
+
 class Weights(Strict):
-    """Published weights, by tag in a model card."""
+    """Published weights, by tag in a model card: files, or a repository (a folder), or an endpoint elsewhere.
+
+    `key_env` names the environment variable that holds an endpoint's key.
+    """
 
     summary: Sentence
     licence: Sentence
-    files: Annotated[list[WeightsFile], Field(min_length=1)]
+    files: list[WeightsFile] = []
+    repository: Annotated[str, StringConstraints(pattern=r"^hf://[^/\s]+/[^/@\s]+@\S+$")] | None = None
+    endpoint: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] | None = None
+    model_id: str | None = None
+    key_env: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    claims: list[Claim] = []
+
+    @model_validator(mode="after")
+    def _stands_somewhere(self) -> Weights:
+        places = [bool(self.files), self.repository is not None, self.endpoint is not None]
+        if sum(places) != 1:
+            raise ValueError("give one of 'files', 'repository' and 'endpoint'")
+        return self
+
+
+class Verb(Strict):
+    """One thing that a model does: named inputs of declared kinds (`kind?`: may be left out), and what it gives.
+
+    `grid` is the input whose lattice the result is promised on, `frame` the one whose physical space it keeps.
+    `accepts` narrows an input to some of its facets. `batch` is how many go through at once unless told otherwise,
+    `concurrency` how many calls of that many cases an endpoint bears at once, each from a thread of its own.
+    """
+
+    takes: Annotated[dict[Word, TakenKind], Field(min_length=1)]
+    accepts: dict[Word, list[Name]] = {}
+    gives: Name
+    grid: Word | None = None
+    frame: Word | None = None
+    batch: Annotated[int, Field(ge=1)] = 1
+    concurrency: Annotated[int, Field(ge=1)] = 1
+    streams: bool = False
+    deterministic: bool = True
+    options: Settings = {}
+
+    @property
+    def at_once(self) -> int:
+        """How many cases are done at once, unless told otherwise."""
+        return self.batch * self.concurrency
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each input."""
+        return {name: kind.removesuffix("?") for name, kind in self.takes.items()}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The inputs that must be there."""
+        return tuple(name for name, kind in self.takes.items() if not kind.endswith("?"))
+
+    @model_validator(mode="after")
+    def _names_its_inputs(self) -> Verb:
+        for field, names in (("accepts", self.accepts), ("grid", [self.grid]), ("frame", [self.frame])):
+            for name in names:
+                if name is not None and name not in self.takes:
+                    raise ValueError(f"{field} names '{name}', which is none of the inputs {', '.join(self.takes)}")
+        clash = sorted(set(self.options) & set(self.takes))
+        if clash:
+            raise ValueError(f"'{clash[0]}' is an input and an option: what differs by case is an input")
+        if not self.required:
+            raise ValueError("at least one input must be required")
+        return self
+
+
+class Training(Strict):
+    """A recipe: what is minimised. `target` is the kind of the targets ("": it needs none).
+
+    `gives` says what verbs of the trained model give, where that is not what the model gave before. `defaults`
+    advises adapters: settings of theirs by their name. `loop` "own": the recipe trains itself.
+    """
+
+    summary: str = ""
+    target: Annotated[str, StringConstraints(pattern=r"^([a-z0-9]+(-[a-z0-9]+)*)?$")] = ""
+    loop: Literal["omlab", "own"] = "omlab"
+    settings: Settings = {}
+    gives: dict[Word, Name] = {}
+    defaults: dict[Name, dict[str, Any]] = {}
 
 
 class BaseCard(Strict):
@@ -87,50 +182,20 @@ class BaseCard(Strict):
     licence: Sentence
     homepage: str | None = None
     citation: str | None = None
-    settings: dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")], Setting] = {}
-    needs: list[str] = []
+    settings: Settings = {}
 
 
-class ModelCard(BaseCard):
-    """A model: what it takes and gives, what it can do, its weights, its limits.
+class PayloadCard(BaseCard):
+    """A kind of input or output: its name is the kind, its entry the class.
 
-    `needs_prompts`: without prompts it predicts nothing.
+    `examples` () -> sequence of small payloads; the n-th of all kinds of one package belong together. `odd`
+    () -> {what is odd: payload}. `survey` (cases, input's name) -> JSON: what training wants to know of a data set's
+    inputs of this kind beforehand.
     """
 
-    takes: Name
-    gives: Name
-    task: Name
-    capabilities: list[str] = []
-    needs_prompts: bool = False
-    intended_use: Sentence
-    limits: Sentence
-    citation: str
-    parameters: int | None = None
-    weights: dict[Tag, Weights] = {}
-    default_weights: str = "untrained"
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> ModelCard:
-        unknown = sorted(set(self.capabilities) - set(CAPABILITIES))
-        if unknown:
-            raise ValueError(f"capability '{unknown[0]}' is none of {', '.join(CAPABILITIES)}")
-        if self.needs_prompts and not set(PROMPT_KINDS) & set(self.capabilities):
-            raise ValueError(f"a model that needs prompts must have one of the capabilities {', '.join(PROMPT_KINDS)}")
-        if "untrained" in self.weights:
-            raise ValueError("'untrained' is not a tag of weights: every model has it without a file")
-        if self.default_weights != "untrained" and self.default_weights not in self.weights:
-            raise ValueError(f"default_weights '{self.default_weights}' is not among the weights")
-        return self
-
-
-class DatasetCard(BaseCard):
-    """A data set: what its samples and targets are."""
-
-    payload: Name
-    target: Name | None = None
-    task: Name
-    splits: Annotated[list[Name], Field(min_length=1)]
-    data_licence: Sentence
+    examples: Entry | None = None
+    odd: Entry | None = None
+    survey: Entry | None = None
 
 
 class FormatCard(BaseCard):
@@ -138,8 +203,10 @@ class FormatCard(BaseCard):
 
     `magic` is the text that such a file has at byte `magic_offset`: it tells a file without a suffix.
     `default_for`: payload kinds written in this format when the user names none; `beside`: names of
-    formats whose readings get a prediction in this format too (DICOM-SEG beside DICOM). `pictured`: payload
-    kinds, of those that it reads, that can be drawn over their input (`omlab.roles.Pictured`).
+    formats whose readings get a result in this format too (DICOM-SEG beside DICOM). `pictured`: payload
+    kinds, of those that it reads, that can be drawn over their input (`omlab.roles.Pictured`). `many`: a file holds
+    many entries, read one by one by their key. `collects`: kinds that are written into one file for all cases.
+    `lazy`: inputs are read in parts while they are used, and told by their size and sampled blocks.
     """
 
     suffixes: list[Annotated[str, StringConstraints(pattern=r"^\.[a-z0-9.]+$")]]
@@ -151,31 +218,89 @@ class FormatCard(BaseCard):
     pictured: list[Name] = []
     magic: str = ""
     magic_offset: Annotated[int, Field(ge=0)] = 0
+    many: bool = False
+    collects: list[Name] = []
+    lazy: bool = False
+
+
+class DatasetCard(BaseCard):
+    """A data set. `inputs` and `target` are kinds, empty where they depend on the user's files (`about` tells then).
+
+    `own`: it reads what a user has (`--data NAME:PATH`) and has no files of its own.
+    """
+
+    inputs: dict[Word, Name] = {}
+    target: Name | None = None
+    task: Name | None = None
+    splits: list[Name] = []
+    data_licence: Sentence
+    own: bool = False
+
+
+class ModelCard(BaseCard):
+    """A model: what it does, how it is trained, what it needs, its weights, its limits."""
+
+    does: dict[Word, Verb] = {}
+    trains: dict[Name, Training] = {}
+    needs: dict[Word, str] = {}
+    intended_use: Sentence
+    limits: Sentence
+    citation: str
+    parameters: int | None = None
+    weights: dict[Tag, Weights] = {}
+    default_weights: str = "untrained"
+
+    @field_validator("does")
+    @classmethod
+    def _verbs_are_free(cls, does: dict[str, Verb]) -> dict[str, Verb]:
+        taken = sorted(set(does) & set(RESERVED))
+        if taken:
+            raise ValueError(f"'{taken[0]}' is no verb: the name stands for something else")
+        return does
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it answers through an endpoint: it has no untrained form then."""
+        return any(weights.endpoint is not None for weights in self.weights.values())
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> ModelCard:
+        if not self.does and not self.trains:
+            raise ValueError("a model has at least one verb ([model.does.VERB]) or recipe ([model.trains.RECIPE])")
+        if "untrained" in self.weights:
+            raise ValueError("'untrained' is not a tag of weights: every model has it without a file")
+        if self.default_weights != "untrained" and self.default_weights not in self.weights:
+            raise ValueError(f"default_weights '{self.default_weights}' is not among the weights")
+        for verb, facts in self.does.items():
+            clash = sorted(set(facts.options) & set(self.settings))
+            if clash:
+                raise ValueError(f"'{clash[0]}' is a setting and an option of {verb}: call one of them otherwise")
+        return self
 
 
 class AdapterCard(BaseCard):
-    """A way to adapt a model. `capability` is what the model must be able to do."""
+    """A way to adapt a model. `requires` is "recipe", or the verb that the model must have.
 
-    capability: str
+    `gives` says what verbs of the adapted model give, where the recipe does not.
+    """
+
+    requires: Word
+    gives: dict[Word, Name] = {}
     tasks: list[Name] = []
 
 
 class EvaluatorCard(BaseCard):
-    """A way to judge predictions of one kind for one task.
+    """A way to judge what a verb gives (`judges`, a kind) against targets of kind `target`, for one task."""
 
-    `source` says where the predictions come from: `predictions`, a model or a run of `omlab predict` on a
-    data set; `recorded`, answers in files that the card's settings name (`omlab.roles.RecordedEvaluator`).
-    """
-
-    source: Literal["predictions", "recorded"] = "predictions"
     task: Name
-    prediction: Name
+    judges: Name
     target: Name
 
 
 CARD_MODELS: dict[Kind, type[BaseCard]] = {
-    "dataset": DatasetCard,
+    "payload": PayloadCard,
     "format": FormatCard,
+    "dataset": DatasetCard,
     "model": ModelCard,
     "adapter": AdapterCard,
     "evaluator": EvaluatorCard,

@@ -2,6 +2,9 @@
 
 This module stays light (no pydantic): `omlab list` reads a hundred cards without importing the code
 of one. `omlab.card_schema` says what a complete card is.
+
+A table `[settings.NAME]` at the top of a file is shared by its cards: where a card has settings (a model, a
+recipe, the options of a verb) it may name them, `settings = ["mirror", "step"]`.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ from typing import Any, Literal, get_args
 
 from omlab.errors import CardError
 
-Kind = Literal["dataset", "format", "model", "adapter", "evaluator"]
+Kind = Literal["payload", "format", "dataset", "model", "adapter", "evaluator"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+SHARED = "settings"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,8 @@ class Card:
 def read_cards(package: str | None, kind: Kind, *, file: str = "cards.toml") -> list[Card]:
     """The cards of `kind` in a package's `cards.toml`.
 
-    Raises `CardError` where the file is not there, is not TOML, or a card has no name or summary.
+    Raises `CardError` where the file is not there, is not TOML, a card has no name or summary, or names a shared
+    setting that is not in the file.
     """
     if package is None:
         raise CardError("read_cards needs the name of the package: pass __package__.")
@@ -51,17 +56,41 @@ def read_cards(package: str | None, kind: Kind, *, file: str = "cards.toml") -> 
         raise CardError(f"{source} is not there: is it part of the wheel?") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CardError(f"{source} is not valid TOML: {error}.") from error
-    unknown = sorted(set(document) - set(KINDS))
+    return cards_in(document, kind, source=source)
+
+
+def cards_in(document: Mapping[str, Any], kind: Kind, *, source: str) -> list[Card]:
+    """The cards of `kind` in a TOML document that was read already; raises as `read_cards` does."""
+    unknown = sorted(set(document) - {*KINDS, SHARED})
     if unknown:
         raise CardError(f"{source} has a table '{unknown[0]}'; a card is one of {', '.join(KINDS)}.")
     tables = document.get(kind, [])
     if not isinstance(tables, list):
         raise CardError(f"{source}: write [[{kind}]] (a list of cards), not [{kind}].")
-    return [_card(kind, table, source) for table in tables]
+    return [_card(kind, table, source=source, shared=document.get(SHARED, {})) for table in tables]
 
 
-def _card(kind: Kind, table: Mapping[str, Any], source: str) -> Card:
+def _card(kind: Kind, table: Mapping[str, Any], *, source: str, shared: Mapping[str, Any]) -> Card:
     for key in ("name", "summary"):
         if not isinstance(table.get(key), str) or not table[key].strip():
             raise CardError(f"{source}: a [[{kind}]] card has no '{key}'.")
-    return Card(kind=kind, name=table["name"], summary=table["summary"], data=table, source=source)
+    data = _with_shared(table, shared=shared, where=f"{source}: {kind} '{table['name']}'")
+    return Card(kind=kind, name=table["name"], summary=table["summary"], data=data, source=source)
+
+
+def _with_shared(table: Mapping[str, Any], *, shared: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """`table` with every list of names under `settings` or `options` replaced by the shared tables."""
+    filled: dict[str, Any] = {}
+    for key, value in table.items():
+        if key in ("settings", "options") and isinstance(value, list):
+            lacking = [name for name in value if name not in shared]
+            if lacking:
+                raise CardError(
+                    f"{where} names the setting '{lacking[0]}', but the file has no [settings.{lacking[0]}]."
+                )
+            filled[key] = {name: shared[name] for name in value}
+        elif isinstance(value, Mapping):
+            filled[key] = _with_shared(value, shared=shared, where=where)
+        else:
+            filled[key] = value
+    return filled

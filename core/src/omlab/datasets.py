@@ -1,40 +1,88 @@
-"""From a data set's name to a data set."""
+"""From a data set's name to a data set: `NAME`, or `NAME:PATH` for one that reads a user's own files."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from omlab.arguments import name_of, path_of, table_of
 from omlab.card_schema import DatasetCard, validate
-from omlab.errors import UsageError
+from omlab.errors import UnknownNameError, UsageError
 from omlab.registry import load_entry, registry
 from omlab.roles import Dataset
-from omlab.settings import complete
+from omlab.settings import complete, decisive
+from omlab.suggest import did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRef:
+    """A data set with its card and complete settings."""
+
+    name: str
+    card: DatasetCard
+    dataset: Dataset
+    settings: Mapping[str, Any]
+    root: Path
+
+    def check_split(self, split: str) -> None:
+        """Raise `UsageError` ('did you mean') for a split that the data set does not have."""
+        split, splits = name_of(split, "The split"), self.dataset.splits()
+        if split not in splits:
+            raise UsageError(
+                f"'{self.name}' has no split '{split}': {did_you_mean(split, splits, none='it has none.')}"
+            )
+
+    def splits_for(self, split: str | None) -> list[str]:
+        """The split asked for; where none is, all of a user's own files, or `test`. Raises `UsageError`."""
+        chosen = [split] if split is not None else list(self.dataset.splits()) if self.card.own else ["test"]
+        for name in chosen:
+            self.check_split(name)
+        return chosen
+
+    def identity(self, split: str) -> dict[str, Any]:
+        """What a run log says of the data."""
+        return {
+            "name": self.card.name,
+            "settings": decisive(self.card.settings, self.settings),
+            "split": split,
+            "digest": self.dataset.digest(split),
+        }
 
 
 def load_dataset(name: str, *, root: str | Path | None = None, settings: Mapping[str, Any] | None = None) -> Dataset:
-    """A data set by name; its files are under `root` (default: `OMLAB_DATA`/name, or ./omlab-data/name).
+    """A data set by name, or `name:path` for a user's own files.
+
+    Its files are under `root` (default: `OMLAB_DATA`/name, or ./omlab-data/name).
 
     Raises `UnknownNameError` or `SettingsError`; whether the files are there is seen by `prepare`.
     """
-    return open_dataset(name, root=root, settings=settings or {})[1]
+    return open_dataset(name, root=root, settings=settings or {}).dataset
 
 
-def open_dataset(
-    name: str, *, root: str | Path | None, settings: Mapping[str, Any]
-) -> tuple[DatasetCard, Dataset, dict[str, Any]]:
-    """A data set with its card and complete settings."""
-    offer = registry().get("dataset", name)
+def open_dataset(name: str, *, root: str | Path | None, settings: Mapping[str, Any]) -> DataRef:
+    """A data set with its card and complete settings. Raises `UnknownNameError`, `UsageError` or `SettingsError`."""
+    name = name_of(name, "The data set")
+    root = path_of(root, "The root") if root is not None else None
+    called, colon, path = name.partition(":")
+    try:
+        offer = registry().get("dataset", called)
+    except UnknownNameError as error:
+        if not colon and Path(name).exists():
+            raise UsageError(f"'{name}' is a path: say how it is laid out, such as --data cases:{name}.") from None
+        raise error
     card = cast(DatasetCard, validate(offer))
-    chosen = complete(card, settings)
-    folder = Path(root) if root is not None else Path(os.environ.get("OMLAB_DATA", "omlab-data")) / name
+    if colon and root is not None:
+        raise UsageError(f"'{name}' says where the files are already: leave --root out.")
+    if card.own and not colon and root is None:
+        raise UsageError(f"'{called}' reads your own files: say where they are, {called}:PATH.")
+    folder = (
+        Path(path) if colon else root if root is not None else Path(os.environ.get("OMLAB_DATA", "omlab-data")) / called
+    )
+    if card.own and not folder.exists():
+        raise UsageError(f"{folder} does not exist, which --data {name} names.")
+    chosen = complete(card.settings, table_of(settings, "The settings"), of=f"the data set '{card.name}'")
     data = load_entry(offer, card.entry)(card, root=folder, settings=chosen)
-    return card, cast(Dataset, data), chosen
-
-
-def check_split(card: DatasetCard, data: Dataset, split: str) -> None:
-    """Raise `UsageError` for a split that the data set does not have."""
-    if split not in data.splits():
-        raise UsageError(f"'{card.name}' has no split '{split}'; it has {', '.join(data.splits())}.")
+    return DataRef(name=name, card=card, dataset=cast(Dataset, data), settings=chosen, root=folder)

@@ -30,7 +30,7 @@ def file_digest(path: Path) -> str:
 def _shown(path: Path) -> AbstractContextManager[progress.Advance]:
     """A bar for a file that takes more than a moment."""
     size = path.stat().st_size
-    return progress.task(f"checking {path.name}", total=size) if size > _LARGE else nullcontext(progress.nothing)
+    return progress.bar(f"checking {path.name}", total=size) if size > _LARGE else nullcontext(progress.nothing)
 
 
 def paths_digest(paths: Iterable[Path]) -> str:

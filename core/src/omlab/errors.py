@@ -79,3 +79,18 @@ class GeometryWarning(OmlabWarning):
 
 class WeightsWarning(OmlabWarning):
     """Weights were loaded with a reservation, such as entries that were dropped as the card says."""
+
+
+class DeviceError(OmlabError):
+    """The device is lost or cannot go on: nothing more can be computed in this process; ends a run."""
+
+    exit_status = 1
+
+
+def where(error: BaseException) -> str:
+    """The place in the code that an unexpected error comes from, as the end of a sentence."""
+    from pathlib import Path  # only a bug pays for these
+    from traceback import extract_tb
+
+    frames = extract_tb(error.__traceback__, limit=-1)
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -56,7 +56,8 @@ def _umask() -> int:
 
 def sync(path: Path) -> None:
     """Have the file on the disk before its name says that it is whole."""
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows only flushes what may be written, POSIX does not let a folder be opened for that
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+from omlab.arguments import path_of
 from omlab.card_schema import FormatCard, validate
-from omlab.errors import InputError, OutputError, UsageError
+from omlab.errors import CardError, InputError, OmlabWarning, OutputError, UsageError
 from omlab.files import replacing, writing
-from omlab.registry import load_entry, registry
-from omlab.roles import Format, Payload
+from omlab.payloads import Compound, Inputs, Payload, an, describe, keeps
+from omlab.registry import Registry, load_entry, registry
+from omlab.roles import Format
 from omlab.settings import complete
 
 
-def format_cards() -> list[FormatCard]:
-    """The cards of all formats. Raises `CardError` for one that is wrong."""
-    return [cast(FormatCard, validate(card)) for card in registry().cards("format")]
+def format_cards() -> Sequence[FormatCard]:
+    """The cards of all formats; one that is wrong is warned about and left out."""
+    return _cards(registry())
+
+
+@cache
+def _cards(catalogue: Registry) -> tuple[FormatCard, ...]:
+    """Validated once for each registry: formats are looked up for every case."""
+    found = []
+    for offer in catalogue.cards("format"):
+        try:
+            found.append(cast(FormatCard, validate(offer)))
+        except CardError as error:  # files of other formats can be read all the same
+            warnings.warn(f"{error} The format is left out.", OmlabWarning, stacklevel=2)
+    return tuple(found)
 
 
 def implementation(card: FormatCard) -> Format:
     """The format behind a card."""
-    return cast(Format, load_entry(registry().get("format", card.name), card.entry)())
+    return _implementation(registry(), card.name)
+
+
+@cache
+def _implementation(catalogue: Registry, name: str) -> Format:
+    offer = catalogue.get("format", name)
+    return cast(Format, load_entry(offer, cast(FormatCard, validate(offer)).entry)())
 
 
 def suffix_of(path: Path, cards: Iterable[FormatCard]) -> str:
@@ -33,19 +55,30 @@ def suffix_of(path: Path, cards: Iterable[FormatCard]) -> str:
 
 def read_format(path: Path, kind: str) -> FormatCard:
     """The format that reads `path` as a payload of `kind`. Raises `InputError` where there is none."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
+    check_readable(path)
     cards = [card for card in format_cards() if kind in card.reads]
-    if path.is_dir():
-        found = [card for card in cards if card.folders]
-    else:
-        suffix = suffix_of(path, cards)
-        found = [card for card in cards if suffix in card.suffixes] or [
-            card for card in cards if _has_magic(path, card)
-        ]
+    found = _readers(path, cards)
     if not found:
         raise InputError(_no_reader(path, kind, cards))
     return found[0]
+
+
+def check_readable(path: Path) -> None:
+    """Raise `InputError` where there is neither a file nor a folder: reading a pipe would wait for ever."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist.")
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is neither a file nor a folder: write what it gives to a file first.")
+
+
+def kinds_of(path: Path) -> Sequence[str]:
+    """The kinds that installed formats read `path` as, the likeliest first. Raises `InputError` where there is none."""
+    check_readable(path)
+    cards = [card for card in format_cards() if card.reads]
+    found = _readers(path, cards)
+    if not found:
+        raise InputError(_no_reader(path, "payload", cards))
+    return list(dict.fromkeys(kind for card in found for kind in card.reads))
 
 
 def read(path: str | Path, *, kind: str | None = None, **settings: Any) -> Payload:
@@ -60,39 +93,76 @@ def read(path: str | Path, *, kind: str | None = None, **settings: Any) -> Paylo
         InputError: It cannot be read; names the file.
         SettingsError: The format has no such setting.
     """
-    path = Path(path)
+    path = path_of(path, "What is read")
     if kind is None:
-        kind = _default_kind(path)
+        kind = kinds_of(path)[0]
     return read_as(read_format(path, kind), path, kind=kind, settings=settings)
 
 
-def read_as(card: FormatCard, path: Path, *, kind: str, settings: Mapping[str, Any]) -> Payload:
-    """Read `path` in the format of `card`, with `settings` of it. Raises `InputError` or `SettingsError`."""
-    return implementation(card).read(path, kind=kind, **complete(card, settings))
+def read_as(card: FormatCard, path: Path, *, kind: str, settings: Mapping[str, Any], key: str | None = None) -> Payload:
+    """Read `path`, or the entry `key` of it, in the format of `card`, with `settings` of it.
+
+    Raises `InputError` or `SettingsError`.
+    """
+    chosen = complete(card.settings, settings, of=f"the format '{card.name}'")
+    if key is not None:
+        chosen["key"] = key
+    return implementation(card).read(path, kind=kind, **chosen)
 
 
-def write(payload: Payload, path: str | Path) -> None:
+def write(payload: Payload, path: str | Path, *, inputs: Inputs | None = None) -> None:
     """Write a payload; the format is that of the path's suffix. Nothing partial is ever left there.
+
+    `inputs` are those that it was made from, where a format refers to them. Of a compound payload each part is
+    written as `<name>.<part><suffix>`.
 
     Raises `OutputError` where no format writes such a payload or the place cannot be written to.
     """
-    path = Path(path)
-    cards = [card for card in format_cards() if payload.kind in card.writes]
+    path = path_of(path, "What is written to")
+    if not isinstance(payload, Payload):
+        raise UsageError(f"{an(describe(payload)).capitalize()} is not a payload: it cannot be written.")
+    if keeps(payload, Compound):
+        suffix = suffix_of(path, format_cards()) or path.suffix
+        for part, value in payload.parts().items():
+            write(value, path.with_name(f"{path.name.removesuffix(suffix)}.{part}{suffix}"), inputs=inputs)
+        return
+    card = write_format(payload.kind, path)
+    with writing(f"The {payload.kind}", path), replacing(path) as temporary:
+        write_as(card, payload, temporary, inputs=inputs or {})
+
+
+def write_format(kind: str, path: Path) -> FormatCard:
+    """The format that writes payloads of `kind` to files named so. Raises `OutputError` where there is none."""
+    cards = [card for card in format_cards() if kind in card.writes]
     suffix = suffix_of(path, cards)
     found = [card for card in cards if suffix in card.suffixes]
     if not found:
         known = ", ".join(sorted({s for card in cards for s in card.suffixes})) or "none installed"
-        raise OutputError(f"No format writes a {payload.kind} to {path.name}; suffixes that would do: {known}.")
-    with writing(f"The {payload.kind}", path), replacing(path) as temporary:
-        implementation(found[0]).write(payload, temporary)
+        raise OutputError(f"No format writes {an(kind)} to {path.name}; suffixes that would do: {known}.")
+    return found[0]
 
 
-def default_suffix(kind: str) -> str:
-    """The suffix that payloads of `kind` are written with when the user names no format."""
+def write_as(card: FormatCard, payload: Payload, path: Path, *, inputs: Inputs) -> None:
+    """Write a payload in the format of `card` to a path that does not exist yet."""
+    implementation(card).write(payload, path, inputs=inputs)
+
+
+def default_format(kind: str) -> FormatCard:
+    """The format that payloads of `kind` are written in when the user names none. Raises `UsageError`."""
     cards = [card for card in format_cards() if kind in card.default_for and kind in card.writes]
     if not cards:
-        raise UsageError(f"No installed format writes a {kind}; install the package of its modality.")
-    return max(cards[0].suffixes, key=len)
+        raise UsageError(f"No installed format writes {an(kind)}; install the package of its modality.")
+    return cards[0]
+
+
+def named_format(name: str, kind: str) -> FormatCard:
+    """The format of that name, which must write `kind`. Raises `UnknownNameError` or `UsageError`."""
+    card = cast(FormatCard, validate(registry().get("format", name)))
+    if kind not in card.writes:
+        raise UsageError(
+            f"The format '{name}' does not write {an(kind)}; it writes {', '.join(card.writes) or 'nothing'}."
+        )
+    return card
 
 
 def companions(source: FormatCard, kind: str) -> list[FormatCard]:
@@ -100,59 +170,12 @@ def companions(source: FormatCard, kind: str) -> list[FormatCard]:
     return [card for card in format_cards() if source.name in card.beside and kind in card.writes]
 
 
-def cases_in(paths: Iterable[Path], kind: str) -> dict[str, Path]:
-    """The cases of the given paths by id: a file is one, a folder is one or holds several.
-
-    Raises `InputError` for a path that does not exist or a folder without anything readable.
-    """
-    cards = [card for card in format_cards() if kind in card.reads]
-    found = [case for path in paths for case in _cases_of(path, kind, cards)]
-    ids: dict[str, Path] = {}
-    for path in found:
-        id = case_id(path, cards)
-        if id in ids:
-            id = f"{path.absolute().parent.name}-{id}"
-        if id in ids:
-            raise InputError(f"{path} and {ids[id]} would both be case '{id}'; rename one or predict them apart.")
-        ids[id] = path
-    return ids
-
-
-def case_id(path: Path, cards: Iterable[FormatCard]) -> str:
-    """The id of a case: the file's name without its suffix, or the folder's name."""
-    name = path.absolute().name
-    suffix = "" if path.is_dir() else suffix_of(path, cards)
-    return name[: len(name) - len(suffix)] or name
-
-
-def _cases_of(path: Path, kind: str, cards: list[FormatCard]) -> list[Path]:
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
-    if not path.is_dir():
-        read_format(path, kind)
-        return [path]
-    single = {suffix for card in cards if not card.folders for suffix in card.suffixes}
-    children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
-    files = [child for child in children if child.is_file() and child.name.lower().endswith(tuple(single))]
-    if files:
-        return files
-    folders = [child for child in children if child.is_dir()]
-    if any(child.is_file() for child in children) and any(card.folders for card in cards):
-        return [path]
-    if not folders:
-        raise InputError(f"The folder {path} is empty: nothing to read as a {kind}.")
-    return [case for folder in folders for case in _cases_of(folder, kind, cards)]
-
-
-def _default_kind(path: Path) -> str:
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
-    cards = [card for card in format_cards() if card.reads]
+def _readers(path: Path, cards: Sequence[FormatCard]) -> list[FormatCard]:
+    """Those of the formats that read `path`: by its suffix, else by what it begins with."""
+    if path.is_dir():
+        return [card for card in cards if card.folders]
     suffix = suffix_of(path, cards)
-    for card in cards:
-        if card.folders if path.is_dir() else suffix in card.suffixes or _has_magic(path, card):
-            return card.reads[0]
-    raise InputError(_no_reader(path, "payload", cards))
+    return [card for card in cards if suffix in card.suffixes] or [card for card in cards if _has_magic(path, card)]
 
 
 def _has_magic(path: Path, card: FormatCard) -> bool:
@@ -170,5 +193,5 @@ def _no_reader(path: Path, kind: str, cards: list[FormatCard]) -> str:
     known = ", ".join(sorted({suffix for card in cards for suffix in card.suffixes}))
     others = [card for card in format_cards() if suffix_of(path, [card]) and card.reads and not path.is_dir()]
     if others:
-        return f"{path} is read as {' or '.join(others[0].reads)}, but a {kind} is needed ({known})."
-    return f"No installed format reads {path} as a {kind}; formats that would do: {known or 'none installed'}."
+        return f"{path} is read as {' or '.join(others[0].reads)}, but {an(kind)} is needed ({known})."
+    return f"No installed format reads {path} as {an(kind)}; formats that would do: {known or 'none installed'}."

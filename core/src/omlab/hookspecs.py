@@ -1,11 +1,11 @@
-"""The hooks of omlab (pluggy project `omlab`), hook API version 1.
+"""The hooks of omlab (pluggy project `omlab`), hook API version 2.
 
 A plugin is a module named in the entry-point group `omlab`. It implements the hooks that it needs:
 
     # omlab_example/plugin.py
     from omlab import Card, hookimpl, read_cards
 
-    OMLAB_HOOK_API = 1
+    OMLAB_HOOK_API = 2
 
     @hookimpl
     def omlab_models() -> list[Card]:
@@ -22,16 +22,24 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    import typer
+    import click
 
     from omlab.cards import Card
     from omlab.runs import Run
 
-HOOK_API = 1
+HOOK_API = 2
 """Major version of these hooks. A plugin says which one it is built for in `OMLAB_HOOK_API`."""
 
 hookspec = pluggy.HookspecMarker("omlab")
 hookimpl = pluggy.HookimplMarker("omlab")
+
+
+@hookspec
+def omlab_payloads() -> list[Card]:  # type: ignore[empty-body]
+    """Kinds of inputs and outputs: cards of kind `payload`.
+
+    Called once, when the registry is first asked for payloads. Do not import the class or numpy. Since hook API 2.
+    """
 
 
 @hookspec
@@ -77,20 +85,24 @@ def omlab_evaluators() -> list[Card]:  # type: ignore[empty-body]
 
 
 @hookspec
-def omlab_commands(cli: typer.Typer) -> None:
+def omlab_commands(cli: click.Group) -> None:
     """Add sub-commands to the command line.
 
-    Called when the command line starts, with the application before it runs. Import what the command
-    needs inside the command, and do not replace a command that is there already. Since hook API 1.
+    Called when the command line is asked for a command that core does not have, or for its help. Say where the
+    command stands, so that it is imported when it is run, and do not replace one that is there already:
+
+        cli.add_lazy("demo", "omlab_example.demo:demo", "A first run from data to report.")
+
+    Since hook API 2.
     """
 
 
 @hookspec
 def omlab_run_started(run: Run) -> None:
-    """A run begins: its folder exists under its temporary name, no case has been started.
+    """A run begins or is gone on with: its folder exists, no case has been started.
 
-    For tracking and audit. Do not change the run; an exception here is logged in the run and
-    does not stop it. Since hook API 1.
+    For tracking and audit. Do not change the run; an exception here is noted in the run and does not stop it.
+    Under torchrun only rank 0 calls it. Since hook API 1.
     """
 
 

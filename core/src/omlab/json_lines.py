@@ -18,16 +18,20 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line.decode("utf-8-sig"))  # joined files have a byte order mark in the middle
-                except UnicodeDecodeError:
-                    raise InputError(f"{path}, line {number} is not UTF-8 text.") from None
-                except (ValueError, RecursionError) as error:
-                    raise InputError(f"{path}, line {number} is not JSON: {error}.") from None
-                if not isinstance(row, dict):
-                    raise InputError(f"{path}, line {number} is not a JSON object.")
-                yield number, row
+                if line.strip():
+                    yield number, json_object(line, path=path, number=number)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def json_object(line: bytes, *, path: Path, number: int) -> dict[str, Any]:
+    """The object in a line. Raises `InputError` that names the file and the line."""
+    try:
+        row = json.loads(line.decode("utf-8-sig"))  # joined files have a byte order mark in the middle
+    except UnicodeDecodeError:
+        raise InputError(f"{path}, line {number} is not UTF-8 text.") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}, line {number} is not JSON: {error}.") from None
+    if not isinstance(row, dict):
+        raise InputError(f"{path}, line {number} is not a JSON object.")
+    return row

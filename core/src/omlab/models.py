@@ -1,76 +1,210 @@
-"""From a model's name to a model: card, weights, settings, device; adapted models likewise."""
+"""From a model's name to a session: card, weights, needs, settings, device; adapted models likewise."""
 
 from __future__ import annotations
 
-import difflib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import version
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from omlab.adapted import ADAPTED, ADAPTED_WEIGHTS, Description, read_description
+from omlab.arguments import name_of, path_of, table_of
 from omlab.card_schema import AdapterCard, ModelCard, validate
 from omlab.cards import Card
 from omlab.devices import resolve_device
-from omlab.digests import digest_of, file_digest
+from omlab.digests import digest_of
 from omlab.errors import PluginError, UnknownNameError, UsageError, WeightsError
 from omlab.registry import load_entry, registry
-from omlab.roles import Adapter, Model
-from omlab.settings import complete
-from omlab.weights import UNTRAINED, resolve
+from omlab.roles import Adapter, Model, Trainable
+from omlab.session import Session
+from omlab.settings import complete, decisive
+from omlab.suggest import did_you_mean
+from omlab.versions import package_versions, uses_torch
+from omlab.weights import LOCAL, UNTRAINED, Weights, resolve
 
-ADAPTED = "adapted.json"
-ADAPTED_WEIGHTS = "weights.safetensors"
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Needs = Mapping[str, "str | Path"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRef:
-    """A model that has been found but not built: `identity` says exactly which, `load` builds it."""
+    """A model that has been found but not built: `identity` says exactly which, `session` builds it.
+
+    `card` is what it does: of an adapted model its own, `offer` the card of the architecture behind it.
+    """
 
     name: str
     card: ModelCard
     offer: Card
     tag: str
-    weights: Path | None
+    weights: Weights | None
     settings: Mapping[str, Any]
     device: str
+    needs: Mapping[str, ModelRef] = field(default_factory=dict)
     adapted: Path | None = None
-    description: Mapping[str, Any] = field(default_factory=dict)
+    description: Description | None = None
+    base: ModelRef | None = None
+    later: Callable[[], Weights | None] | None = None
+
+    def ready(self) -> ModelRef:
+        """With its weights at hand: those of an adapted model's base are only fetched where they are used."""
+        return self if self.later is None else replace(self, weights=self.later(), later=None)
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether its weights are drawn at random, or those of something that it needs."""
+        if self.base is not None:
+            return False
+        return self.tag == UNTRAINED or any(need.is_untrained for need in self.needs.values())
 
     def identity(self) -> dict[str, Any]:
-        """What a run log says of the model: enough to have the very same again."""
-        return {
+        """What a run log says of the model: enough to have the very same again. Never a time."""
+        found: dict[str, Any] = {
             "name": self.name,
             "card": digest_of(dict(self.offer.data)),
-            "distribution": self.offer.distribution,
-            "version": version(self.offer.distribution) if self.offer.distribution else "",
-            "weights": {"tag": self.tag, "sha256": file_digest(self.weights) if self.weights else None},
-            "adapted": digest_of(self.description) if self.adapted else None,
-            "settings": dict(self.settings),
+            "packages": package_versions(self.offer.distribution),
+            "weights": {"tag": self.tag, "sha256": dict(self.weights.sha256) if self.weights else None},
+            "settings": decisive(self.card.settings, self.settings),
+            "needs": {name: need.identity() for name, need in self.needs.items()},
         }
+        if self.description is not None and self.base is not None:
+            found |= {"adapted": digest_of(self.description.to_json()), "base": dict(self.description.base_identity)}
+        return found
 
-    def load(self) -> Model:
+    def session(self) -> Session:
         """Build the model on its device."""
-        if self.adapted is None:
-            return self._build(weights=self.weights, config=None)
-        adapter = _adapter_of(self.description)
-        return adapter.restore(self._build, config=self.description["config"], weights=self.adapted / ADAPTED_WEIGHTS)
+        if self.description is None or self.base is None:
+            model = ModelBase(self).build_own()
+        else:
+            adapter = load_adapter(self.description.adapter, self.description.adapter_settings)[1]
+            assert self.adapted is not None
+            base = ModelBase(replace(self.base, device=self.device), made=self.description.base_identity)
+            model = adapter.restore(base, config=self.description.config, tensors=self.adapted / ADAPTED_WEIGHTS)
+        return Session(model, card=self.card, identity=self.identity(), name=self.name, is_untrained=self.is_untrained)
 
-    def _build(self, *, weights: Path | None, config: Mapping[str, Any] | None) -> Model:
-        entry = load_entry(self.offer, self.card.entry)
-        model = entry(self.card, weights=weights, device=self.device, settings=dict(self.settings), config=config)
+
+class ModelBase:
+    """A found model as adapters see it (`omlab.roles.Base`).
+
+    `made`: the identity of what an adapted model was made from; where its weights are used, they must be the same.
+    """
+
+    def __init__(self, ref: ModelRef, *, made: Mapping[str, Any] | None = None) -> None:
+        self._ref = ref
+        self._made = made
+        self._session: Session | None = None
+
+    @property
+    def device(self) -> str:
+        """Where work is done."""
+        return self._ref.device
+
+    @cached_property
+    def ref(self) -> ModelRef:
+        """What was found, with its weights. Raises `WeightsError` where they are not those it must have."""
+        ref = self._ref.ready()
+        if self._made and weights_in(self._made) != weights_in(ref.identity()):
+            raise WeightsError(
+                f"The weights of '{ref.name}' are not those that the adapted model was made from, "
+                "of which it holds only the changes: put those back, or adapt again."
+            )
+        return ref
+
+    def session(self) -> Session:
+        """The loaded model, the same each time."""
+        if self._session is None:
+            self._session = self.ref.session()
+        return self._session
+
+    def trainable(self) -> Trainable:
+        """The model, built anew each time. Raises `UsageError` where it has no recipes."""
+        if not self.ref.card.trains:
+            raise UsageError(f"'{self.ref.name}' has no recipe: it cannot be trained.")
+        model = self.ref.session().model
+        lacking = [part for part in ("module", "layers", "retarget", "recipe", "config") if not hasattr(model, part)]
+        if lacking and self.ref.adapted is not None:
+            raise UsageError(f"'{self.ref.name}' was adapted in a way that cannot be trained further.")
+        if lacking:
+            raise PluginError(f"'{self.ref.name}' has recipes on its card but no {', '.join(lacking)}.")
+        return cast(Trainable, model)
+
+    def build_own(self) -> Model:
+        """The model as it was found."""
+        return self._build(weights=self.ref.weights, config=None)
+
+    def build(self, *, config: Mapping[str, Any] | None, weights: Path | None) -> Model:
+        """The model of the card with that configuration and those tensors (safetensors; None: untrained)."""
+        return self._build(
+            weights=Weights.plain(weights, tag="adapted") if weights is not None else None, config=config
+        )
+
+    def defaults(self, recipe: str | None, adapter: str) -> Mapping[str, Any]:
+        """What the model's card advises an adapter."""
+        facts = self._ref.card.trains.get(recipe) if recipe else None
+        return dict(facts.defaults.get(adapter, {})) if facts else {}
+
+    def _build(self, *, weights: Weights | None, config: Mapping[str, Any] | None) -> Model:
+        ref = self._ref if self._ref.base is None else self._ref.base
+        card = cast(ModelCard, validate(ref.offer))
+        entry = load_entry(ref.offer, card.entry)
+        needs = {name: need.session() for name, need in ref.needs.items()}
+
+        def built() -> Any:
+            with _seeded():
+                return entry(
+                    card, weights=weights, needs=needs, device=self.device, settings=dict(ref.settings), config=config
+                )
+
+        could_seed = "torch" in sys.modules
+        model = built()
+        if weights is None and not could_seed and "torch" in sys.modules:
+            model = built()  # the entry itself imported torch, after its draws could be seeded
         return cast(Model, model)
 
 
+def weights_in(identity: Mapping[str, Any]) -> Any:
+    """The digests of all weights that an identity tells of: its own, those of what it needs and of its base."""
+    own = (identity.get("weights") or {}).get("sha256") or {}
+    needs = {name: weights_in(need) for name, need in (identity.get("needs") or {}).items()}
+    base = identity.get("base")
+    return sorted(own.values()), needs, weights_in(base) if base else None
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Draw untrained weights from seed 0, so that the same command gives the same; torch is not imported for it."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
 def find_card(name: str | Path) -> ModelCard:
-    """The card of a model or of an adapted model's base; no weights are looked for.
+    """What a model does; no weights are looked for.
 
     Raises `UnknownNameError`, `UsageError` or `CardError`.
     """
-    folder = Path(name)
-    base = _description(folder)["base"]["name"] if (folder / ADAPTED).is_file() else str(name)
-    return cast(ModelCard, validate(_split_name(base)[0]))
+    folder = Path(name_of(name, "The model"))
+    if (folder / ADAPTED).is_file():
+        description = read_description(folder)
+        return _own_card(description, _base_card(folder, description))
+    return cast(ModelCard, validate(_split_name(str(name))[0]))
+
+
+def _base_card(folder: Path, description: Description) -> ModelCard:
+    return find_card(folder / description.base_folder if description.base_folder else description.base)
+
+
+def _own_card(description: Description, base: ModelCard) -> ModelCard:
+    return base.model_copy(update={"does": dict(description.verbs())})
 
 
 def find_model(
@@ -79,30 +213,50 @@ def find_model(
     weights: str | Path | None = None,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
+    needs: Needs | None = None,
     offline: bool | None = None,
+    later: bool = False,
 ) -> ModelRef:
     """Find a model by name (`architecture.weights`) or adapted-model folder, fetching weights if need be.
 
+    `later`: they are fetched by `ModelRef.ready`.
+
     Raises `UnknownNameError`, `UsageError`, `SettingsError`, `WeightsError` or `DownloadError`.
     """
-    folder = Path(name)
+    folder = Path(name_of(name, "The model"))
+    settings, needs = table_of(settings, "The settings"), table_of(needs, "The needs")
+    weights = path_of(weights, "The weights") if weights is not None else None
     if (folder / ADAPTED).is_file():
-        return _find_adapted(folder, weights=weights, device=device, settings=settings or {}, offline=offline)
-    offer, tag = _split_name(str(name))
+        return _find_adapted(folder, weights=weights, device=device, settings=settings, needs=needs, offline=offline)
+    offer, named = _split_name(str(name))
     card = cast(ModelCard, validate(offer))
-    _check_needs(card)
-    tag = tag or (UNTRAINED if weights else card.default_weights)
-    chosen = complete(card, settings or {})
-    resolved_device = resolve_device(device)
+    chosen = complete(card.settings, settings, of=f"'{card.name}'")
+    tag = LOCAL if weights else named or card.default_weights
+    if tag == UNTRAINED and card.is_remote:
+        raise UsageError(f"'{card.name}' answers through an endpoint: there is no untrained form of it.")
+    needed = _find_needs(card, needs, untrained=tag == UNTRAINED, device=device, offline=offline)
+    device = _device_for(offer, needed, device)
+
+    def fetch() -> Weights | None:
+        return resolve(card, named, weights=weights, offline=offline)
+
     return ModelRef(
-        name=f"{card.name}.{'local' if weights else tag}",
+        name=f"{card.name}.{tag}",
         card=card,
         offer=offer,
-        tag="local" if weights else tag,
-        weights=resolve(card, tag, weights=Path(weights) if weights else None, offline=offline),
+        tag=tag,
+        weights=None if later else fetch(),
+        later=fetch if later else None,
         settings=chosen,
-        device=resolved_device,
+        device=device,
+        needs=needed,
     )
+
+
+def _device_for(offer: Card, needs: Mapping[str, ModelRef], device: str) -> str:
+    """Where a model works: one that does not use torch itself goes where what it needs is."""
+    resolved = resolve_device(device, torch_used=uses_torch(offer.distribution))
+    return next((need.device for need in needs.values() if need.device != "cpu"), resolved)
 
 
 def load_model(
@@ -111,29 +265,56 @@ def load_model(
     weights: str | Path | None = None,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
+    needs: Needs | None = None,
     offline: bool | None = None,
-) -> Model:
-    """A model ready to predict.
+) -> Session:
+    """A model ready to work.
 
     Args:
         name: `stunet-base`, `stunet-base.totalsegmentator`, `stunet-base.untrained`, or the folder of an adapted model.
         weights: A local checkpoint to use instead of published weights.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         settings: Values for the settings of the model's card.
+        needs: Other models for those that the card needs: the card's name for it to a name or folder.
         offline: True: never fetch, fail where the weights are not in the cache (default: `OMLAB_OFFLINE`).
 
     Raises:
         OmlabError: One sentence that says what was wrong and what to do.
     """
-    return find_model(name, weights=weights, device=device, settings=settings, offline=offline).load()
+    ref = find_model(name, weights=weights, device=device, settings=settings, needs=needs, offline=offline)
+    return ref.session()
 
 
 def load_adapter(name: str, settings: Mapping[str, Any]) -> tuple[AdapterCard, Adapter, dict[str, Any]]:
     """An adapter by name, with its card and complete settings."""
     offer = registry().get("adapter", name)
     card = cast(AdapterCard, validate(offer))
-    chosen = complete(card, settings)
+    chosen = complete(card.settings, settings, of=f"'{card.name}'")
     return card, cast(Adapter, load_entry(offer, card.entry)(card, settings=chosen)), chosen
+
+
+def _find_needs(
+    card: ModelCard, given: Needs, *, untrained: bool, device: str, offline: bool | None
+) -> dict[str, ModelRef]:
+    for name in given:
+        if name not in card.needs:
+            hint = did_you_mean(name, card.needs, none="it needs no other model.")
+            raise UsageError(f"'{card.name}' has no need '{name}': {hint}")
+    found = {}
+    for name, default in card.needs.items():
+        wanted: str | Path = given.get(name, default)
+        if untrained and name not in given:
+            wanted = f"{default.partition('.')[0]}.{UNTRAINED}"
+        try:
+            found[name] = find_model(wanted, device=device, offline=offline)
+        except UnknownNameError as error:
+            if name in given:
+                raise
+            raise PluginError(
+                f"'{card.name}' needs the model '{default}' as its {name}, which no installed package offers: install "
+                f"one that does, or name another with --need {name}=MODEL."
+            ) from error
+    return found
 
 
 def _split_name(name: str) -> tuple[Card, str]:
@@ -144,54 +325,52 @@ def _split_name(name: str) -> tuple[Card, str]:
         if Path(name).is_dir():
             raise UsageError(f"{name} is a folder, but not of an adapted model: it has no {ADAPTED}.") from None
         raise
-    known = [*offer.weights, UNTRAINED]
+    known: Sequence[str] = [*offer.weights, UNTRAINED]
     if tag and tag not in known:
-        close = difflib.get_close_matches(tag, known, n=1)
-        hint = f"did you mean '{base}.{close[0]}'?" if close else f"it has {', '.join(known)}."
+        hint = did_you_mean(tag, known, none="it has none.")
         raise UnknownNameError(f"'{base}' has no weights '{tag}': {hint}")
     return offer, tag
 
 
-def _check_needs(card: ModelCard) -> None:
-    for name in card.needs:
-        try:
-            registry().get("model", name.partition(".")[0])
-        except UnknownNameError as error:
-            raise PluginError(f"'{card.name}' needs the model '{name}', which no installed package offers.") from error
+def _in(folder: Path, name: str) -> str | Path:
+    """A model that is kept in the folder of an adapted one, else its name."""
+    return folder / name if (folder / name / ADAPTED).is_file() else name
 
 
 def _find_adapted(
-    folder: Path, *, weights: str | Path | None, device: str, settings: Mapping[str, Any], offline: bool | None
+    folder: Path,
+    *,
+    weights: str | Path | None,
+    device: str,
+    settings: Mapping[str, Any],
+    needs: Needs,
+    offline: bool | None,
 ) -> ModelRef:
     if weights is not None:
         raise UsageError(f"{folder} is an adapted model with weights of its own: leave --weights out.")
-    description = _description(folder)
+    description = read_description(folder)
     if not (folder / ADAPTED_WEIGHTS).is_file():
         raise WeightsError(f"The adapted model {folder} has no {ADAPTED_WEIGHTS}.")
-    offer, _ = _split_name(description["base"]["name"])
-    card = cast(ModelCard, validate(offer))
+    nested = folder / description.base_folder if description.base_folder else None
+    base = find_model(
+        nested or description.base,
+        weights=description.base_weights,
+        device=device,
+        settings={**description.settings, **settings},
+        needs={**{name: _in(folder, kept) for name, kept in description.needs.items()}, **needs},
+        offline=offline,
+        later=True,
+    )
     return ModelRef(
         name=folder.absolute().name,
-        card=card,
-        offer=offer,
+        card=_own_card(description, base.card),
+        offer=base.offer,
         tag="adapted",
-        weights=folder / ADAPTED_WEIGHTS,
-        settings=complete(card, {**description["settings"], **settings}),
-        device=resolve_device(device),
+        weights=Weights.plain(folder / ADAPTED_WEIGHTS, tag="adapted"),
+        settings=base.settings,
+        device=base.device,
+        needs=base.needs,
         adapted=folder,
         description=description,
+        base=base,
     )
-
-
-def _description(folder: Path) -> dict[str, Any]:
-    """What `adapted.json` says."""
-    try:
-        description: dict[str, Any] = json.loads((folder / ADAPTED).read_text(encoding="utf-8"))
-        str(description["base"]["name"]), dict(description["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{folder / ADAPTED} is not the description of an adapted model ({error}).") from error
-    return description
-
-
-def _adapter_of(description: Mapping[str, Any]) -> Adapter:
-    return load_adapter(description["adapter"]["name"], description["adapter"]["settings"])[1]

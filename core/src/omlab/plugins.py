@@ -1,24 +1,31 @@
 """Finding plugins and living with broken ones.
 
 A plugin is an entry point of the group `omlab`. One that cannot be imported, is built for another
-hook API, or raises when it is asked for its cards is kept aside with the reason; the others work.
+hook API, or raises when it is called is kept aside with the reason; the others work.
 `OMLAB_PLUGINS=a,b` loads only those entry points, `OMLAB_PLUGINS_OFF=c` all but those.
+
+Hooks are called by pluggy and nothing else, so that `specname`, `tryfirst`, wrappers and checked arguments are what its
+users expect. What is registered is not the plugin's functions but guards around them, which say who failed.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from types import ModuleType
-from typing import Literal
+from inspect import isgeneratorfunction
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pluggy
 
 from omlab import hookspecs
 from omlab.errors import PluginError
+from omlab.guards import Each, Guards, as_given
 
 GROUP = "omlab"
 Status = Literal["ok", "broken", "incompatible", "off"]
@@ -42,30 +49,46 @@ class Plugins:
         self.manager = pluggy.PluginManager("omlab")
         self.manager.add_hookspecs(hookspecs)
         self._plugins: dict[str, Plugin] = {}
+        self._guards = Guards()
         for entry_point in sorted(found, key=lambda e: (e.name, e.value)):
             self._load(entry_point, wanted=(not only or entry_point.name in only) and entry_point.name not in off)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Plugin]:
         return iter(self._plugins.values())
 
     def names(self) -> list[str]:
         """Names of the plugins that work."""
         return [plugin.name for plugin in self if plugin.status == "ok"]
 
-    def distribution(self, name: str) -> str:
-        """The distribution that brought the plugin of that name."""
-        return self._plugins[name].distribution
+    def ask(self, hook: str, *, each: Each = as_given, **arguments: Any) -> list[Any]:
+        """Call a hook: the answers in pluggy's order.
 
-    def mark_broken(self, name: str, reason: str) -> None:
+        `each` checks or completes what one implementation gave. A plugin that raises, exits or gives what `each`
+        refuses is put aside with the reason. What it prints goes to standard error.
+        """
+        answers, failed = self._called(hook, each, arguments)
+        for name, reason in failed.items():
+            self.set_aside(name, f"{hook} failed: {reason}")
+        return answers
+
+    def tell(self, hook: str, **arguments: Any) -> list[tuple[str, str]]:
+        """Call a hook of observers: (plugin, what went wrong) of those that failed, which are not put aside."""
+        return list(self._called(hook, as_given, arguments)[1].items())
+
+    def _called(self, hook: str, each: Each, arguments: dict[str, Any]) -> tuple[list[Any], dict[str, str]]:
+        with self._guards.calling(each) as failed, redirect_stdout(sys.stderr):
+            answers: list[Any] = getattr(self.manager.hook, hook)(**arguments)
+        return answers, failed
+
+    def set_aside(self, name: str, reason: str) -> None:
         """Put a plugin aside that failed when it was called."""
-        self.manager.unregister(name=name)
-        before = self._plugins[name]
-        self._plugins[name] = Plugin(
-            name=name, distribution=before.distribution, version=before.version, status="broken", reason=reason
-        )
+        if self.manager.get_plugin(name) is not None:
+            self.manager.unregister(name=name)
+        self._plugins[name] = replace(self._plugins[name], status="broken", reason=reason)
 
     def _load(self, entry_point: EntryPoint, *, wanted: bool) -> None:
-        status, reason = ("off", "switched off by OMLAB_PLUGINS or OMLAB_PLUGINS_OFF")
+        status: Status = "off"
+        reason = "switched off by OMLAB_PLUGINS or OMLAB_PLUGINS_OFF"
         if wanted:
             status, reason = self._register(entry_point)
         dist = entry_point.dist
@@ -74,7 +97,7 @@ class Plugins:
             name=key,
             distribution=dist.name if dist else "unknown",
             version=dist.version if dist else "unknown",
-            status=status,  # type: ignore[arg-type]
+            status=status,
             reason=reason,
         )
 
@@ -83,24 +106,40 @@ class Plugins:
             other = self._plugins[entry_point.name].distribution
             return "broken", f"another plugin is called '{entry_point.name}' too, from {other}; uninstall one of them"
         try:
-            module = entry_point.load()
+            with redirect_stdout(sys.stderr):
+                plugin = entry_point.load()
         except (Exception, SystemExit) as error:  # whatever a plugin does at import must not harm the others
             return "broken", f"cannot be imported: {type(error).__name__}: {error}"
-        return self._check_and_register(entry_point.name, module)
+        return self._check_and_register(entry_point, plugin)
 
-    def _check_and_register(self, name: str, module: ModuleType) -> tuple[Status, str]:
-        api = getattr(module, "OMLAB_HOOK_API", None)
+    def _check_and_register(self, entry_point: EntryPoint, plugin: Any) -> tuple[Status, str]:
+        name, api = entry_point.name, getattr(plugin, "OMLAB_HOOK_API", None)
         if api != hookspecs.HOOK_API:
             found = "does not say OMLAB_HOOK_API" if api is None else f"is built for hook API {api}"
             return "incompatible", f"{found}; this omlab has {hookspecs.HOOK_API}"
         try:
-            self.manager.register(module, name=name)
+            self.manager.register(self._guarded(entry_point, plugin), name=name)
             self.manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
             if self.manager.get_plugin(name) is not None:
                 self.manager.unregister(name=name)
             return "broken", f"implements a hook wrongly: {error}"
         return "ok", ""
+
+    def _guarded(self, entry_point: EntryPoint, plugin: Any) -> SimpleNamespace:
+        """The hook implementations of a plugin, each in a guard that looks like it to pluggy."""
+        guarded = SimpleNamespace()
+        owner = entry_point.dist.name if entry_point.dist else "unknown"
+        for attribute in dir(plugin):
+            options = self.manager.parse_hookimpl_opts(plugin, attribute)
+            if options is not None:
+                function = getattr(plugin, attribute)
+                if options["hookwrapper"]:
+                    raise ValueError(f"{attribute} uses pluggy's old hookwrapper=True: make it wrapper=True")
+                is_wrapper = options["wrapper"] and isgeneratorfunction(function)
+                guard = self._guards.around_wrapper if is_wrapper else self._guards.around
+                setattr(guarded, attribute, guard(function, plugin=entry_point.name, distribution=owner))
+        return guarded
 
 
 def _names(variable: str) -> frozenset[str]:

@@ -1,9 +1,9 @@
 """Progress of long work, reported without knowing who watches.
 
-Code that works for long opens a task; whoever runs it decides how that is shown. The command line
+Code that works for long opens a bar; whoever runs it decides how that is shown. The command line
 shows bars (`omlab.cli.bars`), a library user sees nothing unless she installs a sink.
 
-    with progress.task("windows", total=len(windows)) as advance:
+    with progress.bar("windows", total=len(windows)) as advance:
         for window in windows:
             ...
             advance(1)
@@ -21,7 +21,7 @@ class Advance(Protocol):
     """Says that `steps` more are done; `figures` (such as the loss) are shown beside the bar."""
 
     def __call__(self, steps: int = 1, /, **figures: float) -> None:
-        """Advance the task."""
+        """Advance the bar."""
         ...
 
 
@@ -29,7 +29,7 @@ Sink = Callable[[str, int | None], AbstractContextManager[Advance]]
 
 
 def nothing(steps: int = 1, /, **figures: float) -> None:
-    """Show nothing: what a task advances when nobody watches."""
+    """Show nothing: what a bar advances when nobody watches."""
 
 
 @contextmanager
@@ -40,14 +40,14 @@ def _silent(description: str, total: int | None) -> Iterator[Advance]:
 _sink: ContextVar[Sink] = ContextVar("omlab_progress", default=_silent)
 
 
-def task(description: str, *, total: int | None) -> AbstractContextManager[Advance]:
-    """Open a task of `total` steps (None: unknown); the context gives the function that advances it."""
+def bar(description: str, *, total: int | None) -> AbstractContextManager[Advance]:
+    """Open a bar of `total` steps (None: unknown); the context gives the function that advances it."""
     return _sink.get()(description, total)
 
 
 @contextmanager
 def shown_by(sink: Sink) -> Iterator[None]:
-    """Show the tasks opened inside this context through `sink`."""
+    """Show the bars opened inside this context through `sink`."""
     token = _sink.set(sink)
     try:
         yield

@@ -6,15 +6,15 @@ distributions offer is an error when that name is used, and shown by `omlab list
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 from omlab.cards import KINDS, Card, Kind
-from omlab.errors import CardError, DuplicateNameError, MissingDependencyError, OmlabError, UnknownNameError
+from omlab.errors import CardError, DuplicateNameError, MissingDependencyError, UnknownNameError
 from omlab.plugins import Plugins, installed
+from omlab.suggest import did_you_mean
 
 HOOKS: dict[Kind, str] = {kind: f"omlab_{kind}s" for kind in KINDS}
 
@@ -29,8 +29,7 @@ class Registry:
     def cards(self, kind: Kind) -> list[Card]:
         """All cards of a kind, by name; of duplicates every one."""
         if kind not in self._cards:
-            found = [card for name in self.plugins.names() for card in self._ask(name, kind)]
-            self._cards[kind] = sorted(found, key=lambda card: (card.name, card.distribution))
+            self._cards[kind] = sorted(self._ask(kind), key=lambda card: (card.name, card.distribution))
         return list(self._cards[kind])
 
     def duplicates(self, kind: Kind) -> dict[str, list[str]]:
@@ -50,32 +49,21 @@ class Registry:
             raise UnknownNameError(self._unknown(kind, name))
         return found[0]
 
-    def _ask(self, plugin: str, kind: Kind) -> list[Card]:
-        hook = getattr(self.plugins.manager.get_plugin(plugin), HOOKS[kind], None)
-        if hook is None:
-            return []
-        try:
-            cards = list(hook())
+    def _ask(self, kind: Kind) -> list[Card]:
+        def owned(answer: Any, distribution: str) -> list[Card]:
+            cards = list(answer)
             for card in cards:
                 if not isinstance(card, Card) or card.kind != kind:
-                    raise CardError(f"{HOOKS[kind]} must return {kind} cards, not {card!r}.")
-        except Exception as error:  # one plugin's failure must not hide the others
-            detail = str(error) if isinstance(error, OmlabError) else f"{type(error).__name__}: {error}"
-            self.plugins.mark_broken(plugin, f"{HOOKS[kind]} failed: {detail}")
-            return []
-        owner = self.plugins.distribution(plugin)
-        return [replace(card, distribution=card.distribution or owner) for card in cards]
+                    raise CardError(f"it must return {kind} cards, not {card!r}.")
+            return [replace(card, distribution=card.distribution or distribution) for card in cards]
+
+        return [card for cards in self.plugins.ask(HOOKS[kind], each=owned) for card in cards]
 
     def _unknown(self, kind: Kind, name: str) -> str:
         known = sorted({card.name for card in self.cards(kind)})
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.55)
-        if close:
-            hint = f"did you mean {' or '.join(repr(c) for c in close)}?"
-        elif known:
-            hint = f"installed are {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}."
-        else:
-            hint = f"no plugin with a {kind} is installed."
-        return f"There is no {kind} '{name}': {hint}"
+        words = {"dataset": "data set"}.get(kind, kind)
+        none = f"no plugin with a {words} is installed."
+        return f"There is no {words} '{name}': {did_you_mean(name, known, none=none)}"
 
 
 @cache

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omlab.errors import SettingsError
+from omlab.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from omlab.card_schema import BaseCard, Setting
+    from omlab.card_schema import Setting
 
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
@@ -25,21 +28,73 @@ def parse_pairs(pairs: Iterable[str]) -> dict[str, str]:
     return parsed
 
 
-def complete(card: BaseCard, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of a card: the given ones, checked and converted, and the defaults of the others.
+def complete(settings: Mapping[str, Setting], given: Mapping[str, Any], *, of: str) -> dict[str, Any]:
+    """All settings: the given ones, checked and converted, and the defaults of the others.
 
-    Raises `SettingsError` for an unknown name, a value of another type or outside the bounds.
+    Args:
+        settings: As a card declares them.
+        given: Values by name.
+        of: Whose they are, for messages, such as `'stunet-base'`.
+
+    Raises `SettingsError` for an unknown name ('did you mean'), a value of another type or outside the bounds.
     """
-    unknown = sorted(set(given) - set(card.settings))
-    if unknown:
-        known = ", ".join(sorted(card.settings)) or "none"
-        raise SettingsError(f"'{card.name}' has no setting '{unknown[0]}'; its settings are: {known}.")
+    for name in given:
+        if name not in settings:
+            raise SettingsError(f"{of} has no setting '{name}': {did_you_mean(name, settings, none='it has none.')}")
     return {
-        name: convert(setting, given[name], where=f"setting '{name}' of '{card.name}'")
-        if name in given
-        else setting.default
-        for name, setting in card.settings.items()
+        name: convert(setting, given[name], where=f"setting '{name}' of {of}") if name in given else setting.default
+        for name, setting in settings.items()
     }
+
+
+def decisive(settings: Mapping[str, Setting], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Of complete settings those that change what comes of the work: what a request and an identity are made of."""
+    return {name: value for name, value in chosen.items() if settings[name].affects_result}
+
+
+def by_home(
+    given: Mapping[str, Any], homes: Mapping[str, Mapping[str, Setting] | None], *, plain: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Sort given settings by whose they are.
+
+    Args:
+        given: Values by name; `model.step` says whose it is, `read.volume.series` for which input.
+        homes: The settings of each home; None: not known here, so that only qualified names go there.
+        plain: Homes that a name without a dot is looked for in.
+
+    Returns:
+        For each home the values given for it, whose names are not yet checked where they were qualified.
+
+    Raises `SettingsError` for a name that is in no home ('did you mean'), or in two.
+    """
+    found: dict[str, dict[str, Any]] = {home: {} for home in homes}
+    for name, value in given.items():
+        home, dot, rest = name.partition(".")
+        if dot:
+            if home not in homes:
+                hint = did_you_mean(home, homes, none="nothing has settings here.")
+                raise SettingsError(f"'{name}' is no setting: there is no '{home}': {hint}")
+            found[home][rest] = value
+            continue
+        owners = [home for home in plain if name in (homes[home] or {})]
+        if len(owners) > 1:
+            raise SettingsError(f"'{name}' is a setting of both: say {' or '.join(f'{o}.{name}' for o in owners)}.")
+        if not owners:
+            known = [known for home in plain for known in homes[home] or {}]
+            raise SettingsError(
+                f"There is no setting '{name}' here: {did_you_mean(name, known, none='there are none.')}"
+            )
+        found[owners[0]][name] = value
+    return found
+
+
+def by_input(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Settings of formats by input: `volume.series` is for one input, `series` for all ("")."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in given.items():
+        place, _, setting = name.rpartition(".")
+        found.setdefault(place, {})[setting] = value
+    return found
 
 
 def convert(setting: Setting, value: Any, *, where: str) -> Any:
@@ -73,12 +128,17 @@ def _int(value: Any, where: str) -> int:
 
 def _float(value: Any, where: str) -> float:
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError):
-        raise SettingsError(f"{where} is {value!r}, but must be a number.") from None
+        number = math.nan
+    if math.isnan(number) or isinstance(value, bool):
+        raise SettingsError(f"{where} is {value!r}, but must be a number.")
+    return number
 
 
 def _str(value: Any, where: str) -> str:
+    if not isinstance(value, str | Path | int) or isinstance(value, bool):  # a series may be number 5
+        raise SettingsError(f"{where} is {value!r}, but must be text.")
     return str(value)
 
 

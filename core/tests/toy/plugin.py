@@ -2,13 +2,18 @@
 
 from omlab import Card, hookimpl, read_cards
 
-OMLAB_HOOK_API = 1
+OMLAB_HOOK_API = 2
 EVENTS = []
 
 
 @hookimpl
 def omlab_models() -> list[Card]:
     return read_cards(__package__, "model")
+
+
+@hookimpl
+def omlab_payloads() -> list[Card]:
+    return read_cards(__package__, "payload")
 
 
 @hookimpl
@@ -43,7 +48,4 @@ def omlab_run_finished(run) -> None:
 
 @hookimpl
 def omlab_commands(cli) -> None:
-    @cli.command("toy")
-    def toy() -> None:
-        """Say that the toy is there."""
-        print("toy command")
+    cli.add_lazy("toy", "omlab_toy.command:toy", "Say that the toy is there.")

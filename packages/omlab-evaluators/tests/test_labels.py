@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from omlab.errors import InputError, OmlabWarning, SettingsError
-from omlab_evaluators.labels import Pair, match_labels
+from omlab_evaluators.segmentation.labels import Pair, match_labels
 
 
 @pytest.fixture

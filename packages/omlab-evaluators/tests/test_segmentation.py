@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from omlab.errors import GeometryError, InputError, OmlabWarning, SettingsError
+from omlab.records import Record
 from omlab.roles import Evaluator, Sample
-from omlab_evaluators.segmentation import load, overlay_path, summarise
+from omlab_evaluators.segmentation.evaluator import load
+from omlab_evaluators.segmentation.pictures import picture_path
+from omlab_evaluators.segmentation.summary import summarise
 
 DEFAULTS = {"surface_tolerance_mm": 2.0, "bootstrap": 200, "seed": 0, "labels": []}
 
@@ -19,7 +22,7 @@ def evaluator():
 
 def sample_of(target, *, id="case-1", group=None, stand_ins=None):
     image = stand_ins.Volume(np.zeros((1, *target.array.shape)), target.affine) if stand_ins else target
-    return Sample(id=id, payload=image, target=target, group=group)
+    return Sample(id=id, inputs={"volume": image}, target=target, group=group)
 
 
 def without(label_map, value):
@@ -28,7 +31,7 @@ def without(label_map, value):
 
 
 def measured(evaluator, target, prediction, folder, **kwargs):
-    return {row["label"]: row for row in evaluator.measure(sample_of(target, **kwargs), prediction, folder=folder)}
+    return {row["label"]: row for row in evaluator.measure(sample_of(target, **kwargs), prediction, folder)}
 
 
 def figures(row):
@@ -106,7 +109,7 @@ def test_other_grids_are_refused(evaluator, stand_ins, tmp_path):
 
 def test_a_case_without_reference_is_refused(evaluator, stand_ins, tmp_path):
     with pytest.raises(InputError, match="Case a has no reference"):
-        evaluator.measure(Sample(id="a", payload=stand_ins.two_organs()), stand_ins.two_organs(), folder=tmp_path)
+        evaluator.measure(Sample(id="a", inputs={"volume": stand_ins.two_organs()}), stand_ins.two_organs(), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -117,14 +120,24 @@ def test_settings_that_cannot_be(wrong):
         load(None, settings={**DEFAULTS, **wrong})
 
 
-def test_overlays_lie_where_the_report_looks_for_them(evaluator, stand_ins, tmp_path):
+def test_pictures_lie_where_the_report_looks_for_them(evaluator, stand_ins, tmp_path):
     target = stand_ins.two_organs()
-    evaluator.measure(sample_of(target, id="a/b: c", stand_ins=stand_ins), target, folder=tmp_path)
-    for plane in ("axial", "coronal", "sagittal"):
-        path = overlay_path(tmp_path, case="a/b: c", plane=plane)
-        assert path.parent == tmp_path / "overlays"
-        assert path.read_bytes().startswith(b"\x89PNG")
-    assert overlay_path(tmp_path, case="a/b", plane="axial") != overlay_path(tmp_path, case="a_b", plane="axial")
+    sample = sample_of(target, id="a/b: c", stand_ins=stand_ins)
+    evaluator.measure(sample, target, tmp_path)
+    path = picture_path(tmp_path, case="a/b: c")
+    assert path.parent == tmp_path / "overlays"
+    assert path.read_bytes() == target.overlay(sample.inputs, target=target)
+    assert picture_path(tmp_path, case="a/b") != picture_path(tmp_path, case="a_b")
+
+
+def test_what_cannot_be_drawn_costs_no_figures(evaluator, stand_ins, tmp_path):
+    target = stand_ins.two_organs()
+    with pytest.warns(OmlabWarning, match="Case case-1 has no picture: There is nothing to draw on"):
+        rows = evaluator.measure(Sample(id="case-1", inputs={}, target=target), target, tmp_path)
+    assert rows[0]["dice"] == 1.0
+    plain = stand_ins.Plain(target.array, target.affine, target.labels)
+    assert measured(evaluator, target, plain, tmp_path)["liver"]["dice"] == 1.0
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
@@ -138,13 +151,13 @@ def rows(evaluator, stand_ins, tmp_path):
         "neither": (without(both, 2), without(both, 2)),
     }
     return {
-        id: evaluator.measure(sample_of(target, id=id, stand_ins=stand_ins), prediction, folder=tmp_path)
+        id: evaluator.measure(sample_of(target, id=id, stand_ins=stand_ins), prediction, tmp_path)
         for id, (target, prediction) in pairs.items()
     }
 
 
 def test_the_report_sums_up(evaluator, rows, tmp_path):
-    report = evaluator.report(rows, folder=tmp_path)
+    report = evaluator.report(rows, tmp_path)
     by = {(metric.name, metric.label): metric for metric in report.metrics}
     assert len(by) == 9
     shifted = next(row for row in rows["shifted"] if row["label"] == "spleen")
@@ -164,14 +177,14 @@ def test_the_report_sums_up(evaluator, rows, tmp_path):
 
 def test_the_same_rows_give_the_same_files(evaluator, rows, tmp_path):
     names = ("report.html", "cases.csv")
-    evaluator.report(rows, folder=tmp_path)
+    evaluator.report(rows, tmp_path)
     first = [(tmp_path / name).read_bytes() for name in names]
-    evaluator.report(json.loads(json.dumps(rows)), folder=tmp_path)
+    evaluator.report(json.loads(json.dumps(rows)), tmp_path)
     assert [(tmp_path / name).read_bytes() for name in names] == first
 
 
 def test_the_table_of_cases_holds_every_row(evaluator, rows, tmp_path):
-    evaluator.report(rows, folder=tmp_path)
+    evaluator.report(rows, tmp_path)
     with (tmp_path / "cases.csv").open(newline="") as stream:
         table = list(csv.DictReader(stream))
     assert [(row["case"], row["label"]) for row in table] == [(id, r["label"]) for id in rows for r in rows[id]]
@@ -181,18 +194,19 @@ def test_the_table_of_cases_holds_every_row(evaluator, rows, tmp_path):
 
 def test_the_page_shows_the_worst_case_first_and_what_is_in_the_folder(evaluator, rows, tmp_path):
     (tmp_path / "history.json").write_text(json.dumps([{"epoch": n, "loss": 1 / (n + 1)} for n in range(5)]))
-    cases = [{"id": "perfect", "status": "done"}, {"id": "bad", "status": "failed", "reason": "bad.nii.gz is empty."}]
     request = {"model": {"name": "stunet-small"}, "data": {"name": "phantom", "split": "test"}}
-    (tmp_path / "run.json").write_text(json.dumps({"request": request, "cases": cases}))
-    evaluator.report(rows, folder=tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({"run": "evaluate", "request": request}))
+    cases = [Record(id="perfect", status="done"), Record(id="bad", status="failed", reason="bad.nii.gz is empty.")]
+    (tmp_path / "cases.jsonl").write_bytes(b"".join(case.to_line() for case in cases))
+    evaluator.report(rows, tmp_path)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     galleries = [html.index(f"<h3>{id}</h3>") for id in ("missed", "shifted", "perfect", "neither")]
     assert galleries[0] < galleries[1] < min(galleries[2:])
-    assert html.count("data:image/png") == 4 * 3 + 3  # three planes a case, three colours of the legend
+    assert html.count("data:image/png") == 4
     for words in (
         "Training",
         "bad.nii.gz is empty.",
-        "stunet-small on phantom (test): 4 cases, 2 classes",
+        "stunet-small on phantom (test): 4 cases, 2 classes; some cases failed",
         "not found: spleen",
     ):
         assert words in html
@@ -201,15 +215,26 @@ def test_the_page_shows_the_worst_case_first_and_what_is_in_the_folder(evaluator
 def test_a_damaged_history_does_not_cost_the_report(evaluator, rows, tmp_path):
     (tmp_path / "history.json").write_text("[{")
     with pytest.warns(OmlabWarning, match=r"history\.json cannot be read"):
-        evaluator.report(rows, folder=tmp_path)
+        evaluator.report(rows, tmp_path)
     assert "Training" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_was_forgotten_is_said(evaluator, rows, tmp_path):
+    assert not any("forgotten" in note for note in evaluator.report(rows, tmp_path).notes)
+    history = [{"epoch": n, "loss": 1 / n, "val_kept_dice": 1 - 0.05 * n} for n in (1, 2)]
+    (tmp_path / "history.json").write_text(json.dumps(history))
+    (note,) = (note for note in evaluator.report(rows, tmp_path).notes if "forgotten" in note)
+    assert "mean Dice of 0.900" in note
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert html.count(note) == 2
+    assert html.index(note) > html.index("Training</h2>")
 
 
 def test_cases_without_any_class_are_named(evaluator, stand_ins, tmp_path):
     empty = stand_ins.LabelMap(np.zeros((4, 4, 4), dtype=np.uint8))
-    rows = {"blank": evaluator.measure(sample_of(empty), empty, folder=tmp_path)}
+    rows = {"blank": evaluator.measure(sample_of(empty), empty, tmp_path)}
     assert rows == {"blank": []}
-    report = evaluator.report(rows, folder=tmp_path)
+    report = evaluator.report(rows, tmp_path)
     assert {metric.value for metric in report.metrics} == {None}
     assert any("blank" in note for note in report.notes)
 

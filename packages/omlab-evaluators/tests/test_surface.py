@@ -8,9 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from omlab_evaluators.overlap import dice, volume_ml
-from omlab_evaluators.surface import bounding_box, surface_dice, surface_distances
-from omlab_evaluators.surfels import areas, codes
+from omlab_evaluators.segmentation.overlap import dice, volume_ml
+from omlab_evaluators.segmentation.surface import bounding_box, surface_dice, surface_distances
+from omlab_evaluators.segmentation.surfels import areas, codes
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "dsc_nsd.json").read_text())["cases"]
 

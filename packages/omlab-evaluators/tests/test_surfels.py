@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omlab_evaluators.surfels import CORNERS, areas, codes
+from omlab_evaluators.segmentation.surfels import CORNERS, areas, codes
 
 spacings = st.tuples(*[st.floats(0.2, 5)] * 3)
 

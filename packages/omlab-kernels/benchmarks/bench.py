@@ -33,23 +33,40 @@ def attention(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype:
     def add(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
         return score + sum(factor[b, h, i, index[j]] for factor, index in pairs)
 
+    if way == "flex":
+        from torch.nn.attention.flex_attention import flex_attention
+
+        compiled = torch.compile(flex_attention)
+
     def call() -> Tensor:
         if way == "naive":
             from omlab_kernels.relpos.naive import attention_relpos as naive
 
             return naive(q, k, v, pairs, scale=width**-0.5)
         if way == "sdpa-mask":
-            bias = sum(factor[..., index] for factor, index in pairs)
+            d, h, w = thin
+            bias = (d[..., :, None, None] + h[..., None, :, None] + w[..., None, None, :]).flatten(-3)
             return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         if way == "flex":
-            from torch.nn.attention.flex_attention import flex_attention
-
-            return torch.compile(flex_attention)(q, k, v, score_mod=add)
+            return compiled(q, k, v, score_mod=add)
+        if way == "flash-widened":
+            return widened(q, k, v, pairs)
         from omlab_kernels import attention_relpos
 
         return attention_relpos(q, k, v, pairs)
 
     return with_gradients(call, tensors)
+
+
+def widened(q: Tensor, k: Tensor, v: Tensor, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Flash attention on wider heads: [scale q, R] and [k, one-hot] have the biased scores as their product."""
+    width, columns = q.shape[-1], sum(factor.shape[-1] for factor, _ in pairs)
+    hot = [functional.one_hot(index, factor.shape[-1]).to(k).expand(*k.shape[:2], -1, -1) for factor, index in pairs]
+    wide_q = torch.cat([width**-0.5 * q, *(factor for factor, _ in pairs)], -1)
+    out = functional.scaled_dot_product_attention(
+        wide_q, torch.cat([k, *hot], -1), functional.pad(v, (0, columns)), scale=1.0
+    )
+    return out[..., :width]
 
 
 def attention_work(shape: Shape, size: int) -> tuple[float, float]:
@@ -137,7 +154,7 @@ def window(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: to
 
 CASES = {
     "attention": Case(
-        ways=["naive", "sdpa-mask", "flex", "ours"],
+        ways=["naive", "sdpa-mask", "flex", "flash-widened", "ours"],
         shapes={
             "cpu": [{"grid": 8, "heads": 12, "width": 64}, {"grid": 12, "heads": 4, "width": 64}],
             "cuda": [{"grid": side, "heads": 12, "width": 64} for side in (8, 16, 24)],

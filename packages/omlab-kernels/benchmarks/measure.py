@@ -1,7 +1,10 @@
-"""What the benchmarks of operators share: one way of one case a process, and rows for a `results.csv`.
+"""What the benchmarks of operators share: all ways of a case in one process, and rows for a `results.csv`.
 
-A script gives its cases to `main`. Every row holds time, memory and error of one way, the floor that the machine's own
-copy bandwidth and matrix rate set (measured in the same run), and the versions.
+A script gives its cases to `main`. Times on a GPU are the device's own, by events around each run; `graph_ms` is the
+p50 of replaying the run as a CUDA graph, without what the host adds, where it can be captured. Every row holds time,
+memory and error of one way, the floor that the machine's own copy bandwidth and matrix rate set (measured in the same
+run), the versions, and the run: an id of this call of `main`.
+Ratios are formed of rows of one run alone.
 """
 
 from __future__ import annotations
@@ -11,11 +14,13 @@ import csv
 import datetime
 import json
 import platform
+import secrets
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,7 +32,9 @@ from torch import Tensor
 COLUMNS = [
     "op", "way", "shape", "dtype", "p20_ms", "p50_ms", "p80_ms", "peak_mib", "error", "floor_ms",
     "device", "driver", "threads", "torch", "triton", "date", "omlab_kernels", "monai", "copy_gbs", "tflops",
+    "run", "graph_ms",
 ]  # fmt: skip
+_SAYS = "measured: "
 ONLY_ON_A_GPU = ("flex", "compiled", "compiled-last", "naive-compiled", "monai-compiled", "pytorch-compiled")
 
 Shape = Mapping[str, Any]
@@ -80,58 +87,97 @@ def main(cases: Mapping[str, Case], *, script: str, about: str) -> None:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
-        print(json.dumps(_child(cases, json.loads(asked.child))))
+        for found in _child(cases, json.loads(asked.child)):
+            print(_SAYS + json.dumps(found), flush=True)
         return
     results = Path(script).with_name("results.csv")
     repeats = asked.repeats or (20 if asked.device == "cuda" else 5)
     dtype = "bfloat16" if asked.device == "cuda" else "float32"
     base = {"device": asked.device, "dtype": dtype, "repeats": repeats}
-    rates = _in_a_process(script, {"op": "", **base})
-    assert isinstance(rates, dict), rates
-    rest = _machine(asked.device) | {"copy_gbs": f"{rates['copy'] / 1e9:.4g}", "tflops": f"{rates['work'] / 1e12:.4g}"}
+    rates = next(_in_a_process(script, {"op": "", **base}))
+    rest = _machine(asked.device) | {
+        "copy_gbs": f"{rates['copy'] / 1e9:.4g}",
+        "tflops": f"{rates['work'] / 1e12:.4g}",
+        "run": new_run(),
+    }
     for op in [asked.only] if asked.only else cases:
-        for shape in cases[op].shapes[asked.device]:
+        for found in _in_a_process(script, {"op": op, **base}):
+            shape, way = found.pop("shape"), found.pop("way")
+            text = " ".join(f"{name}={value}" for name, value in shape.items())
+            if "error_message" in found:
+                print(f"{op} {text} {way}: no row: {found['error_message']}", file=sys.stderr)
+                continue
             moved, done = cases[op].work(shape, getattr(torch, dtype).itemsize)
             floor = 1e3 * max(moved / rates["copy"], done / rates["work"])
-            for way in cases[op].ways:
-                if asked.device == "cpu" and way in ONLY_ON_A_GPU:
-                    continue
-                text = " ".join(f"{name}={value}" for name, value in shape.items())
-                row = _in_a_process(script, {"op": op, "way": way, "shape": dict(shape), **base})
-                if isinstance(row, str):
-                    print(f"{op} {text} {way}: no row: {row}", file=sys.stderr)
-                    continue
-                figures = {name: "" if value is None else f"{value:.4g}" for name, value in row.items()}
-                _append(results, {"op": op, "way": way, "shape": text, "dtype": dtype, **figures,
-                                  "floor_ms": f"{floor:.4g}", **rest})  # fmt: skip
-                print(op, way, text, *(f"{name}={value}" for name, value in figures.items()), flush=True)
+            figures = {name: "" if value is None else f"{value:.4g}" for name, value in found.items()}
+            _append(results, {"op": op, "way": way, "shape": text, "dtype": dtype, **figures,
+                              "floor_ms": f"{floor:.4g}", **rest})  # fmt: skip
+            print(op, way, text, *(f"{name}={value}" for name, value in figures.items()), flush=True)
     print(f"rows went to {results}")
 
 
-def _in_a_process(script: str, task: Mapping[str, Any]) -> dict[str, Any] | str:
-    """What a child measured, or the last line that it said instead."""
-    command = [sys.executable, script, "--child", json.dumps(task)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+def new_run() -> str:
+    """An id of a run, by its date."""
+    return f"{datetime.datetime.now(datetime.UTC):%Y%m%d}-{secrets.token_hex(3)}"
 
 
-def _child(cases: Mapping[str, Case], task: dict[str, Any]) -> dict[str, float | None]:
+def _in_a_process(script: str, task: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a child says, a line at a time as it comes."""
+    command = [sys.executable, "-u", script, "--child", json.dumps(task)]
+    with (
+        tempfile.TemporaryFile("w+") as noise,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=noise, text=True) as child,
+    ):
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line.startswith(_SAYS):
+                yield json.loads(line.removeprefix(_SAYS))
+        if child.wait():
+            noise.seek(0)
+            last = (noise.read().strip().splitlines() or [f"exit status {child.returncode}"])[-1]
+            print(f"{task['op'] or 'rates'}: {last}", file=sys.stderr)
+
+
+def _child(cases: Mapping[str, Case], task: dict[str, Any]) -> Iterator[dict[str, Any]]:
     device, dtype = task["device"], getattr(torch, task["dtype"])
     if not task["op"]:
-        return _rates(device, dtype)
+        yield _rates(device, dtype)
+        return
     case = cases[task["op"]]
-    once = case.prepare(task["way"], task["shape"], device=device, drawn=dtype, dtype=dtype)
+    for shape in case.shapes[device]:
+        exact: tuple[Tensor, ...] | None = None
+        if case.exact(shape):
+            exact = case.prepare(case.ways[0], shape, device=device, drawn=dtype, dtype=torch.float64)()
+        for way in case.ways:
+            if device == "cpu" and way in ONLY_ON_A_GPU:
+                continue
+            try:
+                figures = _measured(case, way, shape, exact, device=device, dtype=dtype, repeats=task["repeats"])
+            except Exception as error:  # whatever a rival cannot do must not cost the other rows
+                figures = {"error_message": f"{type(error).__name__}: {error}".splitlines()[0]}
+            yield {"shape": dict(shape), "way": way, **figures}
+            if device == "cuda":
+                torch.cuda.empty_cache()
+
+
+def _measured(
+    case: Case, way: str, shape: Shape, exact: tuple[Tensor, ...] | None, *, device: str, dtype: torch.dtype,
+    repeats: int,
+) -> dict[str, Any]:  # fmt: skip
+    once = case.prepare(way, shape, device=device, drawn=dtype, dtype=dtype)
     found = once()
+    error = None if exact is None else max(_gap(a, b) for a, b in zip(found, exact, strict=True))
+    del found
     peak = _peak_mib(once, device)
-    cuts = statistics.quantiles(_times(once, device, task["repeats"]), n=10, method="inclusive")
-    error = None
-    if case.exact(task["shape"]):
-        exact = case.prepare(case.ways[0], task["shape"], device=device, drawn=dtype, dtype=torch.float64)
-        error = max(_gap(a, b) for a, b in zip(found, exact(), strict=True))
-    return {"p20_ms": cuts[1], "p50_ms": cuts[4], "p80_ms": cuts[7], "peak_mib": peak, "error": error}
+    cuts = _deciles(_times(once, device, repeats))
+    graph = _replayed(once, repeats) if device == "cuda" else None
+    return {
+        "p20_ms": cuts[1], "p50_ms": cuts[4], "p80_ms": cuts[7], "peak_mib": peak, "error": error, "graph_ms": graph,
+    }  # fmt: skip
+
+
+def _deciles(times: Sequence[float]) -> list[float]:
+    return statistics.quantiles(times, n=10, method="inclusive")
 
 
 def _gap(found: Tensor, exact: Tensor) -> float:
@@ -143,19 +189,44 @@ def _gap(found: Tensor, exact: Tensor) -> float:
 
 def _times(once: Callable[[], object], device: str, repeats: int) -> list[float]:
     """Milliseconds of each of `repeats` runs (two at least: one is no distribution)."""
+    if device == "cuda":
+        return _event_times(once, repeats)
     times = []
     for _ in range(max(2, repeats)):
-        _wait(device)
         start = time.perf_counter()
         once()
-        _wait(device)
         times.append(1e3 * (time.perf_counter() - start))
     return times
 
 
-def _wait(device: str) -> None:
-    if device == "cuda":
+def _event_times(once: Callable[[], object], repeats: int) -> list[float]:
+    """By the device's clock, from the first launch to the end of the last kernel."""
+    pairs = []
+    for _ in range(max(2, repeats)):
+        pair = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+        pair[0].record()
+        once()
+        pair[1].record()
         torch.cuda.synchronize()
+        pairs.append(pair)
+    return [begin.elapsed_time(end) for begin, end in pairs]
+
+
+def _replayed(once: Callable[[], object], repeats: int) -> float | None:
+    """The p50 of replays of a run as a CUDA graph; None where it cannot be captured."""
+    graph = torch.cuda.CUDAGraph()
+    try:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                once()
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.cuda.graph(graph):
+            once()
+    except RuntimeError:
+        return None
+    return _deciles(_event_times(graph.replay, repeats))[4]
 
 
 def _rates(device: str, dtype: torch.dtype) -> dict[str, float | None]:
@@ -215,7 +286,7 @@ def _installed(name: str) -> str:
 def _append(results: Path, row: Mapping[str, Any]) -> None:
     new = not results.exists()
     with results.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerow(row)

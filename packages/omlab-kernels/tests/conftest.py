@@ -64,3 +64,20 @@ def drawn() -> Drawn:
         return torch.from_numpy(values.reshape(spec["shape"]))
 
     return draw
+
+
+@pytest.fixture
+def far_apart() -> Callable[[Tensor], Tensor]:
+    """A copy of a tensor (1, n, ...) whose last entry along axis 1 lies 2^31 elements beyond the first.
+
+    What lies between is not written to, and so not taken from the machine.
+    """
+
+    def spread(tensor: Tensor) -> Tensor:
+        count, inner = tensor.shape[1], tensor[0, 0].numel()
+        step = 2**31 // (count - 1) + 8
+        store = torch.empty((count - 1) * step + inner, dtype=tensor.dtype, device=tensor.device)
+        placed = store.as_strided(tensor.shape, (store.numel(), step, *tensor.contiguous().stride()[2:]))
+        return placed.copy_(tensor)
+
+    return spread

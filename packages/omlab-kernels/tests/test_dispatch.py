@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 
 import pytest
 import torch
@@ -70,6 +73,47 @@ def test_interpreter_must_be_asked_for_before_triton(monkeypatch: pytest.MonkeyP
         dispatch.form_for(torch.zeros(1))
     monkeypatch.delitem(sys.modules, "triton")
     assert dispatch.form_for(torch.zeros(1)) == "triton"
+
+
+LAUNCHERS = {
+    "dice_ce": ("class_sums", "class_sums_backward"),
+    "fusion": ("volume_fusion",),
+    "norm_act": ("forward", "backward"),
+    "relpos": ("forward", "backward"),
+    "window": ("window_accumulate", "window_argmax"),
+}
+
+
+@pytest.mark.usefixtures("interpreted")
+@pytest.mark.parametrize("family", LAUNCHERS)
+def test_kernels_are_launched_on_the_device_of_their_tensor(
+    family: str, monkeypatch: pytest.MonkeyPatch, cuda: torch.Tensor
+) -> None:
+    entered: list[torch.Tensor] = []
+
+    @contextmanager
+    def device_of(tensor: torch.Tensor) -> Iterator[None]:
+        entered.append(tensor)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    module = import_module(f"omlab_kernels.{family}.triton")
+    for name in LAUNCHERS[family]:
+        with pytest.raises(TypeError, match="missing"):  # the wrapper is entered, its arguments are left out
+            getattr(module, name)(cuda)
+        assert entered.pop() is cuda
+
+
+@pytest.mark.gpu
+def test_a_second_device_that_is_not_the_current_one() -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two CUDA devices")
+    torch.manual_seed(0)
+    logits, labels = torch.randn(1, 5, 4000), torch.randint(5, (1, 4000))
+    wanted = omlab_kernels.dice_cross_entropy(logits, labels)
+    with torch.cuda.device(0):
+        found = omlab_kernels.dice_cross_entropy(logits.to("cuda:1"), labels.to("cuda:1"))
+    torch.testing.assert_close(found.cpu(), wanted)
 
 
 def test_import_does_nothing_and_triton_is_not_needed() -> None:

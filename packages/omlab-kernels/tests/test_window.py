@@ -235,7 +235,7 @@ def test_gpu(gpu: torch.device, dtype: torch.dtype) -> None:
         how: dict[str, Any] = {"start": (8, 0, 4), "flip": (0, 2), "softmax": softmax}
         window_accumulate(sums, scores, importance, **how)
         naive.window_accumulate(wanted, scores.double(), importance.double(), **how)
-        assert (sums - wanted).abs().max() <= 1e-5
+        assert (sums - wanted).abs().max() <= 3e-6 * wanted.abs().max()
         kept = torch.zeros(105, 9, 10, 11)
         window_accumulate(kept, scores, importance.cpu(), **how)
-        assert (kept - wanted.cpu()).abs().max() <= 1e-5
+        assert (kept - wanted.cpu()).abs().max() <= 3e-6 * wanted.abs().max()

@@ -2,6 +2,8 @@
 
 import io
 import re
+import subprocess
+import sys
 from importlib import resources
 
 import matplotlib.image
@@ -85,3 +87,8 @@ def test_png_holds_the_array(shape):
 def test_png_refuses_what_is_no_picture(wrong):
     with pytest.raises(ValueError, match="uint8"):
         encode_png(wrong)
+
+
+def test_matplotlib_is_imported_where_a_plot_is_drawn() -> None:
+    code = "import sys, omlab_report; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

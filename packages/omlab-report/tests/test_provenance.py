@@ -1,6 +1,11 @@
-from omlab_report import failed_cases, provenance, warned_cases
+import json
+import subprocess
+import sys
 
-RUN = {
+from omlab.records import Record
+from omlab_report import ReportedRun, read_run, run_sections
+
+FACTS = {
     "model": "stunet-base",
     "seed": 0,
     "mirror": True,
@@ -9,15 +14,24 @@ RUN = {
     "versions": {"numpy": "2.4.6", "torch": {"version": "2.13.0", "cuda": None}},
     "inputs": [{"path": f"case{n}.nii.gz", "sha256": "ab" * 32} for n in range(13)],
     "gpus": ["a", "b"],
-    "cases": {
-        "a": {"status": "done", "warnings": ["Resampled.", "Cropped."]},
-        "b": {"status": "failed", "reason": "b.nii.gz is empty.", "warnings": ["Resampled."]},
-    },
 }
 
 
+def write_run(folder, *records, **facts):
+    (folder / "run.json").write_text(
+        json.dumps({"omlab_run": 2, "run": "evaluate", "request": {"command": "evaluate"}, **facts})
+    )
+    (folder / "cases.jsonl").write_bytes(b"".join(record.to_line() for record in records))
+    return folder
+
+
+def sections(run):
+    return {section.title: section for section in run_sections(run)}
+
+
 def test_facts_are_shown_by_group_and_long_groups_are_folded():
-    single, versions, inputs = provenance(RUN).blocks
+    (section,) = run_sections(ReportedRun(facts=FACTS))
+    single, versions, inputs = section.blocks
     assert single.facts == {"Model": "stunet-base", "Seed": "0", "Mirror": "yes", "Seconds": "12.3457", "Gpus": "a, b"}
     assert versions.facts == {"numpy": "2.4.6", "torch.version": "2.13.0", "torch.cuda": "none"}
     assert not versions.folded
@@ -25,22 +39,41 @@ def test_facts_are_shown_by_group_and_long_groups_are_folded():
     assert inputs.folded
 
 
-def test_an_empty_run_has_no_facts():
-    assert list(provenance({}).blocks) == []
+def test_a_folder_that_is_no_run_has_no_sections(tmp_path):
+    assert read_run(tmp_path) is None
+    (tmp_path / "run.json").write_text("{")
+    assert run_sections(read_run(tmp_path)) == []
 
 
-def test_failed_cases_are_listed_with_their_reason():
-    expected = [["b", "b.nii.gz is empty."]]
-    assert failed_cases(RUN).blocks[0].rows == expected
-    records = [{"id": id, **record} for id, record in RUN["cases"].items()]
-    assert failed_cases({"cases": records}).blocks[0].rows == expected
+def test_what_became_of_the_cases_is_read_from_the_log(tmp_path):
+    write_run(
+        tmp_path,
+        Record(id="b", status="failed", reason="b was interrupted."),
+        Record(id="c", status="done"),
+        Record(id="a", status="done", warnings=["Resampled.", "Cropped."]),
+        Record(id="b", status="failed", reason="b.nii.gz is empty.", warnings=["Resampled."]),
+        Record(id="d", status="failed"),
+        seed=7,
+    )
+    found = sections(read_run(tmp_path))
+    assert list(found) == ["Failed cases", "Warnings", "Provenance"]
+    assert found["Failed cases"].blocks[0].rows == [["b", "b.nii.gz is empty."], ["d", "no reason was recorded"]]
+    assert found["Warnings"].blocks[0].rows == [["a", "Resampled."], ["a", "Cropped."]]
+    assert found["Provenance"].blocks[0].facts == {"Run": "evaluate", "Seed": "7"}
 
 
-def test_no_section_where_nothing_failed():
-    assert failed_cases({"cases": {"a": {"status": "ok"}}}) is None
-    assert failed_cases({}) is None
-    assert warned_cases({"cases": {"a": {"status": "done", "warnings": []}}}) is None
+def test_no_section_where_all_is_well(tmp_path):
+    assert list(sections(read_run(write_run(tmp_path, Record(id="a", status="done"))))) == ["Provenance"]
 
 
-def test_warnings_of_cases_that_have_figures_are_listed():
-    assert warned_cases(RUN).blocks[0].rows == [["a", "Resampled."], ["a", "Cropped."]]
+def test_of_very_many_the_first_are_shown_and_the_others_counted(tmp_path):
+    records = [Record(id=f"{n:05}", status="failed", reason="no") for n in range(1204)]
+    section = sections(read_run(write_run(tmp_path, *records)))["Failed cases"]
+    assert [row[0] for row in section.blocks[0].rows] == [f"{n:05}" for n in range(1000)]
+    assert "204 more are in cases.jsonl" in section.text
+
+
+def test_reading_a_run_brings_no_torch():
+    code = "import sys, omlab_report; print([m for m in ('torch', 'pandas', 'pydantic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -22,7 +22,7 @@ from omlab_train.losses import (
     dice_cross_entropy,
     shrink_labels,
 )
-from omlab_train.schedule import poly_learning_rate
+from omlab_train.schedules import poly
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "golden/stunet-algorithms.json").read_text())
 
@@ -86,7 +86,7 @@ def test_weights_and_rate_golden() -> None:
         np.testing.assert_allclose(deep_supervision_weights(int(levels)), expected, rtol=1e-12)
     assert deep_supervision_weights(1) == [1.0]
     for row in GOLDEN["poly_lr"]:
-        value = poly_learning_rate(row["epoch"], epochs=row["max_epochs"], initial=row["initial"])
+        value = row["initial"] * poly(row["epoch"], steps=row["max_epochs"])
         assert value == pytest.approx(row["value"], rel=1e-12)
 
 

@@ -28,7 +28,7 @@ def class_volumes(scores: Tensor, shape: list[int]) -> Tensor:
 
 def run(way: str, scores: Tensor, shape: list[int]) -> np.ndarray:
     if way == "omlab":
-        from omlab_volume.export import labels_from_scores
+        from omlab_volume.inference.export import labels_from_scores
 
         return labels_from_scores(scores, shape)
     return class_volumes(scores, shape).argmax(0).to(torch.uint8).numpy()
@@ -42,7 +42,7 @@ def make_scores(arguments: dict[str, Any]) -> Tensor:
 
 
 def measure(arguments: dict[str, Any]) -> None:
-    importlib.import_module("omlab_volume.export")
+    importlib.import_module("omlab_volume.inference.export")
     scores = make_scores(arguments)
     run(arguments["way"], scores[:, :4, :4, :4], [5, 5, 5])
     base = record.memory_mib()

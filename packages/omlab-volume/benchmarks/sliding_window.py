@@ -43,7 +43,7 @@ class SmallNet(nn.Module):
 
 def run(way: str, *, network: nn.Module, image: Tensor, classes: int, patch: list[int], combine: str) -> Tensor:
     if way == "omlab":
-        from omlab_volume.export import predict_labels
+        from omlab_volume.inference.export import predict_labels
 
         return torch.from_numpy(
             predict_labels(network, image[0], patch_size=patch, classes=classes, mirror=False, combine=combine)
@@ -58,7 +58,7 @@ def run(way: str, *, network: nn.Module, image: Tensor, classes: int, patch: lis
 
 def measure(arguments: dict[str, Any]) -> None:
     # Imported here so that it is part of the base, not of what is timed.
-    importlib.import_module("omlab_volume.export" if arguments["way"] == "omlab" else "monai.inferers")
+    importlib.import_module("omlab_volume.inference.export" if arguments["way"] == "omlab" else "monai.inferers")
     torch.manual_seed(0)
     network = SmallNet(arguments["classes"]).eval()
     image = torch.randn(1, 1, *arguments["size"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from omlab_volume.augment import (
+from omlab_volume.training.augment import (
     INTENSITY,
     Transform,
     augment,

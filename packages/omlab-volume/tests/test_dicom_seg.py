@@ -15,9 +15,9 @@ import pydicom
 import pytest
 
 from omlab.errors import GeometryError, InputError, OmlabWarning, OutputError
-from omlab_volume.dicom import Dicom
-from omlab_volume.dicom_seg import DicomSeg
-from omlab_volume.nifti import Nifti
+from omlab_volume.io.dicom import Dicom
+from omlab_volume.io.dicom_seg import DicomSeg
+from omlab_volume.io.nifti import Nifti
 from omlab_volume.volume import Code, Label, LabelMap, Source, Volume
 
 Writer = Callable[..., list[Path]]
@@ -216,3 +216,37 @@ def test_what_is_no_segmentation_is_said(tmp_path: Path, scan: Volume) -> None:
         DicomSeg().read(tmp_path / "text.dcm", kind="labelmap")
     with pytest.raises(InputError, match="not a 'volume'"):
         DicomSeg().read(tmp_path / "text.dcm", kind="volume")
+
+
+def test_the_series_is_that_of_the_input_on_its_grid(tmp_path: Path, scan: Volume) -> None:
+    labelmap = _labelmap(scan)
+    orphan = LabelMap(array=labelmap.array, affine=labelmap.affine, labels=LABELS[:2])
+    other = Volume(array=scan.array, affine=np.eye(4), source=Source(format="nifti", paths=(tmp_path / "x.nii",)))
+    DicomSeg().write(orphan, tmp_path / "seg.dcm", inputs={"other": other, "volume": scan})
+    assert scan.source is not None
+    assert pydicom.dcmread(tmp_path / "seg.dcm").StudyInstanceUID == scan.source.meta["study_uid"]
+
+
+@pytest.mark.parametrize(
+    ("name", "read"), [("肝臓", "肝臓"), ("a\\b\x07c", "a/b c"), ("", "label 1"), ("x" * 300, "x" * 64)]
+)
+def test_names_of_any_kind_survive(tmp_path: Path, scan: Volume, name: str, read: str) -> None:
+    labelmap = LabelMap(
+        array=np.ones(scan.grid.shape, np.uint8),
+        affine=scan.affine,
+        labels=(Label(value=1, name=name),),
+        source=scan.source,
+    )
+    DicomSeg().write(labelmap, tmp_path / "seg.dcm")
+    assert [label.name for label in DicomSeg().read(tmp_path / "seg.dcm", kind="labelmap").labels] == [read]
+
+
+def test_what_the_standard_forbids_is_one_sentence(tmp_path: Path, scan: Volume, edit_dicom: Any) -> None:
+    assert scan.source is not None
+    edit_dicom(scan.source.paths[1], StudyInstanceUID="1.2.9")
+    labelmap = _labelmap(scan)
+    whole = LabelMap(array=labelmap.array, affine=scan.affine, labels=LABELS[:2], source=scan.source)
+    with pytest.raises(OutputError, match=r"seg\.dcm cannot be written as DICOM-SEG: .*; write NIfTI\.$") as caught:
+        DicomSeg().write(whole, tmp_path / "seg.dcm")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "seg.dcm").exists()

@@ -7,9 +7,9 @@ from scipy import ndimage
 from torch import nn
 
 from omlab.errors import OmlabError
-from omlab_volume.export import LabelExport, MemoryWarning, label_type, labels_from_scores, predict_labels
-from omlab_volume.resample import nearest_indices
-from omlab_volume.sliding_window import predict_scores
+from omlab_volume.inference.export import LabelExport, MemoryWarning, label_type, labels_from_scores, predict_labels
+from omlab_volume.inference.resample import nearest_indices
+from omlab_volume.inference.sliding_window import predict_scores
 
 shapes = st.tuples(*[st.integers(1, 17)] * 3)
 separates = st.sampled_from([None, 0, 1, 2])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omlab.card_schema import FormatCard, validate
+from omlab.card_schema import FormatCard, PayloadCard, validate
 from omlab.registry import load_entry
 from omlab_volume import plugin
 from omlab_volume.volume import LabelMap, Volume
@@ -25,6 +25,21 @@ def test_the_cards_are_complete() -> None:
         format = load_entry(card, validated.entry)()
         assert not validated.reads or callable(format.read)
         assert not validated.writes or callable(format.write)
+
+
+def test_the_payloads_have_examples_that_belong_together() -> None:
+    cards = {card.name: validate(card) for card in plugin.omlab_payloads()}
+    assert sorted(cards) == ["labelmap", "volume"]
+    found = {}
+    for card in plugin.omlab_payloads():
+        validated = cards[card.name]
+        assert isinstance(validated, PayloadCard)
+        assert validated.examples is not None
+        assert validated.odd is not None
+        kind = load_entry(card, validated.entry)
+        found[card.name] = load_entry(card, validated.examples)()
+        assert all(isinstance(one, kind) for one in (*found[card.name], *load_entry(card, validated.odd)().values()))
+    assert all(a.same_grid(b) for a, b in zip(found["volume"], found["labelmap"], strict=True))
 
 
 @pytest.mark.parametrize("name", ["nifti", "nrrd", "mha"])
@@ -49,7 +64,7 @@ def test_a_format_reads_what_it_writes(tmp_path: Path, name: str) -> None:
 
 def test_listing_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from omlab_volume import plugin; plugin.omlab_formats(); "
+        "import sys; from omlab_volume import plugin; plugin.omlab_formats(); plugin.omlab_payloads(); "
         "heavy = ('numpy', 'torch', 'nibabel', 'pydicom', 'highdicom', 'SimpleITK', 'scipy'); "
         "print([name for name in heavy if name in sys.modules])"
     )

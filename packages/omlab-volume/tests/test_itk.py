@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 (the library's own abbreviation)
 
 from omlab.errors import InputError, MissingDependencyError, OmlabWarning, OutputError
-from omlab_volume.itk import Mha, Nrrd
+from omlab_volume.io.itk import Mha, Nrrd
 from omlab_volume.labels import labels_from_names
 from omlab_volume.volume import LabelMap, Volume
 

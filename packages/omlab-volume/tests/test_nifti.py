@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
+import struct
+import warnings
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from omlab.errors import GeometryError, GeometryWarning, InputError, OmlabWarning, OutputError
-from omlab_volume.labels import labels_from_names
-from omlab_volume.nifti import Nifti
+from omlab_volume.io.nifti import Nifti
+from omlab_volume.labels import labels_from_json, labels_from_names
 from omlab_volume.volume import Code, Label, LabelMap, Volume
 
 AXES = [
@@ -105,7 +108,7 @@ def test_small_labels_take_a_byte_and_the_same_map_the_same_bytes(tmp_path: Path
 
 def test_a_comment_of_another_writer_is_no_label(tmp_path: Path) -> None:
     image = nib.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4))
-    image.header.extensions.append(nib.nifti1.Nifti1Extension(6, b'{"omlab_labels": [{"value": "x"}]}'))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(6, b'{"labels": [{"value": "x"}]}'))
     nib.save(image, tmp_path / "seg.nii")
     assert Nifti().read(tmp_path / "seg.nii", kind="labelmap").labels == ()
 
@@ -338,3 +341,50 @@ def test_real_images(shared_data: Path) -> None:
     assert np.array_equal(volume.affine, reference.affine)
     assert np.allclose(volume.array[0, ::9, ::9, ::9], reference.get_fdata()[::9, ::9, ::9], atol=1e-3)
     assert volume.intensity == "unknown"
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["value", "name", "colour", "code"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60)
+@given(rows=_JSON)
+@example(rows=[{"value": 1, "name": 5}])
+@example(rows=[{"value": 10**30, "name": "x"}])
+@example(rows=[{"value": 1, "name": "x", "colour": [1, 2]}])
+@example(rows=[5])
+@example(rows=[{"value": float("inf"), "name": "x"}])
+def test_labels_of_the_wrong_type_leave_the_voxels(rows: object) -> None:
+    text = json.dumps({"omlab_labels": rows})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OmlabWarning)
+        for label in labels_from_json(text, what="x.nii"):
+            assert 0 <= label.value < 65536
+            assert isinstance(label.name, str)
+            assert label.colour is None or all(0 <= part < 256 for part in label.colour)
+
+
+def test_damaged_names_of_labels_are_said(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.ones((3, 3, 3), np.uint8), np.eye(4))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(6, b'{"omlab_labels": [{"value": "one"}]}'))
+    nib.save(image, tmp_path / "seg.nii")
+    with pytest.warns(OmlabWarning, match=r"seg\.nii: its names of labels are damaged and left out"):
+        found = Nifti().read(tmp_path / "seg.nii", kind="labelmap")
+    assert isinstance(found, LabelMap)
+    assert found.labels == ()
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1e38, 0), (3e38, 3e38), (-1, 0), (1e-40, 0)])
+def test_scales_beyond_float32_are_said_by_us_only(tmp_path: Path, slope: float, intercept: float) -> None:
+    path = _save(tmp_path / "v.nii", np.full((3, 3, 3), 30000, np.int16))
+    content = bytearray(path.read_bytes())
+    content[112:120] = struct.pack("<ff", slope, intercept)
+    path.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OmlabWarning)
+        assert Nifti().read(path, kind="volume").array.shape == (1, 3, 3, 3)

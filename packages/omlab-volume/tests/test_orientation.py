@@ -5,14 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omlab_volume.orientation import (
-    canonical_array,
-    canonical_grid,
-    labels_to_canonical,
-    reorient_labels,
-    to_canonical,
-)
-from omlab_volume.volume import Grid, LabelMap, Volume
+from omlab_volume.geometry import Grid
+from omlab_volume.orientation import canonical_array, canonical_grid, reorient_labels
 
 TURNS = [(axes, flips) for axes in permutations(range(3)) for flips in product((1, -1), repeat=3)]
 
@@ -30,13 +24,15 @@ def turned_affine(axes, flips, *, spacing=(0.7, 1.3, 4.0), tilt=0.0):
 def test_every_voxel_keeps_its_place_in_space(axes, flips, tilt):
     affine = turned_affine(axes, flips, tilt=tilt)
     array = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
-    volume = to_canonical(Volume(array=array, affine=affine))
-    directions = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
+    grid = Grid(array.shape[1:], affine)
+    turned, there = canonical_array(array, grid), canonical_grid(grid)
+    assert turned.shape[1:] == there.shape
+    directions = there.affine[:3, :3] / there.spacing
     assert (np.diag(directions) > 0.9).all()
     for voxel in ((0, 0, 0), (2, 1, 3), (1, 3, 4)):
         world = affine @ [*voxel, 1]
-        there = np.linalg.solve(volume.affine, world)[:3].round().astype(int)
-        assert (volume.array[:, *there] == array[:, *voxel]).all()
+        place = np.linalg.solve(there.affine, world)[:3].round().astype(int)
+        assert (turned[:, *place] == array[:, *voxel]).all()
 
 
 @given(turn=st.sampled_from(TURNS), shape=st.tuples(*[st.integers(1, 5)] * 3), tilt=st.floats(-0.7, 0.7))
@@ -50,12 +46,9 @@ def test_reorient_labels_is_the_inverse(turn, shape, tilt):
 
 
 def test_label_maps_turn_like_volumes():
-    affine = turned_affine((2, 0, 1), (1, -1, -1))
-    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    volume = to_canonical(Volume(array=array[None], affine=affine))
-    labels = labels_to_canonical(LabelMap(array=array, affine=affine))
-    assert (volume.array[0] == labels.array).all()
-    assert volume.same_grid(labels)
+    grid = Grid((2, 3, 4), turned_affine((2, 0, 1), (1, -1, -1)))
+    array = np.arange(24, dtype=np.uint8).reshape(grid.shape)
+    assert (canonical_array(array[None], grid)[0] == canonical_array(array, grid)).all()
 
 
 def test_another_shape_is_refused():

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omlab_volume.patches import cut, cut_turned, draw_start, foreground_locations
+from omlab_volume.training.patches import cut, cut_turned, draw_start, foreground_locations
 
 SIZES = st.tuples(*[st.integers(1, 9)] * 3)
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 import omlab
 from omlab.errors import GeometryError, UsageError
-from omlab.prompts import Box, Object, Point, Prompts
-from omlab.roles import Pictured
-from omlab_volume.picture import picture
+from omlab.payloads import Pictured
+from omlab_prompts.prompts import Box, Object, Point, Prompts
+from omlab_volume.pictures.picture import picture
 from omlab_volume.volume import Label, LabelMap, Volume
 
 LABELS = (Label(value=1, name="organ", colour=(255, 0, 0)), Label(value=2, name="vessel", colour=(0, 0, 255)))
@@ -53,7 +53,7 @@ def _at(pixels: np.ndarray[Any, Any], voxel: tuple[float, float], *, beside: int
 
 def test_clicks_inside_and_outside_differ_in_brightness_and_shape() -> None:
     volume, labelmap = _case()
-    pixels = _pixels(picture(volume, labelmap, prompts=_clicks((30, 30, 15, 1), (10, 50, 15, 0))))
+    pixels = _pixels(picture(volume, labelmap, prompts=[_clicks((30, 30, 15, 1), (10, 50, 15, 0))]))
     assert min(_at(pixels, (30, 30), beside=3)) > 240  # between the arms of the plus
     assert max(_at(pixels, (30, 30))) < 20
     assert max(_at(pixels, (10, 50), beside=-3)) < 20
@@ -69,7 +69,7 @@ def test_clicks_inside_and_outside_differ_in_brightness_and_shape() -> None:
 def test_marks_fade_and_vanish_with_their_distance() -> None:
     volume, labelmap = _case()
     prompts = _clicks((30, 30, 15, 1), (45, 45, 15.4, 1), (15, 45, 13, 1), (45, 15, 12, 1))
-    pixels = _pixels(picture(volume, labelmap, prompts=prompts))
+    pixels = _pixels(picture(volume, labelmap, prompts=[prompts]))
     assert min(_at(pixels, (45, 45), beside=3)) > 240  # within half a slice
     faint = _at(pixels, (15, 45), beside=2)
     assert 100 < min(faint) < 240  # 8 mm away
@@ -84,13 +84,13 @@ def test_a_box_is_drawn_where_a_plane_cuts_it() -> None:
     volume, labelmap = _case()
     boxes = (Box(near=(18, 18, 9), far=(42, 42, 20)),)
     entry = Object(name="organ", boxes=boxes)
-    pixels = _pixels(picture(volume, labelmap, prompts=Prompts(space="voxel", image="x", objects=(entry,))))
+    pixels = _pixels(picture(volume, labelmap, prompts=[Prompts(space="voxel", image="x", objects=(entry,))]))
     row, _ = _axial((18, 18))
     line = pixels[row - 1 : row + 2, _axial((42, 18))[1] : _axial((18, 18))[1]]
     red = (line[..., 0] > 200) & (line[..., 1] < 60)
     assert 0.3 < red.any(axis=0).mean() < 0.9  # dashes
     aside = Object(name="organ", points=(Point(at=(5, 5, 2)),), boxes=boxes)
-    elsewhere = _pixels(picture(volume, labelmap, prompts=Prompts(space="voxel", image="x", objects=(aside,))))
+    elsewhere = _pixels(picture(volume, labelmap, prompts=[Prompts(space="voxel", image="x", objects=(aside,))]))
     line = elsewhere[row - 1 : row + 2, _axial((42, 18))[1] : _axial((18, 18))[1]]
     assert not ((line[..., 0] > 200) & (line[..., 1] < 60)).any()
 
@@ -99,7 +99,7 @@ def test_a_box_is_drawn_where_a_plane_cuts_it() -> None:
 def test_the_picture_does_not_depend_on_the_storage(order: tuple[int, ...]) -> None:
     volume, labelmap = _case()
     prompts = _clicks((28, 31, 14, 1), (10, 50, 15, 0)).in_world(AFFINE.tolist())
-    wanted = picture(volume, labelmap, prompts=prompts)
+    wanted = picture(volume, labelmap, prompts=[prompts])
     for flips in product((1, -1), repeat=3):
         turn = np.zeros((4, 4))
         turn[3, 3] = 1
@@ -109,27 +109,43 @@ def test_the_picture_does_not_depend_on_the_storage(order: tuple[int, ...]) -> N
         step = tuple(slice(None, None, flip) for flip in flips)
         turned = Volume(array=volume.array[0].transpose(order)[step][None], affine=AFFINE @ turn, intensity="hu")
         labels = LabelMap(array=labelmap.array.transpose(order)[step], affine=AFFINE @ turn, labels=LABELS)
-        assert picture(turned, labels, prompts=prompts) == wanted
+        assert picture(turned, labels, prompts=[prompts]) == wanted
 
 
 def test_a_label_map_is_pictured_over_its_volume() -> None:
     volume, labelmap = _case()
     assert isinstance(labelmap, Pictured)
-    assert labelmap.overlay(volume) == picture(volume, labelmap)
-    with pytest.raises(UsageError, match="not over a labelmap"):
-        labelmap.overlay(labelmap)
+    other = Volume(array=volume.array, affine=np.eye(4))
+    assert labelmap.overlay({"scout": other, "volume": volume}) == picture(volume, labelmap)
+    clicks = _clicks((30, 30, 15, 1))
+    assert labelmap.overlay({"volume": volume, "where": clicks}) == picture(volume, labelmap, prompts=[clicks])
+    rough = LabelMap(array=np.roll(labelmap.array, 3, axis=0), affine=labelmap.affine, labels=labelmap.labels)
+    assert labelmap.overlay({"volume": volume, "rough": rough}) == picture(volume, labelmap, target=rough)
+    with pytest.raises(UsageError, match="drawn over a volume, but labelmap was given"):
+        labelmap.overlay({"volume": labelmap})
+    with pytest.raises(UsageError, match="not with a volume"):
+        labelmap.overlay({"volume": volume}, target=volume)
     with pytest.raises(GeometryError, match="or lies elsewhere"):
-        labelmap.overlay(Volume(array=volume.array, affine=np.eye(4)))
+        labelmap.overlay({"volume": other})
+    with pytest.raises(GeometryError, match="reference's grid"):
+        labelmap.overlay({"volume": volume}, target=LabelMap(array=labelmap.array, affine=np.eye(4)))
     with pytest.raises(GeometryError, match="outside"):
-        labelmap.overlay(volume, prompts=_clicks((90, 0, 0, 1)))
+        labelmap.overlay({"volume": volume, "where": _clicks((90, 0, 0, 1))})
 
 
-def test_the_planes_go_through_something_labelled() -> None:
+def test_the_target_is_outlined_where_it_differs() -> None:
     volume, labelmap = _case()
-    array = np.zeros_like(labelmap.array)
-    array[2:5, 2:5, 2:5] = array[50:54, 50:54, 22:26] = 1  # nothing in the middle between them
-    pixels = _pixels(picture(volume, LabelMap(array=array, affine=AFFINE, labels=LABELS)))
-    assert ((pixels[:HEIGHT, :HEIGHT] == (255, 0, 0)).all(axis=2)).any()
+    missed = labelmap.array.copy()
+    missed[2:12, 2:12, 22:28] = 2
+    target = LabelMap(array=missed, affine=AFFINE, labels=LABELS)
+    plain, compared = _pixels(labelmap.overlay({"v": volume})), _pixels(labelmap.overlay({"v": volume}, target=target))
+    white = (compared == 255).all(axis=2)[GAP : GAP + HEIGHT, GAP : GAP + HEIGHT]
+    rows, columns = np.nonzero(white)
+    corner = np.array([_axial((11, 11)), _axial((2, 2))]) - GAP
+    inside = (rows >= corner[0, 0] - 8) & (rows <= corner[1, 0] + 8)
+    assert (inside & (columns >= corner[0, 1] - 8) & (columns <= corner[1, 1] + 8)).sum() > 200
+    assert compared.shape == plain.shape  # one line of legend, with the reference in it
+    assert (compared[-20:] != plain[-20:]).any()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (40, 30, 1), (1, 40, 30), (300, 4, 4), (5, 5, 400)])
@@ -154,6 +170,6 @@ def test_many_labels_are_summed_up_in_the_legend() -> None:
 def test_a_real_image(shared_data: Path) -> None:
     ct = omlab.read(shared_data / "ct-head-nifti" / "ct_avm.nii.gz")
     assert isinstance(ct, Volume)
-    found = _pixels(picture(ct, prompts=_clicks((128, 120, 77, 1))))
+    found = _pixels(picture(ct, prompts=[_clicks((128, 120, 77, 1))]))
     assert found.shape[1] > 1000
     assert found.std() > 20

@@ -8,12 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from omlab.errors import GeometryError, InputError, SettingsError
+from omlab.errors import GeometryError, InputError, OmlabWarning, SettingsError
 from omlab_testkit.golden import uniform
-from omlab_volume.export import labels_from_scores
-from omlab_volume.preprocess import Plan, nonzero_box, normalise, prepare, prepare_labels
-from omlab_volume.resample import resample
-from omlab_volume.volume import LabelMap, Volume
+from omlab_volume.inference.export import labels_from_scores
+from omlab_volume.inference.preprocess import (
+    Plan,
+    nonzero_box,
+    normalise,
+    prepare,
+    prepare_labels,
+    warn_without_contrast,
+)
+from omlab_volume.inference.resample import resample
+from omlab_volume.volume import LabelMap, Source, Volume
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "stunet_algorithms.json").read_text())
 CASES = {case["name"]: case for case in GOLDEN["preprocess"]}
@@ -70,14 +77,15 @@ def test_the_box_needs_no_filled_holes(seed):
 
 @pytest.mark.parametrize("value", [0.0, 3.0, np.nan])
 def test_without_contrast_everything_is_zero_and_kept(value):
-    prepared = prepare(volume(np.full((1, 4, 5, 6), value)), PLAN)
+    with pytest.warns(OmlabWarning, match="A volume shows nothing .*: what a model makes of it means nothing"):
+        prepared = prepare(volume(np.full((1, 4, 5, 6), value)), PLAN)
     assert prepared.cropped_shape == (6, 5, 4)
     assert (np.abs(prepared.array) < 1e-5).all()
 
 
 def test_nan_and_infinity_become_zero():
     array = np.ones((1, 4, 4, 4), np.float32)
-    array[0, 1, 2, 3], array[0, 0, 0, 0] = np.nan, np.inf
+    array[0, 1, 2, 3], array[0, 0, 0, 0], array[0, 3, 3, 3] = np.nan, np.inf, 2
     prepared = prepare(volume(array), Plan(spacing=None, patch_size=(4, 4, 4), normalisation="none"))
     assert prepared.array[0, 3, 2, 1] == 0
     assert prepared.array[0, 0, 0, 0] == 0
@@ -85,10 +93,28 @@ def test_nan_and_infinity_become_zero():
     assert np.isnan(array[0, 1, 2, 3])  # the caller's array is left alone
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.bool_, np.float64])
+def test_each_channel_without_contrast_is_named(dtype):
+    array = np.zeros((3, 2, 2, 2), dtype)
+    array[1, 0, 0, 0] = 1
+    image = Volume(array=array, affine=np.eye(4), source=Source(format="nifti", paths=(Path("a/ct.nii"),)))
+    with pytest.warns(OmlabWarning) as caught:
+        warn_without_contrast(image)
+    assert [str(warning.message).partition(" shows")[0] for warning in caught] == [
+        f"ct.nii, channel {number}," for number in (1, 3)
+    ]
+
+
+def test_what_float32_cannot_hold_is_taken_as_nothing():
+    array = np.ones((1, 3, 3, 3))
+    array[0, 0, 0, 0], array[0, 1, 1, 1] = 1e300, 2
+    assert np.isfinite(prepare(volume(array), PLAN).array).all()
+
+
 def test_ct_normalisation_clips_and_scales():
     plan = Plan(
         spacing=None,
-        patch_size=(1, 1, 1),
+        patch_size=(2, 2, 2),
         normalisation="ct",
         percentile_low=-100,
         percentile_high=300,
@@ -123,7 +149,7 @@ def test_one_slice_and_extreme_spacing():
     thin = prepare(volume(np.random.default_rng(0).random((1, 9, 8, 2)), (1.5, 1.5, 0.01)), PLAN)
     assert thin.shape == (1, 8, 9)
     with pytest.raises(GeometryError, match="spacing"):
-        prepare(volume(np.ones((1, 64, 64, 64)), (1e5, 1e5, 1e5)), PLAN)
+        prepare(volume(np.random.default_rng(0).random((1, 64, 64, 64)), (1e5, 1e5, 1e5)), PLAN)
 
 
 def test_complex_values_are_refused():
@@ -157,7 +183,8 @@ def test_plans_survive_json_and_refuse_nonsense():
     assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
     assert Plan.from_dict({"spacing": None, "patch_size": [1, 2, 3]}).spacing is None
     for wrong in (
-        {"spacing": (0, 1, 1), "patch_size": (1, 1, 1)},
+        {"spacing": (0, 1, 1), "patch_size": (2, 1, 1)},
+        {"spacing": None, "patch_size": (1, 1, 1)},
         {"spacing": None, "patch_size": (0, 1, 1)},
         {"spacing": None, "patch_size": (1, 1, 1), "normalisation": "hu"},
         {"spacing": None, "patch_size": (1, 1, 1), "normalisation": "ct"},

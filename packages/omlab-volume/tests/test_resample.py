@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from omlab_volume.resample import (
+from omlab_volume.inference.resample import (
     linear_steps,
     nearest_indices,
     resample,

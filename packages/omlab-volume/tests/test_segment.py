@@ -1,3 +1,4 @@
+import warnings
 from itertools import permutations, product
 
 import numpy as np
@@ -5,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from omlab.errors import InputError
-from omlab_volume.preprocess import Plan
-from omlab_volume.segment import segment
+from omlab.errors import InputError, OmlabWarning
+from omlab_volume.inference.preprocess import Plan
+from omlab_volume.inference.segment import segment
 from omlab_volume.volume import Label, LabelMap, Source, Volume
 
 LABELS = (Label(value=1, name="bright"), Label(value=2, name="middle"))
@@ -93,14 +94,17 @@ def test_odd_shapes_and_spacings(shape, spacing, combine):
     array = np.random.default_rng(0).random((1, *shape)) + 1
     array[0, 0, 0, 0] = np.nan
     volume = Volume(array=array, affine=np.diag([*spacing, 1.0]))
-    result = segment(Thresholds(), volume, plan=PLAN, labels=LABELS, mirror=False, combine=combine)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A volume shows nothing", OmlabWarning)
+        result = segment(Thresholds(), volume, plan=PLAN, labels=LABELS, mirror=False, combine=combine)
     assert result.same_grid(volume)
 
 
 @pytest.mark.parametrize("value", [0, -1000, np.nan])
 def test_images_without_contrast(value):
     volume = Volume(array=np.full((1, 5, 6, 7), float(value)), affine=np.eye(4))
-    assert segment(Thresholds(), volume, plan=PLAN, labels=LABELS, mirror=False).same_grid(volume)
+    with pytest.warns(OmlabWarning, match="shows nothing"):
+        assert segment(Thresholds(), volume, plan=PLAN, labels=LABELS, mirror=False).same_grid(volume)
 
 
 def test_the_channels_are_checked():

@@ -12,8 +12,8 @@ from torch import nn
 
 from omlab import progress
 from omlab.errors import InputError, OmlabError
-from omlab_volume import sliding_window
-from omlab_volume.sliding_window import SlidingWindow, gaussian_importance, predict_scores, window_starts
+from omlab_volume.inference import sliding_window
+from omlab_volume.inference.sliding_window import SlidingWindow, gaussian_importance, predict_scores, window_starts
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "stunet_algorithms.json").read_text())
 

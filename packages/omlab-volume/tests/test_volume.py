@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from omlab.errors import GeometryError
 from omlab_volume.labels import complete_labels, default_colour, labels_from_names
-from omlab_volume.volume import Grid, Label, LabelMap, Volume
+from omlab_volume.volume import Grid, Label, LabelMap, Source, Volume
 
 
 def test_a_volume_knows_its_grid() -> None:
@@ -89,3 +91,58 @@ def test_complete_labels_name_what_has_no_label() -> None:
     labelmap = LabelMap(array=array, affine=np.eye(4), labels=[Label(value=3, name="liver", colour=(1, 2, 3))])
     assert [(label.value, label.name) for label in complete_labels(labelmap)] == [(3, "liver"), (7, "label 7")]
     assert [label.value for label in complete_labels(labelmap, present_only=True)] == [7]
+
+
+def _on(affine: np.ndarray, shape: tuple[int, int, int] = (10, 10, 10), **meta: str) -> Volume:
+    source = Source(format="dicom", paths=(Path("a/01.dcm"),), meta=meta, folder=Path("a"))
+    return Volume(array=np.zeros((1, *shape), np.float32), affine=affine, source=source)
+
+
+def test_one_frame_is_over_each_other_and_of_one_reference() -> None:
+    fine, coarse = _on(np.eye(4)), _on(np.diag([4.0, 4, 4, 1]), (3, 3, 3))
+    away = np.eye(4)
+    away[0, 3] = 50
+    assert fine.same_frame(coarse)
+    assert coarse.same_frame(fine)
+    assert not fine.same_grid(coarse)
+    assert not fine.same_frame(_on(away))
+    assert not fine.same_frame("text")
+    assert not fine.same_grid("text")
+    assert not _on(np.eye(4), frame_of_reference_uid="1").same_frame(_on(np.eye(4), frame_of_reference_uid="2"))
+    assert _on(np.eye(4), frame_of_reference_uid="1").same_frame(fine)
+
+
+def test_names_and_sizes() -> None:
+    volume = _on(np.eye(4))
+    assert volume.name == "a"
+    assert volume.names == {"a", "01.dcm"}
+    assert Volume(array=volume.array, affine=np.eye(4)).name is None
+    assert Volume(array=volume.array, affine=np.eye(4)).names == set()
+    source = Source(format="nifti", paths=(Path("b/ct.nii.gz"),))
+    assert LabelMap(array=np.zeros((2, 2, 2), np.uint8), affine=np.eye(4), source=source).name == "ct.nii.gz"
+    assert volume.nbytes == 4000 + 128
+    assert volume.is_finite()
+    assert not volume.with_array(np.full_like(volume.array, np.nan)).is_finite()
+
+
+def test_channels_are_stacked_on_one_grid() -> None:
+    t1 = Volume(array=np.zeros((1, 2, 3, 4)), affine=np.eye(4), intensity="mr")
+    t2 = Volume(array=np.ones((2, 2, 3, 4)), affine=np.eye(4), intensity="mr")
+    both = Volume.stack([t1, t2])
+    assert both.array[:, 0, 0, 0].tolist() == [0, 1, 1]
+    assert both.intensity == "mr"
+    assert Volume.stack([t1, Volume(array=t2.array, affine=np.eye(4))]).intensity == "unknown"
+    with pytest.raises(GeometryError, match="channels lie on the same voxels"):
+        Volume.stack([t1, Volume(array=t2.array, affine=np.diag([2.0, 1, 1, 1]))])
+
+
+def test_a_label_map_says_what_is_in_it_and_takes_names() -> None:
+    array = np.zeros((2, 2, 2), np.uint8)
+    array[0, 0], array[1, 1] = 1, 3
+    spleen = Label(value=3, name="spleen", colour=(1, 2, 3))
+    labelmap = LabelMap(array=array, affine=np.eye(4), labels=[spleen, Label(value=9, name="absent")])
+    assert labelmap.present() == {1: "label 1", 3: "spleen"}
+    named = labelmap.named({3: "lien", 1: "liver", 2: "kidney"})
+    assert [(label.value, label.name) for label in named.labels] == [(1, "liver"), (2, "kidney"), (3, "lien")]
+    assert named.labels[2].colour == (1, 2, 3)
+    assert named.present() == {1: "liver", 3: "lien"}

@@ -1,10 +1,7 @@
-"""What the evaluator writes: the page of scores, and its table as CSV."""
+"""What `omlab medbench score` writes: the page of scores, and its table as CSV."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +17,10 @@ from omlab_report import (
     Page,
     Section,
     Table,
+    csv_text,
     dot_intervals,
-    failed_cases,
-    provenance,
-    warned_cases,
+    read_run,
+    run_sections,
     write_page,
     write_text,
 )
@@ -58,10 +55,7 @@ def write_scores(details: Row, *, notes: Sequence[str], titles: Mapping[str, str
     if any("sections" in row for row in sets.values()):
         sections.append(_records(sets))
     sections.append(Section("Notes", [Notes(notes)]))
-    run = _read_json(folder / "run.json")
-    if isinstance(run, dict):
-        sections += [part for part in (failed_cases(run), warned_cases(run)) if part is not None]
-        sections.append(provenance(run))
+    sections += run_sections(read_run(folder))
     write_text(_csv(sets), folder / "scores.csv")
     items = sum(row["items"] for row in sets.values())
     subtitle = f"{details['version']}: {items} answers to {len(sets)} sets in {len(dimensions)} dimensions"
@@ -141,16 +135,4 @@ def _strict(row: Row) -> Interval:
 
 
 def _csv(sets: Mapping[str, Row]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(CSV_COLUMNS)
-    for name, row in sets.items():
-        table.writerow([name, *("" if row.get(key) is None else row[key] for key in CSV_COLUMNS[1:])])
-    return text.getvalue()
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    return csv_text(CSV_COLUMNS, ([name, *(row.get(key) for key in CSV_COLUMNS[1:])] for name, row in sets.items()))

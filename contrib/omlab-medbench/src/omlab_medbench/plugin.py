@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from omlab import Card, hookimpl, read_cards
+from omlab import hookimpl
 
 if TYPE_CHECKING:
-    import typer
+    from omlab.cli.group import LazyGroup
 
-OMLAB_HOOK_API = 1
-
-
-@hookimpl
-def omlab_evaluators() -> list[Card]:
-    """The evaluator `medbench`."""
-    return read_cards(__package__, "evaluator")
+OMLAB_HOOK_API = 2
 
 
 @hookimpl
-def omlab_commands(cli: typer.Typer) -> None:
-    """`omlab medbench-draw`."""
-    from omlab_medbench.command import medbench_draw
-
-    cli.command("medbench-draw")(medbench_draw)
+def omlab_commands(cli: LazyGroup) -> None:
+    """The command `medbench`."""
+    cli.add_lazy("medbench", "omlab_medbench.command:medbench", "Score Chinese medical language models.")

@@ -1,7 +1,7 @@
 """Answers as JSON lines, checked: errors name the file and line.
 
 An answer: `set`, `id`, `predict_answer` (text), `reference_answer` unless a file of references brings it; `prompt`
-(name of the instruction) and `letters` (shown letter to original one) where `omlab medbench-draw` made the item.
+(name of the instruction) and `letters` (shown letter to original one) where `omlab medbench draw` made the item.
 A reference: `set`, `id`, `reference_answer`. The form of a reference is that of its set:
 
     letters              "AC", "A" or ["A", "C"]              text, label, yes-no   text

@@ -11,23 +11,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from omlab import progress
+from omlab import About, Payload, Sample, progress
 from omlab.card_schema import DatasetCard
-from omlab.digests import file_digest
+from omlab.digests import digest_of, file_digest
 from omlab.errors import InputError, UsageError
 from omlab.files import replacing, write_json, writing
-from omlab.roles import Payload, Sample
+from omlab.suggest import did_you_mean
 from omlab_phantom import anatomy, render
 from omlab_phantom.labels import LABELS
-from omlab_volume.nifti import Nifti
+from omlab_volume.io.nifti import Nifti
 from omlab_volume.volume import LabelMap, Volume
 
+INPUT = "volume"
 _MANIFEST = "phantom.json"
 _RECIPE = 1
 """Raised whenever the same settings come to give other files."""
@@ -43,8 +44,41 @@ def open(card: DatasetCard, *, root: Path, settings: Mapping[str, Any]) -> Phant
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PhantomCase:
+    """One phantom: a patient of its own."""
+
+    id: str
+    image: Path
+    labels: Path
+
+    @property
+    def group(self) -> str:
+        """The patient."""
+        return self.id
+
+    @property
+    def files(self) -> Mapping[str, Sequence[Path]]:
+        """The image and the label map."""
+        return {INPUT: (self.image,), "target": (self.labels,)}
+
+    def load(self) -> Sample:
+        """Read it from its files. Raises `InputError` where they were not made yet."""
+        for path in (self.image, self.labels):
+            if not path.exists():
+                raise InputError(f"{path} is not there: call prepare() first, which makes the phantom.")
+        volume = cast(Volume, Nifti().read(self.image, kind="volume"))
+        labelmap = cast(LabelMap, Nifti().read(self.labels, kind="labelmap"))
+        return Sample(
+            id=self.id,
+            inputs={INPUT: replace(volume, intensity="hu")},
+            target=replace(labelmap, labels=LABELS),
+            group=self.group,
+        )
+
+
 class PhantomDataset:
-    """A `Dataset` of phantoms. `counts` says how many cases each split has."""
+    """A data set of phantoms (`omlab.roles.Dataset`). `counts` says how many cases each split has."""
 
     def __init__(self, *, root: Path, seed: int, counts: Mapping[str, int], scale: float) -> None:
         self.root = Path(root)
@@ -56,32 +90,31 @@ class PhantomDataset:
         """`train` and `test`."""
         return list(self._counts)
 
-    def ids(self, split: str) -> Sequence[str]:
+    def about(self, split: str) -> About:
+        """Kinds, classes and numbers."""
+        count = len(self.cases(split))
+        return About(
+            inputs={INPUT: "volume"},
+            target="labelmap",
+            task="segmentation",
+            classes={label.value: label.name for label in LABELS},
+            channels={INPUT: ("CT",)},
+            groups=count,
+            cases=count,
+        )
+
+    def digest(self, split: str) -> str:
+        """Of what was asked for, and the sizes of the files."""
+        files = [path for case in self.cases(split) for paths in case.files.values() for path in paths]
+        sizes = [(self._name(path), path.stat().st_size if path.is_file() else None) for path in files]
+        return digest_of([self._recipe(), sizes])
+
+    def cases(self, split: str) -> Sequence[PhantomCase]:
         """`train-01`, `train-02`, ... Raises `UsageError` for an unknown split."""
         if split not in self._counts:
-            raise UsageError(f"The phantom has no split '{split}'; it has {', '.join(self._counts)}.")
-        return [f"{split}-{number:02d}" for number in range(1, self._counts[split] + 1)]
-
-    def files(self, id: str) -> tuple[Path, Path]:
-        """The image and the label map of a case. Raises `UsageError` for an unknown id."""
-        if id not in self._all_ids():
-            raise UsageError(f"The phantom has no case '{id}'; its first is '{self._all_ids()[0]}'.")
-        return self.root / "images" / f"{id}.nii.gz", self.root / "labels" / f"{id}.nii.gz"
-
-    def sample(self, id: str) -> Sample:
-        """Read one case from its files. Raises `InputError` where they were not made yet."""
-        image, labels = self.files(id)
-        for path in (image, labels):
-            if not path.exists():
-                raise InputError(f"{path} is not there: call prepare() first, which makes the phantom.")
-        volume = cast(Volume, Nifti().read(image, kind="volume"))
-        labelmap = cast(LabelMap, Nifti().read(labels, kind="labelmap"))
-        return Sample(
-            id=id,
-            payload=replace(volume, intensity="hu"),
-            target=replace(labelmap, labels=LABELS),
-            group=id,
-        )
+            hint = did_you_mean(split, self._counts, none="there is none.")
+            raise UsageError(f"The phantom has no split '{split}': {hint}")
+        return [self._case(f"{split}-{number:02d}") for number in range(1, self._counts[split] + 1)]
 
     def prepare(self) -> None:
         """Make the cases that are missing or damaged; files that are whole stay as they are.
@@ -91,12 +124,13 @@ class PhantomDataset:
             OutputError: The files cannot be written.
         """
         digests = self._digests()
-        wanted = self._all_ids()
-        with progress.task("making phantoms", total=len(wanted)) as advance:
-            for id in wanted:
-                if any(self._problem(path, digests) for path in self.files(id)):
-                    self._make(id)
-                    digests |= {self._name(path): file_digest(path) for path in self.files(id)}
+        wanted = self._all_cases()
+        with progress.bar("making phantoms", total=len(wanted)) as advance:
+            for case in wanted:
+                paths = (case.image, case.labels)
+                if any(self._problem(path, digests) for path in paths):
+                    self._make(case)
+                    digests |= {self._name(path): file_digest(path) for path in paths}
                     with writing("The list of the phantom's files", self.root / _MANIFEST):
                         write_json(self.root / _MANIFEST, {**self._recipe(), "files": digests})
                 advance()
@@ -104,11 +138,15 @@ class PhantomDataset:
     def verify(self) -> Sequence[str]:
         """What is wrong with the files, one sentence each."""
         digests = self._digests()
-        problems = (self._problem(path, digests) for id in self._all_ids() for path in self.files(id))
+        problems = (self._problem(path, digests) for case in self._all_cases() for path in (case.image, case.labels))
         return [problem for problem in problems if problem]
 
-    def _all_ids(self) -> list[str]:
-        return [id for split in self._counts for id in self.ids(split)]
+    def _all_cases(self) -> list[PhantomCase]:
+        return [case for split in self._counts for case in self.cases(split)]
+
+    def _case(self, id: str) -> PhantomCase:
+        name = f"{id}.nii.gz"
+        return PhantomCase(id=id, image=self.root / "images" / name, labels=self.root / "labels" / name)
 
     def _recipe(self) -> dict[str, Any]:
         return {"recipe": _RECIPE, "seed": self._seed, "scale": self._scale}
@@ -143,14 +181,14 @@ class PhantomDataset:
             return f"{path} is damaged or was changed: its sha256 is not the one in {_MANIFEST}."
         return None
 
-    def _make(self, id: str) -> None:
-        split, _, number = id.partition("-")
+    def _make(self, case: PhantomCase) -> None:
+        split, _, number = case.id.partition("-")
         rng = np.random.default_rng([self._seed, list(self._counts).index(split), int(number)])
         made = render.scan(anatomy.draw(rng), rng, scale=self._scale)
         payloads: list[Payload] = [made.volume, made.labelmap]
-        for path, payload in zip(self.files(id), payloads, strict=True):
+        for path, payload in zip((case.image, case.labels), payloads, strict=True):
             with writing("The phantom", path), replacing(path) as temporary:
-                Nifti().write(payload, temporary)
+                Nifti().write(payload, temporary, inputs={})
 
 
 def _described(recipe: Mapping[str, Any]) -> str:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
+
+from omlab.cli import options
 
 MODEL = "stunet-tiny.untrained"
 DATA = "abdomen-phantom"
+RECIPE = "segmentation"
 TRAINING = {
     "epochs": 10,
     "steps_per_epoch": 30,
-    "batch_size": 1,
+    "windows": 1,
     "patch_size": [32, 64, 64],
     "learning_rate": 0.04,
     "augment": False,
@@ -26,42 +28,47 @@ TRAINING = {
 """Minutes on two cores: small windows, no augmentation, and a rate for a network that starts untrained."""
 
 
-def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for data, model, predictions, report.")] = Path(
-        "omlab-demo"
-    ),
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
-) -> None:
+@click.command()
+@click.option(
+    "--output",
+    "-o",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    default=Path("omlab-demo"),
+    show_default=True,
+    help="Folder for data, model, predictions, report.",
+)
+@options.device
+def demo(output: Path, device: str) -> None:
     """Make data, fine-tune a small model, predict unseen cases, evaluate: in minutes, on a CPU."""
     from omlab.api import adapt, evaluate, load_dataset, predict
     from omlab.cli.console import working
-    from omlab.cli.jobs import show_outcome, show_report
+    from omlab.cli.results import show_outcome, show_report
+    from omlab_phantom.dataset import INPUT
 
     start = time.perf_counter()
-    root = output / "data"
+    root, model, predictions, report = (output / name for name in ("data", "model", "predictions", "report"))
     with working():
-        _say("1/4 data", f"a data set of CT phantoms in {root}")
+        _say("1/4 data", f"omlab datasets prepare {DATA} --root {root}")
         data = load_dataset(DATA, root=root)
         data.prepare()
         settings = " ".join(f"-s {name}={_as_text(value)}" for name, value in TRAINING.items())
-        _say("2/4 adapt", f"omlab adapt {MODEL} --data {DATA} --root {root} -o {output / 'model'} {settings}")
-        adapt(MODEL, DATA, root=root, output=output / "model", settings=TRAINING, device=device)
-        scans = [data.files(case)[0] for case in data.ids("test")]
-        _say("3/4 predict", f"omlab predict {output / 'model'} {' '.join(map(str, scans))} -o {output / 'predictions'}")
-        predicted = predict(output / "model", scans, output=output / "predictions", device=device)
-        _say(
-            "4/4 evaluate",
-            f"omlab evaluate --predictions {output / 'predictions'} --data {DATA} --root {root} -o {output / 'report'}",
-        )
-        outcome = evaluate(None, DATA, root=root, predictions=output / "predictions", output=output / "report")
+        where = f"--data {DATA} --root {root}"
+        _say("2/4 adapt", f"omlab adapt {MODEL} {where} --recipe {RECIPE} -o {model} {settings}")
+        adapt(MODEL, DATA, root=root, recipe=RECIPE, output=model, settings=TRAINING, device=device)
+        scans = [case.files[INPUT][0] for case in data.cases("test")]
+        _say("3/4 predict", f"omlab predict {model} {' '.join(map(str, scans))} -o {predictions}")
+        predicted = predict(model, scans, output=predictions, device=device)
+        _say("4/4 evaluate", f"omlab evaluate --predictions {predictions} {where} -o {report}")
+        outcome = evaluate(None, DATA, root=root, predictions=predictions, output=report)
     if outcome.report is not None:
         show_report(outcome.report)
-    for result, verb in ((predicted, "predicted"), (outcome, "evaluated")):
+    for result in (predicted, outcome):
         if result.failed:
-            show_outcome(result, verb)
-    _say(f"done in {time.perf_counter() - start:.0f} s", f"open {output / 'report' / 'report.html'}")
+            show_outcome(result)
+    _say(f"done in {time.perf_counter() - start:.0f} s", f"open {report / 'report.html'}")
     if predicted.failed or outcome.failed:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _as_text(value: object) -> str:

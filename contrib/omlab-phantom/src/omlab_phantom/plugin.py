@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from omlab import Card, hookimpl, read_cards
 
 if TYPE_CHECKING:
-    import typer
+    from omlab.cli.group import LazyGroup
 
-OMLAB_HOOK_API = 1
+OMLAB_HOOK_API = 2
 
 
 @hookimpl
@@ -19,8 +19,6 @@ def omlab_datasets() -> list[Card]:
 
 
 @hookimpl
-def omlab_commands(cli: typer.Typer) -> None:
+def omlab_commands(cli: LazyGroup) -> None:
     """`omlab demo`."""
-    from omlab_phantom.demo import demo
-
-    cli.command("demo", short_help="The whole way in minutes: see it work.")(demo)
+    cli.add_lazy("demo", "omlab_phantom.demo:demo", "The whole way in minutes: see it work.")

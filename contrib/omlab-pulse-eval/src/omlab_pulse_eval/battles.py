@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab.errors import InputError
+from omlab_report import plain_cell
 
 OUTCOMES = ("model_a", "model_b", "tie", "unparsed")
 """First seat wins, second seat wins, equal scores, a reply without two scores (rated as a tie)."""
@@ -74,6 +75,7 @@ def pooled(sets: Sequence[Battles]) -> Battles:
 def read_battles(path: Path) -> Battles:
     """A battle log: CSV with the columns model_a, model_b and winner (one of `OUTCOMES`), in order.
 
+    Names that `omlab_report.safe_cell` kept from being run as formulas are what they were.
     Raises `InputError` that names the file and line.
     """
     try:
@@ -97,7 +99,7 @@ def _rows(path: Path, stream: Iterable[str]) -> Iterable[tuple[str, str, str]]:
         for row in reader:
             if len(row) != len(header):
                 raise InputError(f"{path}, line {reader.line_num}: {len(row)} fields, but {len(header)} columns.")
-            a, b, winner = (row[n] for n in where)
+            a, b, winner = (plain_cell(row[n]) for n in where)
             if not a.strip() or not b.strip() or a == b:
                 raise InputError(f"{path}, line {reader.line_num}: '{a}' against '{b}' is no battle of two models.")
             if winner not in OUTCOMES:

@@ -1,6 +1,6 @@
 """From the figures of all sets to the leaderboard: pooled ratings, ranks, average ranks, what `report.json` holds.
 
-`report.json` of this evaluator (`"schema": "omlab-pulse-eval/1"`), beside `metrics` and `notes` of every report:
+`report.json` (`"schema": "omlab-pulse-eval/1"`), beside `metrics` and `notes` of every report:
 
     models        by model, best first: online, median, low, high, bradley_terry, win_share, battles, rank. With one
                   set its own figures; with several the ratings over all their battles together, and `rank` by

@@ -125,7 +125,7 @@ def _ask(missing: Mapping[Key, Messages], *, judge: Judge, store: ReplyStore, na
 
     failures: list[str] = []
     silent = 0
-    with ThreadPoolExecutor(max_workers=judge.concurrency) as pool, progress.task(name, total=total) as advance:
+    with ThreadPoolExecutor(max_workers=judge.concurrency) as pool, progress.bar(name, total=total) as advance:
         advance(total - len(missing))
         waiting: list[Future[None]] = [pool.submit(one, key, messages) for key, messages in missing.items()]
         try:

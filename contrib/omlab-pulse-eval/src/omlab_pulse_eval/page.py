@@ -1,13 +1,9 @@
-"""What the evaluator writes: the leaderboard page, and its tables as CSV."""
+"""What `omlab pulse-eval` writes: the leaderboard page, and its tables as CSV."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from omlab.roles import Metric
 from omlab_pulse_eval.board import Board
@@ -23,11 +19,11 @@ from omlab_report import (
     Page,
     Section,
     Table,
+    csv_text,
     dot_intervals,
-    failed_cases,
     heat_map,
-    provenance,
-    warned_cases,
+    read_run,
+    run_sections,
     write_page,
     write_text,
 )
@@ -37,7 +33,6 @@ BOARD_COLUMNS = ("rank", "model", "online", "median", "low", "high", "bradley_te
 
 def write_board(board: Board, *, folder: Path) -> None:
     """Write `report.html`, `leaderboard.csv` and `win_shares.csv` into `folder`."""
-    run = _read_json(folder / "run.json")
     sections = [_summary(board)]
     if board.whole is not None:
         sections += [_leaderboard(board, board.whole), _shares(board.whole), _bias(board)]
@@ -48,9 +43,7 @@ def write_board(board: Board, *, folder: Path) -> None:
     if len(tournaments) > 1:
         sections += [Section(name, [_ratings_table(row["models"])]) for name, row in tournaments.items()]
     sections.append(Section("Notes", [Notes(board.notes)]))
-    if isinstance(run, dict):
-        sections += [part for part in (failed_cases(run), warned_cases(run)) if part is not None]
-        sections.append(provenance(run))
+    sections += run_sections(read_run(folder))
     write_text(_leaderboard_csv(board), folder / "leaderboard.csv")
     if board.whole is not None:
         write_text(_shares_csv(board.whole), folder / "win_shares.csv")
@@ -206,7 +199,7 @@ def _triage(name: str, row: Row) -> Section:
 
 def _leaderboard_csv(board: Board) -> str:
     rows = [
-        [name, model, *(_cell(figures.get(key)) for key in BOARD_COLUMNS if key != "model")]
+        [name, model, *(figures.get(key) for key in BOARD_COLUMNS if key != "model")]
         for name, row in {
             **board.sets,
             **({"all sets": board.whole} if len(board.sets) > 1 and board.whole else {}),
@@ -215,24 +208,13 @@ def _leaderboard_csv(board: Board) -> str:
         for model, figures in row["models"].items()
     ]
     header = ["set", "model", *(key for key in BOARD_COLUMNS if key != "model")]
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def _shares_csv(whole: Row) -> str:
     names = list(whole["models"])
-    rows = [[a, *(_cell(whole["win_shares"][a].get(b)) for b in names)] for a in names]
-    return _csv(["model", *names], rows)
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerows([header, *rows])
-    return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+    rows = [[a, *(whole["win_shares"][a].get(b) for b in names)] for a in names]
+    return csv_text(["model", *names], rows)
 
 
 def _rank(rank: float) -> float | int:
@@ -249,10 +231,3 @@ def _share(row: Row | None) -> Interval | None:
 
 def _count(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

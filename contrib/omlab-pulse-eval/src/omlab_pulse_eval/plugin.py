@@ -1,11 +1,18 @@
 """Hook implementations; imports nothing heavy."""
 
-from omlab import Card, hookimpl, read_cards
+from __future__ import annotations
 
-OMLAB_HOOK_API = 1
+from typing import TYPE_CHECKING
+
+from omlab import hookimpl
+
+if TYPE_CHECKING:
+    from omlab.cli.group import LazyGroup
+
+OMLAB_HOOK_API = 2
 
 
 @hookimpl
-def omlab_evaluators() -> list[Card]:
-    """The evaluator `pulse-eval`."""
-    return read_cards(__package__, "evaluator")
+def omlab_commands(cli: LazyGroup) -> None:
+    """The command `pulse-eval`."""
+    cli.add_lazy("pulse-eval", "omlab_pulse_eval.command:pulse_eval", "Judge chat models in pairs.")

@@ -80,7 +80,7 @@ def elo_rounds(battles: Battles, draws: Iterator[Indices], *, rounds: int, elo: 
     first, second = battles.first * rounds, battles.second * rounds
     reward, stake = battles.scores * (elo.k * elo.slope), elo.k * elo.slope
     one, two, change = np.empty(rounds), np.empty(rounds), np.empty(rounds)
-    with progress.task("bootstrap", total=len(battles)) as advance, np.errstate(over="ignore"):
+    with progress.bar("bootstrap", total=len(battles)) as advance, np.errstate(over="ignore"):
         for block in draws:
             for a, b, won in zip(first[block] + lane, second[block] + lane, reward[block], strict=True):
                 strength.take(a, out=one, mode="clip")

@@ -99,20 +99,25 @@ def textbook_factors(q: Tensor, tables: Sequence[Tensor], *, sides: Triple) -> t
 class RelativeAttention(nn.Module):
     """Multi-head attention in windows of side `window` (0: the whole grid) with a decomposed relative position.
 
-    `sides` is the window or grid that the tables are made for; for another one they are resized along their rows.
+    `sides` is the window or grid that the tables are made for, with 2 * side - 1 rows each; `rows` says how many they
+    have where they come from elsewhere. For a window or grid of another size they are resized along their rows.
     """
 
-    def __init__(self, dim: int, *, heads: int, window: int, sides: Triple, rel_pos: RelPos) -> None:
+    def __init__(
+        self, dim: int, *, heads: int, window: int, sides: Triple, rel_pos: RelPos, rows: Triple | None = None
+    ) -> None:
         super().__init__()
         if dim % heads:
             raise ValueError(f"The width {dim} is not a multiple of the {heads} heads.")
+        if rows is not None and min(rows) < 1:
+            raise ValueError(f"Tables of relative positions have one row or more, not {rows}.")
         self.heads, self.window, self.rel_pos = heads, window, rel_pos
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
-        rows = [2 * side - 1 for side in sides]
-        self.rel_pos_d = nn.Parameter(torch.zeros(rows[0], dim // heads))
-        self.rel_pos_h = nn.Parameter(torch.zeros(rows[1], dim // heads))
-        self.rel_pos_w = nn.Parameter(torch.zeros(rows[2], dim // heads))
+        depth, height, width = rows or [2 * side - 1 for side in sides]
+        self.rel_pos_d = nn.Parameter(torch.zeros(depth, dim // heads))
+        self.rel_pos_h = nn.Parameter(torch.zeros(height, dim // heads))
+        self.rel_pos_w = nn.Parameter(torch.zeros(width, dim // heads))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, H, W, C) -> (B, D, H, W, C)."""

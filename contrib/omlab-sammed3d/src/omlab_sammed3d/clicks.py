@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from omlab.errors import UsageError
-from omlab.prompts import Point
+from omlab_prompts.prompts import Point
 
 Mask = NDArray[np.bool_]
 Draw = Callable[[int], int]

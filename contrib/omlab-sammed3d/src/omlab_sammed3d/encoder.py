@@ -48,15 +48,26 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block; `window` 0 is global attention."""
+    """A pre-norm transformer block; `window` 0 is global attention.
+
+    Its tables of relative positions fit its window, or its grid, unless `table_rows` says how many rows they have.
+    """
 
     def __init__(
-        self, dim: int, *, heads: int, window: int, grid: Triple, rel_pos: RelPos, mlp_ratio: float = 4
+        self,
+        dim: int,
+        *,
+        heads: int,
+        window: int,
+        grid: Triple,
+        rel_pos: RelPos,
+        mlp_ratio: float = 4,
+        table_rows: Triple | None = None,
     ) -> None:
         super().__init__()
         sides = (window,) * 3 if window else grid
         self.norm1 = nn.LayerNorm(dim, eps=EPS)
-        self.attn = RelativeAttention(dim, heads=heads, window=window, sides=sides, rel_pos=rel_pos)
+        self.attn = RelativeAttention(dim, heads=heads, window=window, sides=sides, rel_pos=rel_pos, rows=table_rows)
         self.norm2 = nn.LayerNorm(dim, eps=EPS)
         self.mlp = Mlp(dim, hidden=int(dim * mlp_ratio))
 

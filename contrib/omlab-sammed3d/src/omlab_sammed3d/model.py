@@ -1,28 +1,34 @@
 """SAM-Med3D as a model of omlab: a volume and prompts in, a label map on its grid out; clicks simulated; fine-tuned.
 
-model = omlab.load_model("sammed3d.turbo")
-labels = model.predict(omlab.read("ct.nii.gz"), prompts=omlab.prompts.read(Path("prompts.json")))
+session = omlab.load_model("sammed3d.turbo")
+labels = session.predict(omlab.read("ct.nii.gz"), prompts=omlab.read("prompts.json", kind="prompts"))
 """
 
 from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import omlab
 from omlab.card_schema import ModelCard
-from omlab.errors import OmlabWarning, SettingsError, TrainingError, UsageError, WeightsError
-from omlab.prompts import Prompts
-from omlab.roles import Payload, Sample, Simulated
-from omlab_sammed3d.network import SamMed3d, SamMed3dConfig, untrained
+from omlab.errors import OmlabError, OmlabWarning, SettingsError, WeightsError
+from omlab.payloads import Inputs
+from omlab.roles import About, Dataset
+from omlab.weights import Weights
+from omlab_prompts.prompts import Prompts
+from omlab_prompts.simulation import Simulation
+from omlab_sammed3d.network import SamMed3d, SamMed3dConfig, layers_of, untrained
 from omlab_sammed3d.predictor import SPACING, Predictor
-from omlab_sammed3d.simulate import simulate
-from omlab_sammed3d.training import ClickTask
-from omlab_sammed3d.weights import load_network, read_checkpoint, resized
+from omlab_sammed3d.simulate import Rule, simulate
+from omlab_sammed3d.weights import load_network, resized
 from omlab_volume.volume import LabelMap, Volume
+
+if TYPE_CHECKING:
+    from omlab_sammed3d.training import ClickRecipe
 
 TINY = SamMed3dConfig(
     image_size=32,
@@ -41,7 +47,8 @@ TINY = SamMed3dConfig(
 def load(
     card: ModelCard,
     *,
-    weights: Path | None,
+    weights: Weights | None,
+    needs: Mapping[str, Any],
     device: str,
     settings: Mapping[str, Any],
     config: Mapping[str, Any] | None,
@@ -56,14 +63,13 @@ def load(
     spacing = settings["spacing"] or SPACING
     if config is not None:
         shape, spacing = _from_config(config)
-        network = (
-            untrained(shape)
-            if weights is None
-            else load_network(read_checkpoint(weights), source=weights, config=shape)
-        )
+        network = untrained(shape)
+        if weights is not None:
+            network = load_network(weights.state_dict(), source=weights.path(), config=shape)
     elif weights is not None:
-        network = load_network(read_checkpoint(weights), source=weights, rel_pos=settings["rel_pos"])
-        _check_boxes(network.config, card=card, source=weights)
+        source = weights.path()
+        network = load_network(weights.state_dict(), source=source, rel_pos=settings["rel_pos"])
+        _check_boxes(network.config, card=card, source=source)
         if settings["image_size"]:
             network = resized(network, image_size=_image_size(settings, network.config))
     else:
@@ -77,89 +83,85 @@ def load(
             OmlabWarning,
             stacklevel=2,
         )
-    return SamMed3dModel(network, name=card.name, spacing=spacing, rule=settings["rule"], device=device)
+    return SamMed3dModel(network, spacing=spacing, rule=settings["rule"], device=device)
 
 
 class SamMed3dModel:
-    """A network with what it needs; fulfils `omlab.roles.Promptable`, `SimulatesClicks` and `Finetunable`.
+    """A network with what it needs: the verbs `predict` and `simulate`, the recipe `clicks` (`omlab.roles.Trainable`).
 
     Args:
         module: The network.
-        name: Of the card, for messages.
         spacing: Voxel size in mm that the network works at.
         rule: Where simulated clicks go, `ritm` or `random`.
         device: "cpu", "cuda" or "cuda:N".
     """
 
-    def __init__(self, module: SamMed3d, *, name: str, spacing: float, rule: Any, device: str) -> None:
+    def __init__(self, module: SamMed3d, *, spacing: float, rule: Rule, device: str) -> None:
         self.module = module.eval().to(device)
-        self.name, self.spacing, self.rule = name, spacing, rule
+        self.spacing, self.rule = spacing, rule
+        self._predictor: Predictor | None = None
 
-    def predict(self, payload: Payload, *, prompts: Prompts | None = None) -> LabelMap:
-        """The objects of `prompts` as labels 1, 2, ... on the grid of a volume; more in `Predictor.predict`.
+    def predict(self, batch: Sequence[Inputs], /) -> Iterator[LabelMap | OmlabError]:
+        """The objects of `prompts` as labels 1, 2, ... on the grid of the volume; more in `Predictor.predict`.
 
-        Raises:
-            UsageError: There are no prompts, one is of a kind that this model does not take, or the payload is no
-                volume.
-            GeometryError: A prompt lies outside the volume, or is in voxels of another one.
-            InputError: The volume has several channels or values that are not finite.
+        A case fails with a `UsageError` for several boxes of one object or a first click outside it, an `InputError`
+        for a volume of several channels or values that are not finite.
         """
-        volume = self._volume(payload)
-        if prompts is None:
-            takes = " or ".join(self._predictor().takes)
-            raise UsageError(f"{self.name} segments what it is pointed at: give prompts ({takes}).")
-        return self._predictor().predict(volume, prompts)
+        for inputs in batch:
+            try:
+                volume, prompts = omlab.take(inputs, "volume", Volume), omlab.take(inputs, "prompts", Prompts)
+                yield self.predictor.predict(volume, prompts)
+            except OmlabError as error:
+                yield error
 
-    def simulate(self, payload: Payload, reference: Payload, *, clicks: int, seed: int) -> Simulated:
+    def simulate(self, batch: Sequence[Inputs], /, *, clicks: int, seed: int) -> Iterator[Simulation | OmlabError]:
         """Simulated clicks on each label of `reference`; more in `omlab_sammed3d.simulate`.
 
-        Raises:
-            UsageError: The payloads are no volume and label map, `clicks` is below 1, or nothing is labelled.
-            GeometryError: The reference is not on the grid of the volume.
-            InputError: The volume has several channels or values that are not finite.
+        A case fails with a `UsageError` where nothing is labelled, a `GeometryError` where the reference is not on the
+        grid of the volume, an `InputError` as `predict` says.
         """
-        volume = self._volume(payload)
-        if not isinstance(reference, LabelMap):
-            raise UsageError(f"Clicks are simulated against a label map, not against a {reference.kind}.")
-        return simulate(self._predictor(), volume, reference, clicks=clicks, rule=self.rule, seed=seed)
+        for inputs in batch:
+            try:
+                volume, reference = omlab.take(inputs, "volume", Volume), omlab.take(inputs, "reference", LabelMap)
+                yield simulate(self.predictor, volume, reference, clicks=clicks, rule=self.rule, seed=seed)
+            except OmlabError as error:
+                yield error
 
-    def retarget(self, samples: Sequence[Sample], *, seed: int) -> SamMed3dModel:
-        """A copy with weights of its own. It segments what it is pointed at, so that it needs no new heads.
+    def layers(self) -> list[list[str]]:
+        """Parameter names from input to head: patches, each block, neck, prompt encoder, decoder."""
+        return layers_of(self.module)
+
+    def retarget(self, recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> SamMed3dModel:
+        """A copy with weights of its own, its positions resized where `cube_size` asks for other cubes.
+
+        It segments what it is pointed at, so that it needs no new heads.
 
         Raises:
-            TrainingError: A sample is not a volume with a label map.
+            TrainingError: The data have no volumes, or several a case.
+            SettingsError: `cube_size` is not a multiple of the patches.
         """
-        for sample in samples:
-            if not isinstance(sample.payload, Volume) or not isinstance(sample.target, LabelMap):
-                raise TrainingError(f"Case '{sample.id}' is not a volume with a label map to learn from.")
+        from omlab_sammed3d.training import volume_name
+
+        volume_name(about)
+        module, spacing = copy.deepcopy(self.module), settings["cube_spacing"] or self.spacing
+        if settings["cube_size"]:
+            size = _image_size({"image_size": settings["cube_size"]}, module.config)
+            module = resized(module, image_size=size)
         device = str(next(self.module.parameters()).device)
-        return SamMed3dModel(
-            copy.deepcopy(self.module), name=self.name, spacing=self.spacing, rule=self.rule, device=device
-        )
+        return SamMed3dModel(module, spacing=float(spacing), rule=self.rule, device=device)
 
-    def training_task(self, samples: Sequence[Sample], *, settings: Mapping[str, Any], seed: int) -> ClickTask:
-        """Training with simulated clicks on every label of every sample.
+    def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> ClickRecipe:
+        """Training with simulated clicks on every label of every case.
 
-        `settings` are the adapter's: epochs, steps_per_epoch, batch_size, learning_rate (of the encoder), augment
-        (flips), and `spacing` and `patch_size`, three equal numbers or none; the network's positions are resized
-        to another patch size.
-
-        Raises:
-            SettingsError: `spacing` or `patch_size` are not three equal numbers, or do not fit the network.
-            TrainingError, InputError, GeometryError: A case cannot be trained on.
+        Raises `TrainingError`, `InputError` or `GeometryError` where a case cannot be trained on.
         """
-        spacing, size = (_cube(settings[name], name=name) for name in ("spacing", "patch_size"))
-        if spacing is not None:
-            self.spacing = float(spacing)
-        if size is not None:
-            image_size = _image_size({"image_size": int(size)}, self.module.config)
-            self.module = resized(self.module, image_size=image_size).to(next(self.module.parameters()).device)
-        return ClickTask(
-            network=self.module,
-            samples=samples,
-            prepare=self._predictor().prepare,
+        from omlab_sammed3d.training import click_recipe
+
+        return click_recipe(
+            self.module,
+            data,
             spacing=self.spacing,
-            batch_size=settings["batch_size"],
+            cubes=settings["cubes"],
             steps_per_epoch=settings["steps_per_epoch"],
             epochs=settings["epochs"],
             learning_rate=settings["learning_rate"],
@@ -173,17 +175,16 @@ class SamMed3dModel:
         network = {key: list(value) if isinstance(value, tuple) else value for key, value in shape.items()}
         return {"network": network, "spacing": self.spacing}
 
-    def _predictor(self) -> Predictor:
-        return Predictor(self.module.eval(), spacing=self.spacing, name=self.name)
-
-    def _volume(self, payload: Payload) -> Volume:
-        if not isinstance(payload, Volume):
-            raise UsageError(f"{self.name} segments volumes, but was given a {payload.kind}.")
-        return payload
+    @property
+    def predictor(self) -> Predictor:
+        """What predicts. One for as long as the weights stay: what it remembers of a volume is of these."""
+        if self._predictor is None or self.module.training:
+            self._predictor = Predictor(self.module.eval(), spacing=self.spacing)
+        return self._predictor
 
 
 def _point_embeddings(card: ModelCard) -> int:
-    return 4 if "boxes" in card.capabilities else 2
+    return 4 if "boxes" in card.does["predict"].accepts["prompts"] else 2
 
 
 def _check_boxes(config: SamMed3dConfig, *, card: ModelCard, source: Path) -> None:
@@ -199,13 +200,6 @@ def _image_size(settings: Mapping[str, Any], config: SamMed3dConfig) -> int:
     if size % config.patch:
         raise SettingsError(f"The image size is {size}, but must be a multiple of {config.patch} voxels.")
     return size
-
-
-def _cube(values: Sequence[float], *, name: str) -> float | None:
-    """The one number of three equal ones; None of none."""
-    if len(set(values)) > 1:
-        raise SettingsError(f"The setting '{name}' is {list(values)}, but SAM-Med3D takes cubes: three equal numbers.")
-    return values[0] if values else None
 
 
 def _from_config(config: Mapping[str, Any]) -> tuple[SamMed3dConfig, float]:

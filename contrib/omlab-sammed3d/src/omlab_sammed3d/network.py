@@ -374,3 +374,15 @@ def untrained(config: SamMed3dConfig, *, seed: int = 0) -> SamMed3d:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SamMed3d(config).eval()
+
+
+def layers_of(network: SamMed3d) -> list[list[str]]:
+    """Parameter names from input to head: patches and positions, each block, the neck, prompt encoder and decoder."""
+    names = [name for name, _ in network.named_parameters()]
+    blocks = [f"image_encoder.blocks.{n}." for n in range(network.config.depth)]
+    first = [name for name in names if name.startswith(("image_encoder.pos_embed", "image_encoder.patch_embed."))]
+    inside = [[name for name in names if name.startswith(block)] for block in blocks]
+    last = [name for name in names if name.startswith(("prompt_encoder.", "mask_decoder."))]
+    known = {*first, *last, *(name for block in inside for name in block)}
+    neck = [name for name in names if name not in known]
+    return [first, *inside, neck, last]

@@ -6,9 +6,9 @@ object in them. The mask is read off the blended logits at the image's own voxel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from torch import Tensor
 
 from omlab import progress
 from omlab.errors import InputError, UsageError
-from omlab.prompts import Object, Prompts
+from omlab_prompts.prompts import Object, Prompts
 from omlab_sammed3d.network import SamMed3d
-from omlab_sammed3d.session import Session
+from omlab_sammed3d.session import Embeddings, Session
 from omlab_sammed3d.windows import Array
 from omlab_volume.orientation import canonical_array, canonical_grid, canonical_order, reorient_labels
 from omlab_volume.volume import Grid, Label, LabelMap, Volume
@@ -30,29 +30,35 @@ SPACING = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A volume that has been checked: `source` (I, J, K) float32 lies along the axes of `grid`, the closest to RAS+."""
+    """A volume that has been checked: `source` (I, J, K) float32 lies along the axes of `grid`, the closest to RAS+.
+
+    `embeddings` holds the cubes of it that were encoded.
+    """
 
     volume: Volume
     source: Tensor
     grid: Grid
+    embeddings: Embeddings = field(default_factory=dict)
 
 
 class Predictor:
     """Masks of objects that a user points at.
 
+    The encoded cubes of the last volume are remembered for as long as somebody holds that volume: further clicks in it
+    do not encode it again.
+
     Args:
         network: In eval mode, on the device that is to be used.
         spacing: Voxel size in mm to work at: 1.5 for all published weights.
-        name: Of the model, for messages.
     """
 
-    def __init__(self, network: SamMed3d, *, spacing: float = SPACING, name: str = "SAM-Med3D") -> None:
+    def __init__(self, network: SamMed3d, *, spacing: float = SPACING) -> None:
         if spacing <= 0:
             raise ValueError(f"The spacing must be positive, not {spacing}.")
-        self.network, self.spacing, self.name = network, spacing, name
-        self.takes = ("points", "boxes") if network.config.point_embeddings == 4 else ("points",)
+        self.network, self.spacing = network, spacing
+        self._encoded: MutableMapping[Volume, Embeddings] = WeakKeyDictionary()
 
-    def predict(self, volume: Volume, prompts: Prompts, *, image: str | None = None) -> LabelMap:
+    def predict(self, volume: Volume, prompts: Prompts) -> LabelMap:
         """The objects of `prompts` as labels 1, 2, ... in their order, on the grid of `volume`.
 
         Where two objects claim a voxel, the surer one has it. The clicks of an object are given to the network
@@ -60,25 +66,21 @@ class Predictor:
 
         Args:
             volume: Of one channel, any orientation and spacing.
-            prompts: Points, and boxes where the network takes them, in world coordinates or in voxels of this image.
-            image: Name of the image's file; by default the one it was read from.
+            prompts: Points, and boxes where the network takes them, that belong to this volume.
 
         Raises:
             InputError: The volume has several channels or values that are not finite.
-            GeometryError: A prompt lies outside the image or belongs to another one.
-            UsageError: Prompts of another kind, several boxes for one object, or an object without a box whose
-                first click is not in it.
+            GeometryError: A prompt lies outside the volume.
+            UsageError: Several boxes for one object, or an object without a box whose first click is not in it.
         """
         case = self.prepare(volume)
-        prompts.require(self.takes, model=self.name)
-        voxels = prompts.in_voxels(
-            volume.affine.tolist(), shape=volume.grid.shape, image=image_name(volume, prompts, given=image)
-        )
+        image = prompts.image or "the volume"
+        voxels = prompts.in_voxels(volume.affine.tolist(), shape=volume.grid.shape, image=image)
         sessions = []
         for entry in voxels.objects:
             self._check(entry)
             sessions.append(self.begin(case, entry))
-        with progress.task("objects", total=len(sessions)) as advance:
+        with progress.bar("objects", total=len(sessions)) as advance:
             found = self.labels(case, sessions, advance=advance)
         for session in sessions:
             session.warn_of_what_is_out_of_reach()
@@ -86,13 +88,11 @@ class Predictor:
 
     def prepare(self, volume: Volume) -> Case:
         """The volume along its closest RAS+ axes. Raises `InputError` where it cannot be used."""
-        if volume.channels != 1:
-            raise InputError(f"SAM-Med3D takes volumes of one channel; this one has {volume.channels}.")
-        array: NDArray[np.float32] = np.asarray(volume.array[0], np.float32)
-        if not np.isfinite(array).all():
-            raise InputError("The volume has values that are not finite (NaN or infinite): replace them first.")
-        source = torch.from_numpy(np.ascontiguousarray(canonical_array(array, volume.grid)))
-        return Case(volume=volume, source=source, grid=canonical_grid(volume.grid))
+        case = laid_out(volume)
+        if volume not in self._encoded:
+            self._encoded.clear()
+            self._encoded[volume] = case.embeddings
+        return replace(case, embeddings=self._encoded[volume])
 
     def begin(self, case: Case, entry: Object) -> Session:
         """The rounds of an object with all its clicks; `entry` is in voxels of the volume."""
@@ -108,6 +108,7 @@ class Predictor:
             start=at[0] if box is None else box.mean(axis=0),
             box=box,
             name=entry.name,
+            embeddings=case.embeddings,
         )
         for place, point in zip(at, entry.points, strict=True):
             session.click(place, label=point.label)
@@ -138,20 +139,15 @@ class Predictor:
             raise UsageError(f"The first click of '{entry.name}' must be in the object (label 1), or give a box too.")
 
 
-def image_name(volume: Volume, prompts: Prompts, *, given: str | None = None) -> str:
-    """The name by which prompts in voxels are those of `volume`: of its file, or of one file or the folder of a series.
-
-    Where the volume was read from no file, any name will do.
-    """
-    if given is not None:
-        return Path(given).name
-    paths = volume.source.paths if volume.source else ()
-    meant = Path(prompts.image).name if prompts.image else ""
-    if not paths:
-        return meant or "the image"
-    names = [path.name for path in paths]
-    folder = paths[0].absolute().parent.name
-    return meant if meant in {*names, folder} else names[0] if len(names) == 1 else folder
+def laid_out(volume: Volume) -> Case:
+    """A volume along its closest RAS+ axes. Raises `InputError` for several channels or values that are not finite."""
+    if volume.channels != 1:
+        raise InputError(f"SAM-Med3D takes volumes of one channel; this one has {volume.channels}.")
+    array: NDArray[np.float32] = np.asarray(volume.array[0], np.float32)
+    if not np.isfinite(array).all():
+        raise InputError("The volume has values that are not finite (NaN or infinite): replace them first.")
+    source = torch.from_numpy(np.ascontiguousarray(canonical_array(array, volume.grid)))
+    return Case(volume=volume, source=source, grid=canonical_grid(volume.grid))
 
 
 def canonical_voxels(at: Array, grid: Grid) -> Array:

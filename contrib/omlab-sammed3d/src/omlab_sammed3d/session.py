@@ -20,9 +20,11 @@ from torch import Tensor
 from omlab.errors import OmlabWarning
 from omlab_sammed3d.network import SamMed3d
 from omlab_sammed3d.windows import NOWHERE, Array, Region, Window, z_normalise
-from omlab_volume.sliding_window import gaussian_importance
+from omlab_volume.inference.sliding_window import gaussian_importance
 
 Step = tuple[int, ...]
+Embeddings = dict[tuple[float, ...], Tensor]
+"""Encoded cubes by where they begin and their voxels' size."""
 
 
 @dataclass(kw_only=True)
@@ -45,12 +47,22 @@ class Session:
         start: (3,) the middle of the first cube, in voxels of the image.
         box: (2, 3) near and far corner, or None. It goes into every round; before any click it is a round alone.
         name: Of the object, for messages.
+        embeddings: The cubes of this image that were encoded before; new ones are added.
     """
 
     def __init__(
-        self, network: SamMed3d, source: Tensor, *, ratio: Array, start: Array, box: Array | None = None, name: str
+        self,
+        network: SamMed3d,
+        source: Tensor,
+        *,
+        ratio: Array,
+        start: Array,
+        box: Array | None = None,
+        name: str,
+        embeddings: Embeddings | None = None,
     ) -> None:
         self.network, self.source, self.box, self.name = network, source, box, name
+        self.embeddings = {} if embeddings is None else embeddings
         side = network.config.image_size
         self.shift = side // 4
         self.middle = Window(first=start - side // 2 * ratio, ratio=ratio, side=side)
@@ -144,11 +156,16 @@ class Session:
     def _opened(self, step: Step) -> _Rounds:
         if step not in self._rounds:
             window = self.middle.moved(self.shift * np.array(step))
+            self._rounds[step] = _Rounds(window=window, embedding=self._encoded(window))
+        return self._rounds[step]
+
+    def _encoded(self, window: Window) -> Tensor:
+        key = (*window.first.tolist(), *window.ratio.tolist())
+        if key not in self.embeddings:
             device = next(self.network.parameters()).device
             image = z_normalise(window.image(self.source))
-            embedding = self.network.image_encoder(image[None, None].to(device))
-            self._rounds[step] = _Rounds(window=window, embedding=embedding)
-        return self._rounds[step]
+            self.embeddings[key] = self.network.image_encoder(image[None, None].to(device))
+        return self.embeddings[key]
 
     def _box_in(self, window: Window) -> Tensor | None:
         """(1, 6): the part of the box that lies in a cube; its middle does in every one."""

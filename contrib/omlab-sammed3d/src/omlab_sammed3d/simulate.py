@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from omlab import progress
 from omlab.errors import GeometryError, UsageError
-from omlab.prompts import Object, Point, Prompts
-from omlab.roles import Simulated
+from omlab_prompts.prompts import Object, Point, Prompts
+from omlab_prompts.simulation import ClickScores, Simulation
 from omlab_sammed3d.clicks import Draw, Mask, random_click, ritm_click
 from omlab_sammed3d.predictor import Case, Predictor, canonical_voxels
 from omlab_sammed3d.session import Session
@@ -33,7 +33,7 @@ class _Target(NamedTuple):
 
 def simulate(
     predictor: Predictor, volume: Volume, reference: LabelMap, *, clicks: int, rule: Rule, seed: int
-) -> Simulated:
+) -> Simulation:
     """Click `clicks` times for each label of `reference`, every time where the labels so far are wrong.
 
     The first click of an object lies in it; the rounds are those of `Predictor.predict`, which gives the same mask for
@@ -59,7 +59,7 @@ def simulate(
     sessions: list[Session] = []
     rows: list[dict[str, Any]] = []
     prediction = LabelMap(array=np.zeros(volume.grid.shape, np.uint8), affine=volume.affine)
-    with progress.task("clicks", total=clicks * len(targets)) as advance:
+    with progress.bar("clicks", total=clicks * len(targets)) as advance:
         for number in range(1, clicks + 1):
             found = canonical_array(prediction.array, volume.grid)
             for index, target in enumerate(targets):
@@ -81,7 +81,9 @@ def simulate(
                 for index, target in enumerate(targets)
             ]
     objects = tuple(Object(name=target.name, points=tuple(target.points)) for target in targets)
-    return Simulated(prediction=prediction, prompts=Prompts(space="ras", objects=objects), rows=rows)
+    return Simulation(
+        prediction=prediction, prompts=Prompts(space="ras", objects=objects), scores=ClickScores(rows=rows)
+    )
 
 
 def _targets(reference: LabelMap, *, seed: int) -> list[_Target]:

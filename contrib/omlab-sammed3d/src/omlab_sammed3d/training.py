@@ -7,26 +7,29 @@ their gradients. The sum of the rounds' Dice + cross-entropy is what is minimise
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from omlab import progress
+from omlab.digests import digest_of
 from omlab.errors import GeometryError, OmlabError, TrainingError
-from omlab.roles import Sample
+from omlab.roles import About, Case, Dataset, Sample
 from omlab_kernels import dice_cross_entropy
 from omlab_sammed3d.network import SamMed3d
-from omlab_sammed3d.predictor import Case
-from omlab_sammed3d.windows import along, crop_start, z_normalise
+from omlab_sammed3d.predictor import laid_out
+from omlab_sammed3d.windows import NOWHERE, along, crop_start, z_normalise
+from omlab_train import Group, Optimisation
+from omlab_train.cache import Entry, PreparedCache
 from omlab_volume.orientation import canonical_array
-from omlab_volume.patches import cut
+from omlab_volume.training.patches import cut
 from omlab_volume.volume import LabelMap, Volume
 
 ROUNDS = 11
@@ -39,6 +42,8 @@ DECODER_RATE = 0.1
 WEIGHT_DECAY = 0.1
 MILESTONES = (0.6, 0.9)
 """Shares of the epochs after which the learning rate drops to a tenth (120 and 180 of 200)."""
+HOW = Optimisation(find_unused_parameters=True)
+"""AdamW; the embeddings of boxes and the predicted IoUs take no part in the loss."""
 
 
 class ClickRounds(nn.Module):
@@ -48,7 +53,9 @@ class ClickRounds(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, image: Tensor, truth: Tensor, draws: Tensor, mask_round: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, truth: Tensor, draws: Tensor, mask_round: int, left_out: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Losses and Dice of the rounds.
 
         Args:
@@ -56,6 +63,7 @@ class ClickRounds(nn.Module):
             truth: (B, S, S, S) int64, 1 in the object.
             draws: (B, rounds) numbers of [0, 1): which of the wrong voxels is clicked.
             mask_round: The round, from 0, that gets the mask alone; so does the last one.
+            left_out: (B, S, S, S) bool: voxels that nobody annotated; `truth` is 0 there.
 
         Returns:
             (rounds,) losses, and (rounds,) mean Dice of the masks, without gradients.
@@ -75,6 +83,8 @@ class ClickRounds(nn.Module):
                 clicked["labels"] = torch.stack([label for _, label in found])[:, None]
             low, _ = self.network.decode(embedding, previous=low, **clicked)
             full = self.network.upsample(low)
+            if left_out is not None:  # as sure as can be, and right: no loss, no gradient, no click
+                full = full.masked_fill(left_out[:, None], NOWHERE)
             losses.append(click_loss(full, truth))
             dices.append(_dice(full.detach()[:, 0] > 0, truth > 0))
         return torch.stack(losses), torch.stack(dices)
@@ -104,18 +114,138 @@ def click_loss(logits: Tensor, truth: Tensor) -> Tensor:
     return dice_cross_entropy(logits, truth[:, None], sigmoid=True, squared=True, smooth=1e-5)
 
 
-class ClickTask:
-    """Trains a network with simulated clicks on every label of every sample; fulfils `omlab_train.TrainingTask`.
+@dataclass(frozen=True, kw_only=True)
+class _Object:
+    """A label of a prepared case, and where the cube around it begins (voxels of the working grid)."""
 
-    AdamW, weight decay 0.1; prompt encoder and decoder learn at a tenth of the encoder's rate. Cube, flips and clicks
-    are functions of seed and step alone. Objects of too few voxels (`FEWEST`) are left out.
+    case: int
+    value: int
+    start: tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CubeBatches:
+    """Batches of cubes around objects: cube, flips and clicks are functions of seed and number alone.
+
+    `entries` are prepared cases on disk, `image` (I, J, K) float32 and `labels` of the same shape; nothing is held in
+    memory, so that the batches travel to worker processes.
+    """
+
+    entries: Sequence[Entry]
+    objects: Sequence[_Object]
+    side: int
+    cubes: int
+    flip: bool
+    seed: int
+    ignored: Sequence[int] = ()
+
+    def __call__(self, step: int) -> dict[str, Any]:
+        """`image` (B, 1, S, S, S), `truth` (B, S, S, S), `draws` (B, rounds) and `mask_round` of one step.
+
+        Where the data have `ignored` values, `left_out` (B, S, S, S) too.
+        """
+        images, truths, left_out, draws = [], [], [], []
+        for number in range(self.cubes):
+            rng = np.random.default_rng([self.seed, step, number])
+            found = self.objects[int(rng.integers(len(self.objects)))]
+            entry = self.entries[found.case]
+            where: dict[str, Any] = {"start": list(found.start), "patch_size": (self.side,) * 3}
+            image, labels = cut(entry["image"], **where), cut(entry["labels"], **where)
+            axes = tuple(np.flatnonzero(rng.random(3) < 0.5).tolist()) if self.flip else ()
+            images.append(z_normalise(torch.from_numpy(np.flip(image, axes).copy())))
+            truths.append(torch.from_numpy(np.flip(labels == found.value, axes).copy()).long())
+            left_out.append(torch.from_numpy(np.flip(np.isin(labels, self.ignored), axes).copy()))
+            draws.append(torch.from_numpy(rng.random(ROUNDS)))
+        mask_round = int(np.random.default_rng([self.seed, step]).integers(2, 9))
+        batch = {
+            "image": torch.stack(images)[:, None],
+            "truth": torch.stack(truths),
+            "draws": torch.stack(draws),
+            "mask_round": mask_round,
+        }
+        return batch | ({"left_out": torch.stack(left_out)} if self.ignored else {})
+
+
+@dataclass(kw_only=True)
+class ClickRecipe:
+    """Trains a network with simulated clicks (`omlab_train.Recipe`).
+
+    AdamW, weight decay 0.1; prompt encoder and decoder learn at a tenth of the encoder's rate, all of it falls to a
+    tenth after each of `MILESTONES`.
+
+    Args:
+        network: What is trained, in place. `module` is it in its rounds.
+        batches: Cubes.
+        epoch: Steps between two checkpoints.
+        epochs: How many times.
+        learning_rate: The encoder's first one.
+        fingerprint: Digest of what the batches depend on.
+    """
+
+    network: SamMed3d
+    batches: CubeBatches
+    epoch: int
+    epochs: int
+    learning_rate: float
+    fingerprint: str
+    how: Optimisation = HOW
+    module: nn.Module = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.module = ClickRounds(self.network)
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return self.epoch * self.epochs
+
+    def groups(self) -> list[Group]:
+        """A group for each part of the network, with its rate."""
+        parts = {"image_encoder": 1.0, "prompt_encoder": DECODER_RATE, "mask_decoder": DECODER_RATE}
+        return [
+            {
+                "params": list(self.network.get_submodule(part).parameters()),
+                "lr": self.learning_rate * scale,
+                "weight_decay": WEIGHT_DECAY,
+            }
+            for part, scale in parts.items()
+        ]
+
+    def schedule(self, step: int) -> float:
+        """A tenth after each of `MILESTONES`."""
+        passed = sum(step // self.epoch >= share * self.epochs for share in MILESTONES)
+        return float(0.1**passed)
+
+    def loss(self, batch: Mapping[str, Any]) -> tuple[Tensor, Mapping[str, float]]:
+        """The sum of the rounds' losses; beside it the Dice after the first and the last round."""
+        losses, dices = self.module(**batch)
+        return losses.sum(), {"dice_first": float(dices[0]), "dice_last": float(dices[-1])}
+
+    def validate(self) -> None:
+        """Nothing is held back."""
+
+
+def click_recipe(
+    network: SamMed3d,
+    data: Dataset,
+    *,
+    spacing: float,
+    cubes: int,
+    steps_per_epoch: int,
+    epochs: int,
+    learning_rate: float,
+    flip: bool,
+    seed: int,
+) -> ClickRecipe:
+    """The recipe for the training split of a data set. Objects of too few voxels (`FEWEST`) are left out.
 
     Args:
         network: What is trained, in place.
-        samples: Volumes with label maps; each label of each is an object.
-        prepare: Checks a volume and lays it along its closest RAS+ axes.
-        spacing: Voxel size in mm that all is resampled to, volumes linearly and labels to the nearest.
-        batch_size: Cubes in a step.
+        data: Volumes with label maps; each label of each is an object; voxels that count as not annotated are left out.
+            A case is read once, resampled (volumes linearly, labels to the nearest voxel) and kept in the cache of
+            prepared cases.
+        spacing: Voxel size in mm that all is resampled to.
+        cubes: In a step.
         steps_per_epoch: Steps between two checkpoints.
         epochs: Epochs in all.
         learning_rate: The encoder's first one.
@@ -126,117 +256,55 @@ class ClickTask:
         TrainingError: There is no case, or no object in them that is large enough.
         GeometryError, InputError: A case cannot be used; names it.
     """
-
-    max_grad_norm: float | None = None
-
-    def __init__(
-        self,
-        *,
-        network: SamMed3d,
-        samples: Sequence[Sample],
-        prepare: Callable[[Volume], Case],
-        spacing: float,
-        batch_size: int,
-        steps_per_epoch: int,
-        epochs: int,
-        learning_rate: float,
-        flip: bool,
-        seed: int,
-    ) -> None:
-        self.module: nn.Module = ClickRounds(network)
-        self.side = network.config.image_size
-        self.parts = (network.image_encoder, network.prompt_encoder, network.mask_decoder)
-        self.batch_size, self.steps_per_epoch, self.epochs = batch_size, steps_per_epoch, epochs
-        self.initial_learning_rate, self.flip, self.seed = learning_rate, flip, seed
-        self.images: list[NDArray[np.float32]] = []
-        self.labels: list[NDArray[Any]] = []
-        with progress.task("preparing cases", total=len(samples)) as advance:
-            for sample in samples:
-                image, labels = _resampled(sample, prepare=prepare, spacing=spacing)
-                self.images.append(image)
-                self.labels.append(labels)
-                advance(1)
-        self.objects = [
-            (case, value, start)
-            for case, labels in enumerate(self.labels)
-            for value, start in _objects(labels, side=self.side)
-        ]
-        if not self.objects:
-            raise TrainingError(
-                f"No label has more than {_fewest(self.side):.0f} voxels in a cube of {self.side}^3 at {spacing:g} mm: "
-                "there is nothing to train on."
-            )
-
-    def batch(self, step: int) -> dict[str, Any]:
-        """`image` (B, 1, S, S, S), `truth` (B, S, S, S), `draws` (B, rounds) and `mask_round` of one step."""
-        images, truths, draws = [], [], []
-        for number in range(self.batch_size):
-            rng = np.random.default_rng([self.seed, step, number])
-            case, value, start = self.objects[rng.integers(len(self.objects))]
-            where: dict[str, Any] = {"start": start.tolist(), "patch_size": (self.side,) * 3}
-            image, truth = cut(self.images[case], **where), cut(self.labels[case], **where) == value
-            axes = tuple(np.flatnonzero(rng.random(3) < 0.5).tolist()) if self.flip else ()
-            images.append(z_normalise(torch.from_numpy(np.flip(image, axes).copy())))
-            truths.append(torch.from_numpy(np.flip(truth, axes).copy()).long())
-            draws.append(torch.from_numpy(rng.random(ROUNDS)))
-        mask_round = int(np.random.default_rng([self.seed, step]).integers(2, 9))
-        return {
-            "image": torch.stack(images)[:, None],
-            "truth": torch.stack(truths),
-            "draws": torch.stack(draws),
-            "mask_round": mask_round,
-        }
-
-    def loss(self, batch: Mapping[str, Any]) -> tuple[Tensor, Mapping[str, float]]:
-        """The sum of the rounds' losses; beside it the Dice after the first and the last round."""
-        losses, dices = self.module(**batch)
-        return losses.sum(), {"dice_first": float(dices[0]), "dice_last": float(dices[-1])}
-
-    def optimizer(self) -> torch.optim.Optimizer:
-        """AdamW with a group, and a scale of the learning rate, for each part of the network."""
-        groups = [
-            {"params": list(part.parameters()), "scale": scale}
-            for part, scale in zip(self.parts, (1.0, DECODER_RATE, DECODER_RATE), strict=True)
-        ]
-        return ScaledAdamW(groups, lr=self.initial_learning_rate, weight_decay=WEIGHT_DECAY)
-
-    def learning_rate(self, step: int) -> float:
-        """The encoder's rate: a tenth after each of `MILESTONES`."""
-        done = step // self.steps_per_epoch
-        passed = sum(done >= share * self.epochs for share in MILESTONES)
-        return float(self.initial_learning_rate * 0.1**passed)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Digest of all that the batches depend on: a checkpoint of another one is not resumed."""
-        settings = {"side": self.side, "batch_size": self.batch_size, "flip": self.flip, "seed": self.seed}
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        for array in (*self.images, *self.labels):
-            digest.update(f"{array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+    about, side = data.about("train"), network.config.image_size
+    name = volume_name(about)
+    cases, digest = data.cases("train"), data.digest("train")
+    cache, entries, objects = PreparedCache(), [], []
+    with progress.bar("preparing cases", total=len(cases)) as advance:
+        for number, case in enumerate(cases):
+            key = digest_of(["sammed3d", 1, digest, case.id, spacing])
+            entries.append(cache.get(key, partial(_prepared, case, name=name, spacing=spacing)))
+            found = _objects(entries[-1]["labels"], side=side)
+            objects += [
+                _Object(case=number, value=value, start=start)
+                for value, start in found.items()
+                if value not in about.ignored
+            ]
+            advance(1)
+    if not objects:
+        raise TrainingError(
+            f"No label has more than {_fewest(side):.0f} voxels in a cube of {side}^3 at {spacing:g} mm: "
+            "there is nothing to train on."
+        )
+    facts: dict[str, Any] = {"side": side, "cubes": cubes, "flip": flip, "seed": seed, "ignored": tuple(about.ignored)}
+    batches = CubeBatches(entries=entries, objects=objects, **facts)
+    return ClickRecipe(
+        network=network,
+        batches=batches,
+        epoch=steps_per_epoch,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        fingerprint=digest_of({"data": digest, "spacing": spacing, **facts}),
+    )
 
 
-class ScaledAdamW(torch.optim.AdamW):
-    """AdamW whose groups learn at `scale` times the rate that the training loop sets for all of them."""
-
-    def step(self, closure: Any = None) -> Any:
-        """One step of each group at its own rate."""
-        rates = [group["lr"] for group in self.param_groups]
-        for group, rate in zip(self.param_groups, rates, strict=True):
-            group["lr"] = rate * group["scale"]
-        try:
-            return super().step(closure)
-        finally:
-            for group, rate in zip(self.param_groups, rates, strict=True):
-                group["lr"] = rate
+def volume_name(about: About) -> str:
+    """The input that is a volume. Raises `TrainingError` where there is none, or several."""
+    found = [name for name, kind in about.inputs.items() if kind == Volume.kind]
+    if len(found) != 1:
+        has = ", ".join(f"{name} ({kind})" for name, kind in about.inputs.items()) or "no inputs"
+        raise TrainingError(f"SAM-Med3D trains on data with one volume a case, but these have {has}.")
+    return found[0]
 
 
-def _resampled(
-    sample: Sample, *, prepare: Callable[[Volume], Case], spacing: float
-) -> tuple[NDArray[np.float32], NDArray[Any]]:
+def _prepared(case: Case, *, name: str, spacing: float) -> Mapping[str, NDArray[Any]]:
+    image, labels = _resampled(case.load(), name=name, spacing=spacing)
+    return {"image": image, "labels": labels}
+
+
+def _resampled(sample: Sample, *, name: str, spacing: float) -> tuple[NDArray[np.float32], NDArray[Any]]:
     """Image and labels of a case along its closest RAS+ axes at `spacing`."""
-    volume, target = sample.payload, sample.target
+    volume, target = sample.inputs[name], sample.target
     if not isinstance(volume, Volume) or not isinstance(target, LabelMap):
         raise TrainingError(f"Case '{sample.id}' is not a volume with a label map to learn from.")
     if not target.same_grid(volume):
@@ -245,7 +313,7 @@ def _resampled(
             f"({volume.grid.shape} voxels); shape or position differ."
         )
     try:
-        case = prepare(volume)
+        case = laid_out(volume)
     except OmlabError as error:
         raise type(error)(f"Case '{sample.id}': {error}") from error
     image, labels = case.source, canonical_array(target.array, target.grid)
@@ -257,15 +325,19 @@ def _resampled(
     return image.numpy(), labels
 
 
-def _objects(labels: NDArray[Any], *, side: int) -> list[tuple[int, NDArray[np.int_]]]:
+def _objects(labels: NDArray[Any], *, side: int) -> dict[int, tuple[int, int, int]]:
     """Each label with enough voxels in its cube, and where that cube begins."""
-    found = []
-    for value in np.unique(labels[labels > 0]):
-        places = np.argwhere(labels == value)
-        start = crop_start(places.min(axis=0), places.max(axis=0), side=side)
-        inside = ((places >= start) & (places < start + side)).all(axis=1)
-        if inside.sum() > _fewest(side):
-            found.append((int(value), start))
+    found = {}
+    values, numbers = np.unique(labels, return_inverse=True)
+    for value, spans in zip(values.tolist(), ndimage.find_objects(numbers.reshape(labels.shape) + 1), strict=True):
+        if value == 0:
+            continue
+        low, high = (np.array([getattr(span, end) for span in spans]) for end in ("start", "stop"))
+        start = crop_start(low, high - 1, side=side)
+        cube = tuple(slice(max(0, int(n)), max(0, int(n) + side)) for n in start)
+        if np.count_nonzero(labels[cube] == value) > _fewest(side):
+            i, j, k = (int(n) for n in start)
+            found[value] = (i, j, k)
     return found
 
 

@@ -1,13 +1,15 @@
 """Published checkpoints: which network a file holds, and how its weights get into ours.
 
 Our keys are the published ones, so loading renames nothing and drops nothing. The published files keep the weights
-under `model_state_dict`, beside what the training script knew; `omlab weights convert` writes the weights alone.
+under `model_state_dict` (the cards' `wrapper`), beside what the training script knew; `omlab weights convert` writes
+the weights alone.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -15,38 +17,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from omlab.errors import UsageError, WeightsError
-from omlab.weights import load_state_dict, read_state_dict
+from omlab.weights import load_state_dict
 from omlab_sammed3d.attention import RelPos
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig
 
-WRAPPER = "model_state_dict"
-
 _POS_EMBED = "image_encoder.pos_embed"
 _PATCH = "image_encoder.patch_embed.proj.weight"
-_TABLE = re.compile(r"image_encoder\.blocks\.(\d+)\.attn\.rel_pos_d")
+_BLOCK = re.compile(r"image_encoder\.blocks\.(\d+)\.")
+_TABLE = "image_encoder.blocks.{}.attn.rel_pos_d"
+_BOXES = ("prompt_encoder.point_embeddings.2.weight", "prompt_encoder.point_embeddings.3.weight")
 _NEEDED = {
     _POS_EMBED: 5,
     _PATCH: 5,
-    "image_encoder.blocks.0.attn.rel_pos_d": 2,
+    _TABLE.format(0): 2,
     "prompt_encoder.no_mask_embed.weight": 2,
     "prompt_encoder.point_embeddings.0.weight": 2,
     "mask_decoder.mask_tokens.weight": 2,
 }
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The weights of a published file, of a plain state dict or of a converted file, by the network's keys.
-
-    Raises `WeightsError` where the file cannot be read or is refused.
-    """
-    if path.suffix == ".safetensors":
-        return read_state_dict(path)
-    try:
-        return read_state_dict(path, wrapper=WRAPPER)
-    except WeightsError as error:
-        if f"has no '{WRAPPER}'" not in str(error):
-            raise
-        return read_state_dict(path)
 
 
 def config_from_state(
@@ -55,9 +42,12 @@ def config_from_state(
     """The configuration of the network that `state` belongs to.
 
     The form of the relative position leaves no trace in the weights and is taken as given. A block is global
-    where its tables have the length of the grid. Raises `WeightsError` for another network's state.
+    where its tables have the length of the grid. What a state has of a block or of boxes says that all of it
+    belongs there, so that a key which is missing is named and not those beside it. Raises `WeightsError` for
+    another network's state.
     """
-    for key, axes in _NEEDED.items():
+    depth = 1 + max((int(found[1]) for found in map(_BLOCK.match, state) if found), default=0)
+    for key, axes in chain(_NEEDED.items(), ((_TABLE.format(n), 2) for n in range(depth))):
         if key not in state:
             raise WeightsError(
                 f"{source} is not a SAM-Med3D checkpoint, or not a whole one: it has no '{key}' "
@@ -67,8 +57,8 @@ def config_from_state(
             raise WeightsError(f"{source} is not a SAM-Med3D checkpoint: '{key}' has the shape {_shape(state[key])}.")
     grid, width = state[_POS_EMBED].shape[1], state[_POS_EMBED].shape[4]
     patch = state[_PATCH].shape[-1]
-    tables = {int(found[1]): value.shape for key, value in state.items() if (found := _TABLE.fullmatch(key))}
-    windows = {(rows + 1) // 2 for rows, _ in tables.values()} - {grid}
+    sizes = [(len(state[_TABLE.format(n)]) + 1) // 2 for n in range(depth)]
+    windows = set(sizes) - {grid}
     if len(windows) > 1:
         raise WeightsError(f"{source} is not a SAM-Med3D checkpoint: its blocks have windows of {sorted(windows)}.")
     try:
@@ -76,16 +66,16 @@ def config_from_state(
             image_size=grid * patch,
             patch=patch,
             width=width,
-            depth=len(tables),
-            heads=width // tables[0][1],
-            global_blocks=tuple(n for n, (rows, _) in sorted(tables.items()) if (rows + 1) // 2 == grid),
+            depth=depth,
+            heads=width // state[_TABLE.format(0)].shape[1],
+            global_blocks=tuple(n for n, size in enumerate(sizes) if size == grid),
             window=next(iter(windows), SamMed3dConfig.window),
             prompt_width=state["prompt_encoder.no_mask_embed.weight"].shape[1],
             multimask_outputs=len(state["mask_decoder.mask_tokens.weight"]) - 1,
-            point_embeddings=4 if "prompt_encoder.point_embeddings.3.weight" in state else 2,
+            point_embeddings=4 if any(key in state for key in _BOXES) else 2,
             rel_pos=rel_pos,
         )
-    except ValueError as error:
+    except (ValueError, ZeroDivisionError) as error:
         raise WeightsError(f"{source} is not a SAM-Med3D checkpoint: {error}") from error
 
 
@@ -100,7 +90,7 @@ def load_network(
     """The network of a state, in eval mode; for another image size its positions are resized, as the authors advise.
 
     Args:
-        state: What `read_checkpoint` gave.
+        state: Its weights by name (`omlab.weights.Weights.state_dict`).
         source: Where `state` comes from, for messages.
         image_size: Side of the images in voxels; None: the one that the weights were trained with.
         rel_pos: `sam-med3d` for all published weights.

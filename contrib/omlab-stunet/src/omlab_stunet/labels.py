@@ -74,6 +74,18 @@ def downstream(name: str) -> list[Region]:
     ]
 
 
+def organ_classes(organ: str) -> tuple[str, ...]:
+    """Our classes of an organ by the name that a downstream data set, or upstream's table of organs, has for it.
+
+    That table also has three chambers of the heart, which no data set uses. Raises `UsageError` for an unknown name.
+    """
+    lists = _lists()
+    known = {row["organ"]: row["classes"] for rows in lists["downstream"].values() for row in rows} | lists["chambers"]
+    if organ not in known:
+        raise UsageError(f"There is no organ '{organ}'; there are {', '.join(sorted(known))}.")
+    return tuple(known[organ])
+
+
 def to_downstream(prediction: LabelMap, *, name: str) -> LabelMap:
     """A prediction with TotalSegmentator's classes in the labels of a downstream data set.
 

@@ -221,3 +221,13 @@ def allocate(config: StuNetConfig) -> StuNet:
     with torch.device("meta"):
         network = StuNet(config)
     return network.to_empty(device="cpu").eval()
+
+
+def layers_of(network: StuNet) -> list[list[str]]:
+    """Parameter names from input to head: each stage of the encoder, each of the decoder with its way up, the heads."""
+    names = [name for name, _ in network.named_parameters()]
+    stages = len(network.config.dims)
+    encoder = [[f"conv_blocks_context.{stage}."] for stage in range(stages)]
+    decoder = [[f"upsample_layers.{n}.", f"conv_blocks_localization.{n}."] for n in range(stages - 1)]
+    parts = [*encoder, *decoder, ["seg_outputs."]]
+    return [[name for name in names if name.startswith(tuple(prefixes))] for prefixes in parts]

@@ -7,20 +7,17 @@ Methods 18, 2021). Poolings hold no weights, so a checkpoint fits every plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from omlab.errors import SettingsError, TrainingError
-from omlab.roles import Sample
+from omlab.errors import SettingsError
 from omlab_stunet.network import Triple
-from omlab_volume.orientation import canonical_grid
-from omlab_volume.preprocess import Plan
-from omlab_volume.resample import Spacing, resampled_shape
-from omlab_volume.volume import LabelMap, Volume
+from omlab_volume.inference.preprocess import Plan
+from omlab_volume.inference.resample import Spacing, resampled_shape
 
 PUBLISHED_PLAN = Plan(spacing=(1.5, 1.5, 1.5), patch_size=(128, 128, 128), normalisation="zscore")
 """Of the TotalSegmentator checkpoints: each image by its own mean and deviation, no clipping of HU."""
@@ -31,7 +28,6 @@ SMALLEST = 4
 """Voxels that an axis keeps at the lowest resolution (nnU-Net's rule)."""
 LARGEST_PATCH = 128**3
 """Voxels of a window at most: what the published networks were trained with."""
-_VOXELS_PER_CASE = 10_000
 
 
 def fill_poolings(poolings: Sequence[Sequence[int]], *, count: int = 5) -> tuple[Triple, ...]:
@@ -73,21 +69,34 @@ def with_settings(plan: Plan, *, poolings: Sequence[Triple], spacing: Sequence[A
 
 
 def plan_for(
-    samples: Sequence[Sample], *, spacing: Sequence[Any] = (), patch_size: Sequence[Any] = ()
+    facts: Mapping[str, Any], *, plan: Plan, spacing: Sequence[Any] = (), patch_size: Sequence[Any] = ()
 ) -> tuple[Plan, tuple[Triple, ...]]:
-    """The plan and poolings to fine-tune with on `samples`: volumes with label maps as targets.
+    """The plan and poolings to train with on volumes of which `omlab_volume.training.survey` tells.
 
     Spacing: the median of the cases, unless given. Window: the median case at that spacing, shrunk evenly to
     `LARGEST_PATCH` voxels and rounded to what can be halved, unless given. Intensities: CT (all volumes in
     HU, one channel) by the percentiles, mean and deviation of the labelled voxels, else each image by its own.
+
+    Args:
+        facts: `spacings` (mm) and `shapes` of cases, each (z, y, x) along the closest anatomical axes, `intensities`,
+            `channels`, and `foreground` (mean, std, percentiles) of labelled voxels; without any, `plan` stays.
+        plan: The network's own.
+        spacing: In mm (z, y, x).
+        patch_size: In voxels (z, y, x).
     """
-    grids = [canonical_grid(_volume(sample).grid) for sample in samples]
-    median = np.median([grid.spacing[::-1] for grid in grids], axis=0)
-    target = _spacing(spacing) if spacing else _spacing(median)
-    shapes = [resampled_shape(g.shape[::-1], spacing=g.spacing[::-1], target=target) for g in grids]
+    if not facts.get("spacings"):
+        own = plan.spacing or PUBLISHED_PLAN.spacing
+        target = _spacing(spacing) if spacing else own
+        assert target is not None
+        window = _window(patch_size) if patch_size else plan.patch_size
+        return replace(plan, spacing=target, patch_size=window), poolings_for(window, target)
+    target = _spacing(spacing) if spacing else _spacing(np.median(facts["spacings"], axis=0))
+    shapes = [
+        resampled_shape(tuple(shape), spacing=tuple(own), target=target)
+        for shape, own in zip(facts["shapes"], facts["spacings"], strict=True)
+    ]
     window = _window(patch_size) if patch_size else _fitting(np.median(shapes, axis=0))
-    poolings = poolings_for(window, target)
-    return replace(_intensities(samples), spacing=target, patch_size=window), poolings
+    return replace(_intensities(facts), spacing=target, patch_size=window), poolings_for(window, target)
 
 
 def _fitting(shape: np.ndarray[Any, Any]) -> Triple:
@@ -99,42 +108,20 @@ def _fitting(shape: np.ndarray[Any, Any]) -> Triple:
     return _triple(up if up.prod() <= LARGEST_PATCH else np.maximum(down, SMALLEST))
 
 
-def _intensities(samples: Sequence[Sample]) -> Plan:
-    volumes = [_volume(sample) for sample in samples]
-    if any(volume.intensity != "hu" or volume.channels != 1 for volume in volumes):
+def _intensities(facts: Mapping[str, Any]) -> Plan:
+    """Of the labelled voxels of CT, else of each image by itself."""
+    foreground = facts.get("foreground")
+    is_ct = set(facts.get("intensities", ())) == {"hu"} and facts.get("channels", 1) == 1
+    if not is_ct or not foreground or not foreground["std"] > 0:
         return replace(PUBLISHED_PLAN, normalisation="zscore")
-    generator = np.random.default_rng(0)  # a sample of the voxels will do, but always the same one
-    drawn = []
-    for volume, sample in zip(volumes, samples, strict=True):
-        values = volume.array[0][_target(sample).array > 0]
-        values = values[np.isfinite(values)]
-        drawn.append(generator.choice(values, _VOXELS_PER_CASE) if values.size > _VOXELS_PER_CASE else values)
-    values = np.concatenate(drawn).astype(np.float64)
-    if not values.size or values.std() == 0:
-        return replace(PUBLISHED_PLAN, normalisation="zscore")
-    low, high = np.percentile(values, [0.5, 99.5])
     return replace(
         PUBLISHED_PLAN,
         normalisation="ct",
-        percentile_low=float(low),
-        percentile_high=float(high),
-        mean=float(values.mean()),
-        std=float(values.std()),
+        percentile_low=float(foreground["percentile_00_5"]),
+        percentile_high=float(foreground["percentile_99_5"]),
+        mean=float(foreground["mean"]),
+        std=float(foreground["std"]),
     )
-
-
-def _volume(sample: Sample) -> Volume:
-    if not isinstance(sample.payload, Volume):
-        raise TrainingError(f"Case '{sample.id}' is not a volume but a {sample.payload.kind}.")
-    return sample.payload
-
-
-def _target(sample: Sample) -> LabelMap:
-    if not isinstance(sample.target, LabelMap):
-        raise TrainingError(f"Case '{sample.id}' has no label map to learn from.")
-    if not sample.target.same_grid(sample.payload):
-        raise TrainingError(f"The label map of case '{sample.id}' lies on another grid than its image.")
-    return sample.target
 
 
 def _spacing(values: Iterable[Any]) -> Spacing:

@@ -1,11 +1,7 @@
 """Published checkpoints: which network a file holds, and how its weights get into ours.
 
-Our keys are the published ones, so loading renames nothing. Files come in two forms:
-
-    nnU-Net v1   *.model        the weights under `state_dict`        prefix `module.` from DataParallel
-    nnU-Net v2   *.pth          the weights under `network_weights`   prefix `_orig_mod.` from torch.compile
-
-and as plain state dicts. The two nnU-Net versions have identical keys: `convert` writes either form.
+Our keys are the published ones, so loading renames nothing. The published files are nnU-Net v1's, with the weights
+under `state_dict`; nnU-Net v2 keeps them under `network_weights`. Both have identical keys: `convert` writes either.
 """
 
 from __future__ import annotations
@@ -27,26 +23,11 @@ from omlab_stunet.network import PUBLISHED_POOLINGS, SIZES, StuNet, StuNetConfig
 Form = Literal["v1", "v2"]
 
 WRAPPERS: dict[Form, str] = {"v1": "state_dict", "v2": "network_weights"}
-PREFIXES = ("module.", "_orig_mod.")
 
 _STAGE = re.compile(r"conv_blocks_context\.(\d+)\.(\d+)\.")
 _STEM = "conv_blocks_context.0.0.conv1.weight"
 _HEADS = "seg_outputs."
 _INPUT_KEYS = (_STEM, "conv_blocks_context.0.0.conv3.weight")
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The weights of a file of either form or of a plain state dict, by the network's keys.
-
-    Raises `WeightsError` where the file cannot be read or is refused.
-    """
-    wrappers = {".safetensors": (), ".pth": ("network_weights", "state_dict")}
-    for wrapper in wrappers.get(path.suffix, ("state_dict", "network_weights")):
-        try:
-            return _without_prefixes(read_state_dict(path, wrapper=wrapper))
-        except WeightsError:
-            continue  # another form, or damaged: the last attempt says which
-    return _without_prefixes(read_state_dict(path))
 
 
 def config_from_state(
@@ -74,6 +55,13 @@ def config_from_state(
         raise WeightsError(
             f"{source} is not a STU-Net checkpoint: '{flat[0]}' has the shape {tuple(state[flat[0]].shape)}."
         )
+    for key in (*widths, head):  # what the network is read off must be right itself, or all other keys are blamed
+        bias = key.removesuffix("weight") + "bias"
+        if bias in state and state[bias].shape != state[key].shape[:1]:
+            raise WeightsError(
+                f"{source} is not a STU-Net checkpoint: '{key}' has the shape {tuple(state[key].shape)}, "
+                f"and '{bias}' {tuple(state[bias].shape)}."
+            )
     return StuNetConfig(
         depth=tuple(blocks[stage] for stage in range(stages)),
         dims=tuple(int(state[key].shape[0]) for key in widths),
@@ -168,7 +156,7 @@ def convert(source: Path, target: Path, *, form: Form) -> StuNetConfig:
     """
     if target.exists():
         raise UsageError(f"{target} is there already: choose another name or remove it.")
-    state = read_checkpoint(source)
+    state = read_state_dict(source, wrapper=WRAPPERS["v1"], converted=True)
     config = config_from_state(state, source=source)
     load_network(state, config=config, source=source)
     content: dict[str, Any] = {WRAPPERS[form]: {key: value.clone() for key, value in state.items()}}
@@ -182,14 +170,3 @@ def convert(source: Path, target: Path, *, form: Form) -> StuNetConfig:
     with writing("the converted checkpoint", target), replacing(target) as temporary:
         torch.save(content, temporary)
     return config
-
-
-def _without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Keys without the wrappers' prefixes, in whatever order those were put on."""
-
-    def strip(key: str) -> str:
-        while found := [prefix for prefix in PREFIXES if key.startswith(prefix)]:
-            key = key.removeprefix(found[0])
-        return key
-
-    return {strip(key): value for key, value in state.items()}

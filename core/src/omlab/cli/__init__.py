@@ -12,7 +12,7 @@ def main() -> NoReturn:
     from omlab.errors import OmlabError
 
     try:
-        build()()
+        build()(prog_name="omlab")
     except OmlabError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(error.exit_status)

@@ -2,71 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import click
 
-import typer
-
-from omlab.cli import catalogue, doctor, jobs, new, weights
-from omlab.plugins import installed
+from omlab.cli.group import LazyGroup
 
 HELP = """Medical foundation models, one plugin at a time.
 
 Start with 'omlab list', or with 'omlab demo' where the demo is installed."""
 
+COMMANDS = {
+    "predict": ("omlab.cli.verbs:predict", "Run a model on files or data."),
+    "embed": ("omlab.cli.verbs:embed", "Describe inputs by vectors."),
+    "score": ("omlab.cli.verbs:score", "Rate inputs by numbers."),
+    "generate": ("omlab.cli.verbs:generate", "Let a model write."),
+    "register": ("omlab.cli.verbs:register", "Bring images into one space."),
+    "explain": ("omlab.cli.verbs:explain", "Show what a result rests on."),
+    "do": ("omlab.cli.verbs:do", "Any other verb of a model."),
+    "adapt": ("omlab.cli.adapt:adapt", "Adapt a model to a data set."),
+    "evaluate": ("omlab.cli.evaluate:evaluate", "Judge a model or its results."),
+    "list": ("omlab.cli.catalogue:list_cards", "List what is installed."),
+    "info": ("omlab.cli.info:info", "Show everything about one thing."),
+    "datasets": ("omlab.cli.datasets:datasets", "Prepare and verify data sets."),
+    "weights": ("omlab.cli.weights:weights", "Manage published weights."),
+    "merge": ("omlab.cli.merge:merge", "End a run whose shards will not all end."),
+    "doctor": ("omlab.cli.doctor:doctor", "Check this machine and its plugins."),
+    "completion": ("omlab.cli.completion:completion", "Print what completes commands in a shell."),
+}
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from omlab import __version__
 
-        typer.echo(f"omlab-core {__version__}")
-        raise typer.Exit
-
-
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version of omlab-core.")
-    ] = False,
-) -> None:
-    return None
-
-
-def build() -> typer.Typer:
+def build() -> LazyGroup:
     """The application with the commands of all plugins that work."""
-    app = typer.Typer(
+    app = LazyGroup(
+        "omlab",
         help=HELP,
+        further=_ask_plugins,
         no_args_is_help=True,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        add_completion=True,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        params=[
+            click.Option(
+                ["--version"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_version,
+                help="Show the version of omlab-core.",
+            )
+        ],
     )
-    app.callback()(_root)
-    app.command("predict", short_help="Run a model on files.")(jobs.predict)
-    app.command("adapt", short_help="Adapt a model to a data set.")(jobs.adapt)
-    # The settings of an evaluator of recorded answers are options that only its card knows.
-    app.command(
-        "evaluate",
-        short_help="Judge a model or its predictions.",
-        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    )(jobs.evaluate)
-    app.command("list", short_help="List what is installed.")(catalogue.list_cards)
-    app.command("info", short_help="Show everything about one thing.")(catalogue.info)
-    app.command("doctor", short_help="Check this machine and its plugins.")(doctor.doctor)
-    app.command("new", short_help="Write a new plugin package.")(new.new)
-    app.add_typer(weights.app, name="weights", short_help="Manage published weights.")
-    _add_plugin_commands(app)
+    for name, (entry, help) in COMMANDS.items():
+        app.add_lazy(name, entry, help)
     return app
 
 
-def _add_plugin_commands(app: typer.Typer) -> None:
-    plugins = installed()
-    for name in plugins.names():
-        add = getattr(plugins.manager.get_plugin(name), "omlab_commands", None)
-        if add is None:
-            continue
-        before = {id(command) for command in app.registered_commands}
-        try:
-            add(app)
-        except Exception as error:  # one plugin's failure must not take the command line down
-            app.registered_commands = [c for c in app.registered_commands if id(c) in before]
-            plugins.mark_broken(name, f"omlab_commands failed: {type(error).__name__}: {error}")
+def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from omlab import __version__
+
+        click.echo(f"omlab-core {__version__}")
+        ctx.exit()
+
+
+def _ask_plugins(app: LazyGroup) -> None:
+    from omlab.plugins import installed
+
+    installed().ask("omlab_commands", cli=app)

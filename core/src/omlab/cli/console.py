@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from omlab import progress
 from omlab.errors import OmlabWarning
+
+QUIET_SECONDS = 10.0
+"""Between two lines about the same work, where nobody watches a terminal."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,18 +38,29 @@ def stdout_console() -> Console:
 
 @contextmanager
 def working() -> Iterator[None]:
-    """Show the progress and warnings of what runs inside; an interruption ends with its hint and status 130."""
-    from omlab.jobs.running import Interrupted
+    """Show the progress and warnings of what runs inside; an interruption ends with its hint and status 130.
 
+    Of several processes that torchrun started only the first shows something.
+    """
+    from omlab.jobs.running import Interrupted
+    from omlab.shards import rank
+
+    is_first = rank() == 0
     try:
-        with _plain_warnings(), _bars():
+        with _plain_warnings() if is_first else _no_warnings(), _bars() if is_first else nullcontext():
             yield
-    except Interrupted as stop:
-        print(f"Interrupted: {stop.hint}", file=sys.stderr)
-        raise typer.Exit(130) from None
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stop:
+        if is_first:
+            hint = f": {stop.hint}" if isinstance(stop, Interrupted) else "."
+            print(f"Interrupted{hint}", file=sys.stderr)
+        raise click.exceptions.Exit(130) from None
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager
@@ -76,6 +91,10 @@ def _bars() -> Iterator[None]:
     )
 
     console = stderr_console()
+    if not console.is_terminal:
+        with progress.shown_by(_lines):
+            yield
+        return
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None if console.width < 100 else 40),
@@ -85,7 +104,6 @@ def _bars() -> Iterator[None]:
         TextColumn("{task.fields[figures]}"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
     )
 
     @contextmanager
@@ -94,6 +112,27 @@ def _bars() -> Iterator[None]:
 
     with bars, progress.shown_by(sink):
         yield
+
+
+@contextmanager
+def _lines(description: str, total: int | None) -> Iterator[progress.Advance]:
+    """For a pipe or a log: a line now and then of work that takes long, none of what is done in a moment."""
+    began = said = time.monotonic()
+    done = 0
+    whole = f"/{decimal(total)}" if total is not None else ""
+
+    def advance(steps: int = 1, /, **figures: float) -> None:
+        nonlocal done, said
+        done += steps
+        now = time.monotonic()
+        if now - said >= QUIET_SECONDS:
+            said = now
+            shown = "".join(f"  {name} {value:.4g}" for name, value in figures.items())
+            print(f"{description} {decimal(done)}{whole}{shown}", file=sys.stderr, flush=True)
+
+    yield advance
+    if said != began:
+        print(f"{description} {decimal(done)}{whole}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 
 def _one_bar(bars: Progress, description: str, total: int | None) -> Iterator[progress.Advance]:

@@ -9,23 +9,27 @@ import sys
 from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import typer
+import click
+
+from omlab.cli import options
 
 State = Literal["ok", "note", "problem"]
 Row = tuple[str, State, str]
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+@click.command()
+@options.as_json
+def doctor(as_json: bool) -> None:
     """Check versions, GPU, Triton, plugins, weights cache and disk; exit status 1 when something is broken."""
     rows = [*_versions(), *_gpu(), *_plugins(), *_duplicates(), *_storage()]
     if as_json:
-        typer.echo(json.dumps([{"check": c, "state": s, "detail": d} for c, s, d in rows], indent=2))
+        click.echo(json.dumps([{"check": c, "state": s, "detail": d} for c, s, d in rows], indent=2))
     else:
         _show(rows)
     if any(state == "problem" for _, state, _ in rows):
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _versions() -> list[Row]:

@@ -1,200 +1,264 @@
-"""The commands `omlab weights ...`: what is published, what is here, fetching and removing."""
+"""The commands `omlab weights ...`: what is published, what is here, fetching, moving and removing it."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 if TYPE_CHECKING:
-    from omlab.card_schema import WeightsFile
+    from omlab.weights.entries import Entry
 
-app = typer.Typer(help="Published weights: list, fetch, verify, find, convert and remove them.", no_args_is_help=True)
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A model, or MODEL.TAG for one of its weights.")]
-MaybeName = Annotated[
-    str | None, typer.Argument(metavar="[NAME]", help="A model or MODEL.TAG (default: all that is in the cache).")
-]
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_name = click.argument("name", metavar="NAME")
+_file = click.Path(path_type=Path)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Entry:
-    """One published file of one model."""
+@click.group(no_args_is_help=True)
+def weights() -> None:
+    """Published weights: list, fetch, check, move and remove them.
 
-    model: str
-    tag: str
-    licence: str
-    file: WeightsFile
-
-    @property
-    def name(self) -> str:
-        return f"{self.model}.{self.tag}"
+    NAME is a model, or MODEL.TAG for one of its weights.
+    """
 
 
-@app.command("list")
-def list_weights(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the weights that the installed models offer, and which of them are on this machine."""
-    from omlab.weights import cache_folder
+@weights.command("list")
+@_json
+def list_weights(*, as_json: bool) -> None:
+    """List what the installed models offer, and what is here."""
+    from omlab.weights import cache_folder, entries
 
-    entries, broken = _all_entries()
-    rows = [_row(entry) for entry in entries]
+    found, broken = entries.every()
+    rows = [_row(entry) for entry in found]
     if as_json:
-        typer.echo(json.dumps({"cache": str(cache_folder()), "weights": rows, "broken": broken}, indent=2))
-        return
-    _show(rows, broken)
+        _print({"cache": str(cache_folder()), "weights": rows, "broken": broken})
+    else:
+        _show(rows, broken)
 
 
-@app.command()
-def fetch(name: Name) -> None:
-    """Fetch weights into the cache, or check those that are there already."""
-    from omlab import weights
+@weights.command()
+@_name
+@_json
+def fetch(name: str, *, as_json: bool) -> None:
+    """Fetch weights into the cache, or check those there."""
     from omlab.cli.console import working
+    from omlab.weights import entries
 
-    entries = _entries_of(name)
+    found = entries.on_this_machine(name)
     with working():
-        paths = [weights.fetch(entry.file) for entry in entries]
-    for path in paths:
-        typer.echo(path)
+        paths = [entry.fetch() for entry in found]
+    _show_paths(found, paths, as_json=as_json)
 
 
-@app.command()
-def verify(name: MaybeName = None) -> None:
-    """Read weights through and compare them with their sha256; exit status 1 where one is damaged."""
-    from omlab import weights
+@weights.command()
+@click.argument("name", metavar="[NAME]", required=False)
+@_json
+def verify(name: str | None, *, as_json: bool) -> None:
+    """Read weights through and compare their sha256.
+
+    Without NAME, all that is in the cache. Exit status 1 where one is damaged.
+    """
     from omlab.cli.console import working
     from omlab.errors import WeightsError
+    from omlab.weights import entries
 
-    entries = _entries_of(name) if name else [e for e in _all_entries()[0] if weights.place(e.file).exists()]
-    if not entries:
-        typer.echo("No weights are in the cache.")
-    bad = 0
-    for entry in entries:
-        path = weights.place(entry.file)
+    offered = entries.on_this_machine(name) if name else entries.every()[0]
+    found = [entry for entry in offered if entry.endpoint is None and (name or entry.place().exists())]
+    rows: list[dict[str, Any]] = []
+    for entry in found:
+        problem = None
         try:
             with working():
-                weights.verify(path, entry.file)
+                entry.verify()
         except WeightsError as error:
-            bad += 1
-            typer.echo(f"{entry.name}: {error}", err=True)
-        else:
-            typer.echo(f"{entry.name}: {path} is whole{'' if entry.file.sha256 else ' (as first fetched)'}.")
-    raise typer.Exit(1 if bad else 0)
+            problem = str(error)
+        rows.append({"weights": entry.name, "path": str(entry.place()), "whole": problem is None, "problem": problem})
+        if not as_json:
+            known = "" if entry.file is not None and entry.file.sha256 else " (as first fetched)"
+            whole = f"{entry.name}: {entry.place()} is whole{known}."
+            click.echo(f"{entry.name}: {problem}" if problem else whole, err=problem is not None)
+    if as_json:
+        _print(rows)
+    elif not rows:
+        click.echo("No weights are in the cache.")
+    _end(failed=any(not row["whole"] for row in rows))
 
 
-@app.command()
-def path(name: Name) -> None:
+@weights.command()
+@_name
+@_json
+def path(name: str, *, as_json: bool) -> None:
     """Print where weights are on this machine."""
-    from omlab import weights
     from omlab.errors import WeightsError
+    from omlab.weights import entries
 
-    for entry in _entries_of(name):
-        found = weights.cached(entry.file)
-        if found is None:
+    found, paths = entries.on_this_machine(name), []
+    for entry in found:
+        here = entry.cached()
+        if here is None:
             raise WeightsError(
-                f"{entry.file.name} of {entry.name} is not on this machine: run 'omlab weights fetch {entry.name}', "
-                f"or put it at {weights.place(entry.file)}."
+                f"{entry.what} of {entry.name} is not on this machine: run 'omlab weights fetch {entry.name}', "
+                f"or put it at {entry.place()}."
             )
-        typer.echo(found)
+        paths.append(here)
+    _show_paths(found, paths, as_json=as_json)
 
 
-@app.command()
-def convert(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model, or MODEL.TAG for one of its weights.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The new .safetensors file.")],
-    weights: Annotated[
-        Path | None, typer.Option("--weights", metavar="FILE", help="A local copy of the published file.")
-    ] = None,
-) -> None:
-    """Write published weights as safetensors, once: a file that --weights takes, with nothing in it but weights."""
+@weights.command()
+@_name
+@click.option("--output", "-o", type=_file, required=True, metavar="FILE", help="The new .safetensors file.")
+@click.option("--weights", "given", type=_file, metavar="FILE", help="A local copy of the published file.")
+@_json
+def convert(name: str, output: Path, given: Path | None, *, as_json: bool) -> None:
+    """Write published weights as safetensors, once.
+
+    A file that --weights takes, with nothing in it but weights.
+    """
     from omlab.cli.console import working
     from omlab.weights.convert import convert as run
     from omlab.weights.files import megabytes
 
     with working():
-        done = run(name, output, weights=weights)
-    typer.echo(f"{done.path}: {done.tensors} tensors, {done.size} bytes ({megabytes(done.size)})")
-    typer.echo(f"sha256 {done.sha256}")
+        done = run(name, output, weights=given)
+    if as_json:
+        _print({"path": str(done.path), "tensors": done.tensors, "size": done.size, "sha256": done.sha256})
+        return
+    click.echo(f"{done.path}: {done.tensors} tensors, {done.size} bytes ({megabytes(done.size)})")
+    click.echo(f"sha256 {done.sha256}")
 
 
-@app.command()
-def remove(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+@weights.command()
+@_name
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+def remove(name: str, *, yes: bool) -> None:
     """Remove weights from the cache."""
-    from omlab import weights
+    from omlab.weights import entries
     from omlab.weights.files import megabytes
 
-    entries = [entry for entry in _entries_of(name) if weights.place(entry.file).parent.exists()]
-    if not entries:
-        typer.echo(f"Nothing of {name} is in the cache.")
+    found = [entry for entry in entries.on_this_machine(name) if _is_in_the_way(entry)]
+    if not found:
+        click.echo(f"Nothing of {name} is in the cache.")
+    for entry in found:
+        if yes or click.confirm(f"Remove {entry.place()}?"):
+            click.echo(f"Removed {entry.what} of {entry.name} ({megabytes(entry.remove())}).")
+
+
+@weights.command("export")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--output", "-o", type=_file, required=True, metavar="FILE", help="The new bundle (.tar).")
+@_json
+def export_weights(names: tuple[str, ...], output: Path, *, as_json: bool) -> None:
+    """Write weights to a bundle for another machine.
+
+    With what the models need of others; what is not here is fetched. Bring the bundle to a machine without a
+    network, and run 'omlab weights import' there.
+    """
+    from omlab.cli.console import working
+    from omlab.weights import bundle, entries
+    from omlab.weights.files import megabytes
+
+    with working():
+        manifest = bundle.write(entries.with_needs(names), output)
+    if as_json:
+        _print({"path": str(output), "size": output.stat().st_size, "weights": manifest.model_dump()["weights"]})
         return
-    for entry in entries:
-        if yes or typer.confirm(f"Remove {weights.place(entry.file)}?"):
-            typer.echo(f"Removed {entry.file.name} of {entry.name} ({megabytes(weights.remove(entry.file))}).")
+    for row in manifest.weights:
+        click.echo(f"{row.model}.{row.tag}: {_listed([member.name for member in row.files])}. Licence: {row.licence}")
+    click.echo(f"{output}: {megabytes(output.stat().st_size)}")
 
 
-def _all_entries() -> tuple[list[_Entry], list[str]]:
-    """The files of all model cards, and one sentence for each card that is wrong."""
-    from omlab.errors import CardError
-    from omlab.registry import registry
+@weights.command("import")
+@click.argument("file", type=_file, metavar="FILE")
+@_json
+def import_weights(file: Path, *, as_json: bool) -> None:
+    """Put the weights of a bundle into the cache."""
+    from omlab.cli.console import working
+    from omlab.weights import bundle, entries
 
-    entries: list[_Entry] = []
-    broken: list[str] = []
-    for offer in registry().cards("model"):
-        try:
-            entries += _entries_in(offer)
-        except CardError as error:
-            broken.append(str(error))
-    return entries, broken
+    with working():
+        placed = bundle.read(file)
+    asked = {entry.place() for entry in entries.every()[0] if entry.endpoint is None}
+    if as_json:
+        _print(
+            [
+                {**one.row.model_dump(), "path": str(one.path), "was_there": one.was_there, "used": one.path in asked}
+                for one in placed
+            ]
+        )
+        return
+    for one in placed:
+        name, there = f"{one.row.model}.{one.row.tag}", " was there already" if one.was_there else ""
+        click.echo(f"{name}: {one.path}{there}. Licence: {one.row.licence}")
+        if one.path not in asked:
+            click.echo(f"Warning: no installed model asks for {name} as it is in the bundle.", err=True)
 
 
-def _entries_of(name: str) -> list[_Entry]:
-    """The files of `MODEL` (all its tags) or `MODEL.TAG`. Raises `UnknownNameError`."""
-    from omlab.card_schema import ModelCard, validate
+@weights.command("check-links")
+@click.argument("name", metavar="[NAME]", required=False)
+@_json
+def check_links(name: str | None, *, as_json: bool) -> None:
+    """Ask whether published weights are still there.
+
+    Without NAME, all that the installed models publish. Exit status 1 where one is gone or has another size.
+    """
+    from omlab.cli.console import working
     from omlab.errors import UsageError
-    from omlab.registry import registry
-    from omlab.weights import offered
+    from omlab.weights import entries, is_offline, links
 
-    model, _, tag = name.partition(".")
-    offer = registry().get("model", model)
-    card = validate(offer)
-    assert isinstance(card, ModelCard)
-    if tag:
-        offered(card, tag)
-    entries = [entry for entry in _entries_in(offer) if tag in ("", entry.tag)]
-    if not entries:
-        raise UsageError(f"Model '{model}' offers no weights.")
-    return entries
-
-
-def _entries_in(offer: Any) -> list[_Entry]:
-    from omlab.card_schema import ModelCard, validate
-
-    card = validate(offer)
-    assert isinstance(card, ModelCard)
-    return [
-        _Entry(model=card.name, tag=tag, licence=weights.licence, file=file)
-        for tag, weights in card.weights.items()
-        for file in weights.files
-    ]
+    if is_offline():
+        raise UsageError("Links are checked over the network, which OMLAB_OFFLINE forbids.")
+    offered = entries.on_this_machine(name) if name else entries.every()[0]
+    with working():
+        found = links.check([entry for entry in offered if entry.endpoint is None])
+    if as_json:
+        _print([vars(link) for link in found])
+    for link in [] if as_json else found:
+        click.echo(f"{link.state:10}  {link.name}  {link.what}  {link.url}")
+        if link.detail:
+            click.echo(f"{'':10}  {link.detail}")
+    _end(failed=any(link.state in ("gone", "other size") for link in found))
 
 
-def _row(entry: _Entry) -> dict[str, Any]:
-    from omlab import weights
+def _print(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
 
-    found = weights.cached(entry.file)
+
+def _end(*, failed: bool) -> None:
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _show_paths(found: Sequence[Entry], paths: Sequence[Path], *, as_json: bool) -> None:
+    if as_json:
+        rows = zip(found, paths, strict=True)
+        _print([{"weights": entry.name, "file": entry.what, "path": str(path)} for entry, path in rows])
+        return
+    for path in paths:
+        click.echo(path)
+
+
+def _is_in_the_way(entry: Entry) -> bool:
+    """Whether there is anything to remove: whole, half fetched, or a local file, which `remove` refuses."""
+    return entry.place().parent.exists()
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    here = entry.cached()
     return {
         "model": entry.model,
         "tag": entry.tag,
-        "file": entry.file.name,
-        "size": found.stat().st_size if found else entry.file.size,
-        "approximate_size": entry.file.approximate_size,
+        "kind": entry.kind,
+        "file": entry.what,
+        "size": entry.size(),
+        "approximate_size": entry.file.approximate_size if entry.file is not None else None,
         "licence": entry.licence,
-        "url": entry.file.url,
-        "sha256": entry.file.sha256,
-        "cached": found is not None,
-        "path": str(found) if found else None,
+        "url": entry.url,
+        "sha256": entry.file.sha256 if entry.file is not None else None,
+        "cached": here is not None,
+        "path": str(here) if here else None,
     }
 
 
@@ -213,7 +277,7 @@ def _show(rows: list[dict[str, Any]], broken: list[str]) -> None:
         name, here = f"{row['model']}.{row['tag']}", "yes" if row["cached"] else "no"
         # a licence can be a paragraph: --json gives all of it
         licence = row["licence"] if len(row["licence"]) <= room else f"{row['licence'][: room - 1].rstrip()}…"
-        table.add_row(name, here, _size(row), row["file"], licence)
+        table.add_row(name, "remote" if row["kind"] == "endpoint" else here, _size(row), row["file"], licence)
     console.print(table if rows else "No installed model offers weights.")
     console.print(f"Cache: {cache_folder() / 'weights'}", style="dim", soft_wrap=True)
     for sentence in broken:
@@ -223,4 +287,10 @@ def _show(rows: list[dict[str, Any]], broken: list[str]) -> None:
 def _size(row: dict[str, Any]) -> str:
     from omlab.weights.files import megabytes
 
-    return megabytes(row["size"]) if row["size"] else f"~{megabytes(row['approximate_size'])}"
+    if row["size"]:
+        return megabytes(row["size"])
+    return f"~{megabytes(row['approximate_size'])}" if row["approximate_size"] else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

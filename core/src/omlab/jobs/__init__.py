@@ -1,1 +1,1 @@
-"""The jobs behind the commands: predict, adapt, evaluate. Each is one run (`omlab.runs`)."""
+"""The jobs behind the commands. Each is one run (`omlab.runs`)."""

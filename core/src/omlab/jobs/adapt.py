@@ -1,25 +1,54 @@
-"""Adapt: data set + adapter(model) -> a folder that every command takes where it takes a model's name."""
+"""Adapt: recipe x adapter on a data set -> a folder that every command takes where it takes a model's name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
-from omlab.datasets import check_split, open_dataset
-from omlab.devices import describe_device
-from omlab.digests import digest_of, paths_digest
-from omlab.errors import UsageError
+from omlab.adapted import ADAPTED, ADAPTED_WEIGHTS, BASE, HISTORY, NEEDS, Description
+from omlab.arguments import name_of, path_of, table_of
+from omlab.card_schema import AdapterCard, ModelCard, Training, validate
+from omlab.datasets import DataRef, open_dataset
+from omlab.devices import describe_device, sort_of
+from omlab.digests import digest_of
+from omlab.errors import PluginError, UsageError
 from omlab.files import write_json
-from omlab.jobs.outcome import Outcome, complete_before
-from omlab.jobs.running import finish, observed, stopped
-from omlab.models import ADAPTED, ADAPTED_WEIGHTS, ModelRef, find_model, load_adapter
-from omlab.progress import task
-from omlab.roles import Dataset
-from omlab.runs import open_run
+from omlab.jobs.mapped import MappedData, training_verb
+from omlab.jobs.outcome import Outcome
+from omlab.jobs.ranks import Go, leading, processes, wait_for_go
+from omlab.jobs.running import at_work, finish, stopped
+from omlab.models import ModelBase, ModelRef, Needs, find_card, find_model, load_adapter
+from omlab.registry import registry
+from omlab.roles import Adapted, Adapter
+from omlab.runs import Run, open_run
+from omlab.settings import by_home, complete, decisive
+from omlab.shards import rank
+from omlab.suggest import did_you_mean
+from omlab.surveys import Surveyed
+from omlab.weights import LOCAL
 
 CASE = "adapted"
-HISTORY = "history.json"
+SPLIT = "train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """All that is to be done, found and checked."""
+
+    ref: ModelRef
+    data: DataRef
+    adapter: Adapter
+    adapter_card: AdapterCard
+    adapter_settings: Mapping[str, Any]
+    recipe: str | None
+    recipe_settings: Mapping[str, Any]
+    seed: int
+    mapped: Mapping[str, str]
+    needs: Needs
 
 
 def adapt(
@@ -27,96 +56,268 @@ def adapt(
     data: str,
     *,
     adapter: str = "finetune",
+    recipe: str | None = None,
     output: str | Path | None = None,
     root: str | Path | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
-    data_settings: Mapping[str, Any] | None = None,
-    model_settings: Mapping[str, Any] | None = None,
+    needs: Needs | None = None,
+    mapped: Mapping[str, str] | None = None,
     offline: bool | None = None,
 ) -> Outcome:
     """Adapt a model to the `train` split of a data set.
 
     Args:
         model: Name of a model or folder of an adapted one.
-        data: Name of a data set.
-        adapter: Name of an adapter.
+        data: Name of a data set, or `NAME:PATH` for own files.
+        adapter: Which weights move, and how.
+        recipe: What is minimised; may be left out where the model has but one.
         output: Folder for the adapted model; by default a folder in `omlab-runs/`.
         root: Where the data set's files are.
         weights: A local checkpoint instead of published weights.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         seed: Seed of everything random.
-        settings: Values for the adapter's settings.
-        data_settings: Values for the data set's settings.
-        model_settings: Values for the model's settings.
+        settings: Values by name, looked for in the adapter, then in the recipe; `model.X` and `data.X` go there.
+        needs: Other models for those that the card needs.
+        mapped: The model's names of inputs to the data set's, where they cannot be told.
         offline: True: never fetch weights.
 
     Raises:
         OmlabError: When it cannot be started, or the adapter fails.
     """
-    adapter_card, chosen_adapter, adapter_settings = load_adapter(adapter, settings or {})
-    ref = find_model(model, weights=weights, device=device, settings=model_settings, offline=offline)
-    if adapter_card.capability not in ref.card.capabilities:
-        able = ", ".join(ref.card.capabilities) or "none"
-        raise UsageError(f"'{adapter}' needs the capability '{adapter_card.capability}', but '{ref.name}' has: {able}.")
-    dataset_card, dataset, dataset_settings = open_dataset(data, root=root, settings=data_settings or {})
-    check_split(dataset_card, dataset, "train")
-    dataset.prepare()
-    digest = dataset_digest(dataset, "train")
+    model, adapter = name_of(model, "The model"), name_of(adapter, "The adapter")
+    place = path_of(output, "The output") if output is not None else None
+    plan = partial(
+        _plan,
+        model,
+        data,
+        adapter=adapter,
+        recipe=recipe,
+        root=root,
+        weights=weights,
+        device=device,
+        seed=seed,
+        settings=table_of(settings, "The settings"),
+        needs=table_of(needs, "The needs"),
+        mapped=table_of(mapped, "The names of inputs"),
+        offline=offline,
+    )
+    if rank() > 0:
+        return _follow(place, plan)
+    with leading() as go:
+        arguments = {"model": str(model), "data": data, "root": str(root or ""), "output": str(output or "")}
+        return _lead(plan(), place, arguments, go)
+
+
+def _plan(
+    model: str | Path,
+    data: str,
+    *,
+    adapter: str,
+    recipe: str | None,
+    root: str | Path | None,
+    weights: str | Path | None,
+    device: str,
+    seed: int,
+    settings: Mapping[str, Any],
+    needs: Needs | None,
+    mapped: Mapping[str, str],
+    offline: bool | None,
+) -> _Plan:
+    adapter_card = validate(registry().get("adapter", adapter))
+    assert isinstance(adapter_card, AdapterCard)
+    card = find_card(model)
+    recipe = choose_recipe(card, adapter_card, recipe, model=str(model))
+    training = card.trains[recipe] if recipe else Training()
+    homes = {"adapter": adapter_card.settings, "recipe": training.settings, "model": None, "data": None}
+    given = by_home(settings, homes, plain=("adapter", "recipe"))
+    source = open_dataset(data, root=root, settings=given["data"])
+    source.check_split(SPLIT)
+    advice = training.defaults.get(adapter, {})
+    _, chosen, adapter_settings = load_adapter(adapter, {**advice, **given["adapter"]})
+    recipe_settings = complete(training.settings, given["recipe"], of=f"the recipe '{recipe}' of '{model}'")
+    source.dataset.prepare()
+    about = source.dataset.about(SPLIT)
+    if training.target and about.target != training.target:
+        raise UsageError(
+            f"The recipe '{recipe}' needs {training.target} targets, but '{data}' has {about.target or 'none'}."
+        )
+    if not about.cases:
+        raise UsageError(f"The split '{SPLIT}' of '{data}' is empty: there is nothing to train on.")
+    facts = training_verb(card, recipe, adapter_card.requires)
+    if facts is not None:
+        seen = MappedData(source.dataset, facts, model=str(model), name=data, mapped=mapped)
+        seen.about(SPLIT)  # says now where a name of --map is not there
+        source = replace(source, dataset=seen)
+    ref = find_model(model, weights=weights, device=device, settings=given["model"], needs=needs, offline=offline)
+    return _Plan(
+        ref=ref,
+        data=source,
+        adapter=chosen,
+        adapter_card=adapter_card,
+        adapter_settings=adapter_settings,
+        recipe=recipe,
+        recipe_settings=recipe_settings,
+        seed=seed,
+        mapped=mapped,
+        needs=needs or {},
+    )
+
+
+def choose_recipe(card: ModelCard, adapter: AdapterCard, recipe: str | None, *, model: str) -> str | None:
+    """The recipe to train with; None where the adapter needs a verb instead.
+
+    Raises `UsageError` where the model lacks what the adapter requires, or the recipe must be named.
+    """
+    if adapter.requires != "recipe":
+        if recipe is not None:
+            raise UsageError(f"The adapter '{adapter.name}' takes no recipe: leave --recipe out.")
+        if adapter.requires not in card.does:
+            able = ", ".join(card.does) or "nothing"
+            raise UsageError(
+                f"'{adapter.name}' needs a model that does '{adapter.requires}', but '{model}' does {able}."
+            )
+        return None
+    if recipe is None:
+        if len(card.trains) == 1:
+            return next(iter(card.trains))
+        known = f"name one with --recipe: {', '.join(card.trains)}" if card.trains else "it cannot be trained"
+        raise UsageError(f"'{model}' has {len(card.trains) or 'no'} recipes: {known}.")
+    if recipe not in card.trains:
+        raise UsageError(
+            f"'{model}' has no recipe '{recipe}': {did_you_mean(recipe, card.trains, none='it has none.')}"
+        )
+    return recipe
+
+
+def _follow(place: Path | None, plan: Callable[[], _Plan]) -> Outcome:
+    """Ranks above 0: work along in the folder that rank 0 names; what comes of it is rank 0's."""
+    folder = wait_for_go()
+    if folder is not None:
+        try:
+            planned = plan()
+            _fit(planned, Surveyed(planned.data.dataset, folder=folder), folder)
+        except Exception as error:  # most often because another process ended, which then says why
+            raise stopped(f"Process {rank()} of {processes()} stopped: {error}") from error
+    return Outcome(place=place or Path("omlab-runs"), is_whole=False)
+
+
+def _lead(plan: _Plan, place: Path | None, arguments: Mapping[str, Any], go: Go) -> Outcome:
+    recipe = plan.ref.card.trains[plan.recipe] if plan.recipe else None
     request = {
         "command": "adapt",
-        "model": ref.identity(),
-        "adapter": {"name": adapter, "settings": adapter_settings},
-        "data": {"name": data, "settings": dataset_settings, "split": "train"},
-        "device": ref.device,
-        "seed": seed,
+        "model": plan.ref.identity(),
+        "adapter": {
+            "name": plan.adapter_card.name,
+            "settings": decisive(plan.adapter_card.settings, plan.adapter_settings),
+        },
+        "recipe": {
+            "name": plan.recipe,
+            "settings": decisive(recipe.settings, plan.recipe_settings) if recipe else {},
+        },
+        "data": plan.data.identity(SPLIT) | ({"mapped": dict(plan.mapped)} if plan.mapped else {}),
+        "device": sort_of(plan.ref.device),
+        "seed": plan.seed,
+        "processes": processes(),
     }
-    final = (
-        Path(output) if output is not None else Path("omlab-runs") / f"adapt-{ref.card.name}-{digest_of(request)[:8]}"
-    )
-    arguments = {"model": str(model), "data": data, "root": str(root or ""), "output": str(output or "")}
-    run = open_run(final, kind="adapt", request=request, arguments=arguments, digests={CASE: digest})
-    if run is None:
-        return complete_before(final)
-    with observed(run):
-        run.notes.append(f"adapted on {describe_device(ref.device)}")
-
-        def work(folder: Path) -> Mapping[str, Any]:
-            adapted = chosen_adapter.fit(ref.load(), dataset, device=ref.device, seed=seed, folder=run.scratch)
-            from omlab.weights import save_state_dict
-
-            save_state_dict(dict(adapted.tensors), folder / ADAPTED_WEIGHTS)
-            write_json(folder / HISTORY, list(adapted.history))
-            write_json(folder / ADAPTED, _description(ref, request, adapted.config, digest))
-            return dict(adapted.history[-1]) if adapted.history else {}
-
-        case = run.attempt(CASE, digest=digest, inputs=[], work=work)
-        if case.status == "failed":
-            raise stopped(case.reason)
+    final = place or Path("omlab-runs") / f"adapt-{plan.ref.card.name}-{digest_of(request)[:8]}"
+    run = open_run(final, kind="adapt", request=request, arguments=arguments)
+    is_done = run.is_done(CASE, {})
+    if run.is_whole and is_done:
+        run.close()
+        return Outcome(place=run.final, log=run.log, was_complete=True)
+    with at_work(run):
+        if not is_done:
+            run.note(f"adapted on {describe_device(plan.ref.device)}")
+            record = run.attempt(CASE, files={}, work=lambda folder: _work(plan, run, folder, go))
+            if record.status == "failed":
+                raise stopped(record.reason)
         finish(run)
-    return Outcome(place=run.final, cases=run.cases)
+    return Outcome(place=run.final, log=run.log)
 
 
-def dataset_digest(data: Dataset, split: str) -> str:
-    """One digest for all cases of a split: their ids and their files' contents."""
-    ids = data.ids(split)
-    digests = []
-    with task("reading the data set", total=len(ids)) as advance:
-        for id in ids:
-            digests.append([id, paths_digest(data.files(id))])
-            advance(1)
-    return digest_of(digests)
+def _fit(plan: _Plan, data: Surveyed, folder: Path) -> Adapted:
+    return plan.adapter.fit(
+        ModelBase(plan.ref),
+        data,
+        recipe=plan.recipe,
+        settings=dict(plan.recipe_settings),
+        seed=plan.seed,
+        folder=folder,
+    )
 
 
-def _description(ref: ModelRef, request: Mapping[str, Any], config: Mapping[str, Any], digest: str) -> dict[str, Any]:
-    base = ref.description["base"] if ref.adapted else request["model"]
-    return {
-        "base": base,
-        "adapter": request["adapter"],
-        "settings": dict(ref.settings),
-        "config": dict(config),
-        "data": {**request["data"], "sha256": digest},
-        "seed": request["seed"],
-    }
+def _work(plan: _Plan, run: Run, folder: Path, go: Go) -> Mapping[str, Any]:
+    data = Surveyed(plan.data.dataset, folder=run.scratch)
+    if plan.recipe is not None:
+        data.about(SPLIT)  # the others only read what is found here
+        go.work_in(run.scratch)
+    adapted = _fit(plan, data, run.scratch)
+    if not adapted.tensors.is_file():
+        raise PluginError(
+            f"The adapter '{plan.adapter_card.name}' says that it wrote {adapted.tensors}, which is not there."
+        )
+    adapted.tensors.replace(folder / ADAPTED_WEIGHTS)
+    write_json(folder / HISTORY, list(adapted.history))
+    nested = plan.ref.adapted
+    if nested is not None:
+        copytree(nested, folder / BASE, ignore=_hidden)
+    write_json(folder / ADAPTED, _description(plan, adapted, needs=_kept_needs(plan, folder)).to_json())
+    for file in adapted.files:
+        file.replace(folder / file.name)
+    return dict(adapted.history[-1]) if adapted.history else {}
+
+
+def _kept_needs(plan: _Plan, folder: Path) -> dict[str, str]:
+    """What stands for the models that the card needs: names, or copies in `folder` of adapted ones."""
+    kept = {}
+    for name in plan.needs:
+        need = plan.ref.needs[name]
+        kept[name] = need.name
+        if need.adapted is not None:
+            kept[name] = f"{NEEDS}/{name}"
+            copytree(need.adapted, folder / kept[name], ignore=_hidden)
+    return kept
+
+
+def _hidden(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if name.startswith(".")]
+
+
+def _description(plan: _Plan, adapted: Adapted, *, needs: Mapping[str, str]) -> Description:
+    ref = plan.ref
+    local = ref.weights if ref.tag == LOCAL else None
+    given = local and (local.folder or local.path())
+    return Description(
+        does=dict(adapted.does) if adapted.does is not None else verbs_of(ref.card, plan.recipe),
+        base=ref.name if ref.adapted is None and local is None else ref.card.name,
+        base_folder=BASE if ref.adapted is not None else None,
+        base_weights=str(given.absolute()) if given else None,
+        base_identity=ref.identity(),
+        adapter=plan.adapter_card.name,
+        adapter_settings=dict(plan.adapter_settings),
+        recipe=plan.recipe,
+        recipe_settings=dict(plan.recipe_settings),
+        config=dict(adapted.config),
+        settings=dict(ref.settings),
+        needs=needs,
+        data=plan.data.identity(SPLIT),
+        seed=plan.seed,
+    )
+
+
+def verbs_of(card: ModelCard, recipe: str | None) -> dict[str, Any]:
+    """What a trained model does: what it did before, with what the recipe's card says that it gives now."""
+    does = {name: facts.model_dump(mode="json", exclude_defaults=True) for name, facts in card.does.items()}
+    gives = card.trains[recipe].gives if recipe else {}
+    for verb, kind in gives.items():
+        pattern = does.get(verb) or next(iter(does.values()), None)
+        if pattern is None:
+            raise PluginError(
+                f"The recipe '{recipe}' gives '{verb}', but the card of '{card.name}' has no verb to go by."
+            )
+        promised = {name: value for name, value in pattern.items() if name not in ("grid", "frame") or verb in does}
+        does[verb] = {**promised, "gives": kind}
+    return does

@@ -1,34 +1,36 @@
-"""Evaluate: predictions + targets -> report; the predictions made here or taken from a run of `predict`."""
+"""Evaluate: a model on a split, or the results of an earlier run, + targets -> report. The engine does the cases."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
 from typing import Any, cast
 
-from omlab.card_schema import EvaluatorCard, ModelCard, validate
-from omlab.datasets import check_split, open_dataset
-from omlab.digests import digest_of, paths_digest
-from omlab.errors import InputError, PluginError, UsageError
-from omlab.files import write_json, writing
-from omlab.formats import read
-from omlab.jobs.adapt import HISTORY
-from omlab.jobs.outcome import Outcome, complete_before
-from omlab.jobs.predict import checked_prediction
-from omlab.jobs.running import finish, observed, stopped
-from omlab.models import ModelRef, find_card, find_model
-from omlab.progress import task
+from omlab.adapted import HISTORY
+from omlab.arguments import path_of, table_of
+from omlab.card_schema import EvaluatorCard, ModelCard, Verb, validate
+from omlab.cards import Card
+from omlab.datasets import DataRef, open_dataset
+from omlab.devices import sort_of
+from omlab.digests import digest_of
+from omlab.engine import Item, Roles, Stages, do_cases
+from omlab.errors import InputError, UsageError
+from omlab.formats import format_cards, implementation, read
+from omlab.jobs.concluding import REPORT, conclude, stored_report
+from omlab.jobs.outcome import Outcome
+from omlab.jobs.running import at_work, finish, letting_go
+from omlab.jobs.sources import cases_of_data
+from omlab.models import ModelRef, Needs, find_card, find_model
+from omlab.payloads import Payload, an
+from omlab.records import CaseLog, Role
 from omlab.registry import load_entry, registry
-from omlab.roles import Dataset, Evaluator, Metric, Payload, Report, Sample
-from omlab.runs import Run, logged_cases, open_run, read_log
-from omlab.settings import complete
-
-REPORT = "report.json"
-
-Predictor = Callable[[Sample], Payload]
+from omlab.roles import Case, Evaluator, Report, Sample
+from omlab.run_folder import read_log
+from omlab.runs import Run, open_run
+from omlab.settings import by_home, complete, decisive
+from omlab.shards import this_shard
 
 
 def evaluate(
@@ -36,32 +38,36 @@ def evaluate(
     data: str,
     *,
     predictions: str | Path | None = None,
-    evaluator: str = "segmentation",
+    evaluator: str | None = None,
+    verb: str | None = None,
     split: str = "test",
     output: str | Path | None = None,
     root: str | Path | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
     settings: Mapping[str, Any] | None = None,
-    data_settings: Mapping[str, Any] | None = None,
-    model_settings: Mapping[str, Any] | None = None,
+    needs: Needs | None = None,
+    mapped: Mapping[str, str] | None = None,
+    batch: int | None = None,
     offline: bool | None = None,
 ) -> Outcome:
-    """Judge a model, or the predictions of an earlier run, on one split of a data set.
+    """Judge a model, or the results of an earlier run, on one split of a data set.
 
     Args:
         model: Name of a model or folder of an adapted one; None where `predictions` are given.
-        data: Name of a data set.
-        predictions: Folder of a run of `predict` whose case ids are the data set's.
-        evaluator: Name of an evaluator.
+        data: Name of a data set, or `NAME:PATH` for own files.
+        predictions: Folder of a run whose case ids are the data set's.
+        evaluator: Name of an evaluator; by default the one for the data set's task.
+        verb: The verb to judge; by default the one that gives what the evaluator judges.
         split: Split of the data set.
         output: Folder for the report; by default a folder in `omlab-runs/`.
         root: Where the data set's files are.
         weights: A local checkpoint instead of published weights.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        settings: Values for the evaluator's settings.
-        data_settings: Values for the data set's settings.
-        model_settings: Values for the model's settings.
+        settings: Values of the evaluator's settings by name; `model.X` and `data.X` go there.
+        needs: Other models for those that the card needs.
+        mapped: The verb's names of inputs to the data set's, where they cannot be told.
+        batch: How many cases at once; by default what the card says.
         offline: True: never fetch weights.
 
     Raises:
@@ -69,129 +75,179 @@ def evaluate(
     """
     if (model is None) == (predictions is None):
         raise UsageError("Name either a model or a folder of predictions to evaluate.")
-    offer = registry().get("evaluator", evaluator)
-    card = cast(EvaluatorCard, validate(offer))
-    if card.source == "recorded":
-        raise UsageError(
-            f"'{evaluator}' judges recorded answers, not a model on a data set: run 'omlab evaluate {evaluator}'."
-        )
-    chosen = complete(card, settings or {})
+    settings = table_of(settings, "The settings")
+    for_data = by_home({k: v for k, v in settings.items() if k.startswith("data.")}, {"data": None}, plain=())
+    source = open_dataset(data, root=root, settings=for_data["data"])
+    source.check_split(split)
+    source.dataset.prepare()
+    offer, card = choose_evaluator(evaluator, source, split)
+    given = by_home(settings, {"evaluator": card.settings, "model": None, "data": None}, plain=("evaluator",))
+    chosen = complete(card.settings, given["evaluator"], of=f"the evaluator '{card.name}'")
     judge = cast(Evaluator, load_entry(offer, card.entry)(card, settings=chosen))
-    dataset_card, dataset, dataset_settings = open_dataset(data, root=root, settings=data_settings or {})
-    check_split(dataset_card, dataset, split)
-    if dataset_card.target != card.target:
-        raise UsageError(
-            f"'{evaluator}' needs {card.target} targets, but '{data}' has {dataset_card.target or 'none'}."
-        )
-    ref = None
+    answers: _ByModel | _OfRun
     if model is not None:
-        _check_needs_none(find_card(model))
-        ref = find_model(model, weights=weights, device=device, settings=model_settings, offline=offline)
-        _check_kinds(ref, card, dataset_card.payload)
+        verb = choose_verb(find_card(model), card, verb, name=str(model))
+        ref = find_model(model, weights=weights, device=device, settings=given["model"], needs=needs, offline=offline)
+        facts = ref.card.does[verb]
+        cases = cases_of_data(source.dataset, split, facts, model=str(model), name=source.name, mapped=mapped)
+        answers = _ByModel(ref=ref, verb=verb, facts=facts, batch=batch or facts.at_once)
+    else:
+        cases = source.dataset.cases(split)
+        answers = _OfRun(path_of(predictions, "The folder of predictions"), card.judges)
     request = {
         "command": "evaluate",
-        "model": ref.identity() if ref else None,
-        "predictions": _identity_of(Path(predictions)) if predictions is not None else None,
-        "evaluator": {"name": evaluator, "settings": chosen},
-        "data": {"name": data, "settings": dataset_settings, "split": split},
-        "device": ref.device if ref else None,
+        **answers.request(),
+        "evaluator": {"name": card.name, "settings": decisive(card.settings, chosen)},
+        "data": source.identity(split),
     }
-    dataset.prepare()
-    digests = {id: paths_digest(dataset.files(id)) for id in dataset.ids(split)}
-    final = Path(output) if output is not None else Path("omlab-runs") / f"evaluate-{data}-{digest_of(request)[:8]}"
-    arguments = {
-        "model": str(model or ""),
-        "predictions": str(predictions or ""),
-        "data": data,
-        "root": str(root or ""),
-    }
-    run = open_run(final, kind="evaluate", request=request, arguments=arguments, digests=digests)
-    if run is None:
-        return complete_with_report(final)
-    with observed(run):
-        predictor = _by_model(ref) if ref else _from_run(Path(cast(str, predictions)), card.prediction)
-        _measure(run, dataset, digests, judge, predictor)
-        _copy_history(run, Path(model) if model is not None else Path(cast(str, predictions)))
-        report = _report(run, judge)
-        finish(run)
-    return Outcome(place=run.final, cases=run.cases, report=report)
+    final = (
+        Path(output)
+        if output is not None
+        else Path("omlab-runs") / f"evaluate-{source.card.name}-{digest_of(request)[:8]}"
+    )
+    arguments = {"model": answers.name, "predictions": str(predictions or ""), "data": data, "root": str(root or "")}
+    run = open_run(final, kind="evaluate", request=request, arguments=arguments, shard=this_shard())
+    return _in_run(run, cases, judge, answers, history=Path(model or cast(str, predictions)))
 
 
-def _measure(run: Run, data: Dataset, digests: Mapping[str, str], judge: Evaluator, predictor: Predictor) -> None:
-    with task("cases", total=len(digests)) as advance:
-        for id, digest in digests.items():
+def choose_evaluator(name: str | None, source: DataRef, split: str) -> tuple[Card, EvaluatorCard]:
+    """The evaluator of that name, or the one for the task of the data.
 
-            def work(folder: Path, id: str = id) -> Mapping[str, Any]:
-                sample = data.sample(id)
-                rows = judge.measure(sample, predictor(sample), folder=folder)
-                return {"rows": [dict(row) for row in rows]}
-
-            if not run.is_done(id, digest):
-                run.attempt(id, digest=digest, inputs=list(data.files(id)), work=work)
-            advance(1)
-
-
-def _report(run: Run, judge: Evaluator) -> Report:
-    rows = {id: case.values["rows"] for id, case in run.cases.items() if case.status == "done"}
-    if not rows:
-        reason = next((case.reason for case in run.cases.values()), "the split has no cases")
-        raise stopped(f"No case could be judged: {reason}")
-    run.save()
-    with writing("The report", run.folder):
-        report = judge.report(rows, folder=run.folder)
-        write_report(report, run.folder)
-    return report
-
-
-def write_report(report: Report, folder: Path) -> None:
-    """Write `report.json`: `metrics`, `notes`, and the report's `details` beside them."""
-    clash = sorted({"metrics", "notes"} & set(report.details))
-    if clash:
-        raise PluginError(f"The report has '{clash[0]}' among its details, which is a field of every report.")
-    whole = {"metrics": [asdict(m) for m in report.metrics], "notes": list(report.notes), **report.details}
-    write_json(folder / REPORT, whole)
+    Raises `UsageError` where none, or more than one, is for the task, or the targets are of another kind.
+    """
+    about = source.dataset.about(split)
+    task = about.task or source.card.task or ""
+    catalogue = registry()
+    if name is None:
+        found = [card for card in catalogue.cards("evaluator") if card.data.get("task") == task]
+        fitting = [card for card in found if card.data.get("target") == about.target] or found
+        if len(fitting) != 1:
+            known = ", ".join(card.name for card in fitting or catalogue.cards("evaluator")) or "none installed"
+            many = "several evaluators are" if fitting else "no evaluator is"
+            raise UsageError(
+                f"'{source.name}' has the task '{task or 'unknown'}', for which {many} there: "
+                f"name one with --evaluator ({known})."
+            )
+        name = fitting[0].name
+    offer = catalogue.get("evaluator", name)
+    card = cast(EvaluatorCard, validate(offer))
+    if about.target != card.target:
+        raise UsageError(f"'{name}' needs {card.target} targets, but '{source.name}' has {about.target or 'none'}.")
+    return offer, card
 
 
-def _by_model(ref: ModelRef) -> Predictor:
-    model = ref.load()
-    return lambda sample: checked_prediction(ref, model, sample.payload)
-
-
-def _from_run(folder: Path, kind: str) -> Predictor:
-    log = read_log(folder)
-    assert log is not None  # _identity_of has read it
-    cases = logged_cases(log)
-
-    def predicted(sample: Sample) -> Payload:
-        case = cases.get(sample.id)
-        if case is None or case.status != "done":
-            why = f": {case.reason}" if case else ""
-            raise InputError(f"The run {folder} has no prediction for the case '{sample.id}'{why}.")
-        return read(folder / case.values["prediction"], kind=kind)
-
-    return predicted
-
-
-def _identity_of(predictions: Path) -> dict[str, Any]:
-    log = read_log(predictions)
-    if log is None or log.get("run") != "predict":
-        raise InputError(f"{predictions} is not the folder of a finished 'omlab predict' run.")
-    return {"model": log["request"]["model"], "results": [row["results"] for row in log["cases"]]}
-
-
-def _check_kinds(ref: ModelRef, card: EvaluatorCard, payload: str) -> None:
-    if ref.card.gives != card.prediction:
-        raise UsageError(f"'{card.name}' judges a {card.prediction}, but '{ref.name}' gives a {ref.card.gives}.")
-    if ref.card.takes != payload:
-        raise UsageError(f"'{ref.name}' takes a {ref.card.takes}, but the data set has a {payload}.")
-
-
-def _check_needs_none(card: ModelCard) -> None:
-    if card.needs_prompts:
-        raise UsageError(
-            f"'{card.name}' predicts what it is pointed at: predict with prompts or simulated clicks first, then "
-            "evaluate the run's folder with --predictions."
+def choose_verb(model: ModelCard, card: EvaluatorCard, verb: str | None, *, name: str) -> str:
+    """The verb whose results the evaluator judges. Raises `UsageError` where there is none, or several."""
+    fitting = [verb for verb, facts in model.does.items() if facts.gives == card.judges]
+    if verb is not None:
+        if verb not in fitting:
+            gives = model.does[verb].gives if verb in model.does else "nothing"
+            raise UsageError(f"'{card.name}' judges {an(card.judges)}, but '{verb}' of '{name}' gives {gives}.")
+        return verb
+    if len(fitting) != 1:
+        what = (
+            f"has several verbs that give one: name one with --verb ({', '.join(fitting)})" if fitting else "gives none"
         )
+        raise UsageError(f"'{card.name}' judges {an(card.judges)}, but '{name}' {what}.")
+    return fitting[0]
+
+
+_Opened = tuple[Callable[[Sample], Any], Callable[[list[Any]], Sequence[Any]]]
+"""What a reader makes of a sample, and what gives the results of a batch of those."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ByModel:
+    """Results that a model gives."""
+
+    ref: ModelRef
+    verb: str
+    facts: Verb
+    batch: int
+
+    @property
+    def name(self) -> str:
+        return self.ref.name
+
+    def request(self) -> dict[str, Any]:
+        return {"model": self.ref.identity(), "verb": self.verb, "device": sort_of(self.ref.device)}
+
+    def open(self) -> _Opened:
+        session, options = self.ref.session(), complete(self.facts.options, {}, of=self.verb)
+        return (
+            lambda sample: session.prepare(self.verb, sample.inputs, **options),
+            lambda batch: session.apply(self.verb, batch, **options),
+        )
+
+
+class _OfRun:
+    """The results of an earlier run, by the ids of its cases."""
+
+    batch = 1
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        log = read_log(folder)
+        if log is None or log.get("finished") is None or "model" not in log["request"]:
+            raise InputError(f"{folder} is not the folder of a finished run of a model, such as 'omlab predict' makes.")
+        self.folder, self.kind, self.run, self.log = folder, kind, log, CaseLog(folder)
+        self.name = str(log["request"]["model"]["name"])
+
+    def request(self) -> dict[str, Any]:
+        digest = digest_of([[record.id, record.status, record.outputs] for record in self.log])
+        return {"model": self.run["request"]["model"], "predictions": digest}
+
+    def open(self) -> _Opened:
+        return self._result, lambda batch: batch
+
+    def _result(self, sample: Sample) -> Payload:
+        record = self.log.get(sample.id)
+        if record is None or record.status != "done":
+            why = f": {record.reason}" if record else ""
+            raise InputError(f"The run {self.folder} has no result for the case '{sample.id}'{why}.")
+        collected = self.run.get("collected")
+        if collected:
+            card = next(card for card in format_cards() if card.name == collected["format"])
+            return implementation(card).read(self.folder / collected["path"], kind=self.kind, key=sample.id)
+        return read(self.folder / record.main()[0], kind=self.kind)
+
+
+def _in_run(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | _OfRun, *, history: Path) -> Outcome:
+    with letting_go(run):
+        missing = run.missing(cases)
+    if run.is_whole and not missing and (run.folder / REPORT).exists():
+        run.close()
+        return Outcome(place=run.final, log=run.log, report=stored_report(run.final), was_complete=True)
+    reports: list[Report] = []
+    with at_work(run):
+        if missing:
+            _measure(run, missing, judge, answers)
+
+        def whole() -> None:
+            _copy_history(run, history)
+            reports.append(conclude(run, judge.report))
+
+        is_whole = finish(run, whole)
+    return Outcome(place=run.final, log=run.log, report=reports[0] if reports else None, is_whole=is_whole)
+
+
+def _measure(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | _OfRun) -> None:
+    prepare, apply = answers.open()
+
+    def read_case(case: Case) -> tuple[Sample, Any]:
+        sample = case.load()
+        if sample.target is None:
+            raise InputError(f"Case '{case.id}' has no target to compare with.")
+        return sample, prepare(sample)
+
+    def write(item: Item, result: Any, folder: Path) -> Roles:
+        rows = judge.measure(item.value[0], result, folder)
+        item.record.values["rows"] = [dict(row) for row in rows]
+        return {path.relative_to(folder).as_posix(): Role("picture") for path in folder.rglob("*") if path.is_file()}
+
+    stages = Stages(
+        read=read_case, apply=lambda batch: apply([part for _, part in batch]), write=write, batch=answers.batch
+    )
+    do_cases(run, cases, stages, total=len(cases))
 
 
 def _copy_history(run: Run, source: Path) -> None:
@@ -200,15 +256,3 @@ def _copy_history(run: Run, source: Path) -> None:
         source = Path((read_log(source) or {}).get("arguments", {}).get("model", ""))
     if (source / HISTORY).is_file():
         copyfile(source / HISTORY, run.folder / HISTORY)
-
-
-def complete_with_report(final: Path) -> Outcome:
-    """The outcome of an evaluation that was complete when it was started again."""
-    before = complete_before(final)
-    try:
-        stored = json.loads((final / REPORT).read_text(encoding="utf-8"))
-        metrics, notes = [Metric(**row) for row in stored.pop("metrics")], stored.pop("notes")
-        report = Report(metrics=metrics, notes=notes, details=stored)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{final / REPORT} is missing or damaged; remove the folder and evaluate again.") from None
-    return Outcome(place=final, cases=before.cases, report=report, was_complete=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from omlab.errors import OmlabError, OmlabWarning
@@ -27,36 +27,36 @@ def stopped(reason: str) -> OmlabError:
 
 
 @contextmanager
-def observed(run: Run) -> Iterator[None]:
-    """Tell the observers of the start, and let go of the run when anything stops it."""
-    for name, problem in _tell("omlab_run_started", run):
-        run.notes.append(f"observer {name} failed: {problem}")
+def letting_go(run: Run) -> Iterator[None]:
+    """Let go of a run that was opened, where what is to be done in it cannot be told."""
     try:
         yield
+    except BaseException:
+        run.abandon()
+        raise
+
+
+@contextmanager
+def at_work(run: Run) -> Iterator[None]:
+    """Begin a run, tell the observers, and let go of it when anything stops it."""
+    try:
+        for name, problem in installed().tell("omlab_run_started", run=run):
+            run.note(f"observer {name} failed: {problem}")
+        run.begin()
+        yield
     except KeyboardInterrupt:
-        done = sum(case.status == "done" for case in run.cases.values())
         kept = run.abandon()
-        hint = f"{done} finished cases are kept in {run.folder}; " if kept and done else ""
+        hint = f"{kept} case{'s are' if kept > 1 else ' is'} kept in {run.folder}; " if kept else ""
         raise Interrupted(f"{hint}run the same command again to go on.") from None
     except BaseException:
         run.abandon()
         raise
 
 
-def finish(run: Run) -> None:
-    """Give the run its name and tell the observers."""
-    run.finish()
-    for name, problem in _tell("omlab_run_finished", run):
-        warnings.warn(f"The observer {name} failed after the run: {problem}.", OmlabWarning, stacklevel=2)
-
-
-def _tell(hook: str, run: Run) -> Iterator[tuple[str, str]]:
-    plugins = installed()
-    for name in plugins.names():
-        function = getattr(plugins.manager.get_plugin(name), hook, None)
-        if function is None:
-            continue
-        try:
-            function(run)
-        except Exception as error:  # an observer must not stop the run that it observes
-            yield name, f"{type(error).__name__}: {error}"
+def finish(run: Run, whole: Callable[[], None] = lambda: None) -> bool:
+    """End the run, make what is of all its cases, and tell the observers; False where other shards are at work."""
+    is_whole = run.finish(whole)
+    if is_whole:
+        for name, problem in installed().tell("omlab_run_finished", run=run):
+            warnings.warn(f"The observer {name} failed after the run: {problem}.", OmlabWarning, stacklevel=2)
+    return is_whole

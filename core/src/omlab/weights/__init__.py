@@ -1,17 +1,21 @@
-"""Weights: one cache, one reader, one way into a network.
+"""Weights: one cache, one reader, one place that applies the card's rules, one way into a network.
 
-Importing this is cheap; torch, safetensors and the network libraries are imported where they are used.
+Importing this is cheap; torch, safetensors, pydantic and the network libraries are imported where they are used.
 """
 
 from __future__ import annotations
 
 from omlab.weights.cache import cache_folder, cached, fetch, is_offline, place, remove, verify
 from omlab.weights.checkpoint import read_state_dict
-from omlab.weights.resolve import UNTRAINED, offered, resolve
+from omlab.weights.handed import Endpoint, Weights
+from omlab.weights.resolve import LOCAL, UNTRAINED, offered, resolve
 from omlab.weights.state import load_state_dict, save_state_dict
 
 __all__ = [
+    "LOCAL",
     "UNTRAINED",
+    "Endpoint",
+    "Weights",
     "cache_folder",
     "cached",
     "fetch",

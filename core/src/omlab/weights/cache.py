@@ -1,10 +1,12 @@
 """The cache of weights files: one folder a published file, checked, atomic, safe when processes race.
 
     <cache>/weights/<name>-<key>/<name>           the file; it has this name only when it is whole and checked
-    <cache>/weights/<name>-<key>/omlab.json       its url, size and sha256, and whether the card gave the sha256
+    <cache>/weights/<name>-<key>/omlab.json       its url, size, time and sha256, and whether the card gave the sha256
     <cache>/weights/<name>-<key>.lock             held while one process fetches
 
-The key is drawn from url and sha256, so two versions of one name never meet. `OMLAB_CACHE` moves `<cache>`.
+The key is drawn from url and sha256, so two versions of one name never meet. `OMLAB_CACHE` moves `<cache>`. A file
+whose size and time are those of when its sha256 was found right is not read through again but by `verify`.
+Repositories, which are folders, are kept likewise by `omlab.weights.snapshot`.
 """
 
 from __future__ import annotations
@@ -15,27 +17,33 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from omlab.card_schema import WeightsFile
 from omlab.digests import file_digest
 from omlab.errors import DownloadError, WeightsError, WeightsWarning
 from omlab.weights import files, sources
 
-_RECORD = "omlab.json"
+if TYPE_CHECKING:
+    from omlab.card_schema import WeightsFile
+
+RECORD = "omlab.json"
+"""Beside a file or folder of the cache: what is known of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What the cache knows of a file. `published`: the card gave the sha256; else it is that of the first download."""
+    """What the cache knows of a file. `published`: the card gave the sha256; else it is that of the first download.
+
+    `time`: when the file was last changed (ns), as the file system said when the sha256 was found right.
+    """
 
     url: str
     size: int
     sha256: str
     published: bool
+    time: int
 
 
 def cache_folder() -> Path:
@@ -54,8 +62,14 @@ def place(file: WeightsFile) -> Path:
     source = sources.parse(file.url)
     if source.kind == "local":
         return Path(source.where)
-    key = hashlib.sha256(f"{file.url}\n{file.sha256 or ''}".encode()).hexdigest()[:12]
-    return cache_folder() / "weights" / f"{file.name}-{key}" / file.name
+    return folder_of(file.name, f"{file.url}\n{file.sha256 or ''}") / file.name
+
+
+def folder_of(name: str, identity: str) -> Path:
+    """The folder of the cache for what is called `name`; `identity` tells apart what has the same name."""
+    files.check_name(name)
+    key = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    return cache_folder() / "weights" / f"{name}-{key}"
 
 
 def cached(file: WeightsFile) -> Path | None:
@@ -87,13 +101,14 @@ def fetch(file: WeightsFile, *, offline: bool | None = None) -> Path:
     source = sources.parse(file.url)
     path = place(file)
     if source.kind == "local":
-        return _local(file, path)
+        verify(path, file)
+        return path
     problem = check(file, path) if path.exists() else _place_it_here(file, path)
     if problem is None:
         return path  # without the lock: a cache that someone else prepared may be read-only
     if is_offline() if offline is None else offline:
         raise DownloadError(problem)
-    with _lock(path.parent):
+    with files.lock(path.parent):
         problem = check(file, path) if path.exists() else None
         if problem is None and path.exists():
             return path  # another process fetched it while this one waited
@@ -102,46 +117,65 @@ def fetch(file: WeightsFile, *, offline: bool | None = None) -> Path:
         try:
             return _download(file, source, path)
         except OSError as error:
-            raise _not_writable(path.parent, error) from error
+            raise files.not_writable(path.parent, error) from error
 
 
 def verify(path: Path, file: WeightsFile) -> None:
-    """Check that `path` is the file that the card describes. Raises `WeightsError`."""
-    problem = check(file, Path(path))
+    """Read `path` through and check that it is the file that the card describes. Raises `WeightsError`."""
+    problem = check(file, Path(path), through=True)
     if problem is not None:
         raise WeightsError(problem)
 
 
-def check(file: WeightsFile, path: Path) -> str | None:
-    """What is wrong with the copy of `file` at `path`, or None; a copy put there by hand is recorded."""
-    record = read_record(path)
-    size_wanted = file.size or (record.size if record else None)
-    sha256_wanted = file.sha256 or (record.sha256 if record else None)
+def check(file: WeightsFile, path: Path, *, through: bool = False) -> str | None:
+    """What is wrong with the copy of `file` at `path`, or None; a copy put there by hand is recorded.
+
+    Unless `through`, a file whose size and time are those of its record is believed.
+    """
     try:
+        files.check_regular(path)
+        record = read_record(path)
+        if record and not through and _is_unchanged(record, path) and file.sha256 in (None, record.sha256):
+            return None
+        size_wanted = file.size or (record.size if record else None)
+        sha256_wanted = file.sha256 or (record.sha256 if record else None)
         size = path.stat().st_size
-        sha256 = None if size_wanted not in (None, size) else file_digest(path)
-    except FileNotFoundError:
-        return f"There is no weights file {path}."
+        if size_wanted not in (None, size):
+            return f"{path} has {size} bytes where {size_wanted} were published: it is truncated or another file."
+        is_local = sources.parse(file.url).kind == "local"
+        if is_local and sha256_wanted is None:
+            return None
+        sha256 = file_digest(path)
+    except WeightsError as error:
+        return str(error)
     except OSError as error:
         return f"The weights file {path} cannot be read: {error.strerror or error}."
-    if sha256 is None:
-        return f"{path} has {size} bytes where {size_wanted} were published: it is truncated or another file."
     if sha256_wanted not in (None, sha256):
         whose = "the card gives" if file.sha256 else "was recorded when it was first fetched"
         return f"{path} is damaged or changed: its sha256 is {sha256}, and {sha256_wanted} {whose}."
-    if sha256_wanted is None and path == place(file) and sources.parse(file.url).kind != "local":
-        _write_record(file, path, size=size, sha256=sha256)
+    if not is_local and path == place(file):
+        _keep_record(file, path, sha256=sha256, known=sha256_wanted is not None)
     return None
+
+
+def sha256_of(file: WeightsFile) -> str | None:
+    """The sha256 of a file that was fetched, as the card or the cache knows it."""
+    record = read_record(place(file)) if sources.parse(file.url).kind != "local" else None
+    return file.sha256 or (record.sha256 if record else None)
 
 
 def remove(file: WeightsFile) -> int:
     """Take `file` out of the cache, with anything half fetched; gives the bytes freed. Local files are not touched."""
     if sources.parse(file.url).kind == "local":
         raise WeightsError(f"{place(file)} is a file of yours, not of the cache; it is not removed.")
-    folder = place(file).parent
+    return remove_folder(place(file).parent)
+
+
+def remove_folder(folder: Path) -> int:
+    """Take one folder of the cache away; gives the bytes freed."""
     if not folder.exists():
         return 0
-    with _lock(folder):
+    with files.lock(folder):
         freed = sum(entry.stat().st_size for entry in folder.rglob("*") if entry.is_file())
         try:
             shutil.rmtree(folder)
@@ -158,31 +192,39 @@ def is_offline() -> bool:
 def read_record(path: Path) -> Record | None:
     """What was recorded of the cached file `path`; None for a local file, or where nothing readable is recorded."""
     try:
-        return Record(**json.loads((path.parent / _RECORD).read_text(encoding="utf-8")))
+        return Record(**json.loads((path.parent / RECORD).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _write_record(file: WeightsFile, path: Path, *, size: int, sha256: str) -> None:
-    first = read_record(path) is None
-    record = Record(url=file.url, size=size, sha256=sha256, published=file.sha256 is not None)
-    temporary = path.parent / f".{_RECORD}.{os.getpid()}.tmp"
+def _is_unchanged(record: Record, path: Path) -> bool:
+    found = path.stat()
+    return (found.st_size, found.st_mtime_ns) == (record.size, record.time)
+
+
+def _keep_record(file: WeightsFile, path: Path, *, sha256: str, known: bool) -> None:
+    """Record a file that lies at its place; where its sha256 was `known`, a cache that cannot be written is fine."""
     try:
-        temporary.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
-        files.replace(temporary, path.parent / _RECORD)
-    except OSError as error:
-        raise _not_writable(path.parent, error) from error
+        write_record(file, path, sha256=sha256)
+    except DownloadError:
+        if not known:
+            raise
+
+
+def write_record(file: WeightsFile, path: Path, *, sha256: str, written: Path | None = None) -> None:
+    """Record that `path` has this sha256; `written` is where its content lies until it gets its name."""
+    first = read_record(path) is None
+    found = (written or path).stat()
+    record = Record(
+        url=file.url, size=found.st_size, sha256=sha256, published=file.sha256 is not None, time=found.st_mtime_ns
+    )
+    files.write_json(path.parent / RECORD, asdict(record))
     if first and not record.published:
         warnings.warn(
             f"The publisher of {file.name} gives no sha256: {sha256} was recorded, and later uses must agree with it.",
             WeightsWarning,
             stacklevel=4,
         )
-
-
-def _local(file: WeightsFile, path: Path) -> Path:
-    verify(path, file)
-    return path
 
 
 def _download(file: WeightsFile, source: sources.Source, path: Path) -> Path:
@@ -201,7 +243,7 @@ def _download(file: WeightsFile, source: sources.Source, path: Path) -> Path:
     if problem is not None:
         temporary.unlink()
         raise DownloadError(problem)
-    _write_record(file, path, size=temporary.stat().st_size, sha256=sha256)
+    write_record(file, path, sha256=sha256, written=temporary)
     files.replace(temporary, path)
     return path
 
@@ -229,28 +271,4 @@ def _place_it_here(file: WeightsFile, path: Path) -> str:
     return (
         f"{file.name} is not in the cache and the network is off: get {file.url}{about} elsewhere and put it at "
         f"{path}, or name your copy with --weights FILE."
-    )
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Only one process at a time works on `folder`; the others wait for it."""
-    from filelock import FileLock
-
-    lock = FileLock(folder.with_name(folder.name + ".lock"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        raise _not_writable(folder, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _not_writable(folder: Path, error: Exception) -> DownloadError:
-    return DownloadError(
-        f"The weights cache {folder} cannot be written ({getattr(error, 'strerror', None) or error}): set OMLAB_CACHE "
-        "to a folder of yours, or name a local file with --weights FILE."
     )

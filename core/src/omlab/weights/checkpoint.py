@@ -10,11 +10,14 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omlab.errors import MissingDependencyError, WeightsError
+from omlab.weights.files import check_regular
+from omlab.weights.state import matches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,10 +33,13 @@ _IGNORED_GLOBALS = (
 )
 _OTHER_FILES = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 (Keras) file"),
+    (b"GGUF", "a GGUF file"),
     (b"\x1f\x8b", "a gzip archive: unpack it first"),
     (b"version https://git-lfs", "a Git LFS pointer, not the file that it stands for: run 'git lfs pull'"),
 )
 _HTML = re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE)
+_SHOWN = 5
+_PUT_ON = ("module.", "_orig_mod.")  # before every key, by DataParallel and DistributedDataParallel, by torch.compile
 
 
 class _Ignored:
@@ -46,7 +52,9 @@ class _Ignored:
         pass
 
 
-def read_state_dict(path: Path, *, wrapper: str = "", prefix: str = "") -> dict[str, Tensor]:
+def read_state_dict(
+    path: Path, *, wrapper: str = "", prefix: str = "", dropped: Sequence[str] = (), converted: bool = False
+) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint, on the CPU and in the dtype in which they are stored.
 
     Damage is found by the checksums of a zip-based torch file; safetensors and the torch files of before 1.6
@@ -56,27 +64,41 @@ def read_state_dict(path: Path, *, wrapper: str = "", prefix: str = "") -> dict[
         path: A safetensors file or a torch file (zip or older), whatever its suffix.
         wrapper: Key under which the file keeps the state dict (dots for nesting); empty: the file is one.
         prefix: Taken off every key that begins with it; an error where none does.
+        dropped: Keys, without the prefix (`*` is any text), that are left out.
+        converted: Wrapper and prefix may be absent, as in a user's copy that holds the weights alone; they may
+            also lie under another key, if that is the only state dict of the file, and have before every key what
+            torch's wrappers put there (`module.`, `_orig_mod.`).
 
     Raises:
-        WeightsError: The file cannot be read, is damaged, refused (code in a pickle), or has no such tensors.
+        WeightsError: The file cannot be read, is damaged, refused (code in a pickle), has no such tensors, or
+            some of them have values that are not finite.
     """
     path = Path(path)
-    form = _sniff(path)
+    form = sniff(path)
     content = _read_safetensors(path) if form == "safetensors" else _read_torch(path, zipped=form == "zip")
-    tensors = _tensors(_unwrap(content, wrapper, path), path)
-    return _without_prefix(tensors, prefix, path) if prefix else tensors
+    if wrapper or converted:
+        content = _unwrap(content, wrapper, path, converted=converted)
+    tensors = _tensors(content, path)
+    if converted:
+        tensors = _without_what_torch_puts_on(tensors)
+    if prefix and not (converted and not any(key.startswith(prefix) for key in tensors)):
+        tensors = _without_prefix(tensors, prefix, path)
+    kept = {key: value for key, value in tensors.items() if not matches(key, dropped)}
+    _refuse_not_finite(kept, path)
+    return kept
 
 
-def _sniff(path: Path) -> str:
-    """`safetensors`, `zip` or `legacy`, by the first bytes."""
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder; name the weights file inside it.")
+def sniff(path: Path) -> str:
+    """`safetensors`, `zip` or `legacy` (torch's files of before 1.6), by the first bytes.
+
+    Raises:
+        WeightsError: It is another file, or none; says what it is.
+    """
+    check_regular(path)
     try:
         with path.open("rb") as file:
             head = file.read(512)
             size = path.stat().st_size
-    except FileNotFoundError as error:
-        raise WeightsError(f"There is no weights file {path}.") from error
     except OSError as error:
         raise WeightsError(f"The weights file {path} cannot be read: {error.strerror or error}.") from error
     if not head:
@@ -126,8 +148,10 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
         _check_zip(path)
     allowed: list[Any] = [(_Ignored, name) for name in _IGNORED_GLOBALS]
     try:
-        with torch.serialization.safe_globals(allowed):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)  # noqa: TID251 - the one place
+        with torch.serialization.safe_globals(allowed), ExitStack() as stack:
+            misnamed = path.suffix.lower() == ".safetensors"  # which torch believes, unless it is handed the open file
+            source = stack.enter_context(path.open("rb")) if misnamed else path
+            return torch.load(source, map_location="cpu", weights_only=True, mmap=zipped and not misnamed)  # noqa: TID251 - the one place
     except Exception as error:  # the unpickler meets arbitrary bytes: any exception means that the file is bad
         said = str(error)
         refused = re.search(r"GLOBAL ([\w.]+)|Trying to (?:\w+ )*?([\w]+\.[\w.]+)", said)
@@ -163,18 +187,31 @@ def _check_zip(path: Path) -> None:
         raise WeightsError(f"{path} is a zip file but not a torch checkpoint; name the weights file itself.")
 
 
-def _unwrap(content: Any, wrapper: str, path: Path) -> Any:
+def _unwrap(content: Any, wrapper: str, path: Path, *, converted: bool) -> Any:
     """The value under `wrapper`; a key that itself has dots is found too."""
-    if not wrapper or not isinstance(content, Mapping):
+    if not isinstance(content, Mapping):
         return content
     if wrapper in content:
         return content[wrapper]
-    at = content
+    at: Any = content
     for part in wrapper.split("."):
-        if not isinstance(at, Mapping) or part not in at:
-            raise WeightsError(f"{path} has no '{wrapper}': {_describe_keys(content)}{_suggestion(content)}.")
-        at = at[part]
-    return at
+        at = at.get(part) if isinstance(at, Mapping) else None
+    if at is not None:
+        return at
+    inside = [value for value in content.values() if _is_state_dict(value)]
+    if converted and _is_state_dict(content):
+        return content
+    if converted and len(inside) == 1:
+        return inside[0]
+    if not wrapper:
+        return content
+    raise WeightsError(f"{path} has no '{wrapper}': {_describe_keys(content)}{_suggestion(content)}.")
+
+
+def _is_state_dict(content: Any) -> bool:
+    import torch
+
+    return isinstance(content, Mapping) and bool(content) and all(map(torch.is_tensor, content.values()))
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
@@ -205,10 +242,8 @@ def _describe_keys(content: Mapping[Any, Any]) -> str:
 
 def _suggestion(content: Mapping[Any, Any]) -> str:
     """Names the entry that looks like a state dict."""
-    import torch
-
     for key, value in content.items():
-        if isinstance(value, Mapping) and value and all(isinstance(v, torch.Tensor) for v in value.values()):
+        if _is_state_dict(value):
             return f"; '{key}' looks like the state dict (the card's 'wrapper')"
     return ""
 
@@ -223,6 +258,37 @@ def _without_prefix(tensors: dict[str, Tensor], prefix: str, path: Path) -> dict
             raise WeightsError(f"{path} has '{name}' twice once the prefix '{prefix}' is taken off.")
         stripped[name] = value
     return stripped
+
+
+def _without_what_torch_puts_on(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    while found := [prefix for prefix in _PUT_ON if all(key.startswith(prefix) for key in tensors)]:
+        tensors = {key.removeprefix(found[0]): value for key, value in tensors.items()}
+    return tensors
+
+
+def _refuse_not_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    bad = [key for key, value in tensors.items() if not _is_finite(value)]
+    if bad:
+        more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+        raise WeightsError(
+            f"{path} is refused: {', '.join(bad[:_SHOWN])}{more} ({len(bad)} of {len(tensors)} tensors) hold NaN or "
+            "infinite values, as a training that diverged leaves them; take an earlier checkpoint."
+        )
+
+
+def _is_finite(value: Tensor) -> bool:
+    import torch
+
+    if not (value.is_floating_point() or value.is_complex()) or value.is_meta or value.numel() == 0:
+        return True
+    if value.layout != torch.strided or value.is_quantized:
+        return True  # nothing that `load_state_dict` could copy
+    if value.is_complex():
+        value = torch.view_as_real(value)
+    if value.element_size() == 1:  # eight-bit floats know no comparison
+        value = value.float()
+    low, high = torch.aminmax(value)  # NaN goes through both; no copy as large as the tensor is made
+    return bool(low.isfinite() and high.isfinite())
 
 
 def _one_line(error: BaseException) -> str:

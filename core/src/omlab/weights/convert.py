@@ -6,14 +6,14 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from omlab.card_schema import ModelCard, WeightsFile
+from omlab.adapted import ADAPTED
+from omlab.card_schema import ModelCard
 from omlab.digests import file_digest
 from omlab.errors import OmlabWarning, OutputError, UsageError, WeightsError
 from omlab.files import replacing, writing
-from omlab.models import ADAPTED, find_card, load_model
-from omlab.weights.checkpoint import read_state_dict
+from omlab.models import find_card, load_model
 from omlab.weights.resolve import UNTRAINED, offered, resolve
-from omlab.weights.state import matches, save_state_dict
+from omlab.weights.state import save_state_dict
 
 SUFFIX = ".safetensors"
 
@@ -37,8 +37,7 @@ def convert(
     the new file, which gets its name only when every key has fitted.
 
     Args:
-        name: A model, or MODEL.TAG. Where `weights` is given it says by which file's rules it is read: of that tag;
-            without one, of the card's file of that name, else of the default weights.
+        name: A model, or MODEL.TAG. Where `weights` is given it says by whose rules that is read, as in `resolve`.
         output: The new file, `.safetensors`.
         weights: A local checkpoint; by default the published one, fetched if need be.
         offline: True: never fetch.
@@ -55,42 +54,34 @@ def convert(
         raise OutputError(f"{output} exists already; remove it or choose another name.")
     if (Path(name) / ADAPTED).is_file():
         raise UsageError(f"{name} is an adapted model, whose weights are safetensors already.")
-    card, (base, _, tag) = find_card(name), name.partition(".")
-    rules = _rules(card, tag, Path(weights) if weights is not None else None)
-    source = resolve(card, tag or None, weights=Path(weights) if weights is not None else None, offline=offline)
-    assert source is not None  # _rules refuses untrained networks
-    state = read_state_dict(source, wrapper=rules.wrapper, prefix=rules.prefix)
-    kept = {key: tensor for key, tensor in state.items() if not matches(key, rules.dropped)}
+    card, tag = find_card(name), name.partition(".")[2]
+    given = Path(weights) if weights is not None else None
+    _check_one_file(card, tag or (card.default_weights if given is None else ""))
+    source = resolve(card, tag or None, weights=given, offline=offline)
+    assert source is not None  # untrained networks are refused before
+    path, state = source.path(), source.state_dict()
     with writing("The weights", output), replacing(output) as temporary:
         try:
-            save_state_dict(kept, temporary)
+            save_state_dict(state, temporary)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", OmlabWarning)
-                load_model(base, weights=temporary, device="cpu")
+                load_model(name, weights=temporary, device="cpu")
         except OutputError as error:
             raise OutputError(str(error).replace(str(temporary), str(output))) from error
         except WeightsError as error:
-            said = str(error).replace(str(temporary), str(source))
-            raise WeightsError(f"{source} cannot be converted: {said}") from error
+            said = str(error).replace(str(temporary), str(path))
+            raise WeightsError(f"{path} cannot be converted: {said}") from error
         size, sha256 = temporary.stat().st_size, file_digest(temporary)
         if output.exists():
             raise OutputError(f"{output} has come to exist in the meantime; choose another name.")
-    return Converted(path=output, size=size, sha256=sha256, tensors=len(kept))
+    return Converted(path=output, size=size, sha256=sha256, tensors=len(state))
 
 
-def _rules(card: ModelCard, tag: str, weights: Path | None) -> WeightsFile:
-    """The card's description of the file that is to be read."""
-    every = [file for offer in card.weights.values() for file in offer.files]
-    named = [file for file in every if weights is not None and file.name == weights.name]
-    if not tag and named:
-        return named[0]
-    tag = tag or card.default_weights
-    if tag == UNTRAINED and weights is not None and len(every) == 1:
-        return every[0]
-    if tag == UNTRAINED:
+def _check_one_file(card: ModelCard, tag: str) -> None:
+    """Raise `UsageError` where nothing is published by that tag ("": any), or not one file."""
+    if not card.weights or tag == UNTRAINED:
         known = ", ".join(f"{card.name}.{other}" for other in card.weights) or "it has none"
         raise UsageError(f"Name the published weights of '{card.name}' that are to be converted: {known}.")
-    files = offered(card, tag).files
-    if len(files) > 1:
-        raise UsageError(f"'{card.name}.{tag}' has {len(files)} files; only weights of one file are converted.")
-    return files[0]
+    if tag and len(offered(card, tag).files) != 1:
+        count = len(offered(card, tag).files)
+        raise UsageError(f"'{card.name}.{tag}' has {count} files; only weights of one file are converted.")

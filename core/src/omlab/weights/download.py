@@ -10,19 +10,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 
 from omlab import __version__, progress
-from omlab.card_schema import WeightsFile
 from omlab.errors import DownloadError
 from omlab.weights import drive, files, http, hub, sources
+
+if TYPE_CHECKING:
+    from omlab.card_schema import WeightsFile
 
 ATTEMPTS = 5
 FIRST_WAIT = 0.5
 """Seconds before the second attempt; doubled for each further one."""
 _LONGEST_WAIT = 60.0
 _CHUNK = 1 << 18
-_HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"omlab/{__version__}"}
+HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"omlab/{__version__}"}
 
 Open = Callable[[Mapping[str, str]], HTTPResponse]
 
@@ -55,17 +58,7 @@ def to_partial(file: WeightsFile, source: sources.Source, path: Path, *, proven:
     if source.kind == "hub":
         hub.download(file, source, partial)
         return partial, False
-    session = http.Session()
-    if source.kind == "drive":
-
-        def opened(headers: Mapping[str, str]) -> HTTPResponse:
-            return drive.open_file(session, source.where, name=file.name, headers=headers)
-    else:
-
-        def opened(headers: Mapping[str, str]) -> HTTPResponse:
-            return session.get(source.where, headers=headers)
-
-    transfer = _Transfer(file=file, partial=partial, open=opened, proven=proven)
+    transfer = _Transfer(file=file, partial=partial, open=opener(file, source), proven=proven)
     resumed = _start(transfer) > 0
     try:
         _attempts(transfer)
@@ -74,6 +67,14 @@ def to_partial(file: WeightsFile, source: sources.Source, path: Path, *, proven:
         raise
     transfer.state.unlink(missing_ok=True)
     return partial, resumed
+
+
+def opener(file: WeightsFile, source: sources.Source) -> Open:
+    """What opens a file of the web or of Google Drive, given the headers of the request."""
+    session = http.Session()
+    if source.kind == "drive":
+        return lambda headers: drive.open_file(session, source.where, name=file.name, headers=headers)
+    return lambda headers: session.get(source.where, headers=headers)
 
 
 def _attempts(transfer: _Transfer) -> None:
@@ -114,7 +115,7 @@ def _etag(transfer: _Transfer) -> str:
 def _attempt(transfer: _Transfer, have: int) -> None:
     if have and have == transfer.file.size:
         return
-    headers = dict(_HEADERS)
+    headers = dict(HEADERS)
     if have:
         headers["Range"] = f"bytes={have}-"
         if not transfer.proven:
@@ -139,7 +140,7 @@ def _attempt(transfer: _Transfer, have: int) -> None:
 def _receive(transfer: _Transfer, response: HTTPResponse, have: int) -> None:
     """Write the body behind the `have` bytes, or from the start where the server sends all of it."""
     file = transfer.file
-    start, total = _extent(response, have)
+    start, total = extent(response, have)
     if http.is_page(response):
         raise DownloadError(_not_a_file(file, response.read(_CHUNK)))
     if response.headers.get("Content-Encoding", "identity") != "identity":
@@ -160,7 +161,7 @@ def _receive(transfer: _Transfer, response: HTTPResponse, have: int) -> None:
                 transfer.state.write_text(json.dumps({"etag": etag}), encoding="utf-8")
         with (
             transfer.partial.open("ab" if start else "wb") as out,
-            progress.task(f"fetching {file.name}", total=total) as advance,
+            progress.bar(f"fetching {file.name}", total=total) as advance,
         ):
             advance(start)
             while chunk := _read(file, response):
@@ -184,7 +185,7 @@ def _read(file: WeightsFile, response: HTTPResponse) -> bytes:
         raise http.failure(file.name, file.url, error) from error
 
 
-def _extent(response: HTTPResponse, have: int) -> tuple[int, int | None]:
+def extent(response: HTTPResponse, have: int) -> tuple[int, int | None]:
     """Where the body begins, and how long the whole file is where the server says so."""
     if response.status == 206:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))

@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from omlab.errors import DownloadError
-from omlab.weights.http import Session, is_page, title
+from omlab.weights.http import GoneError, RefusedError, Session, is_page, title
 
 _HOST = "https://drive.usercontent.google.com"
 _GOOGLE = (".google.com", ".googleusercontent.com")
@@ -42,18 +42,18 @@ def open_file(session: Session, identity: str, *, name: str, headers: Mapping[st
             page = response.read(_PAGE).decode("utf-8", errors="replace")
             onward = _onward(page, response.url, identity, session)
         if onward is None or not _is_trusted(onward, base):
-            raise DownloadError(_explain(page, response.url, name, identity))
+            raise _explain(page, response.url, name, identity)
         response = session.get(onward, headers=headers)
     except HTTPError as error:
         if error.code in (401, 403, 404):
             with error:
                 page = error.read(_PAGE).decode("utf-8", errors="replace")
-            raise DownloadError(_explain(page, error.url or first, name, identity, code=error.code)) from error
+            raise _explain(page, error.url or first, name, identity, code=error.code) from error
         raise
     if is_page(response):
         with response:
             page = response.read(_PAGE).decode("utf-8", errors="replace")
-        raise DownloadError(_explain(page, response.url, name, identity))
+        raise _explain(page, response.url, name, identity)
     return response
 
 
@@ -110,16 +110,16 @@ def _is_trusted(url: str, base: str) -> bool:
     return at_google or (parts.scheme, parts.netloc) == urlsplit(base)[:2]
 
 
-def _explain(page: str, url: str, name: str, identity: str, *, code: int | None = None) -> str:
+def _explain(page: str, url: str, name: str, identity: str, *, code: int | None = None) -> DownloadError:
     link = f"https://drive.google.com/file/d/{identity}/view"
     by_hand = f"open {link} in a browser, and give the file with --weights FILE"
     if _QUOTA.search(page):
-        return (
+        return RefusedError(
             f"Google Drive does not give out {name} now: too many people fetched it lately (quota exceeded); "
             f"try again in a day, or {by_hand}."
         )
     if code == 404:
-        return f"There is no file {name} at {link} any more; ask its publisher for the new place."
+        return GoneError(f"There is no file {name} at {link} any more; ask its publisher for the new place.")
     if code in (401, 403) or _SIGN_IN.search(page) or "accounts.google.com" in url:
-        return f"Google Drive asks for an account to give out {name}: {by_hand}."
-    return f"Google Drive answers with a page ('{title(page)}') instead of {name}: {by_hand}."
+        return RefusedError(f"Google Drive asks for an account to give out {name}: {by_hand}.")
+    return DownloadError(f"Google Drive answers with a page ('{title(page)}') instead of {name}: {by_hand}.")

@@ -29,6 +29,14 @@ class TransientError(Exception):
         self.after = after
 
 
+class GoneError(DownloadError):
+    """There is nothing to fetch at the link."""
+
+
+class RefusedError(DownloadError):
+    """The link is right, but what it leads to is not given to everyone, or not now."""
+
+
 class _Redirects(HTTPRedirectHandler):
     """Follows redirects, but never from a protected to an unprotected connection."""
 
@@ -74,15 +82,16 @@ def _status(name: str, url: str, error: HTTPError) -> Exception:
         seconds = float(after) if re.fullmatch(r"\d{1,4}", after) else None
         return TransientError(f"the server answers {error.code} {error.reason}", after=seconds)
     if 300 <= error.code < 400:
-        return DownloadError(f"{name} cannot be fetched: {url} redirects in a circle or to nowhere.")
+        return GoneError(f"{name} cannot be fetched: {url} redirects in a circle or to nowhere.")
     if error.code in (401, 403):
-        return DownloadError(
+        return RefusedError(
             f"{name} cannot be fetched: {url} refuses access ({error.code}); open the link in a browser, and give the "
             "file with --weights FILE."
         )
     if error.code in (404, 410):
-        return DownloadError(f"{name} is not at {url} any more ({error.code}); ask its publisher for the new place.")
-    return DownloadError(f"{name} cannot be fetched: {url} answers {error.code} {error.reason}.")
+        return GoneError(f"{name} is not at {url} any more ({error.code}); ask its publisher for the new place.")
+    kind = GoneError if error.code < 500 else DownloadError
+    return kind(f"{name} cannot be fetched: {url} answers {error.code} {error.reason}.")
 
 
 def is_page(response: HTTPResponse) -> bool:

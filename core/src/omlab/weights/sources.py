@@ -6,11 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from omlab.errors import UsageError
 
 _HUB = re.compile(r"hf://([^/@]+/[^/@]+)/([^@]+)(?:@(.+))?")
+_REPOSITORY = re.compile(r"hf://([^/@\s]+/[^/@\s]+)@(\S+)")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DRIVE_HOSTS = ("drive.google.com", "docs.google.com", "drive.usercontent.google.com")
 _DRIVE_ID = re.compile(r"[\w-]{10,}")
@@ -38,7 +39,7 @@ def parse(url: str) -> Source:
     if parts.scheme == "hf":
         return _hub(url)
     if parts.scheme == "file":
-        return Source(kind="local", where=unquote(parts.path))
+        return Source(kind="local", where=_local(parts.path))
     if parts.hostname in _DRIVE_HOSTS:
         return Source(kind="drive", where=_drive_id(url))
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
@@ -46,6 +47,20 @@ def parse(url: str) -> Source:
     if "://" not in url:
         return Source(kind="local", where=str(Path(url).expanduser()))
     raise UsageError(f"Weights cannot be fetched from '{url}': give an https://, hf://, file:// or Google Drive link.")
+
+
+def parse_repository(url: str) -> Source:
+    """A whole repository of the Hub, `hf://owner/name@revision`; `where` is empty. Raises `UsageError`."""
+    match = _REPOSITORY.fullmatch(url)
+    if match is None:
+        raise UsageError(f"'{url}' is not hf://owner/repository@revision.")
+    return Source(kind="hub", repository=match[1], where="", revision=match[2])
+
+
+def _local(path: str) -> str:
+    from urllib.request import url2pathname  # slow to import, and seldom needed
+
+    return url2pathname(path)
 
 
 def _hub(url: str) -> Source:

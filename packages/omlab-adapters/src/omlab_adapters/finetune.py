@@ -1,97 +1,91 @@
-"""Adapter `finetune`: all weights of a model, trained on the `train` split of a data set."""
+"""Adapter `finetune`: the weights of a model, trained by one of its recipes; all, the last blocks, or the head."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omlab import progress
 from omlab.card_schema import AdapterCard
-from omlab.errors import SettingsError, TrainingError, UsageError
-from omlab.roles import Adapted, Dataset, Finetunable, Model, ModelBuilder, Sample
-
-SPLIT = "train"
+from omlab.errors import SettingsError
+from omlab.roles import Adapted, Base, Dataset, Model, Trainable
+from omlab_adapters.changes import changed, new_parameters, rebuilt, save
+from omlab_adapters.training import draw_curves, train
 
 
 def load(card: AdapterCard, *, settings: Mapping[str, Any]) -> Finetune:
     """The entry of the card."""
-    return Finetune(settings)
+    return Finetune(part=settings["part"], blocks=settings["blocks"], workers=settings["workers"])
 
 
 class Finetune:
-    """Fine-tunes any model with the capability `finetune`; fulfils `omlab.roles.Adapter`.
-
-    The model makes a copy of itself with heads for the new targets (`retarget`) and says how that is trained
-    (`training_task`); the loop is `omlab_train.fit`.
+    """Trains a copy of any model that has recipes (`omlab.roles.Adapter`).
 
     Args:
-        settings: Those of the card, complete; they are passed on to the model's `training_task`.
-
-    Raises:
-        SettingsError: A setting has a value that it cannot have.
+        part: `all`, `last-blocks` or `head`: which weights move; those of new heads always do.
+        blocks: How many of the model's `layers()` below the head, for `last-blocks`.
+        workers: Processes that make batches.
     """
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.settings = dict(settings)
-        self.settings["patch_size"] = [int(n) for n in _three(settings["patch_size"], name="patch_size", whole=True)]
-        self.settings["spacing"] = _three(settings["spacing"], name="spacing", whole=False)
-        rate = settings["learning_rate"]
-        if not 0 < rate < math.inf:
-            raise SettingsError(f"The setting 'learning_rate' is {rate}, but must be above 0.")
+    def __init__(self, *, part: str, blocks: int, workers: int) -> None:
+        self.part, self.blocks, self.workers = part, blocks, workers
 
-    def fit(self, model: Model, data: Dataset, *, device: str, seed: int, folder: Path) -> Adapted:
-        """Train a copy of `model`; `model` itself stays as it is.
+    def fit(
+        self,
+        base: Base,
+        data: Dataset,
+        *,
+        recipe: str | None,
+        settings: Mapping[str, Any],
+        seed: int,
+        folder: Path,
+    ) -> Adapted:
+        """Train a copy; the base stays as it is.
 
         Raises:
-            UsageError: The model cannot be fine-tuned, or the data set has no training split.
-            TrainingError: The split is empty, a case has no target, or training fails.
+            SettingsError: There are not that many blocks.
+            TrainingError: The data cannot be trained on, or training fails.
         """
-        from omlab_train import fit
-
-        if not isinstance(model, Finetunable):
-            raise UsageError(
-                f"{type(model).__name__} cannot be fine-tuned: it lacks the capability 'finetune' "
-                "(module, retarget, training_task and config)."
-            )
-        samples = _training_samples(data)
-        target = model.retarget(samples, seed=seed)
-        task = target.training_task(samples, settings=self.settings, seed=seed)
-        history = fit(task, folder=folder, device=device, seed=seed)
-        tensors = {name: tensor.detach().cpu() for name, tensor in target.module.state_dict().items()}
-        return Adapted(model=target, config=target.config(), tensors=tensors, history=history)
-
-    def restore(self, build: ModelBuilder, *, config: Mapping[str, Any], weights: Path) -> Model:
-        """The fine-tuned model: the base model's code with the new configuration and the new weights."""
-        return build(weights=weights, config=config)
-
-
-def _training_samples(data: Dataset) -> Sequence[Sample]:
-    splits = data.splits()
-    if SPLIT not in splits:
-        raise UsageError(f"The data set has no split '{SPLIT}' to train on; it has {', '.join(splits) or 'none'}.")
-    ids = data.ids(SPLIT)
-    if not ids:
-        raise TrainingError(f"The split '{SPLIT}' of the data set is empty: there is nothing to train on.")
-    samples = []
-    with progress.task("reading cases", total=len(ids)) as advance:
-        for id in ids:
-            sample = data.sample(id)
-            if sample.target is None:
-                raise TrainingError(f"Case '{id}' has no target: training needs one for every case of '{SPLIT}'.")
-            samples.append(sample)
-            advance(1)
-    return samples
-
-
-def _three(values: Sequence[Any], *, name: str, whole: bool) -> list[float]:
-    """No number, or three positive ones (`whole`: of voxels)."""
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    wrong = len(numbers) != len(values) or len(numbers) not in (0, 3)
-    if wrong or any(not 0 < n < math.inf or (whole and n != int(n)) for n in numbers):
-        kind = "whole numbers" if whole else "numbers"
-        raise SettingsError(
-            f"The setting '{name}' is {list(values)}, but must be three positive {kind} (z,y,x) or empty."
+        assert recipe is not None  # the card requires one
+        trainable = base.trainable()
+        before = {name: tensor.cpu().clone() for name, tensor in trainable.module.state_dict().items()}
+        target = trainable.retarget(recipe, data.about("train"), settings=settings, seed=seed)
+        self._freeze(target, before)
+        history = train(
+            target,
+            data,
+            base=base,
+            recipe=recipe,
+            settings=settings,
+            seed=seed,
+            folder=folder,
+            workers=self.workers,
         )
-    return [float(number) for number in numbers]
+        state = target.module.state_dict()
+        kept = changed(before, state)
+        only_changes = len(kept) < len(state)
+        return Adapted(
+            config={"model": target.config(), "only_changes": only_changes},
+            tensors=save(kept, folder),
+            history=history,
+            files=draw_curves(history, folder),
+        )
+
+    def restore(self, base: Base, *, config: Mapping[str, Any], tensors: Path) -> Model:
+        """The fine-tuned model: the base's code with the new configuration and the stored weights."""
+        return rebuilt(base, config=config["model"], tensors=tensors, only_changes=config["only_changes"])
+
+    def _freeze(self, target: Trainable, before: Mapping[str, Any]) -> None:
+        if self.part == "all":
+            return
+        layers = target.layers()
+        below = self.blocks if self.part == "last-blocks" else 0
+        if below >= len(layers):
+            raise SettingsError(
+                f"The setting 'blocks' is {below}, but this model has {len(layers) - 1} blocks below its head: use "
+                "part=all."
+            )
+        moving = {name for layer in layers[len(layers) - 1 - below :] for name in layer}
+        moving |= new_parameters(before, target.module)
+        for name, parameter in target.module.named_parameters():
+            parameter.requires_grad_(name in moving)

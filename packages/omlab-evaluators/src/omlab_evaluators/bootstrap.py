@@ -1,25 +1,36 @@
-"""Percentile bootstrap intervals of means over cases (Efron and Tibshirani 1993, chapter 13).
+"""Percentile bootstrap intervals of figures over cases (Efron and Tibshirani 1993, chapter 13).
 
 What is drawn again and again, with replacement, are groups (patients): cases of one patient are not
-independent, so they come and go together. One draw serves all labels, so that the interval of their
+independent, so they come and go together. One draw serves all figures, so that the interval of their
 mean sees how they vary together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Row = Mapping[str, Any]
+CaseRows = Mapping[str, Sequence[Row]]
+"""What was measured, by case id."""
+
+Statistic = Callable[[Floats], Floats]
+"""How often each case counts, (rounds, cases) -> the figures of each round, (rounds, figures); NaN: not defined."""
+
+AT_ONCE = 1_000_000
+"""Numbers of a block of rounds: some 8 MB, whatever there is to be drawn from."""
+
 PERCENTILES = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
-class Mean:
-    """A mean over `n` cases with its 95 % interval; None where it is not defined."""
+class Estimate:
+    """A figure over `n` cases with its 95 % interval; None where it is not defined."""
 
     value: float | None
     low: float | None
@@ -27,7 +38,44 @@ class Mean:
     n: int
 
 
-def bootstrap_means(values: Floats, *, groups: Sequence[Hashable], rounds: int, seed: int) -> tuple[list[Mean], Mean]:
+def groups_of(rows: CaseRows) -> list[tuple[str, str]]:
+    """Whose each case is. One without a group is a group of its own; the mark keeps its id from being taken for one."""
+    return [
+        next((("group", str(row["group"])) for row in case if row.get("group")), ("case", name))
+        for name, case in rows.items()
+    ]
+
+
+def bootstrap_figures(
+    statistic: Statistic, *, rests_on: NDArray[np.bool_], groups: Sequence[Hashable], rounds: int, seed: int
+) -> list[Estimate]:
+    """The figures of a statistic with their intervals.
+
+    Args:
+        statistic: Gives the figures for cases that count several times, or not at all.
+        rests_on: For each figure the cases that it rests on, (figures, cases): how many they are is its `n`, and an
+            interval needs two groups of them.
+        groups: For each case whose it is.
+        rounds: How often groups are drawn.
+        seed: Of the drawing.
+
+    A round in which a figure is not defined says nothing about it.
+    """
+    if len(groups) != rests_on.shape[1]:
+        raise ValueError(f"There are {rests_on.shape[1]} cases, but {len(groups)} groups.")
+    index, number = _numbered(groups)
+    blocks = _draws(number, rounds=rounds, seed=seed, at_once=AT_ONCE // max(1, len(groups)))
+    drawn = np.concatenate([statistic(draws[:, index]) for draws in blocks])
+    (whole,) = statistic(np.ones((1, len(groups))))
+    support = (_by_group(rests_on.T.astype(np.float64), index, number) > 0).sum(axis=0)
+    return [
+        _estimate(value, drawn[:, n], groups=int(support[n]), n=int(rests_on[n].sum())) for n, value in enumerate(whole)
+    ]
+
+
+def bootstrap_means(
+    values: Floats, *, groups: Sequence[Hashable], rounds: int, seed: int
+) -> tuple[list[Estimate], Estimate]:
     """The mean of each column of `values` (cases, labels), and the mean of these means.
 
     NaN is left out. `groups` says for each case whose it is. An interval needs two groups with a value.
@@ -35,42 +83,57 @@ def bootstrap_means(values: Floats, *, groups: Sequence[Hashable], rounds: int, 
     """
     if len(groups) != len(values):
         raise ValueError(f"There are {len(values)} cases, but {len(groups)} groups.")
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    member = np.zeros((len(numbers), len(values)))
-    member[[numbers[group] for group in groups], range(len(values))] = 1.0
+    index, number = _numbered(groups)
     defined = np.isfinite(values)
-    sums, counts = member @ np.where(defined, values, 0.0), member @ defined.astype(np.float64)
-    draws = _draws(len(numbers), rounds=rounds, seed=seed)
-    drawn = _ratio(draws @ sums, draws @ counts)
+    sums = _by_group(np.where(defined, values, 0.0), index, number)
+    counts = _by_group(defined.astype(np.float64), index, number)
+    blocks = _draws(number, rounds=rounds, seed=seed, at_once=AT_ONCE // max(1, number))
+    drawn = np.concatenate([_ratio(draws @ sums, draws @ counts) for draws in blocks])
     whole = _ratio(sums.sum(axis=0), counts.sum(axis=0))
     columns = [
-        _mean(whole[c], drawn[:, c], groups=int((counts[:, c] > 0).sum()), n=int(defined[:, c].sum()))
+        _estimate(whole[c], drawn[:, c], groups=int((counts[:, c] > 0).sum()), n=int(defined[:, c].sum()))
         for c in range(values.shape[1])
     ]
     some = counts.any(axis=1)
-    over_all = _mean(
+    over_all = _estimate(
         float(_nan_mean(whole)), _nan_mean(drawn), groups=int(some.sum()), n=int(defined.any(axis=1).sum())
     )
     return columns, over_all
 
 
-def _draws(groups: int, *, rounds: int, seed: int) -> Floats:
-    """How often each group is drawn in each round, (rounds, groups)."""
-    if groups == 0:
-        return np.zeros((rounds, 0))
+def _numbered(groups: Sequence[Hashable]) -> tuple[NDArray[np.int64], int]:
+    """The number of each case's group, and how many there are."""
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    return np.array([numbers[group] for group in groups], dtype=np.int64), len(numbers)
+
+
+def _by_group(values: Floats, index: NDArray[np.int64], number: int) -> Floats:
+    """Sums of the rows of `values` (cases, columns) over the cases of each group, (groups, columns)."""
+    sums = np.zeros((number, values.shape[1]))
+    np.add.at(sums, index, values)
+    return sums
+
+
+def _draws(groups: int, *, rounds: int, seed: int, at_once: int) -> Iterator[Floats]:
+    """How often each group is drawn in each round, (rounds, groups), some rounds at once: the same whatever that is."""
     generator = np.random.default_rng(seed)
-    return generator.multinomial(groups, np.full(groups, 1 / groups), size=rounds).astype(np.float64)
+    step = max(1, at_once)
+    for begun in range(0, rounds, step):
+        size = min(step, rounds - begun)
+        # of no group nothing can be drawn
+        drawn = generator.multinomial(groups, np.full(groups, 1 / groups), size=size) if groups else np.zeros((size, 0))
+        yield drawn.astype(np.float64)
 
 
-def _mean(value: float, drawn: Floats, *, groups: int, n: int) -> Mean:
+def _estimate(value: float, drawn: Floats, *, groups: int, n: int) -> Estimate:
     if not np.isfinite(value):
-        return Mean(None, None, None, n)
+        return Estimate(None, None, None, n)
     # A round that drew no case with a value says nothing.
     drawn = drawn[np.isfinite(drawn)]
     if groups < 2 or drawn.size == 0:
-        return Mean(float(value), None, None, n)
+        return Estimate(float(value), None, None, n)
     low, high = np.percentile(drawn, PERCENTILES)
-    return Mean(float(value), float(low), float(high), n)
+    return Estimate(float(value), float(low), float(high), n)
 
 
 def _ratio(sums: Floats, counts: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from omlab import Card, hookimpl, read_cards
 
-OMLAB_HOOK_API = 1
+OMLAB_HOOK_API = 2
 
 
 @hookimpl

@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 Form = Literal["torch", "triton"]
+Launch = TypeVar("Launch", bound=Callable[..., Any])
 
 
 class KernelWarning(UserWarning):
@@ -48,6 +50,19 @@ def form_for(tensor: Tensor) -> Form:
         _warn_once()
         return "torch"
     return "triton"
+
+
+def on_its_device(launch: Launch) -> Launch:
+    """`launch` with its first argument's CUDA device as the current one: Triton launches there, and nowhere else."""
+
+    @wraps(launch)
+    def launched(tensor: Tensor, *arguments: Any, **options: Any) -> Any:
+        if not tensor.is_cuda:
+            return launch(tensor, *arguments, **options)
+        with torch.cuda.device_of(tensor):  # type: ignore[no-untyped-call]
+            return launch(tensor, *arguments, **options)
+
+    return launched  # type: ignore[return-value]  # the same signature
 
 
 @cache

@@ -28,7 +28,8 @@ from omlab_report.blocks import (
 from omlab_report.page import render_page, write_page, write_text
 from omlab_report.plots import case_strip, dot_intervals, heat_map, loss_curve
 from omlab_report.png import encode_png
-from omlab_report.provenance import failed_cases, provenance, warned_cases
+from omlab_report.provenance import ReportedRun, read_run, run_sections
+from omlab_report.tables import csv_text, plain_cell, safe_cell
 
 __version__ = "0.1.0"
 
@@ -45,17 +46,20 @@ __all__ = [
     "Notes",
     "Page",
     "Picture",
+    "ReportedRun",
     "Section",
     "Table",
     "case_strip",
+    "csv_text",
     "dot_intervals",
     "encode_png",
-    "failed_cases",
     "heat_map",
     "loss_curve",
-    "provenance",
+    "plain_cell",
+    "read_run",
     "render_page",
-    "warned_cases",
+    "run_sections",
+    "safe_cell",
     "write_page",
     "write_text",
 ]

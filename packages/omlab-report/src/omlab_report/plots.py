@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import MaxNLocator
 
 from omlab.roles import Metric
 from omlab_report.themes import Theme
 
-Plot = Callable[[Theme], Canvas]
+if TYPE_CHECKING:  # a program that writes no plot does not import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+Plot: TypeAlias = "Callable[[Theme], Canvas]"
 
 MANY_ROWS = 24
 LETTERS_AN_INCH = 11
@@ -29,7 +31,9 @@ def loss_curve(history: Sequence[Mapping[str, float]]) -> Plot:
     axis = next((name for name in ("epoch", "step") if history and all(name in row for row in history)), None)
 
     def draw(theme: Theme) -> Canvas:
-        canvas = Canvas(figsize=(theme.width, 2.6 if theme.narrow else 3.0), layout="constrained")
+        from matplotlib.ticker import MaxNLocator
+
+        canvas = _canvas(theme, height=2.6 if theme.narrow else 3.0)
         axes = canvas.subplots()
         for index, name in enumerate(names):
             points = [(row[axis] if axis else n, row[name]) for n, row in enumerate(history) if name in row]
@@ -60,7 +64,7 @@ def dot_intervals(metrics: Sequence[Metric], *, fit: bool = False) -> Plot:
     def draw(theme: Theme) -> Canvas:
         panel = _row_height(len(labels)) * len(labels) + 0.9
         rows, columns = (len(names), 1) if theme.narrow else (1, len(names))
-        canvas = Canvas(figsize=(theme.width, panel * rows), layout="constrained")
+        canvas = _canvas(theme, height=panel * rows)
         grid = np.atleast_1d(canvas.subplots(rows, columns, sharey=not theme.narrow)).ravel()
         for index, (axes, name) in enumerate(zip(grid, names, strict=True)):
             chosen = [metric for metric in metrics if metric.name == name]
@@ -102,9 +106,7 @@ def case_strip(values: Mapping[str, Sequence[float | None]], *, name: str, unit:
     labels = list(values)
 
     def draw(theme: Theme) -> Canvas:
-        canvas = Canvas(
-            figsize=(theme.width, 1.25 * _row_height(len(labels)) * max(len(labels), 1) + 0.8), layout="constrained"
-        )
+        canvas = _canvas(theme, height=1.25 * _row_height(len(labels)) * max(len(labels), 1) + 0.8)
         axes = canvas.subplots()
         for y, label in enumerate(labels):
             shown = np.array([v for v in values[label] if v is not None and math.isfinite(v)])
@@ -142,7 +144,7 @@ def heat_map(
         raise ValueError(f"The values are {table.shape}, the names {(len(rows), len(columns))}.")
 
     def draw(theme: Theme) -> Canvas:
-        canvas = Canvas(figsize=(theme.width, 0.36 * len(rows) + 1.1), layout="constrained")
+        canvas = _canvas(theme, height=0.36 * len(rows) + 1.1)
         axes = canvas.subplots()
         image = axes.imshow(np.ma.masked_invalid(table), cmap="cividis", aspect="auto")
         for (i, j), value in np.ndenumerate(table):
@@ -162,6 +164,12 @@ def heat_map(
         return canvas
 
     return draw
+
+
+def _canvas(theme: Theme, *, height: float) -> Canvas:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(theme.width, height), layout="constrained")
 
 
 def _row_height(rows: int) -> float:

@@ -1,77 +1,111 @@
-"""Where a report comes from: the facts of `run.json`, and the cases that failed, as sections of a page."""
+"""Where a report comes from: the facts of a run, its cases that failed and its warnings, as sections of a page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from omlab.records import CaseLog
+from omlab.run_folder import read_log
 from omlab_report.blocks import Column, Facts, Section, Table
+
+SHOWN = 1000
+"""Failed cases, and warnings, that a page lists; of the others it says how many there are."""
+
+FORM = "omlab_run"
+"""The form of `run.json`, which says nothing to a reader."""
 
 _LONG = 24
 """Groups with more facts than this are folded."""
 
 
-def provenance(run: Mapping[str, Any]) -> Section:
-    """Everything in `run` but its cases: single facts first, then each group (versions, settings, inputs).
+@dataclass(kw_only=True)
+class Remarks:
+    """What is to be said of cases: (case, sentence), the first `SHOWN` in the order of ids; and how many there are."""
 
-    The keys are shown as they stand, so that a run may record what it likes.
-    """
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, case: str, sentence: str) -> None:
+        """Count a remark, and keep it where there is room."""
+        self.count += 1
+        if len(self.rows) < SHOWN:
+            self.rows.append((case, sentence))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportedRun:
+    """What a page says of a run: everything in `run.json`, why cases failed, and the warnings of the others."""
+
+    facts: Mapping[str, Any]
+    failed: Remarks = field(default_factory=Remarks)
+    warned: Remarks = field(default_factory=Remarks)
+
+
+def read_run(folder: Path) -> ReportedRun | None:
+    """The run whose folder it is; None where it is that of none. Its log is read a line at a time."""
+    facts = read_log(folder)
+    if facts is None:
+        return None
+    run = ReportedRun(facts=facts)
+    for record in CaseLog(folder):
+        if record.status == "failed":
+            run.failed.add(record.id, record.reason or "no reason was recorded")
+            continue
+        for warning in record.warnings:
+            run.warned.add(record.id, warning)
+    return run
+
+
+def run_sections(run: ReportedRun | None) -> list[Section]:
+    """The end of a page: failed cases and warnings where there are some, and where the report comes from."""
+    if run is None:
+        return []
+    failed = _remarked(
+        "Failed cases",
+        run.failed,
+        what="Reason",
+        text="These cases have no figures and are in no mean or interval above.",
+    )
+    warned = _remarked(
+        "Warnings",
+        run.warned,
+        what="Warning",
+        text="These cases have figures, with the reservation that stands beside them.",
+    )
+    return [*failed, *warned, provenance(run.facts)]
+
+
+def provenance(facts: Mapping[str, Any]) -> Section:
+    """Single facts first, then each group (versions, settings). The keys are shown as they stand in `run.json`."""
     single: dict[str, str] = {}
     groups: list[Facts] = []
-    for key, value in run.items():
-        if key == "cases" or value is None or value in ("", [], {}):
+    for key, value in facts.items():
+        if key == FORM or value is None or value in ("", [], {}):
             continue
         if isinstance(value, Mapping) or (
             isinstance(value, list) and any(isinstance(v, Mapping | list) for v in value)
         ):
-            facts = _flatten(value)
-            groups.append(Facts(facts, title=_title(key), folded=len(facts) > _LONG))
+            inner = _flatten(value)
+            groups.append(Facts(inner, title=_title(key), folded=len(inner) > _LONG))
         else:
             single[_title(key)] = _text(value)
     blocks = [Facts(single), *groups] if single else groups
-    return Section("Provenance", blocks, text="What this report was made of, as recorded in run.json.")
+    return Section(
+        "Provenance", blocks, text="What this report was made of, as recorded in run.json; each case is in cases.jsonl."
+    )
 
 
-def failed_cases(run: Mapping[str, Any]) -> Section | None:
-    """The cases of `run` that failed, each with its reason; None where all is well.
-
-    `cases` is a mapping from id to, or a list of, records with a `status` and, for a failed one, a `reason`.
-    """
-    rows = [[case, _reason(record)] for case, record in _records(run.get("cases")) if _failed(record)]
-    if not rows:
-        return None
-    text = "These cases have no figures and are in no mean or interval above."
-    return Section("Failed cases", [Table([Column("Case"), Column("Reason")], rows)], text=text)
-
-
-def warned_cases(run: Mapping[str, Any]) -> Section | None:
-    """The `warnings` of the cases of `run`; None where there are none."""
-    rows = [
-        [case, str(warning)]
-        for case, record in _records(run.get("cases"))
-        if not _failed(record)
-        for warning in record.get("warnings") or []
-    ]
-    if not rows:
-        return None
-    text = "These cases have figures, with the reservation that stands beside them."
-    return Section("Warnings", [Table([Column("Case"), Column("Warning")], rows)], text=text)
-
-
-def _records(cases: Any) -> list[tuple[str, Mapping[str, Any]]]:
-    if isinstance(cases, Mapping):
-        return [(str(case), record) for case, record in cases.items() if isinstance(record, Mapping)]
-    if isinstance(cases, list):
-        return [(str(r.get("id", n + 1)), r) for n, r in enumerate(cases) if isinstance(r, Mapping)]
-    return []
-
-
-def _failed(record: Mapping[str, Any]) -> bool:
-    return record.get("status") in ("failed", "error")
-
-
-def _reason(record: Mapping[str, Any]) -> str:
-    return str(record.get("reason") or record.get("error") or "no reason was recorded")
+def _remarked(title: str, remarks: Remarks, *, what: str, text: str) -> list[Section]:
+    if not remarks.count:
+        return []
+    more = remarks.count - len(remarks.rows)
+    if more:
+        text += f" The first {len(remarks.rows)} are shown; {more} more are in cases.jsonl."
+    rows: list[Sequence[str]] = [list(row) for row in remarks.rows]
+    return [Section(title, [Table([Column("Case"), Column(what)], rows)], text=text)]
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, str]:

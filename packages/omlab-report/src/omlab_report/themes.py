@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-import matplotlib.figure
+if TYPE_CHECKING:  # a program that writes no plot does not import matplotlib
+    import matplotlib.figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +89,8 @@ THEMES: dict[str, Theme] = {
 
 def render_svg(plot: Callable[[Theme], matplotlib.figure.Figure], theme: Theme) -> bytes:
     """The plot as SVG in one theme; the same plot always gives the same bytes."""
+    import matplotlib as mpl
+
     buffer = io.BytesIO()
     with mpl.rc_context(theme.rc):
         plot(theme).savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": "omlab"})

@@ -43,6 +43,8 @@ def difference(
     """
     if is_array(got) and is_array(wanted):
         return _array_difference(as_array(got), as_array(wanted), tolerance=tolerance, where=where)
+    if _are_numbers(got) and _are_numbers(wanted):
+        return _array_difference(np.asarray(got), np.asarray(wanted), tolerance=tolerance, where=where)
     if isinstance(wanted, float) and isinstance(got, int | float):
         close = math.isclose(got, wanted, rel_tol=tolerance.relative) or (math.isnan(got) and math.isnan(wanted))
         return "" if close else f"{where} is {got}, not {wanted}"
@@ -104,6 +106,15 @@ def all_finite(value: Any) -> bool:
         return math.isfinite(value)
     inner = None if isinstance(value, str | bytes | int | None) else parts(value)
     return inner is None or all(all_finite(item) for item in inner.values())
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether it is a list of numbers, which share a scale: not all of them whole."""
+    return (
+        isinstance(value, list | tuple)
+        and all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
+        and any(isinstance(item, float) for item in value)
+    )
 
 
 def _is_tensor(value: Any) -> bool:

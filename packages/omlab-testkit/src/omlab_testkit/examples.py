@@ -1,23 +1,25 @@
 """Example payloads: small inputs and targets that checks feed to models, formats and evaluators.
 
-The package that owns a payload declares them, through entry-point groups whose names are kinds:
+The package that owns a kind names two functions in its payload card (`omlab.card_schema.PayloadCard`), which give them:
 
-    [project.entry-points."omlab_testkit.examples"]
-    volume = "omlab_volume.testing:example_volumes"      # () -> sequence of payloads
-    labelmap = "omlab_volume.testing:example_labelmaps"
+    examples = "omlab_volume.testing:example_volumes"    # () -> sequence of payloads
+    odd = "omlab_volume.testing:odd_volumes"             # () -> {what is odd: payload}
 
-    [project.entry-points."omlab_testkit.odd"]
-    volume = "omlab_volume.testing:odd_volumes"          # () -> {what is odd: payload}
+The n-th examples of all kinds of one package belong together (image and label map of one patient). A package that needs
+others says so in its `tests/examples.py`, each function giving None for what it has nothing to say of:
 
-    [project.entry-points."omlab_testkit.prompts"]
-    volume = "omlab_volume.testing:VolumePrompts"        # () -> PromptExamples, where its models take prompts
-
-The n-th examples of all kinds of one package belong together (image and label map of one patient).
-A package whose models need other inputs says so in its `tests/examples.py`:
-
-    def examples(kind: str, card: str) -> list | None    # None: the declared ones
+    def examples(kind: str, card: str) -> list | None
     def odd(kind: str, card: str) -> dict | None
-    def dataset_root(card: str) -> Path | None           # the files of a data set, where it cannot make them
+    def inputs(card: str, verb: str) -> list[dict] | None    # whole cases of a verb
+    def needs(card: str) -> dict | None                      # small sessions in place of the models that a model needs
+    def endpoint(card: str) -> str | None                    # URL of a stand-in for the model's endpoint
+    def state_dicts(card: str, tag: str) -> dict | None      # a state dict as published, for each file of the weights
+    def snapshot(card: str, tag: str, folder: Path) -> bool  # write made-up files of a repository
+    def data(card: str, recipe: str) -> Dataset | None       # what a recipe trains on
+    def base(card: str) -> tuple | None                      # base, data, recipe: what an adapter adapts
+    def judged(card: str) -> tuple | None                    # samples and results for an evaluator
+    def many_file(card: str, folder: Path) -> Path | None    # a file of a format that is only read
+    def dataset_root(card: str) -> Path | None               # files of a data set that cannot make its own
 """
 
 from __future__ import annotations
@@ -26,53 +28,44 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from omlab.prompts import Prompts, Space
+from numpy.typing import NDArray
+
+from omlab.card_schema import PayloadCard, validate
+from omlab.errors import OmlabError, UnknownNameError
+from omlab.registry import load_entry, registry
 from omlab_testkit.outcome import PromiseError
 from omlab_testkit.parity import load_file
 
-GROUP = "omlab_testkit.examples"
-ODD_GROUP = "omlab_testkit.odd"
-PROMPTS_GROUP = "omlab_testkit.prompts"
+MOTIONS_GROUP = "omlab_testkit.motions"
+"""Entry points by kind: how payloads of that kind are moved (`Motions`), for models that are pointed at them."""
 
 
 class Motion(Protocol):
-    """An input, and the same one moved: what is expected of a model that is pointed at both.
+    """A payload, and the same one moved or stored otherwise: what is expected of a model that is pointed at both.
 
-    `exact`: nothing but the numbers of positions changes, so that not one entry of the prediction may.
+    `voxels` takes voxels (i, j, k, 1) of `payload` to those of `moved`, `world` likewise mm (RAS+). `exact`: nothing
+    but the numbers of positions changes, so that not one entry of the result may.
     """
 
     payload: Any
     target: Any
     moved: Any
     exact: bool
+    voxels: NDArray[Any]
+    world: NDArray[Any]
 
-    def prompts(self, prompts: Prompts) -> Prompts:
-        """Prompts for `payload`, moved with it."""
+    def result(self, result: Any) -> Any:
+        """A result for `payload`, moved with it."""
         ...
 
-    def prediction(self, prediction: Any) -> Any:
-        """A prediction for `payload`, moved with it."""
-        ...
 
-
-class PromptExamples(Protocol):
-    """How payloads of one kind are pointed at: the geometry that the kit itself knows nothing of."""
-
-    def prompts(self, payload: Any, target: Any | None, *, space: Space) -> Prompts:
-        """Prompts of every kind that needs no file, for each object of `target`; without one, for its middle.
-
-        Those in voxels name the image as `payload` does, or `example`.
-        """
-        ...
+class Motions(Protocol):
+    """The geometry of a kind, of which the kit itself knows nothing."""
 
     def boxes_agree(self, payload: Any) -> bool:
         """Whether a box along the voxels of `payload` is one along the world's axes: not where they are oblique."""
-        ...
-
-    def named(self, payload: Any, name: str) -> Any:
-        """The payload as if it had been read from a file of that name."""
         ...
 
     def motions(self, payload: Any, target: Any) -> Mapping[str, Motion]:
@@ -82,13 +75,13 @@ class PromptExamples(Protocol):
 
 def examples(kind: str, *, card: str, tests: Path | None) -> Sequence[Any]:
     """At least one payload of `kind`. Raises `PromiseError` where nobody declares one."""
-    found = _own("examples", kind, card=card, tests=tests)
+    found = own("examples", kind, card, tests=tests)
     if found is None:
-        found = _declared(GROUP, kind)
+        found = _declared("examples", kind)
     if not found:
         raise PromiseError(
-            f"'{card}' uses payloads of kind '{kind}', of which there is no example: declare them in the "
-            f"entry-point group {GROUP} of the package that owns the kind, or in tests/examples.py."
+            f"'{card}' uses payloads of kind '{kind}', of which there is no example: name a function that gives "
+            "some in its payload card (examples), or write tests/examples.py."
         )
     wrong = [payload for payload in found if getattr(payload, "kind", None) != kind]
     if wrong:
@@ -98,31 +91,21 @@ def examples(kind: str, *, card: str, tests: Path | None) -> Sequence[Any]:
 
 def odd(kind: str, *, card: str, tests: Path | None) -> Mapping[str, Any]:
     """Payloads of `kind` that are odd (NaN, constant, one voxel, ...), by what is odd about them."""
-    found = _own("odd", kind, card=card, tests=tests)
-    return dict(found if found is not None else _declared(ODD_GROUP, kind) or {})
+    found = own("odd", kind, card, tests=tests)
+    return dict(found if found is not None else _declared("odd", kind) or {})
 
 
-def prompt_examples(kind: str, *, card: str) -> PromptExamples:
-    """How payloads of `kind` are pointed at. Raises `PromiseError` where nobody says it."""
-    found: PromptExamples | None = _declared(PROMPTS_GROUP, kind)
-    if found is None:
-        raise PromiseError(
-            f"'{card}' takes prompts in payloads of kind '{kind}', for which nobody makes examples: declare a maker in "
-            f"the entry-point group {PROMPTS_GROUP} of the package that owns the kind."
-        )
-    return found
+def motions(kind: str) -> Motions | None:
+    """How payloads of `kind` are moved; None where nobody says it."""
+    for entry_point in entry_points(group=MOTIONS_GROUP, name=kind):
+        return cast(Motions, entry_point.load()())
+    return None
 
 
-def dataset_root(card: str, *, tests: Path | None) -> Path | None:
-    """The folder that the package's tests give a data set; None where it makes its own files."""
+def own(function: str, *arguments: Any, tests: Path | None) -> Any:
+    """What a function of `tests/examples.py` gives; None where there is none of that name."""
     module = _examples_file(tests)
-    found = module.dataset_root(card) if module is not None and hasattr(module, "dataset_root") else None
-    return Path(found) if found is not None else None
-
-
-def _own(function: str, kind: str, *, card: str, tests: Path | None) -> Any:
-    module = _examples_file(tests)
-    return getattr(module, function)(kind, card) if module is not None and hasattr(module, function) else None
+    return getattr(module, function)(*arguments) if module is not None and hasattr(module, function) else None
 
 
 @cache
@@ -131,7 +114,13 @@ def _examples_file(tests: Path | None) -> Any:
     return load_file(path) if path is not None and path.is_file() else None
 
 
-def _declared(group: str, kind: str) -> Any:
-    for entry_point in entry_points(group=group, name=kind):
-        return entry_point.load()()
-    return None
+def _declared(field: str, kind: str) -> Any:
+    """What the payload card of `kind` gives in the environment at hand; None where it says nothing."""
+    try:
+        offer = registry().get("payload", kind)
+        entry = getattr(cast(PayloadCard, validate(offer)), field)
+        return load_entry(offer, entry)() if entry else None
+    except UnknownNameError:
+        return None
+    except OmlabError as error:
+        raise PromiseError(str(error)) from None

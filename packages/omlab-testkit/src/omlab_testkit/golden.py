@@ -9,8 +9,8 @@ generator, keyed by a salt and a name, so that everybody has the same tensors wi
     outputs    {name: {"shape", "mean", "std", "absmax", "index", "value"}}: 64 entries and the moments
     rtol       tolerance, in standard deviations of the output (a scalar: in its size)
 
-Further keys (`model`, `build`, `notes`, ...) are for the package that answers the case. A JSON file
-without `state` and `outputs` is not a network case; the kit leaves it to the package's own tests.
+Further keys (`model`, `build`, `notes`, ...) are for the package that answers the case. A JSON object without `state`
+and `outputs` is not a network case: `check` of the package's `tests/parity.py` answers it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,17 @@ RECORDED = 64
 
 def read_case(path: Path) -> Case | None:
     """The network case in `path`; None where the file is something else (a list of plain cases, say)."""
+    case = read_file(path)
+    return case if case is not None and {"state", "outputs"} <= case.keys() else None
+
+
+def read_file(path: Path) -> Case | None:
+    """The JSON object in a golden file; None where it holds a list or a number. Raises `PromiseError`."""
     try:
         case = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise PromiseError(f"The golden case {path} cannot be read: {error}.") from error
-    return case if isinstance(case, dict) and {"state", "outputs"} <= case.keys() else None
+    return case if isinstance(case, dict) else None
 
 
 def uniform(count: int, *, salt: str, name: str) -> NDArray[np.float64]:

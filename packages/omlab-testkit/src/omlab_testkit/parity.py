@@ -1,15 +1,21 @@
-"""A package's `tests/parity.py`: how it answers golden cases.
+"""A package's `tests/parity.py`: how it answers golden files.
 
     def build(case: dict) -> torch.nn.Module        # this case's hyper-parameters, untrained, eval mode
     def run(module, case: dict, inputs: dict[str, Tensor]) -> dict[str, Tensor]   # the outputs named
+    def check(case: dict) -> dict[str, float]       # of a file without a network: by part, the largest difference from
+                                                    # its numbers, relative to their spread; KeyError: an unknown part
 
-Both must hold for any case of that form, not for the files at hand.
+The first two answer network cases (with `state` and `outputs`), the third other files. All must hold for any file of
+that form, not for those at hand.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
+import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,9 +31,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+CLOSE = 1e-4
+"""How far a part may be from a file that does not say its own tolerance (`rtol`)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """The two functions of a `parity.py`."""
+    """The two functions of a `parity.py` that answer network cases."""
 
     path: Path
     build: Callable[[dict[str, Any]], nn.Module]
@@ -62,10 +72,51 @@ def load_parity(tests: Path) -> Parity:
     return Parity(path=path, build=module.build, run=module.run)
 
 
-def find_cases(folders: Iterable[Path]) -> list[Path]:
-    """The network cases in `folders` (JSON files with `state` and `outputs`), in order of their names."""
+def find_cases(folders: Iterable[Path], *, tests: Path | None = None) -> list[Path]:
+    """The golden files in `folders` that are to be answered, in order of their names.
+
+    They are the network cases (JSON objects with `state` and `outputs`), and where `parity.py` in `tests` has a
+    `check`, the other JSON objects.
+    """
     files = [path for folder in folders for path in sorted(folder.glob("*.json"))]
-    return [path for path in files if golden.read_case(path) is not None]
+    others = tests is not None and _has_check(tests / "parity.py")
+    return [path for path in files if golden.read_case(path) is not None or (others and golden.read_file(path))]
+
+
+def _has_check(path: Path) -> bool:
+    """Whether a `parity.py` has a `check`, told without running it: it imports the network's package."""
+    if not path.is_file():
+        return False
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return "check" in names
+
+
+def check_file(tests: Path, path: Path) -> dict[str, float]:
+    """Answer a file without a network by `check` of the `parity.py` in `tests`, which gives how far each part is.
+
+    How far a part may be is what `tolerance(part, case)` of that file gives, where there is such a function, else the
+    case's `rtol`, or 1e-4. Raises `PromiseError` that lists the parts that are further.
+    """
+    module = load_file(tests / "parity.py")
+    case = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found: dict[str, float] = module.check(case)
+    except KeyError as error:
+        raise PromiseError(
+            f"check() of {tests / 'parity.py'} does not know the part {error} of {path.name}."
+        ) from error
+    if not found:
+        raise PromiseError(f"check() of {tests / 'parity.py'} answers no part of {path.name}.")
+    allowed = getattr(module, "tolerance", lambda part, case: case.get("rtol", CLOSE))
+    wrong = [f"{part}: off by {far:.2e}" for part, far in found.items() if not far <= allowed(part, case)]
+    if wrong or any(math.isnan(far) for far in found.values()):
+        raise PromiseError(f"The numbers of {path.name} are not met: {'; '.join(wrong)}.")
+    return found
 
 
 def check_case(parity: Parity, path: Path) -> dict[str, float]:

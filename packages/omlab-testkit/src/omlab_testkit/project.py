@@ -7,7 +7,10 @@ predict_is_deterministic = "the sampler draws noise on purpose, see the model's 
 [tool.omlab-testkit.settings."bignet-*"]   # settings that keep the checks of these cards quick
 window = 32
 
-[tool.omlab-testkit.training."bignet-*"]   # likewise for training tasks
+[tool.omlab-testkit.options."bignet-*/generate"]        # likewise options of a verb
+tokens = 4
+
+[tool.omlab-testkit.training."bignet-*/segmentation"]   # and settings of a recipe; without /RECIPE of all
 patch = 32
 """
 
@@ -25,6 +28,7 @@ from omlab.errors import UsageError
 
 FEWEST_WORDS = 5
 """A reason for switching a check off is a sentence of at least so many words."""
+TABLES = ("settings", "options", "training")
 _SKIP = re.compile(r"^(?P<check>\w+)(?:\[(?P<subject>.+)\])?$")
 
 
@@ -45,6 +49,7 @@ class Project:
     folder: Path | None = None
     skips: tuple[Skip, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -69,16 +74,15 @@ def read_project(folder: Path, *, checks: Iterable[str]) -> Project:
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise UsageError(f"{path} has no readable [project] with a name ({error}).") from error
     table = document.get("tool", {}).get("omlab-testkit", {})
-    unknown = sorted(set(table) - {"skip", "settings", "training"})
+    unknown = sorted(set(table) - {"skip", *TABLES})
     if unknown:
-        raise UsageError(f"{path}: [tool.omlab-testkit] has no '{unknown[0]}'; it has skip, settings and training.")
+        raise UsageError(f"{path}: [tool.omlab-testkit] has no '{unknown[0]}'; it has skip, {' and '.join(TABLES)}.")
     known = frozenset(checks)
     return Project(
         name=name,
         folder=folder,
         skips=tuple(_skip(key, reason, path=path, known=known) for key, reason in table.get("skip", {}).items()),
-        settings=table.get("settings", {}),
-        training=table.get("training", {}),
+        **{name: table.get(name, {}) for name in TABLES},
     )
 
 

@@ -10,7 +10,8 @@ import pytest
 
 if TYPE_CHECKING:
     from omlab_testkit.checks import Check
-    from omlab_testkit.kit import Kit, Subject
+    from omlab_testkit.kit import Kit
+    from omlab_testkit.subjects import Subject
 
 
 _KITS = pytest.StashKey[dict[str, "list[Kit]"]]()
@@ -81,10 +82,7 @@ def _id(subject: Subject, config: pytest.Config) -> str:
 
 
 def _subjects(check: Check, *, config: pytest.Config, path: Path) -> Sequence[Subject]:
-    found = [subject for kit in _kits(config, path) for subject in kit.subjects(check.scope)]
-    if not check.capabilities:
-        return found
-    return [s for s in found if check.capabilities & set(s.model_card.capabilities)]  # type: ignore[attr-defined]
+    return [s for kit in _kits(config, path) for s in kit.subjects(check.scope) if check.is_for(s)]
 
 
 def _kits(config: pytest.Config, path: Path) -> list[Kit]:

@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 
 import pytest
 
+from omlab.errors import OmlabError
 from omlab_testkit.checks import Check, all_checks
-from omlab_testkit.kit import ModelSubject, Subject
 from omlab_testkit.outcome import CannotCheckError, PromiseError
+from omlab_testkit.subjects import ModelSubject, Subject
 
 NOTE = "omlab-testkit"
 """Name of the report property that says why a check was not made; the terminal summary lists them."""
@@ -42,7 +43,7 @@ def _as_test(check: Check) -> Callable[..., None]:
             check.run(subject, tmp_path)
         except CannotCheckError as error:
             _leave(record_property, f"not run: {error}")
-        except PromiseError as error:
+        except (PromiseError, OmlabError) as error:
             broken = "\n".join([str(error), *_origin(error.__cause__), f"The promise: {check.promise}"])
         if broken:
             pytest.fail(broken, pytrace=False)

@@ -7,6 +7,7 @@ ever unpickled.
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,14 +35,21 @@ class CheckpointWarning(OmlabWarning):
 class Checkpoint:
     """A training after `epochs_done` epochs.
 
-    `settings` is a digest of all that decides its course; `optimizer` is the `state` of the optimizer's state
-    dict; `history` has a row for each epoch; `scaler` is the state of the gradient scaler (float16 only).
+    Attributes:
+        settings: A digest of all that decides its course.
+        epochs_done: A row of `history` each.
+        module: The state dict, without the parameters that are not trained.
+        optimizer: `state` of the optimizer's state dict.
+        average: The moving average of the weights, where there is one.
+        history: As `fit` gives it.
+        scaler: State of the gradient scaler (float16 only).
     """
 
     settings: str
     epochs_done: int
     module: Mapping[str, Tensor]
     optimizer: Mapping[int, Mapping[str, Any]]
+    average: Mapping[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     scaler: Mapping[str, Any] = field(default_factory=dict)
 
@@ -53,6 +61,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         OutputError: It cannot be written.
     """
     tensors = {f"module/{name}": tensor for name, tensor in checkpoint.module.items()}
+    tensors |= {f"average/{name}": tensor for name, tensor in checkpoint.average.items()}
     numbers: dict[str, dict[str, Any]] = {}
     for index, entries in checkpoint.optimizer.items():
         numbers[str(index)] = {}
@@ -78,8 +87,6 @@ def read_checkpoint(folder: Path, *, settings: str) -> Checkpoint | None:
     One that cannot be read or is of other settings is not used, and `CheckpointWarning` says so.
     """
     path = folder / NAME
-    for leftover in folder.glob(f".{NAME}.*.tmp"):  # of a process that was killed while it wrote
-        leftover.unlink(missing_ok=True)
     if not path.exists():
         return None
     try:
@@ -101,21 +108,28 @@ def read_checkpoint(folder: Path, *, settings: str) -> Checkpoint | None:
     return checkpoint
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote a checkpoint has left in `folder`."""
+    for left in folder.glob(".omlab-*"):  # the temporary folders of `omlab.files.replacing`
+        if left.is_dir() and {path.name for path in left.iterdir()} <= {NAME}:
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def _parse(tensors: dict[str, Tensor]) -> Checkpoint:
     state = json.loads(bytes(tensors.pop(_STATE).tolist()))
-    module: dict[str, Tensor] = {}
+    named: dict[str, dict[str, Tensor]] = {"module": {}, "average": {}}
     optimizer: dict[int, dict[str, Any]] = {int(index): dict(row) for index, row in state["optimizer"].items()}
     for key, tensor in tensors.items():
         part, _, name = key.partition("/")
-        if part == "module":
-            module[name] = tensor
+        if part in named:
+            named[part][name] = tensor
         else:
             index, _, entry = name.partition("/")
             optimizer[int(index)][entry] = tensor
     return Checkpoint(
         settings=state["settings"],
         epochs_done=state["epochs_done"],
-        module=module,
+        **named,
         optimizer=optimizer,
         history=state["history"],
         scaler=state["scaler"],

@@ -1,161 +1,267 @@
-"""The training loop: `fit` trains a `TrainingTask`, writes a checkpoint every epoch, and resumes exactly."""
+"""The training loop: `fit` trains a `Recipe`, writes a checkpoint every epoch, and resumes exactly."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
-from collections import deque
-from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from omlab import progress
-from omlab.errors import OutputError, TrainingError
-from omlab_train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from omlab.errors import TrainingError
+from omlab.files import writing
+from omlab_train.average import Average
+from omlab_train.batches import batches_ahead, mapped, workers_for
+from omlab_train.checkpoint import Checkpoint, CheckpointWarning, read_checkpoint, remove_leftovers, write_checkpoint
 from omlab_train.memory import keep_freed_memory
-from omlab_train.task import Fingerprinted, TrainingTask
+from omlab_train.processes import accelerator_for, said_by_the_first
+from omlab_train.recipe import Recipe
+from omlab_train.scalars import Write, scalars
+from omlab_train.settings import mixed_seed, settings_digest
 
-if TYPE_CHECKING:  # accelerate takes seconds to import: only a training pays for it
+if TYPE_CHECKING:
     from accelerate import Accelerator  # type: ignore[import-untyped]
-
-BATCHES_AHEAD = 2
-"""How many batches are made in the background while a step is computed."""
 
 _LEFTOVERS = {"forward", "_is_accelerate_prepared"}  # what accelerate leaves on a module that it has unwrapped
 
 
-def fit(task: TrainingTask, *, folder: Path, device: str, seed: int) -> list[dict[str, float]]:
-    """Train `task.module` in place; afterwards it is in evaluation mode on `device`.
+def fit(
+    recipe: Recipe,
+    *,
+    folder: Path,
+    device: str,
+    seed: int,
+    workers: int | None = 0,
+    tensorboard: Path | None = None,
+) -> list[dict[str, float]]:
+    """Train `recipe.module` in place; afterwards it is in evaluation mode on `device`, with averaged weights if asked.
 
-    After every epoch a checkpoint replaces the last one in `folder`. Where `folder` holds one of the same task
-    (same settings, data, seed and initial weights), training goes on from it; on the CPU the result is then the
-    same, bit for bit, as that of a training that was not interrupted. One of another task is not used, and a
-    warning says so.
+    After every epoch a checkpoint replaces the last one in `folder`. Where `folder` holds one of the same recipe
+    (settings, data, seed and initial weights), training goes on from it; on the CPU the result is then the same, bit
+    for bit, as that of a training that was not interrupted. One of another recipe is not used, and a warning says so.
 
-    On CUDA the forward pass runs in bfloat16 (float16 with scaled gradients where the GPU has none); on the CPU
-    all is float32. Under `accelerate launch` or `torchrun` every process takes a batch of its own in each step,
-    the gradients are averaged, and the launcher chooses the device within the kind that `device` names.
+    A part of the module that has parameters of which none is trained stays in evaluation mode: frozen norms keep their
+    statistics. Under `torchrun` or `accelerate launch` every process takes batches of its own in each step, the
+    gradients are averaged, and the launcher chooses the device within the kind that `device` names; N processes train
+    as one that accumulates N times as many batches does. The first alone validates and writes.
 
     Args:
-        task: What to train. Batches are made in one background thread.
+        recipe: What to train.
         folder: Where the checkpoint lives; made if it is not there.
         device: "cpu", "cuda" or "cuda:N".
         seed: Of the randomness inside the module (dropout); drawn anew each epoch.
+        workers: Processes that make batches, for each one that trains; 0: a thread. None: as many as the device and
+            the cores suggest. Batches are the same in any case. They are spawned: a script must train under
+            `if __name__ == "__main__":`.
+        tensorboard: Folder for TensorBoard's scalars; left out: what OMLAB_TENSORBOARD says, else none.
 
     Returns:
-        A row for each epoch: "epoch" (from 1), "loss" (mean over its steps), "learning_rate" (at its last step),
-        "seconds", and the mean of each figure that the task gives.
+        A row for each epoch: "epoch" (from 1), "loss" (mean over its steps), "learning_rate" (the largest, at its last
+        step), "seconds" (without validation), the mean of each figure of the recipe, and its figures of validation with
+        "val_" before their names.
 
     Raises:
-        TrainingError: The loss or the gradient is not finite (names the step), or the device is not there.
+        TrainingError: Nothing is to be trained, the loss or the gradient is not finite (names the step), the device is
+            not there, or a worker process ended or failed.
         OutputError: The checkpoint cannot be written.
     """
-    if task.epochs < 1 or task.steps_per_epoch < 1:
-        raise TrainingError(f"There is nothing to train: {task.epochs} epochs of {task.steps_per_epoch} steps.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The training folder {folder} cannot be made: {error.strerror}.") from error
-    with _accelerator(device) as accelerator, _random_state_kept(accelerator.device):
-        return _Training(task, accelerator=accelerator, folder=folder, seed=seed).run()
+    if recipe.steps < 1 or recipe.epoch < 1:
+        raise TrainingError(f"There is nothing to train: {recipe.steps} steps in epochs of {recipe.epoch}.")
+    if workers is None:
+        workers = workers_for(device)
+    if workers < 0:
+        raise TrainingError(f"workers is {workers}, but must be at least 0.")
+    with accelerator_for(device, recipe.how) as accelerator, _random_state_kept(accelerator.device):
+        training = _Training(recipe, accelerator=accelerator, folder=folder, seed=seed)
+        return training.run(workers=workers, tensorboard=tensorboard)
 
 
 class _Training:
     """One call of `fit`."""
 
-    def __init__(self, task: TrainingTask, *, accelerator: Accelerator, folder: Path, seed: int) -> None:
-        self.task = task
+    def __init__(self, recipe: Recipe, *, accelerator: Accelerator, folder: Path, seed: int) -> None:
+        self.recipe = recipe
         self.accelerator = accelerator
         self.folder = folder
         self.seed = seed
-        self.module: nn.Module = task.module.to(accelerator.device)
+        self.module = recipe.module.to(accelerator.device)
         self.own_attributes = set(vars(self.module))
-        self.optimizer = task.optimizer()
-        self.total = task.epochs * task.steps_per_epoch
-        self.settings = _settings_digest(task, self.optimizer, seed=seed, processes=accelerator.num_processes)
+        self.optimizer = _optimizer(recipe)
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.average: Average | None = None
+        own = settings_digest(
+            recipe, module=self.module, optimizer=self.optimizer, seed=seed, processes=accelerator.num_processes
+        )
+        self.settings: str = said_by_the_first(own, accelerator)
 
-    def run(self) -> list[dict[str, float]]:
-        done = read_checkpoint(self.folder, settings=self.settings)
+    def run(self, *, workers: int, tensorboard: Path | None) -> list[dict[str, float]]:
+        done = self._read()
         if done is not None:
             self._load(done)
-        first, history = (0, []) if done is None else (done.epochs_done, list(done.history))
-        self.task.module, self.prepared = self.accelerator.prepare(self.module, self.optimizer)
-        total = self.total if self.accelerator.is_main_process else None
+        self.recipe.module, self.prepared = self.accelerator.prepare(self.module, self.optimizer)
+        if self.recipe.how.ema is not None:
+            self.average = Average(self.module, decay=self.recipe.how.ema)
+            if done is not None:
+                self.average.load_state_dict(done.average)
         if self.accelerator.device.type == "cpu":
             keep_freed_memory()
         try:
-            self.task.module.train()
-            with progress.task("training", total=total) as advance:
-                if first:
-                    advance(first * self.task.steps_per_epoch)
-                for epoch in range(first, self.task.epochs):
-                    history.append(self._epoch(epoch, advance=advance))
-                    self._save(history)
+            history = self._epochs([] if done is None else list(done.history), workers, tensorboard)
         finally:
             self._unwrap()
+        if self.average is not None:
+            self.average.put_in()
         return history
 
-    def _epoch(self, epoch: int, *, advance: progress.Advance) -> dict[str, float]:
+    def _epochs(
+        self, history: list[dict[str, float]], workers: int, tensorboard: Path | None
+    ) -> list[dict[str, float]]:
+        recipe, first = self.recipe, self.accelerator.is_main_process
+        done = min(len(history) * recipe.epoch, recipe.steps)
+        batches = batches_ahead(
+            recipe.batches, self._numbers(done), workers=workers, pinned=self.accelerator.device.type == "cuda"
+        )
+        with (
+            progress.bar("training", total=recipe.steps) if first else nullcontext(progress.nothing) as advance,
+            scalars(tensorboard, name=self.settings[:12], done=done) if first else nullcontext() as write,
+            batches as made,
+        ):
+            if done:
+                advance(done)
+            for begin in range(done, recipe.steps, recipe.epoch):
+                steps = range(begin, min(begin + recipe.epoch, recipe.steps))
+                row = {"epoch": len(history) + 1, **self._epoch(steps, made, advance=advance, write=write)}
+                row |= self._validation(steps[-1] + 1, write=write)
+                history.append(row)
+                self._save(history)
+        return history
+
+    def _numbers(self, done: int) -> range:
+        """Numbers of the batches that this process takes after `done` steps; the processes take them in turn."""
+        processes = self.accelerator.num_processes
+        each = self.recipe.how.accumulate * processes
+        return range(done * each + self.accelerator.process_index, self.recipe.steps * each, processes)
+
+    def _epoch(
+        self, steps: range, batches: Iterator[Any], *, advance: progress.Advance, write: Write | None
+    ) -> dict[str, float]:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         began = time.monotonic()
-        torch.manual_seed(_mix(self.seed, epoch, rank))
-        steps = range(epoch * self.task.steps_per_epoch, (epoch + 1) * self.task.steps_per_epoch)
+        torch.manual_seed(mixed_seed(self.seed, steps[0] // self.recipe.epoch, rank))
+        _learning(self.recipe.module)
         sums: dict[str, float] = {}
-        with closing(_batches(self.task, [step * processes + rank for step in steps])) as batches:
-            for step, batch in zip(steps, batches, strict=True):
-                figures = self._step(step, _moved(batch, self.accelerator.device))
-                for name, value in figures.items():
-                    sums[name] = sums.get(name, 0.0) + value
-                advance(1, **figures)
+        for step in steps:
+            figures = self._step(step, batches)
+            for name, value in figures.items():
+                sums[name] = sums.get(name, 0.0) + value
+            advance(1, **figures)
+            if write is not None:
+                write(step + 1, {**figures, "learning_rate": self._rate()})
         names = sorted(sums)
         means = torch.tensor([sums[name] / len(steps) for name in names], dtype=torch.float64)
         if processes > 1:
             means = self.accelerator.reduce(means.float().to(self.accelerator.device), reduction="mean").cpu()
+        figures = dict(zip(names, means.tolist(), strict=True))
         return {
-            "epoch": epoch + 1,
-            **dict(zip(names, means.tolist(), strict=True)),
-            "learning_rate": self.task.learning_rate(steps[-1]),
+            "loss": figures.pop("loss"),
+            "learning_rate": self._rate(),
             "seconds": round(time.monotonic() - began, 3),
+            **figures,
         }
 
-    def _step(self, step: int, batch: Any) -> dict[str, float]:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.task.learning_rate(step)
-        self.prepared.zero_grad(set_to_none=True)
-        loss, figures = self.task.loss(batch)
-        value = float(loss.detach())
-        self._require_finite("loss", value, step)
-        self.accelerator.backward(loss)
-        limit = math.inf if self.task.max_grad_norm is None else self.task.max_grad_norm
-        norm = self.accelerator.clip_grad_norm_(self.task.module.parameters(), limit)
+    def _step(self, step: int, batches: Iterator[Any]) -> dict[str, float]:
+        how = self.recipe.how
+        factor = self.recipe.schedule(step)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        self.module.zero_grad(set_to_none=True)
+        sums: dict[str, float] = {}
+        for number, batch in enumerate(islice(batches, how.accumulate), start=1):
+            with nullcontext() if number == how.accumulate else self.accelerator.no_sync(self.recipe.module):
+                for name, value in self._gradient(step, batch).items():
+                    sums[name] = sums.get(name, 0.0) + value
+        learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        limit = math.inf if how.max_grad_norm is None else how.max_grad_norm
+        norm = self.accelerator.clip_grad_norm_(learning, limit)
         if self.accelerator.scaler is None:  # the scaler itself leaves out a step that overflowed
             self._require_finite("gradient", float(norm), step)
         self.prepared.step()
-        return {"loss": value, **{name: float(figure) for name, figure in figures.items()}}
+        if self.average is not None:
+            self.average.update(steps=step + 1)
+        return {name: value / how.accumulate for name, value in sums.items()}
+
+    def _gradient(self, step: int, batch: Any) -> dict[str, float]:
+        device = self.accelerator.device
+        loss, figures = self.recipe.loss(mapped(batch, lambda tensor: tensor.to(device, non_blocking=True)))
+        value = float(loss.detach())
+        self._require_finite("loss", value, step)
+        self.accelerator.backward(loss / self.recipe.how.accumulate)
+        return {**{name: float(figure) for name, figure in figures.items()}, "loss": value}
 
     def _require_finite(self, what: str, value: float, step: int) -> None:
         if not math.isfinite(value):
             raise TrainingError(
-                f"The {what} is {value} at step {step + 1} of {self.total}: lower the learning rate, or look for "
-                "values that are not finite in the training data."
+                f"The {what} is {value} at step {step + 1} of {self.recipe.steps}: lower the learning rate, or look "
+                "for values that are not finite in the training data."
             )
+
+    def _rate(self) -> float:
+        return max(float(group["lr"]) for group in self.optimizer.param_groups)
+
+    def _validation(self, step: int, *, write: Write | None) -> dict[str, float]:
+        """The figures of `recipe.validate`, by the first process, in all of them."""
+        found: Mapping[str, float] | None = None
+        if self.accelerator.is_main_process:
+            wrapped, self.recipe.module = self.recipe.module, self.module
+            self.module.eval()
+            try:
+                with torch.no_grad(), nullcontext() if self.average is None else self.average.in_place():
+                    found = self.recipe.validate()
+            finally:
+                self.recipe.module = wrapped
+        figures = {f"val_{name}": float(value) for name, value in (found or {}).items()}
+        if write is not None:
+            write(step, figures)
+        told: dict[str, float] = said_by_the_first(figures, self.accelerator)
+        return told
 
     def _unwrap(self) -> None:
         """Take off what accelerate put around the module: mixed precision, the averaging of gradients."""
-        self.task.module = self.accelerator.unwrap_model(self.task.module, keep_fp32_wrapper=False)
+        self.recipe.module = self.accelerator.unwrap_model(self.recipe.module, keep_fp32_wrapper=False)
         for name in _LEFTOVERS - self.own_attributes:
-            vars(self.task.module).pop(name, None)
-        self.task.module.eval()
+            vars(self.recipe.module).pop(name, None)
+        self.recipe.module.eval()
+
+    def _read(self) -> Checkpoint | None:
+        """The checkpoint of this training, the same in all processes; only the first touches the folder."""
+        first = self.accelerator.is_main_process
+        if first:
+            with writing("The training folder", self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                remove_leftovers(self.folder)
+            done = read_checkpoint(self.folder, settings=self.settings)
+        epochs = said_by_the_first(done.epochs_done if first and done else 0, self.accelerator)
+        if not first and epochs:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CheckpointWarning)
+                done = read_checkpoint(self.folder, settings=self.settings)
+            if done is None or done.epochs_done != epochs:
+                raise TrainingError(
+                    f"Process {self.accelerator.process_index} does not find the checkpoint of the first one in "
+                    f"{self.folder}: all processes must see the same folder."
+                )
+        return done if epochs else None
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        self.module.load_state_dict(dict(checkpoint.module))
+        left_out = self.module.load_state_dict(dict(checkpoint.module), strict=False).missing_keys
+        assert set(left_out) <= _frozen(self.module), "the digest of settings knows the names of all parameters"
         state = self.optimizer.state_dict()
         self.optimizer.load_state_dict({**state, "state": checkpoint.optimizer})
         if self.accelerator.scaler is not None and checkpoint.scaler:
@@ -164,11 +270,13 @@ class _Training:
     def _save(self, history: list[dict[str, float]]) -> None:
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
+            frozen = _frozen(self.module)
             checkpoint = Checkpoint(
                 settings=self.settings,
                 epochs_done=len(history),
-                module=self.module.state_dict(),
+                module={name: value for name, value in self.module.state_dict().items() if name not in frozen},
                 optimizer=self.optimizer.state_dict()["state"],
+                average={} if self.average is None else self.average.state_dict(),
                 history=history,
                 scaler={} if scaler is None else scaler.state_dict(),
             )
@@ -176,96 +284,32 @@ class _Training:
         self.accelerator.wait_for_everyone()
 
 
-def _batches(task: TrainingTask, steps: list[int]) -> Generator[Any, None, None]:
-    """The batches of `steps` in order, a few of them made ahead in one background thread."""
-    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="omlab-batches")
-    waiting: deque[Future[Any]] = deque()
-    try:
-        for step in steps:
-            waiting.append(pool.submit(task.batch, step))
-            if len(waiting) > BATCHES_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _optimizer(recipe: Recipe) -> torch.optim.Optimizer:
+    groups = []
+    for group in recipe.groups():
+        learning = [parameter for parameter in group["params"] if parameter.requires_grad]
+        if learning:
+            groups.append({"params": learning, "lr": group["lr"], "weight_decay": group["weight_decay"]})
+    if not groups:
+        raise TrainingError("There is nothing to train: no parameter in the recipe's groups requires a gradient.")
+    how = recipe.how
+    if how.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=0.0, momentum=how.momentum, nesterov=how.nesterov)
+    return torch.optim.AdamW(groups, lr=0.0, betas=how.betas, eps=how.eps)
 
 
-def _moved(batch: Any, device: torch.device) -> Any:
-    """`batch`, a (nested) dict, list or tuple of tensors and other values, with its tensors on `device`."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {key: _moved(value, device) for key, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        return [_moved(value, device) for value in batch]
-    return batch
+def _learning(module: nn.Module) -> None:
+    """Training mode, but for parts that have parameters of which none requires a gradient."""
+    module.train()
+    for part in module.modules():
+        parameters = list(part.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            part.eval()
+
+
+def _frozen(module: nn.Module) -> set[str]:
+    return {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
 
 
 def _random_state_kept(device: torch.device) -> AbstractContextManager[None]:
     return torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else [])
-
-
-@contextmanager
-def _accelerator(device: str) -> Iterator[Accelerator]:
-    """An accelerator for `device`; accelerate's process-wide state is left as it was found."""
-    from accelerate import Accelerator, DistributedDataParallelKwargs
-    from accelerate.state import AcceleratorState, is_initialized  # type: ignore[import-untyped]
-
-    kind = torch.device(device).type
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise TrainingError(f"There is no GPU here to train on '{device}': use the device 'cpu'.")
-    ours = not is_initialized()
-    with torch.cuda.device(device) if kind == "cuda" and ":" in device else nullcontext():
-        # The head of the lowest level has weight 0 in deep supervision, hence no gradient.
-        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-        precision = _mixed_precision(kind) if ours else None
-        accelerator = Accelerator(cpu=kind == "cpu", mixed_precision=precision, kwargs_handlers=[unused])
-        try:
-            if accelerator.device.type != kind:
-                raise TrainingError(
-                    f"Training was asked for on '{device}', but accelerate is set to '{accelerator.device}' "
-                    "(ACCELERATE_USE_CPU, or an Accelerator made before)."
-                )
-            yield accelerator
-        finally:
-            if ours:
-                # The only way to let a later training in this process choose another device or precision.
-                AcceleratorState._reset_state(reset_partial_state=True)
-
-
-def _mixed_precision(kind: str) -> str:
-    if kind != "cuda":
-        return "no"
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-
-
-def _settings_digest(task: TrainingTask, optimizer: torch.optim.Optimizer, *, seed: int, processes: int) -> str:
-    """Digest of what decides the course of a training: settings, data (if the task says so), initial weights."""
-    groups = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
-    settings = {
-        "seed": seed,
-        "processes": processes,
-        "epochs": task.epochs,
-        "steps_per_epoch": task.steps_per_epoch,
-        "max_grad_norm": task.max_grad_norm,
-        "learning_rates": [task.learning_rate(epoch * task.steps_per_epoch) for epoch in range(task.epochs)],
-        "optimizer": type(optimizer).__name__,
-        "groups": groups,
-        "task": task.fingerprint if isinstance(task, Fingerprinted) else "",
-    }
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for name, tensor in task.module.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(_bytes(tensor))
-    return digest.hexdigest()
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().data
-
-
-def _mix(*numbers: int) -> int:
-    """One seed of several numbers."""
-    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:8], "little", signed=True)

@@ -4,17 +4,58 @@ from __future__ import annotations
 
 import colorsys
 import json
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from omlab.errors import InputError
-from omlab_volume.volume import Code, Label, LabelMap
+from omlab.errors import InputError, OmlabWarning
+from omlab_volume.geometry import Grid
 
 _GOLDEN_ANGLE = 0.618033988749895  # of a turn: successive hues never come close for long
 JSON_KEY = "omlab_labels"
 HIGHEST_LABEL = 65535
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """A coded concept, such as SNOMED CT's (`scheme` "SCT")."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """One class of a label map: its voxel `value`, `name`, `colour` (R, G, B) and code where known."""
+
+    value: int
+    name: str
+    colour: tuple[int, int, int] | None = None
+    code: Code | None = None
+
+
+class Labelled(Protocol):
+    """One class per voxel of a grid: what a `LabelMap` is to those who only look at it."""
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """Values (I, J, K), 0 the background."""
+        ...
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[Label]:
+        """The classes that have a name."""
+        ...
 
 
 def default_colour(value: int) -> tuple[int, int, int]:
@@ -31,15 +72,48 @@ def labels_from_names(names: Sequence[str]) -> list[Label]:
     return [Label(value=value, name=name, colour=default_colour(value)) for value, name in enumerate(names, start=1)]
 
 
-def complete_labels(labelmap: LabelMap, *, present_only: bool = False) -> list[Label]:
+def complete_labels(labelmap: Labelled, *, present_only: bool = False) -> list[Label]:
     """A label with a colour for every value in the map's `labels` and voxels, by value.
 
     With `present_only`, only those that some voxel has.
     """
-    present = {int(value) for value in np.unique(labelmap.array)} - {0}
+    present = present_values(labelmap.array)
     known = {label.value: label for label in labelmap.labels if label.value != 0}
     values = present if present_only else present | set(known)
     return [_completed(known.get(value), value) for value in sorted(values)]
+
+
+def present_values(array: NDArray[Any]) -> set[int]:
+    """The values of unsigned integers that occur, but 0."""
+    if array.dtype.itemsize > 2:
+        return {int(value) for value in np.unique(array)} - {0}
+    seen = np.zeros(HIGHEST_LABEL + 1, dtype=bool)  # many times as fast as sorting the voxels
+    for plane in array:
+        seen[plane] = True
+    return {int(value) for value in np.flatnonzero(seen)} - {0}
+
+
+def same_classes(labelmap: Labelled, *, as_in: Labelled) -> NDArray[Any]:
+    """The array of `labelmap` with each class under its value in `as_in`; 0 for classes that are not there.
+
+    Classes are matched by name where both maps have names (case, spaces, hyphens and underscores do not count), else
+    by value. Where `as_in` has no names, its classes are the values that occur in it.
+    """
+    ours, theirs = (
+        {_key(label.name): label.value for label in one.labels if label.value != 0} for one in (labelmap, as_in)
+    )
+    if ours and theirs:
+        pairs = {value: theirs[name] for name, value in ours.items() if name in theirs}
+    else:
+        pairs = {value: value for value in (set(theirs.values()) or present_values(as_in.array))}
+    table = np.zeros(max([int(labelmap.array.max(initial=0)), *pairs]) + 1, dtype=as_in.array.dtype)
+    for value, other in pairs.items():
+        table[value] = other
+    return np.asarray(table[labelmap.array])
+
+
+def _key(name: str) -> str:
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _completed(label: Label | None, value: int) -> Label:
@@ -85,27 +159,38 @@ def labels_to_json(labels: Sequence[Label]) -> str:
     return json.dumps({JSON_KEY: rows})
 
 
-def labels_from_json(text: str) -> tuple[Label, ...]:
-    """The labels in such a text; none where it is another text, since a header may hold anything."""
+def labels_from_json(text: str, *, what: str) -> tuple[Label, ...]:
+    """The labels in such a text; none where it is another text, since a header may hold anything.
+
+    Labels that are not as `labels_to_json` writes them are left out with an `OmlabWarning` that names `what`.
+    """
     try:
-        rows = json.loads(text.strip("\x00 \n"))[JSON_KEY]
-        return tuple(_label(row) for row in rows)
-    except (ValueError, TypeError, KeyError, RecursionError):
+        found = json.loads(text.strip("\x00 \n"))
+    except (ValueError, RecursionError):
+        return ()
+    if not isinstance(found, dict) or JSON_KEY not in found:
+        return ()
+    try:
+        return tuple(_label(row) for row in found[JSON_KEY])
+    except (ValueError, TypeError, KeyError):
+        warnings.warn(f"{what}: its names of labels are damaged and left out.", OmlabWarning, stacklevel=3)
         return ()
 
 
 def _label(row: Any) -> Label:
-    red_green_blue, code = row.get("colour"), row.get("code")
-    colour = None
-    if red_green_blue is not None:
-        red, green, blue = (min(max(int(part), 0), 255) for part in red_green_blue)
+    """The label of a row. Raises `ValueError`, `TypeError` or `KeyError` where it is none."""
+    value, name = row["value"], row["name"]
+    if type(value) is not int or not 0 <= value <= HIGHEST_LABEL or not isinstance(name, str):
+        raise ValueError
+    colour = code = None
+    if row.get("colour") is not None:
+        red, green, blue = row["colour"]
+        if any(type(part) is not int or not 0 <= part <= 255 for part in (red, green, blue)):
+            raise ValueError
         colour = (red, green, blue)
-    if code is not None:
-        value, scheme, meaning = (str(part) for part in code)
-        return Label(
-            value=int(row["value"]),
-            name=str(row["name"]),
-            colour=colour,
-            code=Code(value=value, scheme=scheme, meaning=meaning),
-        )
-    return Label(value=int(row["value"]), name=str(row["name"]), colour=colour)
+    if row.get("code") is not None:
+        concept, scheme, meaning = row["code"]
+        if not all(isinstance(part, str) for part in (concept, scheme, meaning)):
+            raise ValueError
+        code = Code(value=concept, scheme=scheme, meaning=meaning)
+    return Label(value=value, name=name, colour=colour, code=code)

@@ -6,14 +6,13 @@ those closest to Right, Anterior, Superior, and the affine goes on saying where 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
-from omlab_volume.volume import Grid, LabelMap, Volume
+from omlab_volume.geometry import Grid
 
 
 class AxisOrder(NamedTuple):
@@ -52,18 +51,6 @@ def canonical_array(array: NDArray[Any], grid: Grid) -> NDArray[Any]:
     turned = array.transpose(*range(lead), *(lead + axis for axis in order.axes))
     backwards = tuple(lead + axis for axis in range(3) if order.flipped[axis])
     return np.flip(turned, backwards)
-
-
-def to_canonical(volume: Volume) -> Volume:
-    """`volume` along the closest RAS+ axes: the array is a view, nothing is resampled."""
-    grid = volume.grid
-    return replace(volume, array=canonical_array(volume.array, grid), affine=canonical_grid(grid).affine)
-
-
-def labels_to_canonical(labels: LabelMap) -> LabelMap:
-    """`labels` along the closest RAS+ axes, as `to_canonical` does it for a volume."""
-    grid = labels.grid
-    return replace(labels, array=canonical_array(labels.array, grid), affine=canonical_grid(grid).affine)
 
 
 def reorient_labels(array: NDArray[Any], grid: Grid) -> NDArray[Any]:

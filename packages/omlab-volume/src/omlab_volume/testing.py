@@ -1,4 +1,4 @@
-"""Example volumes, label maps and prompts for the test kit (its entry-point groups `examples`, `odd` and `prompts`).
+"""Example volumes and label maps for the test kit (payload cards), and how they are moved (`omlab_testkit.motions`).
 
 Everything is small and computed, the same each time. The n-th volume and the n-th label map show the
 same thing on the same grid: an axis-aligned anisotropic one, one with permuted and flipped axes, an
@@ -10,16 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.prompts import Box, Object, Point, Position, Prompts, Space
 from omlab_volume.geometry import unit_axes
-from omlab_volume.labels import complete_labels
-from omlab_volume.volume import Grid, Label, LabelMap, Source, Volume
+from omlab_volume.volume import Grid, Label, LabelMap, Volume
 
 _MARGIN = 160.0
 """mm of air around moved content: further than a model sees from a click."""
@@ -105,58 +102,17 @@ class Motion:
     world: NDArray[np.float64]
     array: Callable[[NDArray[Any]], NDArray[Any]]
 
-    def prompts(self, prompts: Prompts) -> Prompts:
-        """Prompts for `payload`, in voxels or RAS+, for `moved`."""
-        matrix = self.voxels if prompts.space == "voxel" else self.world
-
-        def at(place: Position) -> Position:
-            x, y, z = (float(n) for n in (matrix @ [*place, 1.0])[:3])
-            return (x, y, z)
-
-        def box(box: Box) -> Box:
-            a, b = np.array([at(box.near), at(box.far)])
-            return Box(near=tuple(np.minimum(a, b).tolist()), far=tuple(np.maximum(a, b).tolist()))
-
-        objects = tuple(
-            entry.model_copy(
-                update={
-                    "points": tuple(Point(at=at(point.at), label=point.label) for point in entry.points),
-                    "boxes": tuple(box(one) for one in entry.boxes),
-                }
-            )
-            for entry in prompts.objects
-        )
-        return prompts.model_copy(update={"objects": objects})
-
-    def prediction(self, prediction: LabelMap) -> LabelMap:
+    def result(self, result: LabelMap) -> LabelMap:
         """A label map on `payload`, on `moved`."""
-        return replace(prediction, array=self.array(prediction.array), affine=self.moved.affine)
+        return replace(result, array=self.array(result.array), affine=self.moved.affine)
 
 
-class VolumePrompts:
-    """How volumes are pointed at, for the test kit: a click deep in each object, and the box around it."""
-
-    def prompts(self, payload: Volume, target: LabelMap | None, *, space: Space) -> Prompts:
-        """Points, boxes and text for each label of `target`; without one, for the middle of the volume."""
-        if target is None or not target.array.any():
-            middle = np.array([[(n - 1) // 2 for n in payload.grid.shape]])
-            places = {"the middle": middle}
-        else:
-            places = {
-                label.name: np.argwhere(target.array == label.value)
-                for label in complete_labels(target, present_only=True)
-            }
-        name = payload.source.paths[0].name if payload.source else "example"
-        found = Prompts(space="voxel", image=name, objects=tuple(_pointed(n, at) for n, at in places.items()))
-        return found if space == "voxel" else found.in_world(payload.affine.tolist())
+class VolumeMotions:
+    """How volumes are moved, for the test kit."""
 
     def boxes_agree(self, payload: Volume) -> bool:
         """Whether the voxels' axes are the world's, in any order and direction."""
         return bool((np.count_nonzero(np.abs(unit_axes(payload.affine)) > 1e-6, axis=0) == 1).all())
-
-    def named(self, payload: Volume, name: str) -> Volume:
-        """The volume as if read from a file of that name."""
-        return replace(payload, source=Source(format="nifti", paths=(Path(name),)))
 
     def motions(self, payload: Volume, target: LabelMap) -> dict[str, Motion]:
         """Another origin, axes in another order and reversed, and content moved by whole voxels in a field of air."""
@@ -165,15 +121,6 @@ class VolumePrompts:
             "axes stored in another order": _turned(payload, target),
             "moved content": _content_moved(payload, target),
         }
-
-
-def _pointed(name: str, places: NDArray[np.int_]) -> Object:
-    gap = ((places - places.mean(axis=0)) ** 2).sum(axis=1)
-    i, j, k = (float(n) for n in places[np.argmin(gap)])
-    near, far = (tuple(float(n) for n in corner) for corner in (places.min(axis=0), places.max(axis=0)))
-    return Object.model_validate(
-        {"name": name, "points": [{"at": (i, j, k)}], "boxes": [{"near": near, "far": far}], "text": [name]}
-    )
 
 
 def _elsewhere(payload: Volume, target: LabelMap) -> Motion:

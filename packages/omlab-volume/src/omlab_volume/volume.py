@@ -9,70 +9,97 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omlab.errors import GeometryError, UsageError
+from omlab.payloads import Inputs, Payload, describe
+from omlab_volume.geometry import Grid
+from omlab_volume.labels import Code, Label, complete_labels, default_colour
 
-if TYPE_CHECKING:
-    from omlab.prompts import Prompts
-    from omlab.roles import Payload
+__all__ = ["Code", "Grid", "Intensity", "Label", "LabelMap", "Source", "Volume"]
 
 Intensity = Literal["hu", "mr", "suv", "unknown"]
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """Where the voxels of an image lie: `shape` (I, J, K) and a 4x4 `affine` to world mm (RAS+)."""
-
-    shape: tuple[int, int, int]
-    affine: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        affine = np.array(self.affine, dtype=np.float64)  # a copy: the caller's array stays writable
-        if affine.shape != (4, 4) or not np.isfinite(affine).all():
-            raise GeometryError(f"The affine must be 4x4 and finite, not {affine.tolist()}.")
-        lengths = np.linalg.norm(affine[:3, :3], axis=0)
-        if lengths.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
-            raise GeometryError(f"The affine is singular: its axes {affine[:3, :3].tolist()} span no volume.")
-        if len(self.shape) != 3 or min(self.shape) < 1:
-            raise GeometryError(f"A grid has three axes of at least one voxel, not {self.shape}.")
-        affine.setflags(write=False)
-        object.__setattr__(self, "affine", affine)
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Distance in mm between neighbouring voxel centres along i, j, k."""
-        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return (float(lengths[0]), float(lengths[1]), float(lengths[2]))
-
-    def same(self, other: Grid, *, tolerance: float = 1e-3) -> bool:
-        """Whether both grids have the same voxels: corners agree within `tolerance` of a voxel."""
-        if self.shape != other.shape:
-            return False
-        corners = np.array([[0, 0, 0, 1], [*np.subtract(self.shape, 1), 1]], dtype=np.float64).T
-        axes = np.abs(self.affine[:3, :3] - other.affine[:3, :3]) * np.array(self.shape)
-        gap = max(np.abs((self.affine - other.affine) @ corners).max(), axes.max())
-        return bool(gap <= tolerance * min(self.spacing))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """Where an image was read from: the format's name, its files in slice order, and what it says of itself.
 
-    `meta` holds what a writer needs to refer back (DICOM: the series UID, the frame of reference).
+    `meta` holds what a writer needs to refer back (DICOM: the series UID, the frame of reference); `folder` is the
+    one that was named, where it was no file.
     """
 
     format: str
     paths: tuple[Path, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @property
+    def name(self) -> str | None:
+        """What the user calls it: the name of the file or folder."""
+        place = self.folder or (self.paths[0] if self.paths else None)
+        return None if place is None else place.absolute().name
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All that it may be called: of a series also each of its files."""
+        return frozenset({path.name for path in self.paths} | ({self.name} if self.name else set()))
+
+
+class _OnGrid:
+    """What volumes and label maps have in common."""
+
+    array: NDArray[Any]
+    affine: NDArray[np.float64]
+    source: Source | None
+
+    @property
+    def grid(self) -> Grid:
+        """Shape and affine."""
+        i, j, k = self.array.shape[-3:]
+        return Grid((i, j, k), self.affine)
+
+    @property
+    def name(self) -> str | None:
+        """Name of the file or folder that it was read from; None: it was not read."""
+        return None if self.source is None else self.source.name
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All that it may be called by what refers to it."""
+        return frozenset() if self.source is None else self.source.names
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+        return int(self.array.nbytes + self.affine.nbytes)
+
+    def same_grid(self, other: Any) -> bool:
+        """Whether `other` (a volume or label map) has the same voxels in space."""
+        grid = getattr(other, "grid", None)
+        return isinstance(grid, Grid) and self.grid.same(grid)
+
+    def same_frame(self, other: Any) -> bool:
+        """Whether `other` (a volume or label map) lies in the same physical space.
+
+        That is: they lie over each other, and where both say which frame of reference they are in (DICOM), it is one.
+        """
+        grid = getattr(other, "grid", None)
+        if not isinstance(grid, Grid) or not self.grid.overlaps(grid):
+            return False
+        frames = {_frame_of_reference(one) for one in (self.source, getattr(other, "source", None))} - {""}
+        return len(frames) < 2
+
+
+def _frame_of_reference(source: Source | None) -> str:
+    return "" if source is None else str(source.meta.get("frame_of_reference_uid", ""))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Volume:
+class Volume(_OnGrid):
     """A 3-D image: `array` (C, I, J, K) with `affine` (4, 4) and what its `intensity` means."""
 
     kind: ClassVar[str] = "volume"
@@ -88,46 +115,35 @@ class Volume:
         object.__setattr__(self, "affine", self.grid.affine)
 
     @property
-    def grid(self) -> Grid:
-        """Shape and affine."""
-        i, j, k = self.array.shape[1:]
-        return Grid((i, j, k), self.affine)
-
-    @property
     def channels(self) -> int:
         """Number of channels."""
         return int(self.array.shape[0])
 
-    def same_grid(self, other: Any) -> bool:
-        """Whether `other` (a volume or label map) has the same voxels in space."""
-        return self.grid.same(other.grid)
+    def is_finite(self) -> bool:
+        """Whether no voxel is NaN or infinite."""
+        return bool(np.isfinite(self.array).all())
+
+    @classmethod
+    def stack(cls, payloads: Sequence[Volume]) -> Volume:
+        """One volume of the channels of several. Raises `GeometryError` where their grids differ."""
+        first = payloads[0]
+        for other in payloads[1:]:
+            if not first.same_grid(other):
+                names = " and ".join(one.name or "a channel" for one in (first, other))
+                raise GeometryError(
+                    f"{names} have grids of {first.grid.shape} and {other.grid.shape} voxels, or lie apart: "
+                    "channels lie on the same voxels; resample one of them."
+                )
+        intensity = first.intensity if all(one.intensity == first.intensity for one in payloads) else "unknown"
+        return replace(first, array=np.concatenate([one.array for one in payloads]), intensity=intensity)
 
     def with_array(self, array: NDArray[Any]) -> Volume:
         """This volume with other intensities on the same grid."""
         return replace(self, array=array)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Code:
-    """A coded concept, such as SNOMED CT's (`scheme` "SCT")."""
-
-    value: str
-    scheme: str
-    meaning: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Label:
-    """One class of a label map: its voxel `value`, `name`, `colour` (R, G, B) and code where known."""
-
-    value: int
-    name: str
-    colour: tuple[int, int, int] | None = None
-    code: Code | None = None
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LabelMap:
+class LabelMap(_OnGrid):
     """One class per voxel: `array` (I, J, K) of unsigned integers, 0 the background."""
 
     kind: ClassVar[str] = "labelmap"
@@ -144,23 +160,47 @@ class LabelMap:
             )
         object.__setattr__(self, "affine", self.grid.affine)
 
-    @property
-    def grid(self) -> Grid:
-        """Shape and affine."""
-        i, j, k = self.array.shape
-        return Grid((i, j, k), self.affine)
+    def present(self) -> dict[int, str]:
+        """The classes that some voxel has, value to name; never the background."""
+        return {label.value: label.name for label in complete_labels(self, present_only=True)}
 
-    def same_grid(self, other: Any) -> bool:
-        """Whether `other` (a volume or label map) has the same voxels in space."""
-        return self.grid.same(other.grid)
+    def named(self, names: Mapping[int, str]) -> LabelMap:
+        """This label map with these names for its values; colours and codes of a value stay."""
+        known = {label.value: label for label in self.labels}
+        labels = [
+            replace(known.get(value, Label(value=value, name=name, colour=default_colour(value))), name=name)
+            for value, name in sorted(names.items())
+        ]
+        return replace(self, labels=labels)
 
-    def overlay(self, payload: Payload, *, prompts: Prompts | None = None) -> bytes:
-        """A PNG of a volume with this label map drawn over it (`omlab_volume.picture`).
+    def overlay(self, inputs: Inputs, *, target: Payload | None = None) -> bytes:
+        """A PNG of the volume among `inputs` with this label map, and the outlines of `target`, over it.
 
-        Raises `UsageError` where `payload` is no volume, `GeometryError` where it lies on another grid.
+        Prompts among the inputs are marked (`omlab_volume.pictures.picture`). Without a target a label map among them
+        that lies on this grid is outlined: the reference that clicks were simulated against.
+
+        Raises:
+            UsageError: There is no volume among the inputs, or `target` is no label map.
+            GeometryError: None of the volumes, or not the target, lies on this grid.
         """
-        from omlab_volume.picture import picture
+        from omlab_volume.pictures.picture import picture
 
-        if not isinstance(payload, Volume):
-            raise UsageError(f"A label map is drawn over a volume, not over a {payload.kind}.")
-        return picture(payload, self, prompts=prompts)
+        if target is not None and not isinstance(target, LabelMap):
+            raise UsageError(f"A label map is compared with a label map, not with a {describe(target)}.")
+        if target is None:
+            target = next((one for one in inputs.values() if isinstance(one, LabelMap) and self.same_grid(one)), None)
+        prompts = [payload for payload in inputs.values() if payload.kind == "prompts"]
+        return picture(self._volume_below(inputs), self, target=target, prompts=prompts)
+
+    def _volume_below(self, inputs: Inputs) -> Volume:
+        volumes = [payload for payload in inputs.values() if isinstance(payload, Volume)]
+        if not volumes:
+            given = ", ".join(describe(payload) for payload in inputs.values()) or "nothing"
+            raise UsageError(f"A label map is drawn over a volume, but {given} was given.")
+        found = next((volume for volume in volumes if self.same_grid(volume)), None)
+        if found is None:
+            size = volumes[0].grid.shape
+            raise GeometryError(
+                f"The label map's grid {self.grid.shape} is not the volume's {size}, or lies elsewhere."
+            )
+        return found

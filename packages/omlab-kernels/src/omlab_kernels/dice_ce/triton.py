@@ -2,24 +2,27 @@
 # Triton's decorators and language are untyped.
 """The sums and their gradient in Triton: the logits are read once in each direction, no class volume is kept.
 
-A program takes a stretch of voxels of one sample in tiles of all classes x some voxels, and writes its own partial
-sums; these are added up in a fixed order afterwards, so that the result is the same each time (no atomics).
+A fixed number of programs walk over the voxels of a sample in tiles of all classes x some voxels. Each number of a tile
+takes one exponential, and adds into sums of its own place in the tile, which are added up once at the end: within a
+program, then over the programs in a fixed order, so that the result is the same each time (no atomics).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-_TILE = 4096  # numbers in a tile: what the registers of four warps hold beside its temporaries
-_TILES_A_PROGRAM = 16
+from omlab_kernels.dispatch import on_its_device
 
+_PROGRAMS = 528  # for a sample: four on each processor of the largest GPU; fixed, as the order of sums follows from it
+_NUMBERS = 16  # of a tile in a thread: what its registers hold beside six sums of each
 
-@triton.jit
-def _log_sigmoid(x):
-    return tl.minimum(x, 0.0) - tl.log(1.0 + tl.exp(-tl.abs(x)))
+_LOG2E = tl.constexpr(1.4426950408889634)
+_LN2 = tl.constexpr(0.6931471805599453)
 
 
 @triton.jit
@@ -27,69 +30,85 @@ def _load(
     logits, labels, sample, classes, voxels, start, zb, zc, zv, lb, lc, lv, ignore,
     SIGMOID: tl.constexpr, IGNORE: tl.constexpr, C: tl.constexpr, V: tl.constexpr,
 ):  # fmt: skip
-    """A tile of logits in float32, its one-hot labels, which of it counts and which of it exists; all (C, V)."""
+    """A tile of logits in float32, where it is the label, what counts, what exists, (C, V); which voxels do, (V,)."""
     c = tl.arange(0, C)[:, None]
-    v = start + tl.arange(0, V).to(tl.int64)[None, :]
-    inside = (c < classes) & (v < voxels)
-    z = tl.load(logits + sample * zb + c * zc + v * zv, mask=inside, other=-float("inf")).to(tl.float32)
+    far = c.to(tl.int64)  # the last class may lie 2^31 elements away
+    v = start + tl.arange(0, V).to(tl.int64)
+    real = v < voxels
+    inside = (c < classes) & real[None, :]
+    z = tl.load(logits + sample * zb + far * zc + v[None, :] * zv, mask=inside, other=-float("inf")).to(tl.float32)
     if SIGMOID:
-        y = tl.load(labels + sample * lb + c * lc + v * lv, mask=inside, other=0).to(tl.int32)
-        one = y != 0
+        y = tl.load(labels + sample * lb + far * lc + v[None, :] * lv, mask=inside, other=0).to(tl.int32)
+        one = (y != 0) & inside
+        z = tl.where(inside, z, 0.0)
     else:
-        y = tl.load(labels + sample * lb + v * lv, mask=v < voxels, other=0).to(tl.int32)
-        one = y == c
+        y = tl.load(labels + sample * lb + v * lv, mask=real, other=-1).to(tl.int32)[None, :]
+        one = (y == c) & inside
     counts = inside
     if IGNORE:
         counts = counts & (y != ignore)
-    return z, one & counts, counts, inside
+        one = one & counts
+    return z, one, counts, inside, real
+
+
+@triton.jit
+def _softmax(z, real):
+    """Of a tile its softmax, and the logarithm to the base 2 of it; of voxels that are not there zeros and -inf."""
+    z = z * _LOG2E
+    high = tl.where(real, tl.max(z, axis=0), 0.0)[None, :]
+    e = tl.exp2(z - high)
+    total = tl.where(real, tl.sum(e, axis=0), 1.0)[None, :]
+    return e * (1.0 / total), z - (high + tl.log2(total))
+
+
+@triton.jit
+def _log_sigmoids(z):
+    """The logarithms of the sigmoid of z and of -z, and the sigmoid."""
+    e = tl.exp2(-tl.abs(z) * _LOG2E)
+    log = tl.log(1.0 + e)
+    p = tl.where(z >= 0, 1.0, e) / (1.0 + e)
+    return tl.minimum(z, 0.0) - log, tl.minimum(-z, 0.0) - log, p
 
 
 @triton.jit
 def _sums_kernel(
     logits, labels, partial, classes, voxels, zb, zc, zv, lb, lc, lv, gamma, ignore,
     SIGMOID: tl.constexpr, SQUARED: tl.constexpr, FOCAL: tl.constexpr, IGNORE: tl.constexpr,
-    C: tl.constexpr, V: tl.constexpr, TILES: tl.constexpr,
+    C: tl.constexpr, V: tl.constexpr,
 ):  # fmt: skip
-    program = tl.program_id(0)
+    programs = tl.num_programs(0)
     sample = tl.program_id(1).to(tl.int64)
-    overlap = tl.zeros([C], tl.float32)
-    size = tl.zeros([C], tl.float32)
-    count = tl.zeros([C], tl.float32)
-    entropy = tl.zeros([C], tl.float32)
-    every = tl.zeros([C], tl.float32)
+    overlap = tl.zeros([C, V], tl.float32)
+    size = tl.zeros([C, V], tl.float32)
+    count = tl.zeros([C, V], tl.float32)
+    entropy = tl.zeros([C, V], tl.float32)
+    every = tl.zeros([C, V], tl.float32)
     focal = tl.zeros([C], tl.float32)
-    for tile in range(TILES):
-        start = (program.to(tl.int64) * TILES + tile) * V
-        if start < voxels:
-            z, one, counts, inside = _load(
-                logits, labels, sample, classes, voxels, start, zb, zc, zv, lb, lc, lv, ignore, SIGMOID, IGNORE, C, V
-            )
-            if SIGMOID:
-                z = tl.where(inside, z, 0.0)
-                p = tl.sigmoid(z)
-                entropy += tl.sum(tl.where(counts, -_log_sigmoid(tl.where(one, z, -z)), 0.0), axis=1)
-            else:
-                # A column beyond the last voxel would be all -inf, and its logarithms NaN.
-                z = tl.where(start + tl.arange(0, V)[None, :] < voxels, z, 0.0)
-                high = tl.max(z, axis=0)
-                logs = z - (high + tl.log(tl.sum(tl.exp(z - high[None, :]), axis=0)))[None, :]
-                p = tl.exp(logs)
-                entropy += tl.sum(tl.where(one, -logs, 0.0), axis=1)
-                every += tl.sum(tl.where(counts, -logs, 0.0), axis=1)
-            overlap += tl.sum(tl.where(one, p, 0.0), axis=1)
-            size += tl.sum(tl.where(counts, p * p if SQUARED else p, 0.0), axis=1)
-            count += tl.sum(one.to(tl.float32), axis=1)
-            if FOCAL:
-                u = tl.where(one, z, -z)
-                u = tl.where(counts, u, 0.0)
-                focal += tl.sum(tl.where(counts, -tl.exp(gamma * _log_sigmoid(-u)) * _log_sigmoid(u), 0.0), axis=1)
+    for start in tl.range(tl.program_id(0) * V, voxels, programs * V, num_stages=3):
+        z, one, counts, _, real = _load(
+            logits, labels, sample, classes, voxels, start, zb, zc, zv, lb, lc, lv, ignore, SIGMOID, IGNORE, C, V
+        )
+        if SIGMOID:
+            right, wrong, p = _log_sigmoids(z)
+            entropy += tl.where(counts, -tl.where(one, right, wrong), 0.0)
+        else:
+            p, logs = _softmax(z, real)
+            entropy += tl.where(one, -logs, 0.0)
+            every += tl.where(counts, -logs, 0.0)
+        overlap += tl.where(one, p, 0.0)
+        size += tl.where(counts, p * p if SQUARED else p, 0.0)
+        count += tl.where(one, 1.0, 0.0)
+        if FOCAL:
+            right, wrong, _ = _log_sigmoids(tl.where(counts, tl.where(one, z, -z), 0.0))
+            focal += tl.sum(tl.where(counts, -tl.exp(gamma * wrong) * right, 0.0), axis=1)
+    unit = 1.0 if SIGMOID else _LN2
     c = tl.arange(0, C)
-    here = partial + ((sample * tl.num_programs(0) + program) * 6) * classes + c
-    tl.store(here, overlap, mask=c < classes)
-    tl.store(here + classes, size, mask=c < classes)
-    tl.store(here + 2 * classes, count, mask=c < classes)
-    tl.store(here + 3 * classes, entropy, mask=c < classes)
-    tl.store(here + 4 * classes, every, mask=c < classes)
+    here = partial + ((sample * programs + tl.program_id(0)) * 6) * classes + c
+    tl.store(here, tl.sum(overlap, axis=1), mask=c < classes)
+    tl.store(here + classes, tl.sum(size, axis=1), mask=c < classes)
+    tl.store(here + 2 * classes, tl.sum(count, axis=1), mask=c < classes)
+    tl.store(here + 3 * classes, unit * tl.sum(entropy, axis=1), mask=c < classes)
+    tl.store(here + 4 * classes, unit * tl.sum(every, axis=1), mask=c < classes)
     tl.store(here + 5 * classes, focal, mask=c < classes)
 
 
@@ -99,7 +118,6 @@ def _gradient_kernel(
     SIGMOID: tl.constexpr, SQUARED: tl.constexpr, FOCAL: tl.constexpr, IGNORE: tl.constexpr,
     C: tl.constexpr, V: tl.constexpr,
 ):  # fmt: skip
-    start = tl.program_id(0).to(tl.int64) * V
     sample = tl.program_id(1).to(tl.int64)
     c = tl.arange(0, C)
     row = slopes + sample * classes + c
@@ -107,72 +125,70 @@ def _gradient_kernel(
     overlap = tl.load(row, mask=c < classes, other=0.0)[:, None]
     size = tl.load(row + step, mask=c < classes, other=0.0)[:, None]
     entropy = tl.load(row + 3 * step, mask=c < classes, other=0.0)[:, None]
-    z, one, counts, inside = _load(
-        logits, labels, sample, classes, voxels, start, zb, zc, zv, lb, lc, lv, ignore, SIGMOID, IGNORE, C, V
-    )
-    if SIGMOID:
-        z = tl.where(inside, z, 0.0)
-        p = tl.sigmoid(z)
-    else:
-        z = tl.where(start + tl.arange(0, V)[None, :] < voxels, z, 0.0)
-        e = tl.exp(z - tl.max(z, axis=0)[None, :])
-        p = e / tl.sum(e, axis=0)[None, :]
-    q = tl.where(one, overlap, 0.0) + (2.0 * p * size if SQUARED else size)
-    if SIGMOID:
-        slope = p * (1.0 - p) * q + entropy * (p - one.to(tl.float32))
-    else:
-        every = tl.load(row + 4 * step, mask=c < classes, other=0.0)[:, None]
-        t = p * q - tl.where(one, entropy, 0.0) - every
-        slope = t - p * tl.sum(t, axis=0)[None, :]
-    if FOCAL:
-        focal = tl.load(row + 5 * step, mask=c < classes, other=0.0)[:, None]
-        sign = tl.where(one, 1.0, -1.0)
-        u = tl.where(counts, z, 0.0) * sign
-        right = tl.sigmoid(u)
-        rest = tl.exp(gamma * _log_sigmoid(-u))
-        slope += focal * sign * rest * (gamma * right * _log_sigmoid(u) - (1.0 - right))
-    v = start + tl.arange(0, V).to(tl.int64)[None, :]
-    slope = tl.where(counts, slope, 0.0)
-    tl.store(gradient + sample * gb + c[:, None] * gc + v * gv, slope.to(gradient.dtype.element_ty), mask=inside)
+    every = tl.load(row + 4 * step, mask=c < classes, other=0.0)[:, None]
+    focal = tl.load(row + 5 * step, mask=c < classes, other=0.0)[:, None]
+    far = c.to(tl.int64)[:, None] * gc
+    for start in tl.range(tl.program_id(0) * V, voxels, tl.num_programs(0) * V, num_stages=2):
+        z, one, counts, inside, real = _load(
+            logits, labels, sample, classes, voxels, start, zb, zc, zv, lb, lc, lv, ignore, SIGMOID, IGNORE, C, V
+        )
+        if SIGMOID:
+            _, _, p = _log_sigmoids(z)
+        else:
+            p, _ = _softmax(z, real)
+        q = tl.where(one, overlap, 0.0) + (2.0 * p * size if SQUARED else size)
+        if SIGMOID:
+            slope = p * (1.0 - p) * q + entropy * (p - tl.where(one, 1.0, 0.0))
+        else:
+            t = p * q - tl.where(one, entropy, 0.0) - every
+            slope = t - p * tl.sum(tl.where(inside, t, 0.0), axis=0)[None, :]
+        if FOCAL:
+            sign = tl.where(one, 1.0, -1.0)
+            right, wrong, chance = _log_sigmoids(tl.where(counts, z, 0.0) * sign)
+            slope += focal * sign * tl.exp(gamma * wrong) * (gamma * chance * right - (1.0 - chance))
+        v = start + tl.arange(0, V).to(tl.int64)[None, :]
+        slope = tl.where(counts, slope, 0.0).to(gradient.dtype.element_ty)
+        tl.store(gradient + sample * gb + far + v * gv, slope, mask=inside)
 
 
+@on_its_device
 def class_sums(
     logits: Tensor, labels: Tensor, sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None
 ) -> Tensor:
     """As `plain.class_sums`; `logits` with any strides."""
     batch, classes, voxels = logits.shape
-    labels = _readable(labels)
-    c, v = _tile(classes)
-    programs = triton.cdiv(voxels, v * _TILES_A_PROGRAM)
+    labels, shape = _readable(labels), _shape(classes)
+    programs = min(_PROGRAMS, triton.cdiv(voxels, shape["V"]))
     partial = torch.empty(batch, programs, 6, classes, dtype=torch.float32, device=logits.device)
     _sums_kernel[(programs, batch)](
         logits, labels, partial, classes, voxels, *logits.stride(), *_label_strides(labels), gamma or 0.0, ignore or 0,
-        SIGMOID=sigmoid, SQUARED=squared, FOCAL=gamma is not None, IGNORE=ignore is not None,
-        C=c, V=v, TILES=_TILES_A_PROGRAM,
+        SIGMOID=sigmoid, SQUARED=squared, FOCAL=gamma is not None, IGNORE=ignore is not None, **shape,
     )  # fmt: skip
     return partial.sum(1, dtype=torch.float64).movedim(1, 0).float().contiguous()
 
 
+@on_its_device
 def class_sums_backward(
     slopes: Tensor, logits: Tensor, labels: Tensor,
     sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None,
 ) -> Tensor:  # fmt: skip
     """As `plain.class_sums_backward`."""
     batch, classes, voxels = logits.shape
-    labels = _readable(labels)
-    c, v = _tile(classes)
+    labels, shape = _readable(labels), _shape(classes)
     gradient = torch.empty_like(logits)
-    _gradient_kernel[(triton.cdiv(voxels, v), batch)](
+    _gradient_kernel[(min(_PROGRAMS, triton.cdiv(voxels, shape["V"])), batch)](
         slopes.float().contiguous(), logits, labels, gradient, batch, classes, voxels,
         *logits.stride(), *_label_strides(labels), *gradient.stride(), gamma or 0.0, ignore or 0,
-        SIGMOID=sigmoid, SQUARED=squared, FOCAL=gamma is not None, IGNORE=ignore is not None, C=c, V=v,
+        SIGMOID=sigmoid, SQUARED=squared, FOCAL=gamma is not None, IGNORE=ignore is not None, **shape,
     )  # fmt: skip
     return gradient
 
 
-def _tile(classes: int) -> tuple[int, int]:
+def _shape(classes: int) -> dict[str, Any]:
+    """Classes and voxels of a tile, and its warps: fixed, as a choice by timing would not give the same bits."""
     c = triton.next_power_of_2(classes)
-    return c, max(8, min(1024, _TILE // c))
+    warps = 4 if c <= 32 else 8
+    return {"C": c, "V": max(4, 32 * warps * _NUMBERS // c), "num_warps": warps}
 
 
 def _readable(labels: Tensor) -> Tensor:

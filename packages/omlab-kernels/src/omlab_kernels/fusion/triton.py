@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from omlab_kernels.dispatch import on_its_device
+
 _VOXELS = 1024
 
 
@@ -22,7 +24,14 @@ def _cell(place, size, start, cells):
     return cell, (away >= 0) & (cell < cells)
 
 
-@triton.jit
+# Blocks, places and numbers of cells are drawn anew for each image: they must not make the kernel compile again.
+_DRAWN = [
+    "channels", "height", "width", "voxels", "size_d", "size_h", "size_w", "start_d", "start_h", "start_w",
+    "cells_d", "cells_h", "cells_w", "count", "fc", "fd", "fh", "fw", "sc", "sd", "sh", "sw",
+]  # fmt: skip
+
+
+@triton.jit(do_not_specialize=_DRAWN)
 def _fusion_kernel(
     first, second, classes, fused, labels, channels, height, width, voxels,
     size_d, size_h, size_w, start_d, start_h, start_w, cells_d, cells_h, cells_w, count,
@@ -38,13 +47,19 @@ def _fusion_kernel(
     number = tl.load(classes + here, mask=inside & in_d & in_h & in_w, other=0)
     tl.store(labels + voxel, number.to(tl.uint8), mask=inside)
     weight = number.to(tl.float32) / count
-    for c in range(channels):
-        one = tl.load(first + c * fc + d * fd + h * fh + w * fw, mask=inside, other=0.0).to(tl.float32)
-        other = tl.load(second + c * sc + d * sd + h * sh + w * sw, mask=inside, other=0.0).to(tl.float32)
-        mixed = other + weight * (one - other)
-        tl.store(fused + c * voxels + voxel, mixed.to(fused.dtype.element_ty), mask=inside)
+    one = first + d * fd + h * fh + w * fw
+    other = second + d * sd + h * sh + w * sw
+    goal = fused + voxel
+    for _ in range(channels):  # pointers walk on, as a channel may lie 2^31 elements away
+        front = tl.load(one, mask=inside, other=0.0).to(tl.float32)
+        back = tl.load(other, mask=inside, other=0.0).to(tl.float32)
+        tl.store(goal, (back + weight * (front - back)).to(fused.dtype.element_ty), mask=inside)
+        one += fc
+        other += sc
+        goal += voxels
 
 
+@on_its_device
 def volume_fusion(
     first: Tensor, second: Tensor, classes: Tensor, *, block: Sequence[int], offset: Sequence[int], count: int
 ) -> tuple[Tensor, Tensor]:

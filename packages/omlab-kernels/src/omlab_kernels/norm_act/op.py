@@ -95,7 +95,8 @@ def _(
     gradient: Tensor, x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None,
     mean: Tensor, scale: Tensor, activation: str, slope: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    return torch.empty_like(x), torch.empty_like(x), torch.empty_like(mean), torch.empty_like(mean)
+    by_z = x.new_empty(0) if residual is None else torch.empty_like(x)
+    return torch.empty_like(x), by_z, torch.empty_like(mean), torch.empty_like(mean)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

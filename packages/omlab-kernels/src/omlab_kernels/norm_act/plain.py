@@ -39,9 +39,10 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients by x and by the sum before the activation (as `x`), and by weight and bias for each sample (B, C).
 
-    That by the sum is written only where there is a residual.
+    That by the sum is empty, (0,), where there is no residual.
     """
-    by_x, by_z = torch.empty_like(x), torch.empty_like(x)
+    by_x = torch.empty_like(x)
+    by_z = x.new_empty(0) if residual is None else torch.empty_like(x)
     by_weight, by_bias = torch.zeros_like(mean), torch.zeros_like(mean)
     if not x.numel():
         return by_x, by_z, by_weight, by_bias

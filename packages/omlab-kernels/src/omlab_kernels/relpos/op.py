@@ -26,7 +26,8 @@ def attention_relpos(
     """Softmax of scale * q k' + bias over the keys and the sink, times the values; `naive` has the formulas.
 
     Neither the scores nor the bias are ever held whole. Deterministic; differentiable once in every floating-point
-    argument. Computed in float32 (float64 for float64 inputs) whatever the precision of the inputs.
+    argument. Computed in float32 (float64 for float64 inputs) whatever the precision of the inputs; Triton takes the
+    factors in the type of q.
 
     Args:
         q: (B, heads, N, c).
@@ -119,15 +120,15 @@ def _attention_backward(
     v: Tensor,
     bias: Tensor,
     index: Tensor,
+    out: Tensor,
     sums: Tensor,
-    delta: Tensor,
     scale: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     if form_for(q) == "triton" and q.numel():
         from omlab_kernels.relpos import triton
 
-        return triton.backward(slope, q, k, v, bias, index, sums, delta, scale)
-    return plain.backward(slope, q, k, v, bias, index, sums, delta, scale)
+        return triton.backward(slope, q, k, v, bias, index, out, sums, scale)
+    return plain.backward(slope, q, k, v, bias, index, out, sums, scale)
 
 
 @torch.library.register_fake("omlab_kernels::attention_relpos")  # type: ignore[untyped-decorator]
@@ -147,12 +148,12 @@ def _(
     v: Tensor,
     bias: Tensor,
     index: Tensor,
+    out: Tensor,
     sums: Tensor,
-    delta: Tensor,
     scale: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     by_q, by_k, by_v, by_bias = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v, bias))
-    return by_q, by_k, by_v, by_bias
+    return by_q, by_k, by_v, by_bias, torch.empty_like(sums)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -163,11 +164,10 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> 
 
 def _backward(ctx: Any, slope: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
     q, k, v, bias, index, sink_logit, sink_value, out, sums = ctx.saved_tensors
-    slopes = slope.to(sums.dtype)
-    delta = (slopes * out.to(sums.dtype)).sum(-1)
-    by_q, by_k, by_v, by_bias = _attention_backward(slope, q, k, v, bias, index, sums, delta, ctx.scale)
+    by_q, by_k, by_v, by_bias, delta = _attention_backward(slope, q, k, v, bias, index, out, sums, ctx.scale)
     by_logit = by_value = None
     if sink_logit is not None:
+        slopes = slope.to(sums.dtype)
         weight = (sink_logit.to(sums.dtype) - sums).exp()
         by_logit = (weight * ((slopes * sink_value.to(sums.dtype).unsqueeze(2)).sum(-1) - delta)).to(sink_logit.dtype)
         by_value = (weight.unsqueeze(2) @ slopes).squeeze(2).to(sink_value.dtype)

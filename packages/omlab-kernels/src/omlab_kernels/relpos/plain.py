@@ -49,27 +49,29 @@ def backward(
     v: Tensor,
     bias: Tensor,
     index: Tensor,
+    out: Tensor,
     sums: Tensor,
-    delta: Tensor,
     scale: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients by q, k, v and bias; `delta` (B, H, N) is the sum of `slope` times the output over c."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients by q, k, v and bias, and the sum (B, H, N) of `slope` times the output over c."""
     keys = _wide_keys(k, bias, index)
     head = k.shape[-1]
     by_q, by_bias = (torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (q, bias))
     by_k, by_v = (torch.zeros(k.shape, dtype=keys.dtype, device=k.device) for _ in range(2))
+    delta = torch.empty_like(sums)
     values = v.to(keys.dtype)
     for part in _stretches(q, k):
         queries = _wide_queries(q, bias, part, scale, keys.dtype)
         weights = (queries @ keys.transpose(-1, -2)).sub_(sums[:, :, part, None]).exp_()
         slopes = slope[:, :, part].to(keys.dtype)
+        delta[:, :, part] = (slopes * out[:, :, part].to(keys.dtype)).sum(-1)
         by_v += weights.transpose(-1, -2) @ slopes
         by_scores = (slopes @ values.transpose(-1, -2)).sub_(delta[:, :, part, None]).mul_(weights)
         by_k += by_scores.transpose(-1, -2) @ queries[..., :head]
         by_wide = by_scores @ keys
         by_q[:, :, part] = scale * by_wide[..., :head]
         by_bias[:, :, part] = by_wide[..., head:]
-    return by_q, by_k.to(k.dtype), by_v.to(v.dtype), by_bias
+    return by_q, by_k.to(k.dtype), by_v.to(v.dtype), by_bias, delta
 
 
 def _wide_keys(k: Tensor, bias: Tensor, index: Tensor) -> Tensor:

@@ -2,234 +2,368 @@
 # Triton's decorators and language are untyped.
 """Attention with thin bias factors in Triton: no matrix of scores in memory, no atomics.
 
-The bias of a tile of scores is gathered from the rows of the factors. Its gradient is a sum over the keys that share a
-column: a product of the tile's gradient with the 0/1 matrix of the columns, made in registers. One kernel takes
-tiles of queries (output; gradients by q and the factors), another tiles of keys (gradients by k and v).
+The bias of a tile of scores is a product, as in `plain`: the rows of the factors times a table (M x columns) that holds
+a 1 where a column concerns a key; so is the gradient by the factors. Both add into the products that are there anyway.
+Columns go in blocks: where there are many, the gradient of each block has programs of its own, so that registers hold
+it. One kernel takes tiles of queries (output; gradients by q and the factors), another tiles of keys (by k and v).
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from omlab_kernels.dispatch import on_its_device
+
+_SIZES = ["heads", "queries", "keys", "factors", "tiles"]  # a kernel serves them all
+_LOG2E = tl.constexpr(1.4426950408889634)
+
+
+class Tile(NamedTuple):
+    """Queries and keys of a tile, warps of a program, and tiles that are loaded ahead."""
+
+    n: int
+    m: int
+    warps: int
+    stages: int
+
 
 @triton.jit
-def _rows(base, b, h, first, count, sb, sh, sn, sc, width, N: tl.constexpr, C: tl.constexpr):
-    """Rows first.. of a (B, H, n, c) tensor, (N, C), zero beyond its ends."""
+def _place(heads, count, N: tl.constexpr):
+    """First row of this program's tile, and its sample and head: tiles of a head follow each other on the one axis.
+
+    Other axes of a grid end at 65,535, which windows times heads can pass.
+    """
+    tiles = tl.cdiv(count, N)
+    outer = tl.program_id(0) // tiles
+    return tl.program_id(0) % tiles * N, (outer // heads).to(tl.int64), (outer % heads).to(tl.int64)
+
+
+@triton.jit
+def _rows(base, b, h, first, count, sb, sh, sn, sc, N: tl.constexpr, C: tl.constexpr, WIDTH: tl.constexpr):
+    """Rows first.. of a (B, H, n, WIDTH) tensor, (N, C), zero beyond its ends."""
     n = first + tl.arange(0, N).to(tl.int64)[:, None]
-    c = tl.arange(0, C)[None, :]
-    return tl.load(base + b * sb + h * sh + n * sn + c * sc, mask=(n < count) & (c < width), other=0.0)
+    c = tl.arange(0, C).to(tl.int64)[None, :]
+    return tl.load(base + b * sb + h * sh + n * sn + c * sc, mask=(n < count) & (c < WIDTH), other=0.0)
 
 
 @triton.jit
-def _tile_bias(
-    bias, b, h, rows, columns, queries, keys, index, ib, ih, i_n, ia, F: tl.constexpr, N: tl.constexpr, M: tl.constexpr
-):
-    """The bias of the queries `rows` (N, 1) for the keys `columns` (1, M)."""
-    total = tl.zeros([N, M], tl.float32)
-    for f in tl.static_range(F):
-        t = tl.load(index + f * keys + columns, mask=columns < keys, other=0)
-        here = bias + b * ib + h * ih + rows * i_n + t * ia
-        total += tl.load(here, mask=(rows < queries) & (columns < keys), other=0.0).to(tl.float32)
-    return total
+def _factors(bias, b, h, first, heads, queries, block, blocks, N: tl.constexpr, A: tl.constexpr):
+    """A block of the factors' columns for rows first.., (N, A)."""
+    n = first + tl.arange(0, N).to(tl.int64)[:, None]
+    here = ((b * heads + h) * queries + n) * (A * blocks) + block * A + tl.arange(0, A)[None, :]
+    return tl.load(bias + here, mask=n < queries, other=0.0)
 
 
 @triton.jit
-def _forward_kernel(
-    q, k, v, bias, index, sink_logit, sink_value, out, sums, heads, queries, keys, width, scale,
-    qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc, ib, ih, i_n, ia,
-    F: tl.constexpr, SINK: tl.constexpr, N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, PRECISION: tl.constexpr,
+def _table(table, first, keys, block, blocks, M: tl.constexpr, A: tl.constexpr):
+    """The same columns for keys first.., (M, A): 1 where a column concerns a key."""
+    m = first + tl.arange(0, M).to(tl.int64)[:, None]
+    return tl.load(table + m * (A * blocks) + block * A + tl.arange(0, A)[None, :], mask=m < keys, other=0.0)
+
+
+@triton.jit
+def _biased(
+    scores, bias, table, b, h, row, key, heads, queries, keys, block, end, blocks,
+    N: tl.constexpr, M: tl.constexpr, A: tl.constexpr, TURNED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    first = tl.program_id(0) * N
-    b = (tl.program_id(1) // heads).to(tl.int64)
-    h = (tl.program_id(1) % heads).to(tl.int64)
-    q_tile = _rows(q, b, h, first, queries, qb, qh, qn, qc, width, N, C)
+    """Scores (N, M), or turned (M, N), with the blocks of columns from `block` to `end` added."""
+    for one in tl.range(block, end, num_stages=1):
+        r_tile = _factors(bias, b, h, row, heads, queries, one, blocks, N, A)
+        t_tile = _table(table, key, keys, one, blocks, M, A)
+        if TURNED:
+            scores = tl.dot(t_tile, tl.trans(r_tile), scores, input_precision=PRECISION)
+        else:
+            scores = tl.dot(r_tile, tl.trans(t_tile), scores, input_precision=PRECISION)
+    return scores
+
+
+@triton.jit
+def _columns_kernel(index, table, keys, COUNT: tl.constexpr, M: tl.constexpr, WIDE: tl.constexpr):
+    """The table of all columns from each factor's column of each key, `index` (COUNT, keys)."""
+    m = tl.program_id(0) * M + tl.arange(0, M).to(tl.int64)[:, None]
+    a = tl.program_id(1) * WIDE + tl.arange(0, WIDE)[None, :]
+    one = tl.zeros([M, WIDE], tl.int32)
+    for f in tl.static_range(COUNT):
+        one += (tl.load(index + f * keys + m, mask=m < keys, other=-1) == a).to(tl.int32)
+    here = table + m * (tl.num_programs(1) * WIDE) + a
+    tl.store(here, one.to(table.dtype.element_ty), mask=m < keys)
+
+
+@triton.jit(do_not_specialize=_SIZES)
+def _forward_kernel(
+    q, k, v, bias, table, sink_logit, sink_value, out, sums, heads, queries, keys, factors, scale,
+    qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc,
+    SINK: tl.constexpr, N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, WIDTH: tl.constexpr,
+    A: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    first, b, h = _place(heads, queries, N)
+    q_tile = _rows(q, b, h, first, queries, qb, qh, qn, qc, N, C, WIDTH)
     rows = first + tl.arange(0, N).to(tl.int64)
     c = tl.arange(0, C)
     flat = (b * heads + h) * queries + rows
     if SINK:
         high = tl.load(sink_logit + flat, mask=rows < queries, other=0.0).to(tl.float32)
         total = tl.where(high == -float("inf"), 0.0, 1.0)
-        value = tl.load(sink_value + (b * heads + h) * width + c, mask=c < width, other=0.0).to(tl.float32)
+        value = tl.load(sink_value + (b * heads + h) * WIDTH + c, mask=c < WIDTH, other=0.0).to(tl.float32)
         found = total[:, None] * value[None, :]
     else:
         high = tl.full([N], -float("inf"), tl.float32)
         total = tl.zeros([N], tl.float32)
         found = tl.zeros([N, C], tl.float32)
+    blocks = tl.cdiv(factors, A)
+    if SOME:
+        r_tile = _factors(bias, b, h, first, heads, queries, 0, blocks, N, A)
     for start in range(0, keys, M):
-        k_tile = _rows(k, b, h, start, keys, kb, kh, kn, kc, width, M, C)
-        v_tile = _rows(v, b, h, start, keys, vb, vh, vn, vc, width, M, C)
-        columns = start + tl.arange(0, M)[None, :]
+        k_tile = _rows(k, b, h, start, keys, kb, kh, kn, kc, M, C, WIDTH)
+        v_tile = _rows(v, b, h, start, keys, vb, vh, vn, vc, M, C, WIDTH)
         scores = scale * tl.dot(q_tile, tl.trans(k_tile), input_precision=PRECISION)
-        scores += _tile_bias(bias, b, h, rows[:, None], columns, queries, keys, index, ib, ih, i_n, ia, F, N, M)
-        scores = tl.where(columns < keys, scores, -float("inf"))
+        if SOME:
+            t_tile = _table(table, start, keys, 0, blocks, M, A)
+            scores = tl.dot(r_tile, tl.trans(t_tile), scores, input_precision=PRECISION)
+        if MANY:
+            scores = _biased(
+                scores, bias, table, b, h, first, start, heads, queries, keys, 1, blocks, blocks,
+                N, M, A, False, PRECISION,
+            )  # fmt: skip
+        scores = tl.where((start + tl.arange(0, M) < keys)[None, :], scores, -float("inf"))
         higher = tl.maximum(high, tl.max(scores, axis=1))
-        shrink = tl.exp(high - higher)
-        weights = tl.exp(scores - higher[:, None])
+        shrink = tl.exp2((high - higher) * _LOG2E)
+        weights = tl.exp2(scores * _LOG2E - (higher * _LOG2E)[:, None])
         total = total * shrink + tl.sum(weights, axis=1)
-        found = found * shrink[:, None] + tl.dot(weights.to(v_tile.dtype), v_tile, input_precision=PRECISION)
+        found = found * shrink[:, None]
+        found = tl.dot(weights.to(v_tile.dtype), v_tile, found, input_precision=PRECISION)
         high = higher
     found = found / total[:, None]
-    inside = (rows < queries)[:, None] & (c < width)[None, :]
-    tl.store(out + flat[:, None] * width + c[None, :], found.to(out.dtype.element_ty), mask=inside)
-    tl.store(sums + flat, high + tl.log(total), mask=rows < queries)
+    inside = (rows < queries)[:, None] & (c < WIDTH)[None, :]
+    tl.store(out + flat[:, None] * WIDTH + c[None, :], found.to(out.dtype.element_ty), mask=inside)
+    tl.store(sums + flat, high + tl.log2(total) / _LOG2E, mask=rows < queries)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _query_gradient_kernel(
-    slope, q, k, v, bias, index, sums, delta, by_q, by_bias, heads, queries, keys, width, factors, scale,
-    sb, sh, sn, sc, qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc, ib, ih, i_n, ia,
-    F: tl.constexpr, N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, A: tl.constexpr, PRECISION: tl.constexpr,
+    slope, q, k, v, bias, table, out, sums, delta, by_q, by_bias, heads, queries, keys, factors, scale,
+    sb, sh, sn, sc, qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc,
+    FIRST: tl.constexpr, N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, WIDTH: tl.constexpr,
+    A: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    first = tl.program_id(0) * N
-    b = (tl.program_id(1) // heads).to(tl.int64)
-    h = (tl.program_id(1) % heads).to(tl.int64)
+    """Gradients by q and by the first block of the factors, which makes `delta`; or by each of the other blocks."""
+    first, b, h = _place(heads, queries, N)
     rows = first + tl.arange(0, N).to(tl.int64)
+    c = tl.arange(0, C)
     flat = (b * heads + h) * queries + rows
-    q_tile = _rows(q, b, h, first, queries, qb, qh, qn, qc, width, N, C)
-    slopes = _rows(slope, b, h, first, queries, sb, sh, sn, sc, width, N, C)
-    total = tl.load(sums + flat, mask=rows < queries, other=0.0)
-    mean = tl.load(delta + flat, mask=rows < queries, other=0.0)
+    q_tile = _rows(q, b, h, first, queries, qb, qh, qn, qc, N, C, WIDTH)
+    slopes = _rows(slope, b, h, first, queries, sb, sh, sn, sc, N, C, WIDTH)
+    total = tl.load(sums + flat, mask=rows < queries, other=0.0) * _LOG2E
+    inside = (rows < queries)[:, None] & (c < WIDTH)[None, :]
+    if FIRST:
+        output = tl.load(out + flat[:, None] * WIDTH + c[None, :], mask=inside, other=0.0).to(tl.float32)
+        mean = tl.sum(output * slopes.to(tl.float32), axis=1)
+        tl.store(delta + flat, mean, mask=rows < queries)
+    else:
+        mean = tl.load(delta + flat, mask=rows < queries, other=0.0)
     q_sum = tl.zeros([N, C], tl.float32)
     bias_sum = tl.zeros([N, A], tl.float32)
+    blocks = tl.cdiv(factors, A)
+    own = 0 if FIRST else 1 + tl.program_id(1)
+    if SOME:
+        r_tile = _factors(bias, b, h, first, heads, queries, own, blocks, N, A)
     for start in range(0, keys, M):
-        k_tile = _rows(k, b, h, start, keys, kb, kh, kn, kc, width, M, C)
-        v_tile = _rows(v, b, h, start, keys, vb, vh, vn, vc, width, M, C)
-        columns = start + tl.arange(0, M)[None, :]
+        k_tile = _rows(k, b, h, start, keys, kb, kh, kn, kc, M, C, WIDTH)
+        v_tile = _rows(v, b, h, start, keys, vb, vh, vn, vc, M, C, WIDTH)
         scores = scale * tl.dot(q_tile, tl.trans(k_tile), input_precision=PRECISION)
-        scores += _tile_bias(bias, b, h, rows[:, None], columns, queries, keys, index, ib, ih, i_n, ia, F, N, M)
-        weights = tl.where(columns < keys, tl.exp(scores - total[:, None]), 0.0)
+        if SOME:
+            t_tile = _table(table, start, keys, own, blocks, M, A)
+            scores = tl.dot(r_tile, tl.trans(t_tile), scores, input_precision=PRECISION)
+        if MANY:
+            scores = _biased(
+                scores, bias, table, b, h, first, start, heads, queries, keys, 0, own, blocks,
+                N, M, A, False, PRECISION,
+            )  # fmt: skip
+            scores = _biased(
+                scores, bias, table, b, h, first, start, heads, queries, keys, own + 1, blocks, blocks,
+                N, M, A, False, PRECISION,
+            )  # fmt: skip
+        weights = tl.exp2(scores * _LOG2E - total[:, None])
+        weights = tl.where((start + tl.arange(0, M) < keys)[None, :], weights, 0.0)
         by_scores = weights * (tl.dot(slopes, tl.trans(v_tile), input_precision=PRECISION) - mean[:, None])
-        q_sum += tl.dot(by_scores.to(k_tile.dtype), k_tile, input_precision=PRECISION)
-        if F > 0:
-            # Which column of which factor concerns a key; beyond the last key by_scores is 0.
-            here = start + tl.arange(0, M)[:, None]
-            chosen = tl.zeros([M, A], tl.float32)
-            for f in tl.static_range(F):
-                t = tl.load(index + f * keys + here, mask=here < keys, other=-1)
-                chosen += (t == tl.arange(0, A)[None, :]).to(tl.float32)
-            bias_sum += tl.dot(by_scores, chosen, input_precision=PRECISION)
-    c = tl.arange(0, C)
-    inside = (rows < queries)[:, None] & (c < width)[None, :]
-    tl.store(by_q + flat[:, None] * width + c[None, :], (scale * q_sum).to(by_q.dtype.element_ty), mask=inside)
-    if F > 0:
-        a = tl.arange(0, A)
-        inside = (rows < queries)[:, None] & (a < factors)[None, :]
-        tl.store(by_bias + flat[:, None] * factors + a[None, :], bias_sum.to(by_bias.dtype.element_ty), mask=inside)
+        by_scores = by_scores.to(k_tile.dtype)
+        if FIRST:
+            q_sum = tl.dot(by_scores, k_tile, q_sum, input_precision=PRECISION)
+        if SOME:
+            bias_sum = tl.dot(by_scores, t_tile, bias_sum, input_precision=PRECISION)
+    if FIRST:
+        tl.store(by_q + flat[:, None] * WIDTH + c[None, :], (scale * q_sum).to(by_q.dtype.element_ty), mask=inside)
+    if SOME:
+        a = own * A + tl.arange(0, A)
+        here = by_bias + flat[:, None] * factors + a[None, :]
+        tl.store(here, bias_sum.to(by_bias.dtype.element_ty), mask=(rows < queries)[:, None] & (a < factors)[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def _key_gradient_kernel(
-    slope, q, k, v, bias, index, sums, delta, by_k, by_v, heads, queries, keys, width, scale,
-    sb, sh, sn, sc, qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc, ib, ih, i_n, ia,
-    F: tl.constexpr, N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, PRECISION: tl.constexpr,
+    slope, q, k, v, bias, table, sums, delta, by_k, by_v, heads, queries, keys, factors, scale,
+    sb, sh, sn, sc, qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc,
+    N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, WIDTH: tl.constexpr,
+    A: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    first = tl.program_id(0) * M
-    b = (tl.program_id(1) // heads).to(tl.int64)
-    h = (tl.program_id(1) % heads).to(tl.int64)
-    k_tile = _rows(k, b, h, first, keys, kb, kh, kn, kc, width, M, C)
-    v_tile = _rows(v, b, h, first, keys, vb, vh, vn, vc, width, M, C)
-    columns = first + tl.arange(0, M)[None, :]
+    """With the scores turned, (M, N), so that no other product has to be."""
+    first, b, h = _place(heads, keys, M)
+    k_tile = _rows(k, b, h, first, keys, kb, kh, kn, kc, M, C, WIDTH)
+    v_tile = _rows(v, b, h, first, keys, vb, vh, vn, vc, M, C, WIDTH)
+    blocks = tl.cdiv(factors, A)
+    if SOME:
+        t_tile = _table(table, first, keys, 0, blocks, M, A)
     k_sum = tl.zeros([M, C], tl.float32)
     v_sum = tl.zeros([M, C], tl.float32)
     for start in range(0, queries, N):
         rows = start + tl.arange(0, N).to(tl.int64)
         flat = (b * heads + h) * queries + rows
-        q_tile = _rows(q, b, h, start, queries, qb, qh, qn, qc, width, N, C)
-        slopes = _rows(slope, b, h, start, queries, sb, sh, sn, sc, width, N, C)
-        total = tl.load(sums + flat, mask=rows < queries, other=0.0)
+        q_tile = _rows(q, b, h, start, queries, qb, qh, qn, qc, N, C, WIDTH)
+        slopes = _rows(slope, b, h, start, queries, sb, sh, sn, sc, N, C, WIDTH)
+        # Beyond the last query the weight is e^-inf.
+        total = tl.load(sums + flat, mask=rows < queries, other=float("inf")) * _LOG2E
         mean = tl.load(delta + flat, mask=rows < queries, other=0.0)
-        scores = scale * tl.dot(q_tile, tl.trans(k_tile), input_precision=PRECISION)
-        scores += _tile_bias(bias, b, h, rows[:, None], columns, queries, keys, index, ib, ih, i_n, ia, F, N, M)
-        weights = tl.where((columns < keys) & (rows < queries)[:, None], tl.exp(scores - total[:, None]), 0.0)
-        v_sum += tl.dot(tl.trans(weights.to(slopes.dtype)), slopes, input_precision=PRECISION)
-        by_scores = weights * (tl.dot(slopes, tl.trans(v_tile), input_precision=PRECISION) - mean[:, None])
-        k_sum += tl.dot(tl.trans(by_scores.to(q_tile.dtype)), q_tile, input_precision=PRECISION)
+        scores = scale * tl.dot(k_tile, tl.trans(q_tile), input_precision=PRECISION)
+        if SOME:
+            r_tile = _factors(bias, b, h, start, heads, queries, 0, blocks, N, A)
+            scores = tl.dot(t_tile, tl.trans(r_tile), scores, input_precision=PRECISION)
+        if MANY:
+            scores = _biased(
+                scores, bias, table, b, h, start, first, heads, queries, keys, 1, blocks, blocks,
+                N, M, A, True, PRECISION,
+            )  # fmt: skip
+        weights = tl.exp2(scores * _LOG2E - total[None, :])
+        v_sum = tl.dot(weights.to(slopes.dtype), slopes, v_sum, input_precision=PRECISION)
+        by_scores = weights * (tl.dot(v_tile, tl.trans(slopes), input_precision=PRECISION) - mean[None, :])
+        k_sum = tl.dot(by_scores.to(q_tile.dtype), q_tile, k_sum, input_precision=PRECISION)
     n = first + tl.arange(0, M).to(tl.int64)
     c = tl.arange(0, C)
-    inside = (n < keys)[:, None] & (c < width)[None, :]
-    here = ((b * heads + h) * keys + n)[:, None] * width + c[None, :]
+    inside = (n < keys)[:, None] & (c < WIDTH)[None, :]
+    here = ((b * heads + h) * keys + n)[:, None] * WIDTH + c[None, :]
     tl.store(by_k + here, (scale * k_sum).to(by_k.dtype.element_ty), mask=inside)
     tl.store(by_v + here, v_sum.to(by_v.dtype.element_ty), mask=inside)
 
 
+@on_its_device
 def forward(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, index: Tensor, sink_logit: Tensor | None, sink_value: Tensor | None,
     scale: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """As `plain.forward`."""
+    """As `plain.forward`; the factors are rounded to the type of q."""
     if _misread(q):
         out, sums = forward(q.float(), k.float(), v.float(), bias, index, sink_logit, sink_value, scale)
         return out.to(q.dtype), sums
-    batch, heads, queries, width = q.shape
+    batch, heads, queries, _ = q.shape
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
     sums = torch.empty(batch, heads, queries, dtype=torch.float32, device=q.device)
-    n, m, c = _tile(width)
-    _forward_kernel[(triton.cdiv(queries, n), batch * heads)](
-        q, k, v, bias, index.contiguous(),
+    tile, shape = _FORWARD[_kind(q)], _shape(q, bias)
+    padded, table = _padded(bias, q, shape), _columns(index, q, bias.shape[3], shape)
+    _forward_kernel[(triton.cdiv(queries, tile.n) * batch * heads,)](
+        q, k, v, padded, table,
         sums if sink_logit is None else sink_logit.contiguous(),
         sums if sink_value is None else sink_value.contiguous(),
-        out, sums, heads, queries, k.shape[2], width, scale,
-        *q.stride(), *k.stride(), *v.stride(), *bias.stride(),
-        F=index.shape[0], SINK=sink_logit is not None, N=n, M=m, C=c, PRECISION=_precision(q), num_stages=_stages(q),
+        out, sums, heads, queries, k.shape[2], bias.shape[3], scale,
+        *q.stride(), *k.stride(), *v.stride(), SINK=sink_logit is not None, **shape, **_launch(tile),
     )  # fmt: skip
     return out, sums
 
 
+@on_its_device
 def backward(
-    slope: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    bias: Tensor,
-    index: Tensor,
-    sums: Tensor,
-    delta: Tensor,
+    slope: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, index: Tensor, out: Tensor, sums: Tensor,
     scale: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As `plain.backward`."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """As `plain.backward`; the factors are rounded to the type of q."""
     if _misread(q):
-        found = backward(slope.float(), q.float(), k.float(), v.float(), bias, index, sums, delta, scale)
-        return found[0].to(q.dtype), found[1].to(k.dtype), found[2].to(v.dtype), found[3]
-    batch, heads, queries, width = q.shape
+        found = backward(slope.float(), q.float(), k.float(), v.float(), bias, index, out, sums, scale)
+        return found[0].to(q.dtype), found[1].to(k.dtype), found[2].to(v.dtype), *found[3:]
+    batch, heads, queries, _ = q.shape
     keys, factors = k.shape[2], bias.shape[3]
     by_q, by_k, by_v, by_bias = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v, bias))
-    n, m, c = _tile(width)
-    index = index.contiguous()
-    strides = (*slope.stride(), *q.stride(), *k.stride(), *v.stride(), *bias.stride())
-    given = (slope, q, k, v, bias, index, sums, delta)
-    shared = {"F": index.shape[0], "N": n, "M": m, "C": c, "PRECISION": _precision(q), "num_stages": _stages(q)}
-    _query_gradient_kernel[(triton.cdiv(queries, n), batch * heads)](
-        *given, by_q, by_bias, heads, queries, keys, width, factors, scale, *strides,
-        A=max(16, triton.next_power_of_2(factors)), **shared,
-    )  # fmt: skip
-    _key_gradient_kernel[(triton.cdiv(keys, m), batch * heads)](
-        *given, by_k, by_v, heads, queries, keys, width, scale, *strides, **shared
+    delta = torch.empty_like(sums)
+    shape = _shape(q, bias)
+    padded, table = _padded(bias, q, shape), _columns(index, q, bias.shape[3], shape)
+    given = (slope, q, k, v, padded, table)
+    rest = (heads, queries, keys, factors, scale)
+    strides = (*slope.stride(), *q.stride(), *k.stride(), *v.stride())
+    tile = _BY_QUERIES[_kind(q)]
+    programs = triton.cdiv(queries, tile.n) * batch * heads
+    given_queries = (*given, out, sums, delta, by_q, by_bias, *rest, *strides)
+    _query_gradient_kernel[(programs,)](*given_queries, FIRST=True, **shape, **_launch(tile))
+    if shape["MANY"]:
+        further = triton.cdiv(factors, shape["A"]) - 1
+        _query_gradient_kernel[(programs, further)](*given_queries, FIRST=False, **shape, **_launch(tile))
+    tile = _BY_KEYS[_kind(q)]
+    _key_gradient_kernel[(triton.cdiv(keys, tile.m) * batch * heads,)](
+        *given, sums, delta, by_k, by_v, *rest, *strides, **shape, **_launch(tile)
     )
-    return by_q, by_k, by_v, by_bias
+    return by_q, by_k, by_v, by_bias, delta
 
 
-def _tile(width: int) -> tuple[int, int, int]:
-    """Queries and keys of a tile, and the head size that holds `width`."""
-    return (
-        (32, 32, max(16, triton.next_power_of_2(width)))
-        if width > 64
-        else (64, 32, max(16, triton.next_power_of_2(width)))
-    )
+# A fixed table by type and head size: a choice by timing would not give the same bits each time. Of the tiles that
+# compile for compute capability 9.0 without spills and fit into 99 KiB of shared memory, in the order of the review of
+# the kernels; not tuned on a GPU yet.
+_FORWARD = {
+    ("half", 64): Tile(128, 64, 8, 3), ("half", 128): Tile(64, 64, 4, 2), ("half", 256): Tile(32, 32, 8, 2),
+    ("single", 64): Tile(64, 32, 4, 2), ("single", 128): Tile(16, 32, 8, 1), ("single", 256): Tile(16, 16, 8, 1),
+}  # fmt: skip
+_BY_QUERIES = {
+    ("half", 64): Tile(128, 64, 8, 2), ("half", 128): Tile(64, 32, 8, 2), ("half", 256): Tile(32, 32, 8, 1),
+    ("single", 64): Tile(64, 32, 4, 1), ("single", 128): Tile(16, 32, 8, 1), ("single", 256): Tile(16, 16, 8, 1),
+}  # fmt: skip
+_BY_KEYS = {
+    ("half", 64): Tile(64, 128, 8, 2), ("half", 128): Tile(32, 64, 8, 2), ("half", 256): Tile(32, 32, 8, 1),
+    ("single", 64): Tile(16, 64, 4, 1), ("single", 128): Tile(16, 16, 4, 1), ("single", 256): Tile(16, 16, 8, 1),
+}  # fmt: skip
+_BLOCK = {"half": 64, "single": 32}
+"""Columns of the factors in one product at most."""
+
+
+def _kind(q: Tensor) -> tuple[str, int]:
+    size = next((size for size in (64, 128) if q.shape[3] <= size), 256)
+    return "single" if q.dtype == torch.float32 else "half", size
+
+
+def _shape(q: Tensor, bias: Tensor) -> dict[str, Any]:
+    """What a kernel is compiled for: the head size and its power of two, the columns of a block, how many blocks."""
+    width, factors = q.shape[3], bias.shape[3]
+    block = min(_BLOCK[_kind(q)[0]], max(16, triton.next_power_of_2(factors)))
+    return {
+        "C": max(16, triton.next_power_of_2(width)), "WIDTH": width,
+        "A": block, "SOME": factors > 0, "MANY": factors > block,
+        "PRECISION": "tf32x3" if q.dtype == torch.float32 else "ieee",
+    }  # fmt: skip
+
+
+def _launch(tile: Tile) -> dict[str, int]:
+    return {"N": tile.n, "M": tile.m, "num_warps": tile.warps, "num_stages": tile.stages}
+
+
+def _padded(bias: Tensor, q: Tensor, shape: dict[str, Any]) -> Tensor:
+    """The factors in the type of q, filled up with zeros to whole blocks: rows that begin at aligned addresses."""
+    columns = bias.shape[3]
+    filled = q.new_empty((*bias.shape[:3], triton.cdiv(columns, shape["A"]) * shape["A"]))
+    filled[..., :columns].copy_(bias)
+    filled[..., columns:].zero_()
+    return filled
+
+
+def _columns(index: Tensor, q: Tensor, columns: int, shape: dict[str, Any]) -> Tensor:
+    """The table (M, columns): 1 where a column of a factor concerns a key."""
+    count, keys = index.shape
+    blocks = triton.cdiv(columns, shape["A"])
+    table = torch.empty(keys, shape["A"] * blocks, dtype=q.dtype, device=q.device)
+    if count:
+        grid = (triton.cdiv(keys, 64), blocks)
+        _columns_kernel[grid](index.contiguous(), table, keys, COUNT=count, M=64, WIDE=shape["A"])
+    return table
 
 
 def _misread(q: Tensor) -> bool:
     """Triton's interpreter multiplies the bit patterns of bfloat16 as if they were integers: it gets float32."""
-    return q.dtype == torch.bfloat16 and not q.is_cuda
-
-
-def _stages(q: Tensor) -> int:
-    """Tiles loaded ahead: with float32's, more than one would not fit in the shared memory of smaller GPUs."""
-    return 1 if q.dtype == torch.float32 else 2
-
-
-def _precision(q: Tensor) -> str:
-    """float32 stays float32: TF32 would lose what the tolerances promise."""
-    return "ieee" if q.dtype == torch.float32 else "tf32"
+    return q.dtype == torch.bfloat16 and q.device.type == "cpu"

@@ -11,28 +11,29 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from omlab_kernels.dispatch import on_its_device
+
 _VOXELS = 256
 
 
-@triton.jit
+# Every cell of an image has another shape and place: specialised on them, the kernel would be compiled for each.
+_OF_A_CELL = [
+    "classes", "rows", "columns", "voxels", "gk", "gd", "gh", "gw",
+    "score_at", "sk", "sd", "sh", "sw", "weight_at", "wd", "wh", "ww",
+]  # fmt: skip
+
+
+@triton.jit(do_not_specialize=_OF_A_CELL)
 def _accumulate_kernel(
-    sums, scores, importance, classes, rows, columns, voxels, size_d, size_h, size_w, start_d, start_h, start_w,
-    gk, gd, gh, gw, sk, sd, sh, sw, wd, wh, ww,
-    FLIP_D: tl.constexpr, FLIP_H: tl.constexpr, FLIP_W: tl.constexpr, SOFTMAX: tl.constexpr, V: tl.constexpr,
+    sums, scores, importance, classes, rows, columns, voxels,
+    gk, gd, gh, gw, score_at, sk, sd, sh, sw, weight_at, wd, wh, ww, SOFTMAX: tl.constexpr, V: tl.constexpr,
 ):  # fmt: skip
     voxel = tl.program_id(0).to(tl.int64) * V + tl.arange(0, V)
     inside = voxel < voxels
     d, h, w = voxel // columns // rows, voxel // columns % rows, voxel % columns
     goal = sums + d * gd + h * gh + w * gw
-    d, h, w = d + start_d, h + start_h, w + start_w
-    share = tl.load(importance + d * wd + h * wh + w * ww, mask=inside, other=0.0).to(tl.float32)
-    if FLIP_D:
-        d = size_d - 1 - d
-    if FLIP_H:
-        h = size_h - 1 - h
-    if FLIP_W:
-        w = size_w - 1 - w
-    first = scores + d * sd + h * sh + w * sw
+    share = tl.load(importance + weight_at + d * wd + h * wh + w * ww, mask=inside, other=0.0).to(tl.float32)
+    first = scores + score_at + d * sd + h * sh + w * sw  # along a flipped axis the stride is negative
     most = tl.load(first, mask=inside, other=0.0).to(tl.float32)
     if SOFTMAX:
         total = tl.full([V], 1.0, tl.float32)
@@ -54,16 +55,27 @@ def _accumulate_kernel(
         goal += gk
 
 
+@on_its_device
 def window_accumulate(
     sums: Tensor, scores: Tensor, importance: Tensor, *, start: Sequence[int], flip: Sequence[int], softmax: bool
 ) -> None:
     """As `naive.window_accumulate`."""
     voxels = sums[0].numel()
+    across, *along = scores.stride()
+    begin = [
+        size - 1 - at if axis in flip else at
+        for axis, (at, size) in enumerate(zip(start, scores.shape[1:], strict=True))
+    ]
+    steps = [-step if axis in flip else step for axis, step in enumerate(along)]
     _accumulate_kernel[(triton.cdiv(voxels, _VOXELS),)](
-        sums, scores, importance, len(sums), *sums.shape[2:], voxels, *scores.shape[1:], *start,
-        *sums.stride(), *scores.stride(), *importance.stride(),
-        FLIP_D=0 in flip, FLIP_H=1 in flip, FLIP_W=2 in flip, SOFTMAX=softmax, V=_VOXELS,
+        sums, scores, importance, len(sums), *sums.shape[2:], voxels, *sums.stride(),
+        _offset(begin, along), across, *steps, _offset(start, importance.stride()), *importance.stride(),
+        SOFTMAX=softmax, V=_VOXELS,
     )  # fmt: skip
+
+
+def _offset(place: Sequence[int], stride: Sequence[int]) -> int:
+    return sum(at * step for at, step in zip(place, stride, strict=True))
 
 
 @triton.jit
@@ -83,20 +95,26 @@ def _plane(base, y0, y1, wy, x0, x1, wx, inside, MIX_Y: tl.constexpr, MIX_X: tl.
 
 
 @triton.jit
+def _step(steps, first, size, place, stride, inside):
+    """Where the lower and upper input of an axis lie, and the weight of the upper; see `_packed`."""
+    here = steps + first + place
+    lower = tl.load(here, mask=inside, other=0).to(tl.int64)
+    upper = tl.load(here + size, mask=inside, other=0).to(tl.int64)
+    weight = tl.load(here + 2 * size, mask=inside, other=0).to(tl.float32, bitcast=True)
+    return lower * stride, upper * stride, weight
+
+
+@triton.jit(do_not_specialize=["classes", "planes", "rows", "columns", "voxels", "sk", "sd", "sh", "sw"])
 def _argmax_kernel(
-    scores, labels, wrong, lower_d, upper_d, weight_d, lower_h, upper_h, weight_h, lower_w, upper_w, weight_w,
-    classes, rows, columns, voxels, sk, sd, sh, sw,
+    scores, labels, wrong, steps, classes, planes, rows, columns, voxels, sk, sd, sh, sw,
     MIX_D: tl.constexpr, MIX_H: tl.constexpr, MIX_W: tl.constexpr, V: tl.constexpr,
 ):  # fmt: skip
     voxel = tl.program_id(0).to(tl.int64) * V + tl.arange(0, V)
     inside = voxel < voxels
     d, h, w = voxel // columns // rows, voxel // columns % rows, voxel % columns
-    d0, d1 = tl.load(lower_d + d, mask=inside, other=0) * sd, tl.load(upper_d + d, mask=inside, other=0) * sd
-    h0, h1 = tl.load(lower_h + h, mask=inside, other=0) * sh, tl.load(upper_h + h, mask=inside, other=0) * sh
-    w0, w1 = tl.load(lower_w + w, mask=inside, other=0) * sw, tl.load(upper_w + w, mask=inside, other=0) * sw
-    wd = tl.load(weight_d + d, mask=inside, other=0.0)
-    wh = tl.load(weight_h + h, mask=inside, other=0.0)
-    ww = tl.load(weight_w + w, mask=inside, other=0.0)
+    d0, d1, wd = _step(steps, 0, planes, d, sd, inside)
+    h0, h1, wh = _step(steps, 3 * planes, rows, h, sh, inside)
+    w0, w1, ww = _step(steps, 3 * (planes + rows), columns, w, sw, inside)
     best = tl.full([V], float("-inf"), tl.float32)
     label = tl.zeros([V], tl.int32)
     nan = tl.zeros([V], tl.int32)
@@ -115,6 +133,7 @@ def _argmax_kernel(
     tl.store(wrong + tl.program_id(0), tl.max(tl.where(inside, infinite, 0), axis=0))
 
 
+@on_its_device
 def window_argmax(scores: Tensor, steps: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """As `naive.window_argmax`."""
     shape = [len(weight) for _, _, weight in steps]
@@ -122,9 +141,15 @@ def window_argmax(scores: Tensor, steps: Sequence[tuple[Tensor, Tensor, Tensor]]
     programs = triton.cdiv(labels.numel(), _VOXELS)
     wrong = torch.empty(programs, dtype=torch.int32, device=scores.device)
     mixed = [not torch.equal(lower, upper) for lower, upper, _ in steps]
-    moved = [part.contiguous().to(scores.device) for step in steps for part in step]
     _argmax_kernel[(programs,)](
-        scores, labels, wrong, *moved, len(scores), *shape[1:], labels.numel(), *scores.stride(),
+        scores, labels, wrong, _packed(steps).to(scores.device), len(scores), *shape, labels.numel(), *scores.stride(),
         MIX_D=mixed[0], MIX_H=mixed[1], MIX_W=mixed[2], V=_VOXELS,
     )  # fmt: skip
     return labels, ~wrong.any()
+
+
+def _packed(steps: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """All steps in one tensor of int32, the weights by their bits: one copy to the GPU instead of nine."""
+    return torch.cat(
+        [part.to(torch.int32) for lower, upper, weight in steps for part in (lower, upper, weight.view(torch.int32))]
+    )

@@ -6,25 +6,30 @@ where it is broken and `CannotCheckError` where it cannot tell here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., None])
-MODULES = ("plugin", "cards", "predict", "capabilities", "prompts", "weights", "errors", "formats", "data", "golden")
+MODULES = (
+    *("plugin", "cards", "payloads", "formats", "datasets", "models", "verbs", "odd", "results", "streams"),
+    *("prompts", "recipes", "weights", "adapters", "evaluators", "golden"),
+)
+RUNS = ("model", "verb", "recipe", "weights")
+"""Scopes whose checks run a model unless they say that they do not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One check: on subjects of `scope`, of models only those with one of `capabilities`, with or without a GPU."""
+    """One check: on subjects of `scope`, of which only those that `applies` to, with or without a GPU."""
 
     name: str
     scope: str
     run: Callable[[Any, Path], None]
     runs_model: bool
-    capabilities: frozenset[str] = frozenset()
+    applies: Mapping[str, Any]
     gpu: bool = False
 
     @property
@@ -32,20 +37,40 @@ class Check:
         """The first paragraph of the docstring, on one line."""
         return " ".join((self.run.__doc__ or "").partition("\n\n")[0].split())
 
+    def is_for(self, subject: Any) -> bool:
+        """Whether the subject has what the check is about."""
+        return all(
+            _FACTS[fact](subject) == wanted for fact, wanted in self.applies.items() if fact not in _LISTS
+        ) and all(wanted in _LISTS[fact](subject) for fact, wanted in self.applies.items() if fact in _LISTS)
 
+
+_FACTS: dict[str, Callable[[Any], Any]] = {
+    "streams": lambda subject: subject.facts.streams,
+    "gives": lambda subject: subject.facts.gives,
+    "remote": lambda subject: subject.model_card.is_remote,
+    "needs": lambda subject: bool(subject.model_card.needs),
+    "trains": lambda subject: bool(subject.model_card.trains),
+    "loop": lambda subject: subject.training.loop,
+}
+_LISTS: dict[str, Callable[[Any], Any]] = {"takes": lambda subject: set(subject.facts.kinds.values())}
 _found: dict[str, Check] = {}
 
 
-def check(
-    *, of: str, capability: str | Iterable[str] = (), gpu: bool = False, runs_model: bool | None = None
-) -> Callable[[F], F]:
-    """Register a function as the check of its name. Checks `of` models and weights run the model unless said."""
-    capabilities = frozenset([capability] if isinstance(capability, str) else capability)
+def check(*, of: str, gpu: bool = False, runs_model: bool | None = None, **applies: Any) -> Callable[[F], F]:
+    """Register a function as the check of its name.
+
+    Args:
+        of: Scope of its subjects.
+        gpu: Whether it needs a GPU.
+        runs_model: Whether it runs a model; by default as the scope says.
+        applies: What a subject must have: `streams`, `takes` and `gives` of verbs, `remote`, `needs` and `trains` of
+            models, `loop` of recipes.
+    """
 
     def register(function: F) -> F:
-        runs = of in ("model", "weights") if runs_model is None else runs_model
+        runs = of in RUNS if runs_model is None else runs_model
         _found[function.__name__] = Check(
-            name=function.__name__, scope=of, run=function, runs_model=runs, capabilities=capabilities, gpu=gpu
+            name=function.__name__, scope=of, run=function, runs_model=runs, applies=applies, gpu=gpu
         )
         return function
 

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from omlab.card_schema import DatasetCard, FormatCard, ModelCard, Setting, validate
+from omlab.card_schema import (
+    AdapterCard,
+    BaseCard,
+    DatasetCard,
+    EvaluatorCard,
+    FormatCard,
+    ModelCard,
+    PayloadCard,
+    Setting,
+    validate,
+)
 from omlab.errors import CardError, OmlabError
+from omlab.registry import load_entry, registry
+from omlab.suggest import did_you_mean
 from omlab_testkit.checks import check
-from omlab_testkit.kit import CardSubject, ModelSubject
 from omlab_testkit.outcome import PromiseError
+from omlab_testkit.subjects import CardSubject, ModelSubject
 
 _ENTRY_ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "model": ("weights", "device", "settings", "config"),
+    "model": ("weights", "needs", "device", "settings", "config"),
     "dataset": ("root", "settings"),
     "adapter": ("settings",),
     "evaluator": ("settings",),
@@ -48,11 +61,21 @@ def card_is_complete(subject: CardSubject, folder: Path) -> None:
 
 @check(of="card")
 def settings_have_valid_defaults(subject: CardSubject, folder: Path) -> None:
-    """The default of every setting has the setting's own type, is one of its choices and within its bounds."""
-    for name, setting in _valid(subject).settings.items():
-        problem = _setting_problem(setting)
-        if problem:
-            raise PromiseError(f"'{subject.name}', setting '{name}': {problem}.")
+    """The default of every setting and option has its own type, is one of its choices and within its bounds."""
+    for where, settings in _all_settings(_valid(subject)):
+        for name, setting in settings.items():
+            problem = _setting_problem(setting)
+            if problem:
+                raise PromiseError(f"'{subject.name}', {where} '{name}': {problem}.")
+
+
+def _all_settings(card: BaseCard) -> Iterator[tuple[str, Mapping[str, Setting]]]:
+    yield "setting", card.settings
+    if isinstance(card, ModelCard):
+        for verb, facts in card.does.items():
+            yield f"option of {verb}", facts.options
+        for recipe, training in card.trains.items():
+            yield f"setting of the recipe {recipe}", training.settings
 
 
 def _setting_problem(setting: Setting) -> str:
@@ -70,14 +93,61 @@ def _setting_problem(setting: Setting) -> str:
 
 
 @check(of="card")
-def needs_name_other_models(subject: CardSubject, folder: Path) -> None:
-    """`needs` names models, each once and none the card itself."""
-    needs = _valid(subject).needs
-    for name in needs:
+def kinds_are_known(subject: CardSubject, folder: Path) -> None:
+    """Every kind that a card names has a payload card in the environment that its package declares."""
+    known = {card.name for card in registry().cards("payload")}
+    for where, kind in _kinds(_valid(subject)):
+        if kind not in known:
+            hint = did_you_mean(kind, known, none="no installed package has payloads.")
+            raise PromiseError(f"'{subject.name}': {where} is of the kind '{kind}', which no payload card has: {hint}")
+
+
+def _kinds(card: BaseCard) -> Iterator[tuple[str, str]]:
+    if isinstance(card, ModelCard):
+        for verb, facts in card.does.items():
+            yield from ((f"the input '{name}' of {verb}", kind) for name, kind in facts.kinds.items())
+            yield f"what {verb} gives", facts.gives
+        for recipe, training in card.trains.items():
+            yield from ((f"what {verb} gives after {recipe}", kind) for verb, kind in training.gives.items())
+            yield from [(f"the target of {recipe}", training.target)] if training.target else []
+    if isinstance(card, FormatCard):
+        words = {"reads": card.reads, "writes": card.writes, "collects": card.collects, "pictured": card.pictured}
+        yield from ((f"what the format {word}", kind) for word, kinds in words.items() for kind in kinds)
+    if isinstance(card, DatasetCard):
+        yield from ((f"the input '{name}'", kind) for name, kind in card.inputs.items())
+        yield from [("its target", card.target)] if card.target else []
+    if isinstance(card, EvaluatorCard):
+        yield from (("what it judges", card.judges), ("its target", card.target))
+    if isinstance(card, AdapterCard):
+        yield from ((f"what {verb} gives", kind) for verb, kind in card.gives.items())
+
+
+@check(of="model", runs_model=False)
+def needs_name_other_models(subject: ModelSubject, folder: Path) -> None:
+    """What a model needs are other models, by a name that one can have."""
+    for need, name in subject.model_card.needs.items():
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9]+([-_][a-z0-9]+)*)?", name):
-            raise PromiseError(f"'{subject.name}' needs '{name}', which cannot be the name of a model.")
-        if needs.count(name) > 1 or name.partition(".")[0] == subject.name:
-            raise PromiseError(f"'{subject.name}' needs '{name}', which is itself or named twice.")
+            raise PromiseError(f"'{subject.name}' needs '{name}' as its {need}, which cannot be the name of a model.")
+        if name.partition(".")[0] == subject.name:
+            raise PromiseError(f"'{subject.name}' needs itself as its {need}.")
+
+
+@check(of="model", runs_model=False)
+def advice_is_for_settings_that_are_there(subject: ModelSubject, folder: Path) -> None:
+    """What a recipe's `defaults` advise an adapter are settings that it has, as far as it is installed."""
+    adapters = {offer.name: offer for offer in registry().cards("adapter")}
+    for recipe, training in subject.model_card.trains.items():
+        for adapter, advice in training.defaults.items():
+            if adapter not in adapters:
+                continue
+            known = validate(adapters[adapter]).settings
+            unknown = sorted(set(advice) - set(known))
+            if unknown:
+                hint = did_you_mean(unknown[0], known, none="it has none.")
+                raise PromiseError(
+                    f"The recipe '{recipe}' of '{subject.name}' advises '{adapter}' on '{unknown[0]}', which is no "
+                    f"setting of it: {hint}"
+                )
 
 
 @check(of="card")
@@ -90,6 +160,9 @@ def entry_can_be_called(subject: CardSubject, folder: Path) -> None:
         raise PromiseError(str(error)) from None
     if not callable(entry):
         raise PromiseError(f"The entry of '{subject.name}' is a {type(entry).__name__} and cannot be called.")
+    if subject.offer.kind == "payload":
+        _check_functions(subject)
+        return
     arguments = dict.fromkeys(_ENTRY_ARGUMENTS.get(subject.offer.kind, ()))
     positional = () if subject.offer.kind == "format" else (None,)
     try:
@@ -97,6 +170,24 @@ def entry_can_be_called(subject: CardSubject, folder: Path) -> None:
     except TypeError as error:
         wanted = ", ".join((*("card" for _ in positional), *(("*", *arguments) if arguments else ())))
         raise PromiseError(f"The entry of '{subject.name}' must take ({wanted}): {error}.") from None
+
+
+def _check_functions(subject: CardSubject) -> None:
+    """The functions that a payload card names beside its class."""
+    card = cast(PayloadCard, subject.card)
+    arguments = {"examples": (), "odd": (), "survey": ((), "input")}
+    for field, positional in arguments.items():
+        named: str | None = getattr(card, field)
+        if named is None:
+            continue
+        try:
+            function = load_entry(subject.offer, named)
+            inspect.signature(function).bind(*positional)
+        except OmlabError as error:
+            raise PromiseError(f"{field} of the payload '{card.name}': {error}") from None
+        except TypeError as error:
+            wanted = "(cases, name)" if positional else "()"
+            raise PromiseError(f"{field} of the payload '{card.name}' must take {wanted}: {error}.") from None
 
 
 @check(of="model", runs_model=False)
@@ -115,30 +206,30 @@ def weights_are_described(subject: ModelSubject, folder: Path) -> None:
 
 @check(of="format")
 def format_card_is_true(subject: CardSubject, folder: Path) -> None:
-    """A format has a method for each direction that its card names, and is found by a suffix or as a folder."""
+    """A format has a method for each thing that its card says it does, and is found by a suffix or as a folder."""
     card, entry = cast(FormatCard, subject.card), subject.entry
-    _require_methods(subject, entry, {"read": bool(card.reads), "write": bool(card.writes)})
+    wanted = {
+        "read": bool(card.reads),
+        "write": bool(card.writes),
+        "index": card.many,
+        "pack": bool(card.collects),
+        "collect": bool(card.collects),
+    }
+    lacking = [method for method, needed in wanted.items() if needed and not callable(getattr(entry, method, None))]
+    if lacking:
+        raise PromiseError(f"The format '{card.name}' has no method '{lacking[0]}'.")
     if not (card.reads or card.writes):
         raise PromiseError(f"The format '{card.name}' neither reads nor writes anything.")
     if not (card.suffixes or card.folders):
         raise PromiseError(f"The format '{card.name}' has no suffix and is no folder: it cannot be found.")
-    if only := sorted(set(card.default_for) - set(card.writes)):
-        raise PromiseError(f"The format '{card.name}' is the default for '{only[0]}', which it does not write.")
+    for word, kinds, of in (
+        ("is the default for", card.default_for, card.writes),
+        ("collects", card.collects, card.writes),
+    ):
+        if only := sorted(set(kinds) - set(of)):
+            raise PromiseError(f"The format '{card.name}' {word} '{only[0]}', which it does not write.")
     if card.name in card.beside:
         raise PromiseError(f"The format '{card.name}' is beside itself.")
-
-
-def _require_methods(subject: CardSubject, thing: Any, wanted: dict[str, bool]) -> None:
-    for method, needed in wanted.items():
-        if needed and not callable(getattr(thing, method, None)):
-            raise PromiseError(f"The {subject.offer.kind} '{subject.name}' has no method '{method}'.")
-
-
-@check(of="adapter")
-def adapter_answers_its_role(subject: CardSubject, folder: Path) -> None:
-    """An adapter can be made with its default settings, and has `fit` and `restore`."""
-    adapter = subject.entry(subject.card, settings=subject.settings)
-    _require_methods(subject, adapter, {"fit": True, "restore": True})
 
 
 def _valid(subject: CardSubject) -> Any:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from omlab.registry import registry
 from omlab_testkit.checks import check
-from omlab_testkit.kit import Subject
 from omlab_testkit.outcome import PromiseError
+from omlab_testkit.subjects import Subject
 
 HEAVY = frozenset(
     [
@@ -66,7 +66,7 @@ def plugin_answers_with_cards(subject: Subject, folder: Path) -> None:
         if plugin.status != "ok":
             raise PromiseError(f"The plugin '{plugin.name}' of '{subject.id}' is {plugin.status}: {plugin.reason}.")
     manager = subject.kit.plugins.manager
-    if not offers and not any(manager.get_hookcallers(module) for module in manager.get_plugins()):
+    if not offers and not any(manager.get_hookcallers(plugin) for _, plugin in manager.list_name_plugin()):
         raise PromiseError(f"The plugin of '{subject.id}' implements no hook.")
 
 

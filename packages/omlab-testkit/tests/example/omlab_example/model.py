@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from omlab.errors import InputError
-from omlab.weights import load_state_dict, read_state_dict
-from omlab_example.signals import Marks
+from omlab_example.recipes import MarksRecipe, OwnLoop
+from omlab_example.signals import Marks, row
 
 
 class Net(nn.Module):
@@ -26,72 +26,61 @@ class Model:
     def __init__(self, module, *, smooth, classes):
         self.module, self.smooth, self.classes = module.eval(), smooth, classes
 
-    def _input(self, payload):
-        if payload.kind != "signal":
-            raise InputError(f"A signal is needed, not a {payload.kind}.")
-        array = payload.array
-        if not np.isfinite(array).all():
+    def prepare(self, verb, inputs, /, **options):
+        return inputs["signal"], self._tensor(inputs["signal"])
+
+    def _tensor(self, signal):
+        if not np.isfinite(signal.array).all():
             raise InputError("The signal has values that are not finite.")
-        smoothed = np.convolve(array, np.ones(self.smooth) / self.smooth, mode="same") if self.smooth > 1 else array
+        smoothed = np.convolve(signal.array.ravel(), np.ones(self.smooth) / self.smooth, mode="same")[
+            : len(signal.array)
+        ]
+        return torch.tensor(smoothed, dtype=torch.float32)[None, None]
+
+    @torch.no_grad()
+    def predict(self, batch, /, *, shift=0):
         device = next(self.module.parameters()).device
-        return torch.tensor(smoothed, dtype=torch.float32, device=device)[None, None]
+        for signal, tensor in batch:
+            marks = self.module(tensor.to(device))[0].argmax(0).cpu().numpy()
+            yield Marks(row(marks + shift, np.uint8), signal.step, signal.start)
 
     @torch.no_grad()
-    def predict(self, payload):
-        self.module.eval()
-        marks = self.module(self._input(payload))[0].argmax(0)
-        return Marks(marks.cpu().numpy().astype(np.uint8), payload.affine)
+    def draw(self, batch, /, *, seed=0):
+        for signal, tensor in batch:
+            chance = self.module(tensor.to(next(self.module.parameters()).device))[0].softmax(0)[0].cpu()
+            generator = torch.Generator().manual_seed(seed)
+            drawn = torch.rand(chance.shape, generator=generator) < chance
+            yield Marks(row(drawn.numpy(), np.uint8), signal.step, signal.start)
 
-    def predict_batch(self, payloads):
-        return [self.predict(payload) for payload in payloads]
+    def layers(self):
+        return [["body.weight", "body.bias"], ["head.weight", "head.bias"]]
 
-    @torch.no_grad()
-    def embed(self, payload):
-        return self.module.features(self._input(payload))[0].mean(-1).cpu().numpy()
-
-    def retarget(self, samples, *, seed):
-        classes = 1 + max(int(sample.target.array.max()) for sample in samples)
+    def retarget(self, recipe, about, *, settings, seed):
+        classes = max(about.classes) + 1
         module = deepcopy(self.module)
         if classes != self.classes:
             module.head = nn.Conv1d(4, classes, 1)
         return Model(module, smooth=self.smooth, classes=classes)
 
-    def training_task(self, samples, *, settings, seed):
-        return Task(self.module, [(self._input(s.payload), torch.tensor(s.target.array).long()[None]) for s in samples])
+    def recipe(self, recipe, data, *, settings, seed):
+        samples = [case.load() for case in data.cases("train")]
+        pairs = [(self._tensor(s.inputs["signal"]), torch.tensor(s.target.array.ravel()).long()[None]) for s in samples]
+        if recipe == "own":
+            return OwnLoop(self.module, pairs)
+        return MarksRecipe(self.module, pairs, rounds=settings["rounds"], seed=seed)
 
     def config(self):
         return {"classes": self.classes}
 
 
-class Task:
-    steps_per_epoch, epochs, max_grad_norm = 1, 1, None
-
-    def __init__(self, module, pairs):
-        self.module, self.pairs = module, pairs
-
-    def batch(self, step):
-        return self.pairs[step % len(self.pairs)]
-
-    def loss(self, batch):
-        return nn.functional.cross_entropy(self.module(batch[0]), batch[1]), {}
-
-    def optimizer(self):
-        return torch.optim.SGD(self.module.parameters(), lr=1.0)
-
-    def learning_rate(self, step):
-        return 0.1
-
-
-def load(card, *, weights, device, settings, config):
+def load(card, *, weights, needs, device, settings, config):
     classes = config["classes"] if config else 2
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        module = Net(classes=classes)
-    if weights is not None:
-        files = {file.name: file for tag in card.weights.values() for file in tag.files}
-        file = files.get(weights.name)
-        wrapper, prefix = (file.wrapper, file.prefix) if file else ("", "")
-        missing, dropped = (file.missing, file.dropped) if file else ((), ())
-        state = read_state_dict(weights, wrapper=wrapper, prefix=prefix)
-        load_state_dict(module, state, missing=missing, dropped=dropped, source=weights)
+    module = Net(classes=classes)
+    if weights is not None and weights.folder is not None:
+        weights.load(module, "model.safetensors")
+    elif weights is not None and len(weights.files) > 1:
+        weights.load(module.body, "body.pth")
+        weights.load(module.head, "head.safetensors")
+    elif weights is not None:
+        weights.load(module)
     return Model(module.to(device), smooth=settings["smooth"], classes=classes)

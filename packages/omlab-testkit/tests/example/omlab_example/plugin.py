@@ -1,6 +1,11 @@
 from omlab import hookimpl, read_cards
 
-OMLAB_HOOK_API = 1
+OMLAB_HOOK_API = 2
+
+
+@hookimpl
+def omlab_payloads():
+    return read_cards(__package__, "payload")
 
 
 @hookimpl

@@ -1,47 +1,49 @@
 import numpy as np
 
-from omlab.errors import InputError, UsageError
-from omlab.prompts import Object, Point, Prompts
-from omlab.roles import Simulated
-from omlab.weights import read_state_dict
-from omlab_example.signals import Marks, world
+from omlab.errors import InputError
+from omlab_example.signals import Marks, row
+from omlab_prompts.prompts import Object, Point, Prompts
+from omlab_prompts.simulation import ClickScores, Simulation
 
 
 class Pointed:
     """Marks what is as high as where the user points, to both sides of it."""
 
-    def predict(self, payload, *, prompts=None):
-        if payload.kind != "signal":
-            raise InputError(f"A signal is needed, not a {payload.kind}.")
-        if prompts is None:
-            raise UsageError("Point at a crest.")
-        prompts.require(["points"], model="example-pointed")
-        array, image = payload.array, payload.name or prompts.image or "example"
-        voxels = prompts.in_voxels(world(payload.affine), shape=(len(array), 1, 1), image=image)
+    def predict(self, batch, /):
+        return [self._marked(inputs["signal"], inputs["prompts"]) for inputs in batch]
+
+    def _marked(self, signal, prompts):
+        array = signal.array.ravel()
+        voxels = prompts.in_voxels(signal.affine, shape=signal.shape, image=prompts.image or "example")
         marks = np.zeros(len(array), np.uint8)
         for number, entry in enumerate(voxels.objects, start=1):
             for point in entry.points:
                 at = round(point.at[0])
                 near = np.abs(np.arange(len(array)) - at) <= 2
                 marks[near & (array >= array[at] - 0.1)] = number * point.label
-        return Marks(marks, payload.affine)
+        return Marks(row(marks, np.uint8), signal.step, signal.start)
 
-    def simulate(self, payload, reference, *, clicks, seed):
+    def simulate(self, batch, /, *, clicks=2, seed=0):
+        return [self._simulated(inputs["signal"], inputs["reference"], clicks, seed) for inputs in batch]
+
+    def _simulated(self, signal, reference, clicks, seed):
+        if not reference.same_grid(signal):
+            return InputError("The reference does not lie on the signal.")
         draw = np.random.default_rng(seed)
-        truth, points, rows = reference.array > 0, [], []
+        truth, points, rows, found = reference.array.ravel() > 0, [], [], np.zeros(len(signal.array), bool)
         for number in range(1, clicks + 1):
-            wrong = truth if not points else truth != (prediction.array > 0)  # noqa: F821 - of the round before
+            wrong = truth != found
             at = int(draw.choice(np.flatnonzero(wrong if wrong.any() else truth)))
             points.append(Point(at=(at, 0, 0), label=int(truth[at])))
             prompts = Prompts(space="voxel", image="example", objects=(Object(name="crest", points=tuple(points)),))
-            prediction = self.predict(payload, prompts=prompts)
-            found = prediction.array > 0
+            prediction = self._marked(signal, prompts)
+            found = prediction.array.ravel() > 0
             dice = 2 * float((found & truth).sum()) / float(found.sum() + truth.sum())
             rows.append({"object": "crest", "round": number, "dice": dice})
-        return Simulated(prediction=prediction, prompts=prompts, rows=rows)
+        return Simulation(prediction=prediction, prompts=prompts, scores=ClickScores(rows=rows))
 
 
-def load(card, *, weights, device, settings, config):
+def load(card, *, weights, needs, device, settings, config):
     if weights is not None:
-        read_state_dict(weights)
+        weights.state_dict()
     return Pointed()

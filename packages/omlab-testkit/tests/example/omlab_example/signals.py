@@ -1,46 +1,89 @@
+"""The kinds: a signal, marks on it, both at once; a signal is a row of voxels in space, (n, 1, 1)."""
+
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-
-from omlab.prompts import Object, Point, Prompts
 
 
 @dataclass(frozen=True, eq=False)
 class Signal:
     kind: ClassVar[str] = "signal"
     array: np.ndarray
-    affine: float
-    name: str = ""
+    step: float = 1.0
+    start: float = 0.0
+
+    @property
+    def affine(self):
+        affine = np.diag([self.step, 1.0, 1.0, 1.0])
+        affine[0, 3] = self.start
+        return affine
+
+    @property
+    def shape(self):
+        return self.array.shape
+
+    @property
+    def nbytes(self):
+        return int(self.array.nbytes)
+
+    def is_finite(self):
+        return bool(np.isfinite(self.array).all())
 
     def same_grid(self, other):
-        return self.array.shape == other.array.shape and self.affine == other.affine
+        return self.array.shape == other.array.shape and self.same_frame(other)
+
+    def same_frame(self, other):
+        return self.step == other.step and self.start == other.start
 
 
 @dataclass(frozen=True, eq=False)
 class Marks(Signal):
     kind: ClassVar[str] = "marks"
 
-    def overlay(self, payload, *, prompts=None):
-        return b"\x89PNG\r\n\x1a\n" + payload.array.tobytes() + self.array.tobytes()
+    def overlay(self, inputs, *, target=None):
+        below = next(one for one in inputs.values() if getattr(one, "same_grid", lambda other: False)(self))
+        return b"\x89PNG\r\n\x1a\n" + below.array.tobytes() + self.array.tobytes()
+
+
+@dataclass(frozen=True, eq=False)
+class Both:
+    kind: ClassVar[str] = "both"
+    signal: Signal
+    marks: Marks
+
+    def parts(self):
+        return {"signal": self.signal, "marks": self.marks}
+
+
+@dataclass(frozen=True)
+class Note:
+    kind: ClassVar[str] = "note"
+    text: str
+
+    def facets(self):
+        return frozenset(["loud" if self.text.isupper() else "quiet"])
+
+
+def row(values, dtype=np.float32):
+    return np.array(values, dtype).reshape(-1, 1, 1)
 
 
 def example_signals():
-    return [Signal(np.sin(np.arange(n) * step).astype(np.float32), step) for n, step in [(12, 0.5), (9, 0.25)]]
+    return [Signal(row(np.sin(np.arange(n) * step)), step) for n, step in [(12, 0.5), (9, 0.25)]]
 
 
 def example_marks():
-    return [Marks((signal.array > 0.5).astype(np.uint8), signal.affine) for signal in example_signals()]
+    return [Marks((signal.array > 0.5).astype(np.uint8), signal.step) for signal in example_signals()]
+
+
+def example_notes():
+    return [Note("one, two"), Note("THREE")]
 
 
 def odd_signals():
-    nan = np.zeros(5, np.float32)
-    nan[2] = np.nan
-    return {"nan": Signal(nan, 1.0), "constant": Signal(np.ones(7, np.float32), 1.0), "one entry": Signal(nan[:1], 1.0)}
-
-
-def world(step):
-    return np.diag([step, 1.0, 1.0, 1.0]).tolist()
+    nan = row([0, 0, np.nan, 0, 0])
+    return {"nan": Signal(nan), "constant": Signal(row([1] * 7)), "one entry": Signal(nan[:1])}
 
 
 @dataclass(frozen=True)
@@ -48,39 +91,30 @@ class Motion:
     payload: Signal
     target: Marks
     moved: Signal
-    steps: int
+    voxels: Any
+    world: Any
+    steps: int = 0
     exact: bool = False
 
-    def prompts(self, prompts):
-        steps = self.steps * (1 if prompts.space == "voxel" else self.payload.affine)
-        objects = tuple(
-            entry.model_copy(
-                update={"points": tuple(Point(at=(p.at[0] + steps, 0, 0), label=p.label) for p in entry.points)}
-            )
-            for entry in prompts.objects
-        )
-        return prompts.model_copy(update={"objects": objects})
-
-    def prediction(self, prediction):
-        return replace(prediction, array=np.roll(prediction.array, self.steps))
+    def result(self, result):
+        return replace(result, array=np.roll(result.array, self.steps, axis=0), start=self.moved.start)
 
 
-class SignalPrompts:
-    def prompts(self, payload, target, *, space):
-        at = len(payload.array) // 2 if target is None or not target.array.any() else int(target.array.argmax())
-        entry = Object(name="crest", points=(Point(at=(at, 0, 0)),))
-        prompts = Prompts(space="voxel", image=payload.name or "example", objects=(entry,))
-        return prompts if space == "voxel" else prompts.in_world(world(payload.affine))
+def _shift(by):
+    matrix = np.eye(4)
+    matrix[0, 3] = by
+    return matrix
 
+
+class SignalMotions:
     def boxes_agree(self, payload):
         return True
 
-    def named(self, payload, name):
-        return replace(payload, name=name)
-
     def motions(self, payload, target):
-        wide, marks = (np.pad(one.array, 20) for one in (payload, target))
-        moved = replace(payload, array=np.roll(wide, 7))
+        wide, marks = (replace(one, array=np.pad(one.array, ((20, 20), (0, 0), (0, 0)))) for one in (payload, target))
+        moved = replace(wide, array=np.roll(wide.array, 7, axis=0))
+        far = replace(payload, start=100.0)
         return {
-            "moved content": Motion(replace(payload, array=wide), replace(target, array=marks), moved, steps=7),
+            "another origin": Motion(payload, target, far, voxels=np.eye(4), world=_shift(100.0), exact=True),
+            "moved content": Motion(wide, marks, moved, voxels=_shift(7), world=_shift(7 * wide.step), steps=7),
         }

@@ -7,3 +7,10 @@ def build(case):
 
 def run(module, case, inputs):
     return {"features": module.features(inputs["signal"]), "logits": module(inputs["signal"])}
+
+
+def check(case):
+    for name in case:
+        if name not in ("rtol", "terms", "sum"):
+            raise KeyError(name)
+    return {"sum": abs(sum(case["terms"]) - case["sum"])}

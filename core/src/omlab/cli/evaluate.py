@@ -1,0 +1,57 @@
+"""The command evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from omlab.cli import options
+
+
+@click.command(no_args_is_help=True)
+@click.argument("model", metavar="[MODEL]", required=False, shell_complete=options.model_names)
+@click.option(
+    "--data", metavar="NAME[:PATH]", required=True, help="A data set, or own files: cases:list.csv, nnunet:FOLDER."
+)
+@click.option(
+    "--predictions", metavar="FOLDER", type=click.Path(path_type=Path), help="Judge the results of a run instead."
+)
+@click.option("--evaluator", metavar="NAME", help="Default: the one for the task of the data.")
+@click.option("--verb", metavar="NAME", help="Default: the one that gives what the evaluator judges.")
+@click.option("--split", metavar="NAME", default="test", show_default=True, help="Split of the data set.")
+@options.output("Folder of the report")
+@options.root
+@options.mapped
+@options.settings
+@options.weights
+@options.needs
+@options.batch
+@options.device
+@options.offline
+def evaluate(
+    model: str | None,
+    settings: tuple[str, ...],
+    needs: tuple[str, ...],
+    mapped: tuple[str, ...],
+    offline: bool,
+    **more: Any,
+) -> None:
+    """Judge a model, or results made before, on data with targets; leaves a report page."""
+    from omlab.cli.console import working
+    from omlab.cli.results import conclude, show_report
+    from omlab.jobs.evaluate import evaluate as run
+
+    with working():
+        outcome = run(
+            model,
+            settings=options.pairs(settings),
+            needs=options.pairs(needs),
+            mapped=options.pairs(mapped),
+            offline=offline or None,
+            **more,
+        )
+    if outcome.report is not None:
+        show_report(outcome.report)
+    conclude(outcome)

@@ -1,0 +1,125 @@
+"""Evaluation: which evaluator, which verb, whose results; resumed as every run is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import omlab
+from omlab.errors import InputError, OmlabError, SettingsError, UnknownNameError, UsageError
+from omlab.run_folder import read_log
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def test_the_evaluator_is_found_by_the_task_and_the_verb_by_the_kind():
+    outcome = omlab.evaluate("adder", "ramps", output="board")
+    assert outcome.report.metrics[0].value == 4
+    log = read_log(Path("board"))
+    assert (log["request"]["evaluator"]["name"], log["request"]["verb"]) == ("error", "predict")
+    assert log["arguments"]["model"] == "adder.untrained"
+    stored = json.loads(Path("board/report.json").read_text())
+    assert stored["metrics"][0]["value"] == 4
+    assert {"c.txt", "d.txt", "report.html", "run.json"} <= {path.name for path in Path("board").iterdir()}
+    again = omlab.evaluate("adder", "ramps", output="board")
+    assert (again.was_complete, again.report.metrics) == (True, outcome.report.metrics)
+
+
+def test_a_report_that_is_gone_is_made_again_without_judging_again():
+    omlab.evaluate("adder", "ramps", output="board")
+    picture = Path("board/c.txt").stat().st_mtime_ns
+    Path("board/report.json").unlink()
+    assert omlab.evaluate("adder", "ramps", output="board").report.metrics[0].value == 4
+    assert Path("board/c.txt").stat().st_mtime_ns == picture
+
+
+def test_results_of_a_run_are_judged_under_the_models_name():
+    omlab.adapt("adder.untrained", "ramps", adapter="shift", output="mine")
+    omlab.predict("mine", data="ramps", output="out")
+    outcome = omlab.evaluate(None, "ramps", predictions="out", output="board")
+    assert outcome.report.metrics[0].value == 0
+    log = read_log(Path("board"))
+    assert log["arguments"]["model"] == "mine"
+    assert log["request"]["model"]["name"] == "mine"
+    assert json.loads(Path("board/history.json").read_text()) == [{"epoch": 1, "loss": 0.5}]
+
+
+def test_results_that_changed_are_another_request():
+    omlab.predict("adder", data="ramps", output="out")
+    omlab.evaluate(None, "ramps", predictions="out", output="board")
+    assert omlab.evaluate(None, "ramps", predictions="out", output="board").was_complete
+    Path("omlab-data/ramps/c.sig").write_text("signal\n1\n1\n1\n1")
+    omlab.predict("adder", data="ramps", output="out")
+    with pytest.raises(OmlabError, match="another request"):
+        omlab.evaluate(None, "ramps", predictions="out", output="board")
+
+
+def test_collected_results_are_judged_by_their_ids(install):
+    text = (
+        "from omlab import Card, Metric, Report, hookimpl\nOMLAB_HOOK_API = 2\n"
+        "facts = dict(summary='Lengths.', entry='lengths_plugin:load', licence='CC0', task='regression', "
+        "judges='vector', target='signal')\n"
+        "@hookimpl\ndef omlab_evaluators():\n"
+        "    return [Card(kind='evaluator', name='lengths', summary='Lengths.', data={'name': 'lengths', **facts})]\n"
+        "class Lengths:\n    def measure(self, sample, result, folder):\n"
+        "        return [{'gap': abs(result.values[1] - len(sample.target.values))}]\n"
+        "    def report(self, rows, folder):\n"
+        "        return Report(metrics=[Metric(name='gap', value=max(r['gap'] for c in rows.values() for r in c))])\n"
+        "def load(card, *, settings):\n    return Lengths()\n"
+    )
+    install("lengths", entry_points={"lengths": "lengths_plugin"}, files={"lengths_plugin.py": text})
+    omlab.embed("embedder", data="ramps", output="vectors")
+    outcome = omlab.evaluate(None, "ramps", predictions="vectors", evaluator="lengths", output="board")
+    assert outcome.report.metrics[0].value == 0
+    with pytest.raises(UsageError, match=r"several evaluators are there: name one with --evaluator \(error, lengths\)"):
+        omlab.evaluate("adder", "ramps")
+    direct = omlab.evaluate("embedder", "ramps", evaluator="lengths", output="direct")
+    assert read_log(direct.place)["request"]["verb"] == "embed"
+
+
+def test_a_case_without_a_result_fails_alone():
+    omlab.load_dataset("ramps").prepare()
+    omlab.predict("adder", "omlab-data/ramps/c.sig", output="out")
+    outcome = omlab.evaluate(None, "ramps", predictions="out", output="board")
+    assert outcome.exit_status == 1
+    assert "has no result for the case 'd'" in outcome.failed[0].reason
+
+
+def test_where_no_case_can_be_judged_there_is_no_report():
+    omlab.load_dataset("ramps").prepare()
+    for id in "cd":
+        Path(f"omlab-data/ramps/{id}.sig").write_text("prose")
+    with pytest.raises(OmlabError, match=r"No case could be judged: .*c\.sig is not a signal") as stop:
+        omlab.evaluate("adder", "ramps", output="board")
+    assert stop.value.exit_status == 1
+    assert not Path("board").exists()
+    for id in "cd":
+        Path(f"omlab-data/ramps/{id}.sig").write_text("signal\n1")
+    assert omlab.evaluate("adder", "ramps", output="board").report.metrics[0].value == 4
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "sentence"),
+    [
+        ({"model": None}, UsageError, "either a model or a folder"),
+        ({"predictions": "."}, UsageError, "either a model or a folder"),
+        ({"split": "val"}, UsageError, "'ramps' has no split 'val': there are test, train"),
+        ({"split": None}, UsageError, "The split must be a name"),
+        ({"data": "rams"}, UnknownNameError, "did you mean 'ramps'"),
+        ({"data": None}, UsageError, "The data set must be a name"),
+        ({"evaluator": "eror"}, UnknownNameError, "did you mean 'error'"),
+        ({"verb": "predikt"}, UsageError, "'error' judges a signal, but 'predikt' of 'adder' gives nothing"),
+        ({"model": "embedder"}, UsageError, "'error' judges a signal, but 'embedder' gives none"),
+        ({"model": None, "predictions": "."}, InputError, "is not the folder of a finished run"),
+        ({"model": None, "predictions": 5}, UsageError, "The folder of predictions must be a path"),
+        ({"settings": {"x": 1}}, SettingsError, "There is no setting 'x' here: there are none"),
+        ({"settings": {"model.ofset": 1}}, SettingsError, "did you mean 'offset'"),
+        ({"settings": 5}, UsageError, "The settings must be values by their names"),
+    ],
+)
+def test_an_evaluation_that_makes_no_sense_is_one_sentence(call, error, sentence):
+    arguments = {"model": "adder", "data": "ramps", "output": "board"} | call
+    with pytest.raises(error, match=sentence) as refusal:
+        omlab.evaluate(arguments.pop("model"), arguments.pop("data"), **arguments)
+    assert refusal.value.exit_status == 2
+    assert not Path("board").exists()

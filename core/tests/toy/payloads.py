@@ -1,0 +1,58 @@
+"""Payloads of the toy plugin."""
+
+import math
+
+
+class Signal:
+    kind = "signal"
+
+    def __init__(self, values, start=0):
+        self.values, self.start = [float(value) for value in values], start
+
+    def same_grid(self, other):
+        return len(self.values) == len(other.values) and self.start == other.start
+
+    @property
+    def nbytes(self):
+        return 8 * len(self.values)
+
+    def is_finite(self):
+        return all(math.isfinite(value) for value in self.values)
+
+    @classmethod
+    def stack(cls, payloads):
+        return cls([value for payload in payloads for value in payload.values])
+
+    def overlay(self, inputs, *, target=None):
+        return b"\x89PNG" + f"{inputs['signal'].values} {self.values}".encode()
+
+
+class Note:
+    kind = "note"
+
+    def __init__(self, text):
+        self.text = text
+
+    @classmethod
+    def from_value(cls, value):
+        return cls(str(value))
+
+    def facets(self):
+        return frozenset(["shouted" if self.text.isupper() else "plain"])
+
+
+class Vector:
+    kind = "vector"
+
+    def __init__(self, values):
+        self.values = list(values)
+
+
+class Move:
+    kind = "move"
+
+    def __init__(self, moved, by):
+        self.moved, self.by = moved, by
+
+    def parts(self):
+        return {"moved": self.moved, "by": Note(str(self.by))}

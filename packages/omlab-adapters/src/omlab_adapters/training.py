@@ -1,0 +1,50 @@
+"""What every adapter that trains does: the recipe, the loop, the curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omlab.errors import MissingDependencyError
+from omlab.roles import Base, Dataset, Trainable
+from omlab.shards import rank
+from omlab_train import Loop, fit
+
+CURVES = "history.png"
+
+
+def train(
+    target: Trainable,
+    data: Dataset,
+    *,
+    base: Base,
+    recipe: str,
+    settings: Mapping[str, Any],
+    seed: int,
+    folder: Path,
+    workers: int,
+) -> list[dict[str, float]]:
+    """Train `target` in place by its recipe; goes on from what an interrupted run left in `folder`.
+
+    `workers` below 0: as many as the cores suggest.
+    """
+    made = target.recipe(recipe, data, settings=settings, seed=seed)
+    if isinstance(made, Loop):
+        return made.run(device=base.device, folder=folder, seed=seed)
+    return fit(made, folder=folder, device=base.device, seed=seed, workers=None if workers < 0 else workers)
+
+
+def draw_curves(history: Sequence[Mapping[str, float]], folder: Path) -> list[Path]:
+    """A picture of the losses, by the first of several processes; none where matplotlib is not installed."""
+    from omlab_train.curves import curves_png
+
+    if not history or rank() > 0:
+        return []
+    try:
+        picture = curves_png(history)
+    except MissingDependencyError:
+        return []
+    path = folder / CURVES
+    path.write_bytes(picture)
+    return [path]

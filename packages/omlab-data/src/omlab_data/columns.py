@@ -1,0 +1,185 @@
+"""What the columns of a table mean: which is an input, of which kind, and whether a cell holds a path or the value.
+
+`NAME:KIND` says the kind; the cell is the value itself where payloads of that kind are made of values (`from_value`),
+else a path. Without a kind the cells are paths, of the kind that the column is called by where a format reads the first
+file so, else of the first kind that a format reads it as.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omlab.card_schema import PayloadCard, validate
+from omlab.cases import Source
+from omlab.errors import InputError, UnknownNameError
+from omlab.formats import format_cards, kinds_of, read_format, suffix_of
+from omlab.registry import load_entry, registry
+from omlab.suggest import did_you_mean
+
+ID, TARGET, GROUP, SPLIT = "id", "target", "group", "split"
+RESERVED = (ID, TARGET, GROUP, SPLIT)
+CLASSES, SCORES = "classes", "scores"
+SEPARATOR = ";"
+"""Between the files of one cell, which are channels."""
+ENTRY = "#"
+"""Between a file of many entries and the key of one."""
+
+_WORD = re.compile(r"^[a-z][a-z0-9_]*$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of inputs or targets.
+
+    Attributes:
+        header: As the table has it.
+        name: Of the input; `target` for targets.
+        kind: "": not known yet.
+        is_value: Whether a cell holds the input itself.
+        many: Whether files hold many entries: a cell `PATH#KEY` names one, else the case's id does.
+    """
+
+    header: str
+    name: str
+    kind: str = ""
+    is_value: bool = False
+    many: bool = False
+
+    def source(self, cell: Any, *, folder: Path, id: str, classes: Sequence[str] = ()) -> Source | None:
+        """Where a cell's payload comes from; None for an empty cell."""
+        if is_empty(cell):
+            return None
+        if self.is_value:
+            return Source(kind=self.kind, value=self._value(cell, classes))
+        parts = paths_in(cell)
+        if not self.many:
+            return Source(kind=self.kind, paths=tuple(folder / part for part in parts))
+        path, key = entry_in(parts[0])
+        return Source(kind=self.kind, paths=(folder / path,), key=key or id)
+
+    def _value(self, cell: Any, classes: Sequence[str]) -> Any:
+        if self.name == TARGET and self.kind == CLASSES:
+            return {"probabilities": {name: float(name == class_name(cell)) for name in classes}}
+        if self.name == TARGET and self.kind == SCORES:
+            return {"values": {TARGET: float(cell)}}
+        return cell
+
+
+def is_empty(cell: Any) -> bool:
+    """Whether a cell says nothing."""
+    return cell is None or cell == [] or (isinstance(cell, str) and not cell.strip())
+
+
+def paths_in(cell: Any) -> list[str]:
+    """The paths in a cell. Raises `ValueError` where it is neither a text nor a list of texts."""
+    parts = cell.split(SEPARATOR) if isinstance(cell, str) else cell
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"{cell!r} is no path")
+    return [part.strip() for part in parts if part.strip()]
+
+
+def entry_in(part: str) -> tuple[str, str]:
+    """The file and the key, which may be empty, of `PATH#KEY`."""
+    path, _, key = part.partition(ENTRY)
+    return path, key
+
+
+def class_name(cell: Any) -> str:
+    """A cell as the name of a class."""
+    return str(cell).strip()
+
+
+def columns_of(headers: Sequence[str], *, path: Path, meta: Sequence[str]) -> tuple[list[Column], Column | None]:
+    """The inputs and the target among the column names of the table `path`, as far as their headers tell.
+
+    Raises `InputError` for a name that no input can have, a kind that there is not, or a table without ids or inputs.
+    """
+    where = f"{path}, line 1"
+    if ID not in headers:
+        alike = next((f"call the column '{name}' so." for name in headers if name.lower() == ID), None)
+        hint = alike or did_you_mean(ID, headers, none="there is no other.")
+        raise InputError(f"{where}: there is no column '{ID}': {hint}")
+    absent = [name for name in meta if name not in headers]
+    if absent:
+        raise InputError(f"{where}: there is no column '{absent[0]}', which the setting meta names.")
+    columns = []
+    for header in headers:
+        name, colon, kind = header.partition(":")
+        if header in meta or (name in RESERVED and name != TARGET and not colon):
+            continue
+        if name in RESERVED and name != TARGET:
+            raise InputError(f"{where}: the column '{header}' has no kind: call it '{name}'.")
+        if not _WORD.fullmatch(name):
+            raise InputError(
+                f"{where}: '{header}' cannot be the name of an input (small letters, digits and _): call it otherwise, "
+                f"or keep it beside the cases with -s data.meta={header}."
+            )
+        columns.append(Column(header=header, name=name, kind=kind, is_value=_is_value(name, kind, where=where)))
+    names = [column.name for column in columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{where}: there are {names.count(twice[0])} columns '{twice[0]}'.")
+    inputs = [column for column in columns if column.name != TARGET]
+    if not inputs:
+        raise InputError(f"{where}: there is no column of an input beside {', '.join(headers)}.")
+    return inputs, next((column for column in columns if column.name == TARGET), None)
+
+
+def _is_value(name: str, kind: str, *, where: str) -> bool:
+    if not kind:
+        return False
+    if name == TARGET and kind in (CLASSES, SCORES):
+        return True
+    try:
+        offer = registry().get("payload", kind)
+    except UnknownNameError as error:
+        raise InputError(f"{where}, column '{name}:{kind}': {error}") from None
+    card = validate(offer)
+    assert isinstance(card, PayloadCard)
+    return hasattr(load_entry(offer, card.entry), "from_value")
+
+
+def file_column(column: Column, path: Path, *, table: Path, line: int, unlike: Sequence[str] = ()) -> Column:
+    """The column with the kind that its first file, `path` in `line`, is read as; for a target rather none of `unlike`.
+
+    Raises `InputError` where no format reads it.
+    """
+    kind = column.kind
+    if not kind:
+        try:
+            kinds = kinds_of(path)
+        except InputError as error:
+            raise InputError(
+                f"{table}, line {line}, column '{column.header}': {error} A column that is no input is kept beside the "
+                f"cases with -s data.meta={column.header}; one that holds values says their kind, "
+                f"{column.header}:KIND."
+            ) from None
+        fitting = [kind for kind in kinds if kind == column.name] or [kind for kind in kinds if kind not in unlike]
+        kind = (fitting or kinds)[0]
+    return replace(column, kind=kind, many=read_format(path, kind).many)
+
+
+def names_a_file(cell: Any, *, folder: Path) -> bool:
+    """Whether a cell names a file: one that is there, or has the suffix of a format.
+
+    A folder does not count: where images lie in folders of classes, a class has the name of one.
+    """
+    try:
+        parts = paths_in(cell)
+    except ValueError:
+        return False
+    first, _ = entry_in(parts[0])
+    return bool(suffix_of(Path(first), [card for card in format_cards() if card.reads])) or (folder / first).is_file()
+
+
+def is_number(cell: Any) -> bool:
+    """Whether a cell is a number, and finite."""
+    try:
+        return not isinstance(cell, bool) and math.isfinite(float(cell))
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,1 @@
+"""Probabilities of classes against references: the evaluator `classification`."""

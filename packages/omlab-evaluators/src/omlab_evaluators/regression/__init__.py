@@ -1,0 +1,1 @@
+"""Named numbers against references: the evaluator `regression`."""

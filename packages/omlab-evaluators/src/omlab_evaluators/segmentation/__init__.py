@@ -1,0 +1,1 @@
+"""Label maps against references: overlap, surfaces, and the evaluator `segmentation`."""

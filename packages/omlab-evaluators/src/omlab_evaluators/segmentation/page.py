@@ -1,0 +1,260 @@
+"""What the segmentation evaluator writes: the report page and the table of all cases."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from omlab_evaluators.bootstrap import CaseRows, Estimate, Row
+from omlab_evaluators.measures import Measure
+from omlab_evaluators.page_parts import counted, few, forgotten, read_history, resampling, subtitle, training_sections
+from omlab_evaluators.segmentation.pictures import picture_path
+from omlab_evaluators.segmentation.summary import MEASURES, Settings, Summary, metrics_of
+from omlab_report import (
+    Block,
+    Column,
+    Figure,
+    Gallery,
+    GalleryItem,
+    Interval,
+    KeyFigure,
+    KeyFigures,
+    Notes,
+    Page,
+    Picture,
+    Section,
+    Table,
+    case_strip,
+    csv_text,
+    dot_intervals,
+    read_run,
+    run_sections,
+    write_page,
+    write_text,
+)
+
+GALLERY_CASES = 8
+"""Cases shown with pictures, the worst first: each adds up to half a megabyte to the page."""
+
+CSV_COLUMNS = (
+    "case", "group", "label", "value", "status", "dice", "surface_dice", "hd95", "reference_ml", "prediction_ml",
+)  # fmt: skip
+
+
+def write_report(rows: CaseRows, summary: Summary, *, settings: Settings, folder: Path) -> list[str]:
+    """Write `report.html` and `cases.csv` into `folder`; gives the notes that say how things were counted."""
+    history, run = read_history(folder), read_run(folder)
+    notes = [*_notes(rows, settings), *forgotten(history)]
+    sections = [
+        Section("", [_key_figures(rows, summary, settings)]),
+        _classes_section(rows, summary, settings),
+        _cases_section(rows),
+        *_gallery_section(rows, folder),
+        *training_sections(history),
+        Section("Notes", [Notes(notes)]),
+        *run_sections(run),
+    ]
+    counts = f"{counted(len(rows), 'case')}, {counted(len(summary.labels), 'class')}"
+    write_text(_csv(rows), folder / "cases.csv")
+    write_page(Page("Segmentation report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
+    return notes
+
+
+def _key_figures(rows: CaseRows, summary: Summary, settings: Settings) -> KeyFigures:
+    shown = []
+    for measure in MEASURES:
+        mean = summary.overall[measure.key]
+        note = f"at {settings.surface_tolerance_mm:g} mm" if measure.key == "surface_dice" else ""
+        shown.append(
+            KeyFigure(
+                f"Mean {_lower(measure.title)}",
+                mean.value,
+                mean.low,
+                mean.high,
+                unit=measure.unit,
+                digits=measure.digits,
+                note=note,
+            )
+        )
+    missed = sum(row["status"] == "not found" for row in _all(rows))
+    present = sum(row["status"] in ("found", "not found") for row in _all(rows))
+    return KeyFigures([*shown, KeyFigure("Not found", missed, note=f"of {present} structures")])
+
+
+def _classes_section(rows: CaseRows, summary: Summary, settings: Settings) -> Section:
+    metrics = metrics_of(summary)
+    titled = [m.titled(metric) for metric in metrics for m in MEASURES if m.key == metric.name]
+    text = (
+        "Means over cases with 95 % bootstrap intervals. Surface Dice is the fraction of the surface within "
+        f"{settings.surface_tolerance_mm:g} mm of the other; HD95 is the distance within which 95 % of it lies."
+    )
+    spread: dict[str, list[float | None]] = {label: [] for label in summary.labels}
+    for row in _all(rows):
+        spread[row["label"]].append(row["dice"])
+    blocks: list[Block] = [_quality_table(summary)]
+    if summary.labels:
+        blocks += [
+            Figure(
+                dot_intervals(titled),
+                alt="Mean of each measure by class with its 95 % interval; the figures are in the table above.",
+                caption="Dots are means over cases, lines their 95 % intervals.",
+            ),
+            Figure(
+                case_strip(spread, name="Dice"),
+                alt="Dice of every case by class; the figures are in cases.csv.",
+                caption="Every dot is a case; boxes reach from quartile to quartile, the bar is the median.",
+            ),
+            _count_table(rows, summary),
+        ]
+    return Section("By class", blocks, text=text)
+
+
+def _quality_table(summary: Summary) -> Table:
+    columns = [Column("Class"), Column("Cases", numeric=True, help="cases with a defined Dice")]
+    for measure in MEASURES:
+        columns.append(Column(_with_unit(measure), numeric=True, digits=measure.digits))
+    columns.append(Column("HD95 undefined", numeric=True, help="cases where the class is in one of the two maps only"))
+    table = [
+        _quality_row(label, [summary.by_label[m.key][n] for m in MEASURES]) for n, label in enumerate(summary.labels)
+    ]
+    undefined = sum(
+        dice.n - hd95.n for dice, hd95 in zip(summary.by_label["dice"], summary.by_label["hd95"], strict=True)
+    )
+    mean = _quality_row("Mean over classes", [summary.overall[m.key] for m in MEASURES])
+    return Table(columns, [*table, [*mean[:-1], undefined]], strong_last=True)
+
+
+def _quality_row(name: str, means: Sequence[Estimate]) -> list[str | int | float | Interval | None]:
+    cells = [Interval(mean.value, mean.low, mean.high) for mean in means]
+    return [name, means[0].n, *cells, means[0].n - means[2].n]
+
+
+def _count_table(rows: CaseRows, summary: Summary) -> Table:
+    columns = [
+        Column("Class"),
+        Column("Found", numeric=True, help="in the reference and in the prediction"),
+        Column("Not found", numeric=True, help="in the reference only: Dice 0"),
+        Column("Invented", numeric=True, help="in the prediction only: Dice 0"),
+        Column("Absent", numeric=True, help="in neither: not counted"),
+        Column("Reference (ml)", numeric=True, digits=1, help="mean volume over all cases"),
+        Column("Prediction (ml)", numeric=True, digits=1, help="mean volume over all cases"),
+    ]
+    table = []
+    for label in summary.labels:
+        mine = [row for row in _all(rows) if row["label"] == label]
+        counts = Counter(row["status"] for row in mine)
+        volumes = [sum(row[key] for row in mine) / len(mine) for key in ("reference_ml", "prediction_ml")]
+        table.append([label, *(counts[s] for s in ("found", "not found", "invented", "absent")), *volumes])
+    return Table(columns, table, caption="In how many cases the class was found, and its mean volume")
+
+
+def _cases_section(rows: CaseRows) -> Section:
+    columns = [
+        Column("Case"),
+        Column("Mean Dice", numeric=True),
+        Column("Mean surface Dice", numeric=True),
+        Column("Largest HD95 (mm)", numeric=True, digits=2),
+        Column("Weakest class"),
+    ]
+    table = []
+    for case in _worst_first(rows):
+        weakest = _weakest(rows[case])
+        distances = [row["hd95"] for row in rows[case] if row["hd95"] is not None]
+        table.append(
+            [
+                case,
+                _mean(rows[case], "dice"),
+                _mean(rows[case], "surface_dice"),
+                max(distances, default=None),
+                f"{weakest['label']}, {weakest['dice']:.3f}" if weakest else "",
+            ]
+        )
+    text = "Means over the classes of the case, the worst case first. All figures are in cases.csv."
+    return Section("By case", [Table(columns, table)], text=text)
+
+
+def _gallery_section(rows: CaseRows, folder: Path) -> list[Section]:
+    items = []
+    for case in _worst_first(rows)[:GALLERY_CASES]:
+        path = picture_path(folder, case=case)
+        if path.is_file():
+            alt = f"Three planes of case {case}: the prediction filled, the reference outlined."
+            items.append(GalleryItem(case, [Picture(path.read_bytes(), alt=alt)], text=_case_text(rows[case])))
+    if not items:
+        return []
+    which = "All cases" if len(items) == len(rows) else f"The {len(items)} worst of {len(rows)} cases"
+    text = (
+        f"{which}, the worst first, where prediction and reference differ most. The prediction is filled, the "
+        "reference outlined. R marks the patient's right, A the front, S the head."
+    )
+    return [Section("Overlays", [Gallery(items)], text=text)]
+
+
+def _case_text(case: Sequence[Row]) -> str:
+    mean, weakest = _mean(case, "dice"), _weakest(case)
+    parts = [] if mean is None or weakest is None else [
+        f"Mean Dice {mean:.3f}", f"weakest {weakest['label']} {weakest['dice']:.3f}"
+    ]  # fmt: skip
+    for status in ("not found", "invented"):
+        names = [row["label"] for row in case if row["status"] == status]
+        if names:
+            parts.append(f"{status}: {', '.join(names)}")
+    return "; ".join(parts) + "." if parts else "No class of this case is defined."
+
+
+def _notes(rows: CaseRows, settings: Settings) -> list[str]:
+    count = Counter(row["status"] for row in _all(rows))
+    notes = [
+        "A class that is in the reference but not in the prediction, or the reverse, has Dice 0 and surface "
+        f"Dice 0; its HD95 is undefined and left out of the mean "
+        f"({count['not found']} not found, {count['invented']} invented).",
+        "A class that is in neither has no figure and is left out of all means "
+        f"({counted(count['absent'], 'case')} of a class).",
+        f"Surface Dice (Nikolov et al. 2018) weights surface elements by their area; tolerance "
+        f"{settings.surface_tolerance_mm:g} mm.",
+        "HD95 is the distance within which 95 % of the surface area of both masks lies from the other mask's surface: "
+        "both directions pooled, surface elements weighted by area.",
+        resampling(rounds=settings.bootstrap, seed=settings.seed),
+        "The mean over classes weighs every class alike.",
+    ]
+    notes += few(len(rows))
+    empty = [case for case, mine in rows.items() if not mine]
+    if empty:
+        notes.append(f"The reference shows no class in: {', '.join(empty)}; these cases count in no mean.")
+    return notes
+
+
+def _csv(rows: CaseRows) -> str:
+    return csv_text(
+        CSV_COLUMNS,
+        ([case, *(row.get(key) for key in CSV_COLUMNS[1:])] for case, mine in rows.items() for row in mine),
+    )
+
+
+def _worst_first(rows: CaseRows) -> list[str]:
+    """Case ids by mean Dice; those without any figure last."""
+    means = {case: _mean(mine, "dice") for case, mine in rows.items()}
+    return sorted(rows, key=lambda case: (means[case] is None, means[case] or 0.0))
+
+
+def _weakest(case: Sequence[Row]) -> Row | None:
+    defined = [row for row in case if row["dice"] is not None]
+    return min(defined, key=lambda row: float(row["dice"]), default=None)
+
+
+def _mean(case: Sequence[Row], key: str) -> float | None:
+    values = [float(row[key]) for row in case if row[key] is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _all(rows: CaseRows) -> Iterable[Row]:
+    return (row for case in rows.values() for row in case)
+
+
+def _with_unit(measure: Measure) -> str:
+    return f"{measure.title} ({measure.unit})" if measure.unit else measure.title
+
+
+def _lower(title: str) -> str:
+    return title if title in ("Dice", "HD95") else title[0].lower() + title[1:]

@@ -1,0 +1,76 @@
+"""What is measured of a segmentation, and how the rows of all cases are summed up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from omlab.errors import SettingsError
+from omlab.roles import Metric
+from omlab_evaluators.bootstrap import CaseRows, Estimate, bootstrap_means, groups_of
+from omlab_evaluators.measures import Measure
+
+Status = Literal["found", "not found", "invented", "absent"]
+
+
+MEASURES = (
+    Measure("dice", "Dice"),
+    Measure("surface_dice", "Surface Dice"),
+    Measure("hd95", "HD95", unit="mm", higher_is_better=False, digits=2),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a user may set; see the card."""
+
+    surface_tolerance_mm: float = 2.0
+    bootstrap: int = 1000
+    seed: int = 0
+    labels: tuple[str | int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.surface_tolerance_mm) and self.surface_tolerance_mm >= 0):
+            raise SettingsError(f"surface_tolerance_mm must be 0 or more, not {self.surface_tolerance_mm}.")
+        if self.bootstrap < 1:
+            raise SettingsError(f"bootstrap must be at least 1 round, not {self.bootstrap}.")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of all cases: for each measure one mean per class and their mean over classes."""
+
+    labels: list[str]
+    by_label: dict[str, list[Estimate]]
+    overall: dict[str, Estimate]
+
+
+def summarise(rows: CaseRows, *, rounds: int, seed: int) -> Summary:
+    """Means over cases with their intervals. Cases of one group (patient) are drawn together."""
+    labels = list(dict.fromkeys(row["label"] for case in rows.values() for row in case))
+    place = {label: n for n, label in enumerate(labels)}
+    by_label, overall = {}, {}
+    for measure in MEASURES:
+        values = np.full((len(rows), len(labels)), np.nan)
+        for n, case in enumerate(rows.values()):
+            for row in case:
+                if row[measure.key] is not None:
+                    values[n, place[row["label"]]] = row[measure.key]
+        by_label[measure.key], overall[measure.key] = bootstrap_means(
+            values, groups=groups_of(rows), rounds=rounds, seed=seed
+        )
+    return Summary(labels, by_label, overall)
+
+
+def metrics_of(summary: Summary) -> list[Metric]:
+    """The metrics of the report: every measure by label, then as mean over the labels (label None)."""
+    return [
+        measure.metric(estimate, label=label)
+        for measure in MEASURES
+        for label, estimate in zip(
+            [*summary.labels, None], [*summary.by_label[measure.key], summary.overall[measure.key]], strict=True
+        )
+    ]

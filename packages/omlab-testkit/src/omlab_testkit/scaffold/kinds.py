@@ -1,0 +1,85 @@
+"""What `omlab new` can write: of each kind its words, hooks and requirements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+CORE = "omlab-core>=0.1,<1"
+VOLUME = "omlab-volume>=0.1,<1"
+NUMPY = "numpy>=1.26"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewKind:
+    """One kind of package.
+
+    Attributes:
+        words: As people say it.
+        summary: Of the card as it is written.
+        cards: Kinds of its cards, for each of which there is a hook.
+        requires: What it needs to be installed.
+        does: What the table of plugins says of it.
+        beside: Words and summary of a further card, where there is one.
+    """
+
+    words: str
+    summary: str
+    cards: tuple[str, ...]
+    requires: tuple[str, ...]
+    does: str
+    beside: tuple[str, str] | None = None
+
+
+KINDS: Mapping[str, NewKind] = {
+    "model": NewKind(
+        words="model",
+        summary="Segments bright structures in a volume.",
+        cards=("model",),
+        requires=(
+            "omlab-core[torch]>=0.1,<1",
+            "omlab-payloads>=0.1,<1",
+            "omlab-train>=0.1,<1",
+            VOLUME,
+            NUMPY,
+            "torch>=2.6",
+        ),
+        does="`predict`, `embed`; trains by `segmentation`",
+    ),
+    "dataset": NewKind(
+        words="data set",
+        summary="Volumes and label maps in a folder of NIfTI files.",
+        cards=("dataset",),
+        requires=(CORE, VOLUME, NUMPY),
+        does="segmentation",
+    ),
+    "adapter": NewKind(
+        words="adapter",
+        summary="Renumbers predicted classes to those of the data.",
+        cards=("adapter",),
+        requires=("omlab-core[torch]>=0.1,<1", VOLUME, NUMPY, "torch>=2.6"),
+        does="needs `predict`",
+    ),
+    "evaluator": NewKind(
+        words="evaluator",
+        summary="Voxel accuracy of label maps.",
+        cards=("evaluator",),
+        requires=(CORE, VOLUME, NUMPY),
+        does="segmentation",
+    ),
+    "format": NewKind(
+        words="format",
+        summary="Regularly sampled traces, such as an ECG, as JSON.",
+        cards=("payload", "format"),
+        requires=(CORE, NUMPY),
+        does="reads and writes `$name`",
+        beside=("payload", "Values of one quantity at a regular rate."),
+    ),
+}
+TAKEN = frozenset(
+    [
+        *("core", "payloads", "data", "prompts", "volume", "image", "slide", "video", "protein", "text", "kernels"),
+        *("train", "adapters", "evaluators", "report", "serve", "ray", "testkit", "workspace"),
+    ]
+)
+"""Names of packages of omlab, there or planned."""

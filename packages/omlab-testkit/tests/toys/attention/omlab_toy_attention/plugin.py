@@ -1,0 +1,10 @@
+"""Sequences classified by a block of attention that low-rank additions can be worked into."""
+
+from omlab import hookimpl, read_cards
+
+OMLAB_HOOK_API = 2
+
+
+@hookimpl
+def omlab_models():
+    return read_cards(__package__, "model")

@@ -1,0 +1,1 @@
+"""Own data of volumes: folders in nnU-Net's layout."""

@@ -1,0 +1,1 @@
+"""From a volume to a label map: resampling, sliding windows, labels at the input's resolution."""

@@ -1,0 +1,203 @@
+"""Labels on the original grid from blended scores, without a volume per class.
+
+The usual way resamples K class volumes to the output grid and takes the argmax. Here each final cell of the
+sliding window is resampled class by class against a running best value and label
+(`omlab_kernels.window_argmax`); what a cell needs of its lower neighbours is one plane along each axis, kept
+from them. Equal to the usual way except at ties of rounding; the lowest class wins where scores are equal.
+
+Interpolation is linear (order 1), or nearest (order 0) along a separate axis, as nnU-Net v1 and v2 export.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omlab.errors import OmlabError, OmlabWarning
+from omlab_kernels import window_argmax
+from omlab_volume.inference.resample import LinearSteps, linear_steps
+from omlab_volume.inference.sliding_window import Cell, Combine, Network, SlidingWindow, not_finite
+
+
+class MemoryWarning(OmlabWarning):
+    """The GPU's memory did not suffice, and a slower way was taken."""
+
+
+def label_type(classes: int) -> type[np.unsignedinteger[Any]]:
+    """The smallest integer type for `classes` labels: uint8 or uint16."""
+    if classes > 1 << 16:
+        raise ValueError(f"{classes} classes are more than the 65536 that a label map can hold")
+    return np.uint8 if classes <= 1 << 8 else np.uint16
+
+
+class LabelExport:
+    """Decides labels (Z, Y, X) on the output grid from the cells of a sliding window.
+
+    Args:
+        size: (D, H, W) of the image that was predicted.
+        shape: (Z, Y, X) of the output.
+        classes: K.
+        separate: the axis along which the nearest voxel is taken, or None.
+    """
+
+    def __init__(self, size: Sequence[int], shape: Sequence[int], *, classes: int, separate: int | None = None) -> None:
+        if len(size) != 3 or len(shape) != 3 or min(*size, *shape) < 1:
+            raise ValueError(f"size {tuple(size)} and shape {tuple(shape)} must be three positive numbers each")
+        self.size = tuple(int(n) for n in size)
+        self.shape = tuple(int(n) for n in shape)
+        self.classes = classes
+        self.steps = _steps(self.size, self.shape, separate)
+        self.labels = np.zeros(self.shape, label_type(classes))
+        self._linear = [bool((steps.lower != steps.upper).any()) for steps in self.steps]
+        self._faces: list[dict[tuple[int, ...], Tensor]] = [{}, {}, {}]
+
+    def add(self, cell: Cell) -> None:
+        """Decide the voxels whose scores are complete with `cell`; its lower neighbours came before.
+
+        Raises:
+            OmlabError: scores are not finite.
+        """
+        with torch.inference_mode():
+            # A positive weight leaves the argmax of a voxel as it is: it matters only where voxels are mixed.
+            scores = cell.scores if self.shape == self.size else cell.mean()
+            block, begin = self._with_neighbours(scores, cell)
+            goal, steps = [], []
+            for axis, inside in enumerate((cell.z, cell.y, cell.x)):
+                # The outputs that are complete with this cell: their upper input lies there.
+                first, last = np.searchsorted(self.steps[axis].upper, [inside.start, inside.stop])
+                goal.append(slice(int(first), int(last)))
+                steps.append(self.steps[axis].part(goal[-1], origin=begin[axis]))
+            self.labels[tuple(goal)] = _decided(block, steps)
+
+    def _with_neighbours(self, scores: Tensor, cell: Cell) -> tuple[Tensor, list[int]]:
+        """`scores` with the last plane of the lower neighbours where outputs mix them; and where that block begins."""
+        block, inside = scores, (cell.z, cell.y, cell.x)
+        begin = [part.start for part in inside]
+        for axis, faces in enumerate(self._faces):
+            if not self._linear[axis]:
+                continue
+            here = tuple(part.start for other, part in enumerate(inside) if other != axis)
+            before = faces.pop(here, None)
+            # The block already has the neighbours along the earlier axes, so the face has the corners too.
+            if inside[axis].stop < self.size[axis]:
+                faces[here] = block.narrow(axis + 1, block.shape[axis + 1] - 1, 1).clone()
+            if before is not None:
+                block = torch.cat([before, block], dim=axis + 1)
+                begin[axis] -= 1
+        return block, begin
+
+
+def _steps(size: Sequence[int], shape: Sequence[int], separate: int | None) -> list[LinearSteps]:
+    """How each axis of `shape` is made of `size`; along `separate` the nearest voxel is taken."""
+    return [
+        linear_steps(have, want, order=0 if axis == separate or have == want else 1)
+        for axis, (have, want) in enumerate(zip(size, shape, strict=True))
+    ]
+
+
+def _decided(scores: Tensor, steps: Sequence[LinearSteps]) -> NDArray[Any]:
+    """Labels of `scores` (K, d, h, w) after `steps` along its axes."""
+    along = [
+        (torch.from_numpy(step.lower), torch.from_numpy(step.upper), torch.from_numpy(step.weight)) for step in steps
+    ]
+    labels, finite = window_argmax(scores, along)
+    if not finite:
+        raise not_finite()
+    decided: NDArray[Any] = labels.cpu().numpy().astype(label_type(len(scores)), copy=False)
+    return decided
+
+
+def labels_from_scores(scores: Tensor, shape: Sequence[int], *, separate: int | None = None) -> NDArray[Any]:
+    """The argmax over classes of `scores` (K, D, H, W) resampled to `shape`, without the resampled scores.
+
+    Returns:
+        uint8 (uint16 above 256 classes) of `shape`.
+    """
+    return _decided(scores, _steps(scores.shape[1:], shape, separate))
+
+
+def predict_labels(
+    network: Network,
+    image: Tensor,
+    *,
+    patch_size: Sequence[int],
+    classes: int,
+    shape: Sequence[int] | None = None,
+    separate: int | None = None,
+    step: float = 0.5,
+    mirror: bool | Sequence[int] = True,
+    combine: Combine = "probabilities",
+    batch_size: int = 1,
+    device: torch.device | str = "cpu",
+    accumulate_device: torch.device | str | None = None,
+) -> NDArray[Any]:
+    """Labels of `image` (C, D, H, W) on a grid of `shape` (Z, Y, X); by default the image's own.
+
+    Where CUDA's memory does not suffice the batch is halved, then the sums are kept on the CPU.
+
+    Args:
+        network: windows (B, C, *patch_size) to scores (B, K, *patch_size).
+        image: prepared for the network.
+        patch_size: as in `SlidingWindow`, like all below `separate`.
+        classes: K.
+        shape: of the output, such as `Prepared.cropped_shape`.
+        separate: the axis with order 0, `Prepared.separate`.
+        step: distance of windows.
+        mirror: over which flips to average.
+        combine: what is blended.
+        batch_size: windows in one call.
+        device: the network's.
+        accumulate_device: of the sums.
+
+    Returns:
+        uint8 (uint16 above 256 classes).
+
+    Raises:
+        InputError: `image` is not (C, D, H, W).
+        OmlabError: scores of a wrong shape or not finite, or memory that does not suffice in any way.
+    """
+    z, y, x = (int(size) for size in patch_size)
+    how = SlidingWindow(
+        patch_size=(z, y, x),
+        classes=classes,
+        step=step,
+        mirror=mirror,
+        combine=combine,
+        batch_size=batch_size,
+        device=device,
+        accumulate_device=accumulate_device,
+    )
+    wanted = tuple(image.shape[1:]) if shape is None else tuple(shape)
+    try:
+        return _run(how, network, image, wanted, separate)
+    except torch.OutOfMemoryError:
+        warnings.warn(
+            "The GPU's memory did not suffice; the scores are summed on the CPU.", MemoryWarning, stacklevel=2
+        )
+    torch.cuda.empty_cache()
+    try:
+        return _run(replace(how, accumulate_device="cpu", batch_size=1), network, image, wanted, separate)
+    except torch.OutOfMemoryError:
+        raise OmlabError(
+            f"The GPU's memory does not suffice for one window of {how.patch_size} voxels; use a smaller model or "
+            "the CPU (device 'cpu')."
+        ) from None
+
+
+def _run(
+    how: SlidingWindow, network: Network, image: Tensor, shape: tuple[int, ...], separate: int | None
+) -> NDArray[Any]:
+    export = None
+    for cell in how.cells(network, image):
+        export = export or LabelExport(image.shape[1:], shape, classes=how.classes, separate=separate)
+        export.add(cell)
+        del cell  # else it lives on while the next window is predicted
+    assert export is not None
+    return export.labels

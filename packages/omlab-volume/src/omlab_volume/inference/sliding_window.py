@@ -1,0 +1,341 @@
+"""Sliding-window prediction: windows over an image, their scores blended with Gaussian weights.
+
+The weighted sum is kept in cells, never for the whole volume: windows run along x, then y, then z, and a
+cell (the voxels between neighbouring borders of windows) exists from the first window that touches it to the
+last, when it is final. What is alive at a time is about half a window's depth of the image, whatever its length.
+
+Source: nnU-Net v1 and v2 (fact sheet of STU-Net, 7).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import math
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage  # type: ignore[import-untyped]
+from torch import Tensor
+
+from omlab import progress
+from omlab.errors import InputError, OmlabError
+from omlab_kernels import window_accumulate
+
+Network = Callable[[Tensor], Tensor]
+Combine = Literal["probabilities", "logits"]
+Axes = tuple[int, ...]
+Place = tuple[int, ...]  # of a window or a cell: its number along z, y and x
+
+_GIVEN_BACK = 1 << 25  # bytes of a call's scores from which freed memory goes back to the system after it
+
+
+def window_starts(size: int, patch: int, step: float = 0.5) -> list[int]:
+    """First voxels of the windows of `patch` along an axis of `size` >= `patch` voxels.
+
+    Neighbours lie at most `step` x patch apart, evenly spread, the last one ending at the border.
+    """
+    if not 0 < step <= 1:
+        raise ValueError(f"step must be in (0, 1], not {step}")
+    if size < patch:
+        raise ValueError(f"size {size} is less than the patch {patch}")
+    count = math.ceil((size - patch) / (patch * step)) + 1
+    if count == 1:
+        return [0]
+    distance = (size - patch) / (count - 1)
+    return sorted({round(index * distance) for index in range(count)})  # steps below a voxel repeat windows
+
+
+@lru_cache(maxsize=4)
+def _importance(patch: tuple[int, ...], half: bool) -> NDArray[np.float32]:
+    impulse = np.zeros(patch)
+    impulse[tuple(size // 2 for size in patch)] = 1
+    weights = ndimage.gaussian_filter(impulse, [size / 8 for size in patch], mode="constant", cval=0, truncate=4)
+    weights /= weights.max()
+    weights = (weights * 10).astype(np.float16) if half else weights.astype(np.float32)
+    weights[weights == 0] = weights[weights > 0].min()
+    return np.asarray(weights, np.float32)
+
+
+def gaussian_importance(patch: Sequence[int], *, half: bool = False) -> Tensor:
+    """Weight of each voxel of a window, float32: a Gaussian with sigma = patch / 8 around voxel patch // 2.
+
+    Its maximum is 1, zeros are lifted to the smallest other value. With `half` it is nnU-Net v2's: scaled to
+    a maximum of 10 and rounded to half precision.
+    """
+    return torch.from_numpy(_importance(tuple(int(size) for size in patch), half).copy())
+
+
+class Cell(NamedTuple):
+    """Final sums of part of the image: voxels `z` x `y` x `x`.
+
+    `scores` (K, dz, dy, dx) is the weighted sum, `weight` (dz, dy, dx) the sum of the weights, or None where
+    it is 1 everywhere.
+    """
+
+    z: slice
+    y: slice
+    x: slice
+    scores: Tensor
+    weight: Tensor | None
+
+    def mean(self) -> Tensor:
+        """The blended scores (K, dz, dy, dx); divides in place."""
+        return self.scores if self.weight is None else self.scores.div_(self.weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlidingWindow:
+    """How a network is moved over an image.
+
+    Attributes:
+        patch_size: voxels of a window (z, y, x).
+        classes: outputs K of the network.
+        step: distance of neighbouring windows, as a part of the window.
+        mirror: average over all flips (True), over the flips of some axes (0, 1, 2), or none (False).
+        combine: blend softmax "probabilities" (nnU-Net v1) or "logits" (v2).
+        batch_size: windows in one call of the network.
+        device: where the network is.
+        accumulate_device: where the sums are kept; None is `device`.
+        autocast: run the network in float16 where it is on CUDA.
+    """
+
+    patch_size: tuple[int, int, int]
+    classes: int
+    step: float = 0.5
+    mirror: bool | Sequence[int] = True
+    combine: Combine = "probabilities"
+    batch_size: int = 1
+    device: torch.device | str = "cpu"
+    accumulate_device: torch.device | str | None = None
+    autocast: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.patch_size) != 3 or min(self.patch_size) < 1:
+            raise ValueError(f"patch_size must be three positive numbers, not {self.patch_size}")
+        if self.classes < 1 or self.batch_size < 1:
+            raise ValueError(f"classes {self.classes} and batch_size {self.batch_size} must be at least 1")
+        if self.combine not in ("probabilities", "logits"):
+            raise ValueError(f"combine must be 'probabilities' or 'logits', not {self.combine!r}")
+        if not set(self._mirror_axes()) <= {0, 1, 2}:
+            raise ValueError(f"mirror axes are 0, 1 and 2, not {self.mirror}")
+
+    def _mirror_axes(self) -> Axes:
+        if isinstance(self.mirror, bool):
+            return (0, 1, 2) if self.mirror else ()
+        return tuple(sorted(set(self.mirror)))
+
+    def flips(self) -> list[Axes]:
+        """The sets of axes to flip, the first of them empty."""
+        axes = self._mirror_axes()
+        return [chosen for count in range(len(axes) + 1) for chosen in itertools.combinations(axes, count)]
+
+    def cells(self, network: Network, image: Tensor) -> Iterator[Cell]:
+        """Run `network` over `image` (C, D, H, W) and yield its cells, each after its lower neighbours on every axis.
+
+        Raises:
+            InputError: `image` is not (C, D, H, W) or has no voxel.
+            OmlabError: the network's output has another shape than expected, or memory does not suffice.
+        """
+        if image.ndim != 4 or 0 in image.shape:
+            raise InputError(f"An image to predict is (C, D, H, W) with at least one voxel, not {tuple(image.shape)}.")
+        return _Run(self, network, image).cells()
+
+
+@lru_cache(maxsize=1)
+def _trim() -> Callable[[int], int] | None:
+    """Glibc's `malloc_trim`, where there is one."""
+    return ctypes.CDLL(None).malloc_trim if platform.libc_ver()[0] == "glibc" else None
+
+
+def _give_back() -> None:
+    """Return freed memory to the system.
+
+    glibc keeps what a window's activations and sums leave between blocks that live on, and little else fits there:
+    measured at 105 classes, a tenth of the peak.
+    """
+    trim = _trim()
+    if trim is not None:
+        trim(0)
+
+
+@dataclass(eq=False)
+class _Run:
+    """One pass of a sliding window over one image."""
+
+    how: SlidingWindow
+    network: Network
+    image: Tensor
+    sums: dict[Place, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        how = self.how
+        self.device = torch.device(how.device)
+        self.keep = torch.device(how.accumulate_device or how.device)
+        size = self.image.shape[1:]
+        short = [max(0, patch - have) for patch, have in zip(how.patch_size, size, strict=True)]
+        self.before = [missing // 2 for missing in short]
+        self.padding = [side for missing in reversed(short) for side in (missing // 2, missing - missing // 2)]
+        self.size = [have + missing for have, missing in zip(size, short, strict=True)]
+        self.starts = [window_starts(n, patch, how.step) for n, patch in zip(self.size, how.patch_size, strict=True)]
+        stops = [[start + patch for start in starts] for starts, patch in zip(self.starts, how.patch_size, strict=True)]
+        self.edges = [sorted({*starts, *ends}) for starts, ends in zip(self.starts, stops, strict=True)]
+        self.flips = how.flips()
+        self.importance: Tensor | None = None
+        if math.prod(len(starts) for starts in self.starts) > 1:
+            self.importance = gaussian_importance(how.patch_size, half=how.combine == "logits").to(self.keep)
+            self.share = self.importance / len(self.flips)
+        else:
+            self.share = torch.tensor(1 / len(self.flips), device=self.keep).expand(how.patch_size)
+
+    def cells(self) -> Iterator[Cell]:
+        places = list(itertools.product(*(range(len(starts)) for starts in self.starts)))
+        padded = torch.nn.functional.pad(self.image, self.padding) if any(self.padding) else self.image
+        with progress.bar("windows", total=len(places) * len(self.flips)) as advance:
+            for first in range(0, len(places), self.how.batch_size):
+                batch = places[first : first + self.how.batch_size]
+                with torch.inference_mode():
+                    windows = torch.stack([padded[self._window(place)] for place in batch]).to(self.device)
+                    for flip in self.flips:
+                        self._predict(batch, windows, flip)
+                        advance(len(batch))
+                for place in batch:
+                    yield from self._final(place)
+
+    def _predict(self, batch: list[Place], windows: Tensor, flip: Axes) -> None:
+        """Scores of the windows, flipped by `flip`, added to the sums; no score outlives this call."""
+        scores = self._forward(windows.flip([axis + 2 for axis in flip]) if flip else windows)
+        for place, score in zip(batch, scores, strict=True):
+            self._add(place, score, flip)
+        large = scores.nbytes >= _GIVEN_BACK
+        del scores, score
+        if large and self.keep.type == "cpu":
+            _give_back()
+
+    def _window(self, place: Place) -> tuple[slice, ...]:
+        corner = [starts[index] for starts, index in zip(self.starts, place, strict=True)]
+        return (slice(None), *(slice(at, at + n) for at, n in zip(corner, self.how.patch_size, strict=True)))
+
+    def _forward(self, windows: Tensor) -> Tensor:
+        """The network's scores of `windows`, (B, K, *patch); halves the batch where CUDA's memory runs out."""
+        scores: Tensor | None = None
+        try:
+            with torch.autocast(
+                self.device.type, torch.float16, enabled=self.device.type == "cuda" and self.how.autocast
+            ):
+                scores = self.network(windows)
+        except torch.OutOfMemoryError:
+            if len(windows) == 1:
+                raise
+        if scores is None:  # outside the handler, whose traceback would keep the failed run's tensors alive
+            torch.cuda.empty_cache()
+            half = len(windows) // 2
+            return torch.cat([self._forward(windows[:half]), self._forward(windows[half:])])
+        expected = (len(windows), self.how.classes, *self.how.patch_size)
+        if tuple(scores.shape) != expected:
+            raise OmlabError(f"The network gave scores of shape {tuple(scores.shape)} where {expected} was expected.")
+        return scores
+
+    def _spans(self, axis: int, index: int) -> list[tuple[int, slice]]:
+        """The cells between borders along `axis` that window `index` covers, and where in the window they lie."""
+        start = self.starts[axis][index]
+        edges = self.edges[axis]
+        first, last = edges.index(start), edges.index(start + self.how.patch_size[axis])
+        return [(cell, slice(edges[cell] - start, edges[cell + 1] - start)) for cell in range(first, last)]
+
+    def _sums(self, place: Place) -> Tensor:
+        """The sums of scores (K, dz, dy, dx) of a cell."""
+        if place not in self.sums:
+            shape = [self.edges[axis][cell + 1] - self.edges[axis][cell] for axis, cell in enumerate(place)]
+            self.sums[place] = torch.zeros((self.how.classes, *shape), device=self.keep)
+        return self.sums[place]
+
+    def _weight(self, place: Place) -> Tensor | None:
+        """The sums of weights (dz, dy, dx) of a cell, or None where there is one window."""
+        if self.importance is None:
+            return None
+        covering = [
+            [span for index in range(len(self.starts[axis])) for at, span in self._spans(axis, index) if at == cell]
+            for axis, cell in enumerate(place)
+        ]
+        first, *others = (self.importance[at] for at in itertools.product(*covering))
+        return sum(others, start=first)
+
+    def _add(self, place: Place, scores: Tensor, flip: Axes) -> None:
+        """Add one window's scores (K, d, h, w), still flipped, to the cells that it touches."""
+        softmax = self.how.combine == "probabilities"
+        for spans in itertools.product(*(self._spans(axis, index) for axis, index in enumerate(place))):
+            cell, inside = zip(*spans, strict=True)
+            start = [part.start for part in inside]
+            window_accumulate(self._sums(cell), scores, self.share, start=start, flip=flip, softmax=softmax)
+
+    def _final(self, place: Place) -> Iterator[Cell]:
+        """The cells whose last window was the one at `place`, without the padding."""
+        for cell in itertools.product(*(self._ending(axis, index) for axis, index in enumerate(place))):
+            borders = [self.edges[axis][at : at + 2] for axis, at in enumerate(cell)]
+            (z, y, x), cut = zip(*(self._unpadded(axis, *ends) for axis, ends in enumerate(borders)), strict=True)
+            weight = self._weight(cell)
+            yield Cell(z, y, x, self.sums.pop(cell)[(slice(None), *cut)], None if weight is None else weight[cut])
+
+    def _ending(self, axis: int, index: int) -> list[int]:
+        """The cells along `axis` that no window after `index` covers."""
+        covered = [cell for cell, _ in self._spans(axis, index)]
+        later = self.starts[axis][index + 1] if index + 1 < len(self.starts[axis]) else self.size[axis]
+        return [cell for cell in covered if self.edges[axis][cell] < later]
+
+    def _unpadded(self, axis: int, start: int, stop: int) -> tuple[slice, slice]:
+        """Voxels `start:stop` of the padded image: where they are in the image, and which of them are."""
+        before, size = self.before[axis], self.image.shape[axis + 1]
+        first, last = max(start - before, 0), min(stop - before, size)
+        return slice(first, last), slice(first + before - start, last + before - start)
+
+
+def predict_scores(
+    network: Network,
+    image: Tensor,
+    *,
+    patch_size: Sequence[int],
+    classes: int,
+    step: float = 0.5,
+    mirror: bool | Sequence[int] = True,
+    combine: Combine = "probabilities",
+    batch_size: int = 1,
+    device: torch.device | str = "cpu",
+    accumulate_device: torch.device | str | None = None,
+) -> Tensor:
+    """Blended scores (K, D, H, W), float32 on the CPU, of `image` (C, D, H, W).
+
+    This holds all classes for all voxels; `omlab_volume.inference.export.predict_labels` decides labels without that.
+    See `SlidingWindow` for the arguments.
+    """
+    z, y, x = (int(size) for size in patch_size)
+    how = SlidingWindow(
+        patch_size=(z, y, x),
+        classes=classes,
+        step=step,
+        mirror=mirror,
+        combine=combine,
+        batch_size=batch_size,
+        device=device,
+        accumulate_device=accumulate_device,
+    )
+    result = torch.empty((classes, *image.shape[1:]))
+    for cell in how.cells(network, image):
+        with torch.inference_mode():
+            result[:, cell.z, cell.y, cell.x] = cell.mean()
+    if not torch.isfinite(result).all():
+        raise not_finite()
+    return result
+
+
+def not_finite() -> OmlabError:
+    """The error of a network whose scores are not numbers."""
+    return OmlabError(
+        "The network's scores are not finite (NaN or infinite); check that the weights fit the network and the image."
+    )

@@ -1,0 +1,253 @@
+"""Which DICOM files of a folder are slices of one series.
+
+What is no slice is skipped, several series are refused, and so is a folder with slices that cannot be read: without
+them the rest would be another scan.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from omlab import progress
+from omlab.errors import InputError, OmlabError, OmlabWarning
+from omlab_volume.io.paths import check_file
+from omlab_volume.io.quiet import quiet
+
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # binary or fractional; label map
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds below it: screen shots, dose pages
+_LOOKED_AT = (
+    "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "SeriesNumber", "ImageType", "Rows", "Columns",
+    "NumberOfFrames", "SamplesPerPixel", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+    "SliceThickness", "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SegmentSequence",
+)  # fmt: skip
+_MOST_LISTED = 8  # series or files that an error spells out
+_SUFFIXES = (".dcm", ".dicom", ".ima")
+_PREAMBLE = 128  # bytes, mostly 0, before "DICM" and the first element
+_NOT_SCANS = ("RTDOSE", "SEG", "PR", "KO", "SR", "REG", "RTSTRUCT", "RTPLAN", "DOC")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DicomFile:
+    """One file with everything that it says but its pixels."""
+
+    path: Path
+    header: Dataset
+
+
+def read_dataset(path: Path, *, pixels: bool = True) -> Dataset:
+    """What pydicom reads of the file, which may also lack preamble and file meta information.
+
+    Raises `InvalidDicomError` where it is no DICOM file, and whatever pydicom raises for a damaged one.
+    """
+    with quiet():
+        bare = _is_bare(path)
+        dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=bare)
+        if bare and "TransferSyntaxUID" not in getattr(dataset, "file_meta", ()):
+            dataset.file_meta = FileMetaDataset()
+            implicit, _ = dataset.original_encoding
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return dataset
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether the file begins with a data set at once: its first element is of group 2 or 8, and a plausible one."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    group, element, length = (int.from_bytes(part, "little") for part in (start[:2], start[2:4], start[4:8]))
+    known = len(start) == 8 and group in (2, 8) and element <= 0x20
+    return known and ((start[4:6].isalpha() and start[4:6].isupper()) or length <= 64)
+
+
+@contextmanager
+def parsing(path: Path) -> Iterator[None]:
+    """Around whatever looks at the elements of the file (or files) at `path`: they are parsed when they are looked at.
+
+    A damaged file makes parsers and decoders fail in as many ways as there are damages; all become `InputError`.
+    """
+    try:
+        with quiet():
+            yield
+    except OmlabError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is damaged DICOM ({type(error).__name__}: {reason}); export it again.") from error
+
+
+def read_header(path: Path) -> Dataset | None:
+    """The file's header; None where it is no DICOM file. Raises `InputError` where it is a damaged one."""
+    with parsing(path):
+        try:
+            header = read_dataset(path, pixels=False)
+        except InvalidDicomError:
+            return None
+        for keyword in _LOOKED_AT:
+            header.get(keyword)
+        return header
+
+
+def find_series(path: Path, *, series: str = "") -> list[DicomFile]:
+    """The image files of the one series in `path`, a folder (with its sub-folders) or one file.
+
+    Skipped without a word: hidden files, DICOMDIR, files that are not DICOM or hold no image, screen shots. Localisers
+    (scouts) are left out with an `OmlabWarning` unless there is nothing else. `series` chooses one of several by its
+    UID, the end of it, or its number. Raises `InputError`, also for files that look like slices and cannot be read.
+    """
+    if not path.is_dir():
+        check_file(path)
+        header = read_header(path)
+        if header is None:
+            raise InputError(f"{path} is not a DICOM file.")
+        if not _is_scan(header):
+            raise InputError(f"{path} {_what_instead(header)}.")
+        return [DicomFile(path=path, header=header)]
+    files = _scans_in(path)
+    by_series: dict[str, list[DicomFile]] = {}
+    for file in _without_localisers(files, folder=path):
+        by_series.setdefault(str(file.header.get("SeriesInstanceUID", "")), []).append(file)
+    if series:
+        by_series = {uid: found for uid, found in by_series.items() if _is_called(series, uid, found)}
+        if not by_series:
+            raise InputError(f"{path} has no series '{series}': give the end of its UID or its series number.")
+    if len(by_series) > 1:
+        described = [_described(uid, files) for uid, files in by_series.items()]
+        found = "; ".join(described[:_MOST_LISTED]) + ("; ..." if len(described) > _MOST_LISTED else "")
+        raise InputError(
+            f"{path} holds {len(by_series)} series: {found}: "
+            "name one with -s read.series=NUMBER (in Python read(..., series=...)), or give a folder with one."
+        )
+    return next(iter(by_series.values()))
+
+
+def _scans_in(folder: Path) -> list[DicomFile]:
+    paths = _candidates(folder)
+    found: list[DicomFile] = []
+    others: list[DicomFile] = []  # DICOM files without an image
+    foreign: list[Path] = []
+    damaged: dict[Path, str] = {}
+    with progress.bar("DICOM headers", total=len(paths)) as advance:
+        for path in paths:
+            try:
+                header = read_header(path)
+            except InputError:
+                damaged[path] = "damaged"
+            else:
+                if header is None:
+                    foreign.append(path)
+                else:
+                    (found if _is_scan(header) else others).append(DicomFile(path=path, header=header))
+            advance()
+    damaged |= {path: "0 bytes" if not path.stat().st_size else "no DICOM" for path in _lost(foreign, found)}
+    damaged |= {file.path: "header cut short" for file in _cut_short(others, found)}
+    if damaged:
+        _refuse(damaged, folder=folder)
+    if not found:
+        what = f"; a DICOM file there {_what_instead(others[0].header)}" if others else ""
+        raise InputError(f"{folder} holds no DICOM images ({len(paths)} files looked at){what}.")
+    return found
+
+
+def _lost(foreign: Iterable[Path], found: Sequence[DicomFile]) -> list[Path]:
+    """The files that are not DICOM but are named as slices are.
+
+    Names without a suffix say little: of them, those beside slices that are empty or end within the preamble.
+    """
+    bare = {file.path.parent for file in found if _is_plain(file.path)}
+    return [
+        path
+        for path in foreign
+        if path.suffix.lower() in _SUFFIXES or (_is_plain(path) and path.parent in bare and _is_blank(path))
+    ]
+
+
+def _is_plain(path: Path) -> bool:
+    return path.suffix[1:].isdigit() or not path.suffix
+
+
+def _is_blank(path: Path) -> bool:
+    with path.open("rb") as file:
+        return not file.read(_PREAMBLE).strip(b"\0")
+
+
+def _cut_short(others: Sequence[DicomFile], found: Sequence[DicomFile]) -> list[DicomFile]:
+    """The files without an image that end before they say what they are, or say to be of the slices' kind."""
+    kinds = {_kind(file.header) for file in found}
+    return [
+        file
+        for file in others
+        if "Rows" not in file.header
+        and file.header.get("Modality") not in _NOT_SCANS
+        and any(kind.startswith(_kind(file.header)) for kind in kinds)  # the kind itself may be cut short
+    ]
+
+
+def _kind(header: Dataset) -> str:
+    """The object's class; "" where the file ends before it."""
+    return str(header.get("SOPClassUID") or getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID") or "")
+
+
+def _refuse(damaged: dict[Path, str], *, folder: Path) -> None:
+    named = [f"{path.relative_to(folder)} ({what})" for path, what in sorted(damaged.items())[:_MOST_LISTED]]
+    more = f" and {len(damaged) - _MOST_LISTED} more" if len(damaged) > _MOST_LISTED else ""
+    files = (
+        "a file that is no readable slice" if len(damaged) == 1 else f"{len(damaged)} files that are no readable slices"
+    )
+    raise InputError(
+        f"{folder} holds {files}: {', '.join(named)}{more}; export the series again, or take out what is not needed."
+    )
+
+
+def _candidates(folder: Path) -> list[Path]:
+    paths = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths += [Path(parent, name) for name in sorted(names) if not name.startswith(".") and name != "DICOMDIR"]
+    if not paths:
+        raise InputError(f"{folder} is an empty folder: give one that holds a DICOM series.")
+    return [path for path in paths if path.is_file()]
+
+
+def _is_scan(header: Dataset) -> bool:
+    return (
+        "Rows" in header
+        and "Columns" in header
+        and header.get("Modality") not in _NOT_SCANS
+        and not str(header.get("SOPClassUID", "")).startswith(_SECONDARY_CAPTURE)
+    )
+
+
+def _what_instead(header: Dataset) -> str:
+    if header.get("SOPClassUID") in SEGMENTATIONS:
+        return "is a segmentation (DICOM-SEG), not a scan: read it as a label map"
+    modality = header.get("Modality") or "unknown"
+    return f"is a DICOM file without a scan (modality {modality}): give the images"
+
+
+def _without_localisers(files: Sequence[DicomFile], *, folder: Path) -> list[DicomFile]:
+    kept = [file for file in files if "LOCALIZER" not in (file.header.get("ImageType") or ())]
+    if kept and len(kept) < len(files):
+        warnings.warn(f"{folder}: {len(files) - len(kept)} localiser images were left out.", OmlabWarning, stacklevel=4)
+    return kept or list(files)
+
+
+def _is_called(name: str, uid: str, files: Sequence[DicomFile]) -> bool:
+    return bool(name) and (uid.endswith(name) or str(files[0].header.get("SeriesNumber", "")) == name)
+
+
+def _described(uid: str, files: Sequence[DicomFile]) -> str:
+    header = files[0].header
+    name = header.get("SeriesDescription") or header.get("Modality") or "no description"
+    return f"...{uid[-12:]} '{name}' ({len(files)} files)"

@@ -1,0 +1,210 @@
+"""DICOM Segmentation objects (BINARY, one segment a label), written with highdicom and read with pydicom.
+
+    DicomSeg().write(labelmap, Path("seg.dcm"), inputs={"volume": ct})     # a DICOM series that it was made from
+
+The object lies on the label map's own grid, whatever its axis order, in the frame of reference of the source series,
+and refers to every file of it. Frames without a voxel are left out; a private element keeps the whole grid, so that
+reading gives the array, affine and label values back. Source: DICOM PS3.3, A.51 and C.8.20.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code as DicomCode
+
+from omlab.errors import GeometryError, InputError, OmlabError, OmlabWarning, OutputError
+from omlab.payloads import Inputs, Payload
+from omlab_volume import __version__
+from omlab_volume.geometry import is_orthogonal, swap_lps_ras, unit_axes
+from omlab_volume.io.dicom_files import parsing, read_header
+from omlab_volume.io.dicom_seg_read import GRID_BLOCK, GRID_GROUP, VALUE_TEXT, read_segmentation
+from omlab_volume.io.paths import check_file, written
+from omlab_volume.io.quiet import quiet
+from omlab_volume.labels import complete_labels
+from omlab_volume.volume import Label, LabelMap, Source, Volume
+
+_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID", "Rows", "Columns")
+_MAY_BE_EMPTY = (  # "type 2" elements of patient and study: present in every object, if without a value
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex",
+    "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
+)  # fmt: skip
+_TISSUE = DicomCode("85756007", "SCT", "Tissue")
+_ANATOMY = DicomCode("123037004", "SCT", "Anatomical Structure")
+_LONGEST_TEXT = 64  # of DICOM's LO
+
+
+class DicomSeg:
+    """Reads and writes label maps as DICOM Segmentation objects."""
+
+    def read(self, path: Path, *, kind: str) -> LabelMap:
+        """Read the segmentation in the file `path`; see `read_segmentation`."""
+        if kind != "labelmap":
+            raise InputError(f"{path}: a DICOM-SEG holds a labelmap, not a '{kind}'.")
+        check_file(path)
+        return read_segmentation(path)
+
+    def write(self, payload: Payload, path: Path, *, inputs: Inputs = MappingProxyType({})) -> None:
+        """Write a label map that was made from a DICOM series: of the `inputs` the one on its grid, else its `source`.
+
+        Labels that no voxel has are left out with an `OmlabWarning`; a map without any labelled voxel keeps its first
+        label as one empty segment. Raises `InputError` where the source is no DICOM series or its files are gone,
+        `GeometryError` for axes that are not at right angles, and `OutputError`.
+        """
+        if not isinstance(payload, LabelMap):
+            raise OutputError(f"{path}: a DICOM-SEG holds a labelmap, not a '{payload.kind}'.")
+        if not is_orthogonal(payload.affine):
+            raise GeometryError(f"{path}: DICOM-SEG needs axes at right angles; the label map's affine is sheared.")
+        images = _source_images(_source(payload, inputs))
+        labels = _segments(payload, path=path)
+        frames = _segment_numbers(payload.array, labels).transpose(2, 1, 0)
+        with quiet(), written(path), _said_in_a_sentence(path):
+            segmentation = _segmentation(frames, payload, labels=labels, images=images)
+            segmentation.SpecificCharacterSet = "ISO_IR 192"  # the source's cannot spell every label's name
+            _keep_grid(segmentation, payload)
+            segmentation.save_as(path)
+
+
+@contextmanager
+def _said_in_a_sentence(path: Path) -> Iterator[None]:
+    """Makes an `OutputError` of whatever highdicom and pydicom raise: a source may break the standard in many ways."""
+    try:
+        yield
+    except (OmlabError, OSError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise OutputError(f"{path.name} cannot be written as DICOM-SEG: {reason}; write NIfTI.") from error
+
+
+def _source(labelmap: LabelMap, inputs: Inputs) -> Source | None:
+    for payload in inputs.values():
+        if isinstance(payload, Volume) and payload.source is not None and labelmap.same_grid(payload):
+            return payload.source
+    return labelmap.source
+
+
+def _source_images(source: Source | None) -> list[Dataset]:
+    if source is None or source.format != "dicom" or not source.paths:
+        found = "its source is unknown" if source is None else f"it was made from {source.format}"
+        raise InputError(f"DICOM-SEG must refer to a DICOM series, but {found}: write NIfTI, or predict from DICOM.")
+    return [_source_image(path) for path in source.paths]
+
+
+def _source_image(path: Path) -> Dataset:
+    check_file(path)
+    header = read_header(path)
+    if header is None:
+        raise InputError(f"{path} is no longer the DICOM file that the label map was made from.")
+    with parsing(path):
+        missing = [keyword for keyword in _NEEDED if not header.get(keyword)]
+        if missing:
+            raise InputError(f"{path} has no {missing[0]}, which a DICOM-SEG must refer to: write NIfTI only.")
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in header:
+                setattr(header, keyword, "")
+    return header
+
+
+def _segments(labelmap: LabelMap, *, path: Path) -> list[Label]:
+    present = complete_labels(labelmap, present_only=True)
+    left_out = [
+        label.name for label in labelmap.labels if label.value and label.value not in {p.value for p in present}
+    ]
+    if not present:
+        present = complete_labels(labelmap)[:1] or [Label(value=1, name="nothing found")]
+        left_out = [name for name in left_out if name != present[0].name]
+        warnings.warn(f"{path.name}: no voxel has a label; one segment is written empty.", OmlabWarning, stacklevel=3)
+    if left_out:
+        names = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
+        warnings.warn(
+            f"{path.name}: {len(left_out)} empty segments were left out: {names}.", OmlabWarning, stacklevel=3
+        )
+    return present
+
+
+def _segment_numbers(array: NDArray[Any], labels: Sequence[Label]) -> NDArray[Any]:
+    """Label values replaced by segment numbers, which DICOM counts 1, 2, ... without gaps."""
+    table = np.zeros(max(int(array.max()), *(label.value for label in labels)) + 1, dtype=np.uint16)
+    for number, label in enumerate(labels, start=1):
+        table[label.value] = number
+    numbers: NDArray[Any] = table[array]
+    return numbers.astype(np.uint8) if len(labels) < 256 else numbers
+
+
+def _segmentation(
+    frames: NDArray[Any], labelmap: LabelMap, *, labels: Sequence[Label], images: Sequence[Dataset]
+) -> hd.seg.Segmentation:
+    affine = swap_lps_ras(labelmap.affine)
+    axes, spacing = unit_axes(affine), labelmap.grid.spacing
+    positions = [affine[:3] @ np.array([0, 0, k, 1]) for k in range(len(frames))]
+    return hd.seg.Segmentation(
+        source_images=images,
+        pixel_array=frames,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[_description(number, label) for number, label in enumerate(labels, start=1)],
+        series_instance_uid=hd.UID(),
+        series_number=100,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer="omlab",
+        manufacturer_model_name="omlab-volume",
+        software_versions=__version__,
+        device_serial_number="0",
+        content_label="SEGMENTATION",
+        content_description="Automatic segmentation by omlab",
+        series_description="omlab segmentation",
+        plane_positions=[hd.PlanePositionSequence("PATIENT", [float(n) for n in position]) for position in positions],
+        plane_orientation=hd.PlaneOrientationSequence("PATIENT", [float(n) for n in (*axes[:, 0], *axes[:, 1])]),
+        pixel_measures=hd.PixelMeasuresSequence(
+            pixel_spacing=(spacing[1], spacing[0]), slice_thickness=spacing[2], spacing_between_slices=spacing[2]
+        ),
+    )
+
+
+def _description(number: int, label: Label) -> hd.seg.SegmentDescription:
+    name = _text(label.name) or f"label {label.value}"
+    if label.code is not None:
+        category = _ANATOMY if label.code.scheme == "SCT" else _TISSUE
+        kind = DicomCode(label.code.value, label.code.scheme, _text(label.code.meaning) or name)
+    else:
+        category, kind = _TISSUE, DicomCode(f"label-{label.value}", "99OMLAB", name)
+    colour = None if label.colour is None else hd.color.CIELabColor.from_rgb(*label.colour)
+    description = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=name,
+        segmented_property_category=category,
+        segmented_property_type=kind,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name="omlab", version=__version__, family=codes.DCM.ArtificialIntelligence
+        ),
+        display_color=colour,
+    )
+    description.SegmentDescription = f"{VALUE_TEXT}{label.value}"
+    return description
+
+
+def _text(words: str) -> str:
+    """The words as DICOM's LO holds them: no control characters, no backslash (it would begin another value)."""
+    plain = "".join(character if character.isprintable() else " " for character in words.replace("\\", "/"))
+    return plain.strip()[:_LONGEST_TEXT].strip()
+
+
+def _keep_grid(segmentation: Dataset, labelmap: LabelMap) -> None:
+    """The whole grid as JSON in a private element, since empty frames are left out."""
+    block = segmentation.private_block(GRID_GROUP, GRID_BLOCK, create=True)
+    grid = {"shape": labelmap.grid.shape, "affine": labelmap.affine.tolist()}
+    block.add_new(0x01, pydicom.valuerep.VR.UT, json.dumps(grid))

@@ -1,0 +1,1 @@
+"""Pictures of volumes and of what was found in them."""

@@ -1,0 +1,168 @@
+"""Prompts as marks in planes: clicks and boxes.
+
+A click in the object is a bright disc with a plus, one outside it a dark square with a minus: they differ in shape,
+brightness and sign, so that no colour has to be told from another. Marks within `ON_PLANE` mm (or half a voxel) of a
+plane are solid, those within `NEAR` mm faint and smaller, further ones are left out. A box is drawn dashed where a
+plane cuts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from omlab_volume.geometry import Grid
+from omlab_volume.labels import Label
+from omlab_volume.orientation import canonical_grid
+from omlab_volume.pictures.planes import Panel
+from omlab_volume.pictures.words import FAINT, INK, Colour, write
+
+ON_PLANE = 1.5
+NEAR = 10.0
+
+SCALE = 4
+"""Marks are drawn this much larger and made smaller: smooth edges."""
+
+_CORNERS = ((9, -9, "ls"), (-9, -9, "rs"), (9, 9, "lt"), (-9, 9, "rt"))  # of a mark, the first where all are as good
+
+
+@dataclass(frozen=True, kw_only=True)
+class Click:
+    """A click in voxels along the RAS+ axes."""
+
+    at: tuple[float, float, float]
+    inside: bool
+    colour: Colour
+    number: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A box in voxels along the RAS+ axes."""
+
+    near: tuple[float, float, float]
+    far: tuple[float, float, float]
+    colour: Colour
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """The marks of all prompts of a case."""
+
+    clicks: tuple[Click, ...] = ()
+    boxes: tuple[Box, ...] = ()
+
+    @property
+    def first(self) -> tuple[float, float, float] | None:
+        """The voxel of the first click, else the middle of the first box; None where there is neither."""
+        if self.clicks:
+            return self.clicks[0].at
+        if self.boxes:
+            x, y, z = (float(n) for n in np.add(self.boxes[0].near, self.boxes[0].far) / 2)
+            return (x, y, z)
+        return None
+
+
+def marks_of(prompts: Sequence[Any], *, grid: Grid, labels: Sequence[Label]) -> Marks:
+    """The clicks and boxes of payloads of kind `prompts` (those of omlab-prompts) that belong to an image on `grid`.
+
+    Label n is taken as the n-th object, whose marks have its colour. Raises `GeometryError` where one lies outside.
+    """
+    colours = {label.value: label.colour for label in labels}
+    clicks, boxes = [], []
+    canonical = canonical_grid(grid)
+    for payload in prompts:
+        world = payload.in_world(grid.affine.tolist())
+        placed = world.in_voxels(canonical.affine.tolist(), shape=canonical.shape, image=payload.image or "the volume")
+        for n, entry in enumerate(placed.objects, start=1):
+            colour = colours.get(n) or INK
+            boxes += [Box(near=box.near, far=box.far, colour=colour) for box in entry.boxes]
+            clicks += [
+                Click(
+                    at=point.at,
+                    inside=point.label == 1,
+                    colour=colour,
+                    number=str(count) if len(entry.points) > 1 else "",
+                )
+                for count, point in enumerate(entry.points, start=1)
+            ]
+    return Marks(clicks=tuple(clicks), boxes=tuple(boxes))
+
+
+def draw_marks(picture: Image.Image, panel: Panel, marks: Marks) -> None:
+    """The marks that are on or near the plane, drawn over its RGBA `picture`."""
+    layer = Image.new("RGBA", (picture.width * SCALE, picture.height * SCALE))
+    draw = ImageDraw.Draw(layer)
+    for box in marks.boxes:
+        _draw_box(draw, panel, box)
+    near = sorted(((_distance(panel, click.at), click) for click in marks.clicks), key=lambda pair: -pair[0])
+    near = [(distance, click) for distance, click in near if distance <= NEAR]
+    for distance, click in near:
+        x, y = panel.place(click.at)
+        _draw_click(draw, (x * SCALE, y * SCALE), click, faint=distance > _half(panel))
+    picture.alpha_composite(layer.reduce(SCALE))
+    text = ImageDraw.Draw(picture)
+    for distance, click in near:
+        if click.number and distance <= _half(panel):
+            at, anchor = _beside(panel.place(click.at), [panel.place(other.at) for _, other in near])
+            write(text, at, click.number, size=12, anchor=anchor)
+
+
+def key_of_click(*, inside: bool) -> Image.Image:
+    """The mark of a click for a legend, 16 x 16 pixels."""
+    layer = Image.new("RGBA", (16 * SCALE, 16 * SCALE))
+    click = Click(at=(0, 0, 0), inside=inside, colour=FAINT)
+    _draw_click(ImageDraw.Draw(layer), (8 * SCALE, 8 * SCALE), click, faint=False)
+    return layer.reduce(SCALE)
+
+
+def _beside(at: tuple[float, float], others: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], str]:
+    """Where the number of a mark goes, and how it is anchored: in the corner that is furthest from all other marks."""
+    corners = [((at[0] + dx, at[1] + dy), anchor) for dx, dy, anchor in _CORNERS]
+    rest = [other for other in others if other != at]
+    return max(corners, key=lambda corner: min((np.hypot(*np.subtract(corner[0], o)) for o in rest), default=0.0))
+
+
+def _half(panel: Panel) -> float:
+    """How far from a plane, in mm, something is said to lie on it."""
+    return max(ON_PLANE, panel.spacing[panel.normal] / 2)
+
+
+def _distance(panel: Panel, at: Sequence[float]) -> float:
+    return abs(at[panel.normal] - panel.index[panel.normal]) * panel.spacing[panel.normal]
+
+
+def _draw_click(draw: ImageDraw.ImageDraw, at: tuple[float, float], click: Click, *, faint: bool) -> None:
+    x, y = at
+    radius, alpha = (4.5 * SCALE, 120) if faint else (6.5 * SCALE, 255)
+    fill, sign = ((255, 255, 255), (0, 0, 0)) if click.inside else ((0, 0, 0), (255, 255, 255))
+    shape = draw.ellipse if click.inside else draw.rectangle
+    for grown, colour in ((1.5, (0, 0, 0)), (0.5, click.colour), (-1.5, fill)):
+        r = radius + grown * SCALE
+        shape((x - r, y - r, x + r, y + r), fill=(*colour, alpha))
+    arm = radius * 0.5
+    draw.line(((x - arm, y), (x + arm, y)), fill=(*sign, alpha), width=round(1.5 * SCALE))
+    if click.inside:
+        draw.line(((x, y - arm), (x, y + arm)), fill=(*sign, alpha), width=round(1.5 * SCALE))
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, panel: Panel, box: Box) -> None:
+    """The cut of a box: dashes of its object's colour on a dark line."""
+    at = panel.index[panel.normal]
+    if not box.near[panel.normal] - 0.5 <= at <= box.far[panel.normal] + 0.5:
+        return
+    (right, bottom), (left, top) = panel.place(box.near), panel.place(box.far)
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+    for start, end in pairwise(corners):
+        a, b = np.array(start) * SCALE, np.array(end) * SCALE
+        draw.line((tuple(a), tuple(b)), fill=(0, 0, 0, 170), width=3 * SCALE)
+        length = float(np.linalg.norm(b - a))
+        for begin in np.arange(0, length, 11 * SCALE):
+            stop = min(begin + 7 * SCALE, length)
+            dash = (tuple(a + (b - a) * begin / length), tuple(a + (b - a) * stop / length))
+            draw.line(dash, fill=(*box.colour, 255), width=round(1.5 * SCALE))

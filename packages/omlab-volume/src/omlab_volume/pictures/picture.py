@@ -1,0 +1,181 @@
+"""The picture of a result: three planes side by side, with directions, scale and legend, as a PNG.
+
+`omlab predict --overlay` and the reports of evaluators show it: the result filled, the reference outlined, prompts
+marked. The planes go through the place where result and reference differ most, else through the first prompt, else
+through the middle of what was found.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from omlab.errors import GeometryError
+from omlab_volume.geometry import Affine, Grid
+from omlab_volume.labels import Label, Labelled, complete_labels
+from omlab_volume.orientation import canonical_grid
+from omlab_volume.pictures.marks import Marks, draw_marks, key_of_click, marks_of
+from omlab_volume.pictures.place import place_of
+from omlab_volume.pictures.planes import OUTLINE, Imaged, Panel, planes
+from omlab_volume.pictures.words import BACKGROUND, FAINT, INK, font, write
+
+_HEIGHT = 440  # of a panel
+_TALLER = 2.0  # times that, at most, for a body that is much higher than deep
+_WIDTH = 1800  # of the three panels, at most
+_GAP, _FOOTER, _LINE = 6, 14, 22
+_LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
+_NAMES = {2: "Axial", 1: "Coronal", 0: "Sagittal"}
+_LEGEND = 8  # names of labels at most
+
+Key = tuple[Image.Image | None, str]
+"""An entry of the legend: its 16 x 16 mark and its words."""
+
+
+def picture(
+    volume: Imaged,
+    labelmap: Labelled | None = None,
+    *,
+    target: Labelled | None = None,
+    prompts: Sequence[Any] = (),
+    window: tuple[float, float] | None = None,
+) -> bytes:
+    """A PNG of `volume` with the label map over it, the target outlined and the prompts marked.
+
+    Radiological convention, as of `omlab_volume.pictures.planes`. Label n of the map is taken as the n-th object of
+    the prompts (payloads of kind `prompts`), whose marks have its colour.
+
+    Raises:
+        GeometryError: A label map lies on another grid, or a prompt outside the volume.
+    """
+    for labelled, what in ((labelmap, "label map"), (target, "reference")):
+        if labelled is not None and not volume.grid.same(labelled.grid):
+            raise GeometryError(
+                f"The {what}'s grid {labelled.grid.shape} is not the volume's {volume.grid.shape}, or lies elsewhere."
+            )
+    labels = complete_labels(labelmap) if labelmap is not None else []
+    marks = marks_of(prompts, grid=volume.grid, labels=labels)
+    grid = canonical_grid(volume.grid)
+    at = place_of(labelmap, target=target, grid=volume.grid, pointed=marks.first)
+    panels = planes(volume, labelmap, target=target, at=at, window=window, height=_height(grid))
+    canvas = _side_by_side([_drawn(panel, marks, affine=grid.affine) for panel in panels])
+    keys = _keys(panels, labels, marks, outlined=target is not None)
+    stream = io.BytesIO()
+    (_with_footer(canvas, keys) if keys else canvas).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _height(grid: Grid) -> int:
+    """Of the highest panel, so that neither a long body nor a broad strip makes the picture too small or too large."""
+    right, anterior, superior = (float(n) for n in np.array(grid.shape) * grid.spacing)
+    wanted = _HEIGHT * min(max(superior / anterior, 1), _TALLER)
+    return max(1, round(min(wanted, _WIDTH * max(anterior, superior) / (2 * right + anterior))))
+
+
+def _side_by_side(panels: Sequence[Image.Image]) -> Image.Image:
+    rows = max(panel.height for panel in panels)
+    width = sum(panel.width for panel in panels) + _GAP * (len(panels) + 1)
+    canvas = Image.new("RGB", (width, rows + 2 * _GAP), BACKGROUND)
+    left = _GAP
+    for panel in panels:
+        canvas.paste(panel, (left, _GAP + (rows - panel.height) // 2))
+        left += panel.width + _GAP
+    return canvas
+
+
+def _drawn(panel: Panel, marks: Marks, *, affine: Affine) -> Image.Image:
+    picture = Image.fromarray(panel.picture).convert("RGBA")
+    picture.alpha_composite(_cross(panel))
+    draw_marks(picture, panel, marks)
+    if min(picture.size) >= 90:
+        _draw_words(ImageDraw.Draw(picture), panel, affine=affine)
+    return picture.convert("RGB")
+
+
+def _cross(panel: Panel) -> Image.Image:
+    """Where the two other planes cut this one, left open in the middle."""
+    height, width = panel.picture.shape[:2]
+    layer = Image.new("RGBA", (width, height))
+    draw = ImageDraw.Draw(layer)
+    x, y = panel.place(panel.index)
+    gap = 16
+    for ends in (
+        ((0, y), (x - gap, y)),
+        ((x + gap, y), (width, y)),
+        ((x, 0), (x, y - gap)),
+        ((x, y + gap), (x, height)),
+    ):
+        draw.line(ends, fill=(255, 255, 255, 70))
+    return layer
+
+
+def _draw_words(draw: ImageDraw.ImageDraw, panel: Panel, *, affine: Affine) -> None:
+    """The plane's name and place, the directions, and a scale."""
+    height, width = panel.picture.shape[:2]
+    place = float((affine @ [*panel.index, 1.0])[panel.normal])
+    letter = _LETTERS[panel.normal][int(place >= 0)]
+    write(draw, (6, 5), f"{_NAMES[panel.normal]}  {letter} {abs(place):.1f} mm", size=13, anchor="lt")
+    low_across, high_across = _LETTERS[panel.across]
+    low_down, high_down = _LETTERS[panel.down]
+    write(draw, (6, height / 2), high_across, size=14, anchor="lm", colour=FAINT)
+    write(draw, (width - 6, height / 2), low_across, size=14, anchor="rm", colour=FAINT)
+    write(draw, (width / 2, 5), high_down, size=14, anchor="mt", colour=FAINT)
+    write(draw, (width / 2, height - 5), low_down, size=14, anchor="mb", colour=FAINT)
+    pixels = height / (panel.size[panel.down] * panel.spacing[panel.down])
+    length = next((mm for mm in (100, 50, 20, 10, 5, 2, 1) if mm * pixels <= width / 4), 1)
+    x, y = width - 8, height - 10
+    draw.line(((x - length * pixels, y), (x, y)), fill=(*INK, 255), width=2)
+    for end in (x - length * pixels, x):
+        draw.line(((end, y - 3), (end, y + 3)), fill=(*INK, 255), width=1)
+    write(draw, (x, y - 6), f"{length} mm", size=11, anchor="rb")
+
+
+def _keys(panels: Sequence[Panel], labels: Sequence[Label], marks: Marks, *, outlined: bool) -> list[Key]:
+    """What the legend says: the labels in the planes, the first panel's largest first, then lines and marks."""
+    seen = list(dict.fromkeys(value for panel in panels for value in panel.labels))
+    known = {label.value: label for label in labels}
+    keys: list[Key] = [(_square(fill=known[value].colour), known[value].name) for value in seen[:_LEGEND]]
+    if len(seen) > _LEGEND:
+        keys.append((None, f"and {len(seen) - _LEGEND} more"))
+    if outlined:
+        keys.append((_square(outline=OUTLINE), "reference"))
+    for inside, words in ((True, "click inside"), (False, "click outside")):
+        if any(click.inside == inside for click in marks.clicks):
+            keys.append((key_of_click(inside=inside), words))
+    return keys
+
+
+def _square(**colours: Any) -> Image.Image:
+    key = Image.new("RGBA", (16, 16))
+    ImageDraw.Draw(key).rounded_rectangle((1, 2, 13, 14), radius=2, width=2, **colours)
+    return key
+
+
+def _with_footer(canvas: Image.Image, keys: Sequence[Key]) -> Image.Image:
+    """The picture with its legend below it."""
+    letters = font(13)
+    rows: list[list[Key]] = [[]]
+    used = 0.0
+    for key in keys:
+        size = letters.getlength(key[1]) + 44
+        if rows[-1] and used + size > canvas.width - 2 * _GAP:
+            rows.append([])
+            used = 0
+        rows[-1].append(key)
+        used += size
+    whole = Image.new("RGB", (canvas.width, canvas.height + _LINE * len(rows) + _FOOTER // 2), BACKGROUND)
+    whole.paste(canvas, (0, 0))
+    draw = ImageDraw.Draw(whole)
+    for n, row in enumerate(rows):
+        x, y = _GAP + 4.0, canvas.height + _LINE * n + _LINE / 2 - 2
+        for mark, words in row:
+            shift = 0
+            if mark is not None:
+                whole.paste(mark, (round(x) - 1, round(y) - 8), mark)
+                shift = 20
+            draw.text((x + shift, y), words, font=letters, fill=INK, anchor="lm")
+            x += letters.getlength(words) + shift + 24
+    return whole

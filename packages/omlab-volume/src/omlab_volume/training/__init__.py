@@ -1,0 +1,1 @@
+"""Training on volumes: cases, patches, augmentation, the segmentation recipe."""

@@ -1,0 +1,109 @@
+"""README.md, docs/index.md and docs/training.md, run.
+
+docs/training.md runs as it is written. The others name published weights and a reader's own files: a narrow untrained
+model and phantoms stand in for them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import pages
+from tools.workspace import ROOT
+
+pytestmark = pytest.mark.slow
+
+IN_PLACE = (
+    (r"stunet-(base|small)(\.totalsegmentator)?", "stunet-tiny.untrained"),
+    (r" --weights base_ep4k\.model", ""),
+    (r", weights=\"base_ep4k\.model\"", ""),
+    (r"sammed3d\.turbo", "sammed3d-tiny.untrained"),
+)
+QUICK = {
+    " adapt ": " -s epochs=1 -s steps_per_epoch=1 -s windows=1 -s patch_size=32,32,32 -s augment=no",
+    "predict stunet": " -s mirror=no -s step=1",
+    "predict mine": " -s mirror=no -s step=1",
+    "evaluate mine": " -s mirror=no -s step=1",
+}
+FIRST_LOOK = (ROOT / "README.md", ROOT / "docs" / "index.md")
+SHOWN = r"^    ((?:[A-Z_]+=\S+ )?(?:uv run )?(?:omlab|torchrun) .*)$"
+NOT_HERE = ("omlab demo", "omlab new")
+"""Commands that have tests of their own."""
+CLICKS = {"space": "voxel", "image": "ct.nii.gz", "objects": [{"name": "a", "points": [{"at": [20, 20, 10]}]}]}
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Path:
+    """A folder with the files that the pages speak of."""
+    folder = tmp_path
+    pages.shell(
+        """
+        omlab datasets prepare abdomen-phantom --root phantom -s train=3 -s test=2 -s scale=0.4
+        cp phantom/images/test-01.nii.gz a.nii.gz; cp phantom/images/test-02.nii.gz b.nii.gz; cp a.nii.gz ct.nii.gz
+        mkdir series_folder; cp b.nii.gz series_folder
+        echo id,volume >list.csv; echo a,a.nii.gz >>list.csv
+        mkdir -p Dataset017_Abdomen/{images,labels}{Tr,Ts}
+        for kind in train test; do
+            part=$([ $kind = train ] && echo Tr || echo Ts)
+            for path in phantom/images/$kind-*; do
+                name=$(basename $path .nii.gz)
+                cp $path Dataset017_Abdomen/images$part/${name}_0000.nii.gz
+                cp phantom/labels/$name.nii.gz Dataset017_Abdomen/labels$part
+            done
+        done
+        """,
+        cwd=folder,
+    )
+    (folder / "clicks.json").write_text(json.dumps(CLICKS))
+    names = ("liver", "spleen", "kidney_left", "kidney_right", "aorta", "spine")
+    labels = {"background": 0, **{name: value for value, name in enumerate(names, start=1)}}
+    facts = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 3, "file_ending": ".nii.gz"}
+    (folder / "Dataset017_Abdomen" / "dataset.json").write_text(json.dumps(facts))
+    return folder
+
+
+def in_place(text: str) -> str:
+    for pattern, with_ in IN_PLACE:
+        text = re.sub(pattern, with_, text)
+    return text
+
+
+def test_the_commands_of_a_first_look_work(reader: Path) -> None:
+    before = set(reader.iterdir())
+    lines: dict[str, None] = {}  # each once: the pages have most of them in common
+    for page in FIRST_LOOK:
+        found = re.findall(SHOWN, page.read_text(encoding="utf-8"), re.MULTILINE)
+        lines |= dict.fromkeys(in_place(line.replace("uv run ", "").partition("  #")[0].rstrip()) for line in found)
+    ran = [line for line in lines if not line.startswith(NOT_HERE)]
+    assert len(ran) >= 14
+    for line in ran:
+        pages.shell(line + next((more for words, more in QUICK.items() if words in line), ""), cwd=reader)
+    made = {path.name for path in set(reader.iterdir()) - before}
+    assert made >= {"out", "mine", "report", "parts", "together", "mask.nii.gz", "mask.png"}
+    assert not [name for name in made if name.endswith(".partial")]
+    for page in FIRST_LOOK:
+        (block,) = pages.blocks(page, language="python")
+        subprocess.run([sys.executable, "-c", in_place(block)], cwd=reader, check=True)
+
+
+def test_the_page_on_training_works_as_written(tmp_path: Path) -> None:
+    blocks = pages.blocks(ROOT / "docs" / "training.md")
+    for block in blocks:
+        pages.shell(block, cwd=tmp_path)
+    assert len(blocks) == 7
+    figures = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("*/history.json")}
+    assert figures["mine"][-1]["loss"] < figures["mine"][0]["loss"]
+    assert 0 <= figures["both"][-1]["val_kept_dice"] <= 1
+    sizes = {name: (tmp_path / name / "weights.safetensors").stat().st_size for name in ("mine", "further", "small")}
+    assert max(sizes["further"], sizes["small"]) < sizes["mine"] / 2
+    assert json.loads((tmp_path / "together" / "run.json").read_text())["request"]["processes"] == 2
+    assert list((tmp_path / "logs").rglob("events.*"))
+    assert list((tmp_path / ".cache" / "prepared").glob("*/entry.json"))
+    metrics = json.loads((tmp_path / "report" / "report.json").read_text())["metrics"]
+    assert {metric["label"] for metric in metrics} >= {"liver", "spine"}
