@@ -29,7 +29,7 @@ QUICK = {
     " adapt ": " -s epochs=1 -s steps_per_epoch=1 -s windows=1 -s patch_size=32,32,32 -s augment=no",
     "predict stunet": " -s mirror=no -s step=1",
     "predict mine": " -s mirror=no -s step=1",
-    "evaluate mine": " -s mirror=no -s step=1",
+    "evaluate mine": " -s model.mirror=no -s model.step=1",
 }
 FIRST_LOOK = (ROOT / "README.md", ROOT / "docs" / "index.md")
 SHOWN = r"^    ((?:[A-Z_]+=\S+ )?(?:uv run )?(?:omlab|torchrun) .*)$"
