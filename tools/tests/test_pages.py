@@ -29,8 +29,10 @@ QUICK = {
     " adapt ": " -s epochs=1 -s steps_per_epoch=1 -s windows=1 -s patch_size=32,32,32 -s augment=no",
     "predict stunet": " -s mirror=no -s step=1",
     "predict mine": " -s mirror=no -s step=1",
-    "evaluate mine": " -s mirror=no -s step=1",
+    "evaluate mine": " -s model.mirror=no -s model.step=1",
 }
+LOADED = 'load_model("stunet-tiny.untrained"'
+QUICK_PYTHON = LOADED + ', settings={"mirror": False, "step": 1.0}'
 FIRST_LOOK = (ROOT / "README.md", ROOT / "docs" / "index.md")
 SHOWN = r"^    ((?:[A-Z_]+=\S+ )?(?:uv run )?(?:omlab|torchrun) .*)$"
 NOT_HERE = ("omlab demo", "omlab new")
@@ -89,7 +91,9 @@ def test_the_commands_of_a_first_look_work(reader: Path) -> None:
     assert not [name for name in made if name.endswith(".partial")]
     for page in FIRST_LOOK:
         (block,) = pages.blocks(page, language="python")
-        subprocess.run([sys.executable, "-c", in_place(block)], cwd=reader, check=True)
+        code = in_place(block)
+        assert LOADED in code
+        subprocess.run([sys.executable, "-c", code.replace(LOADED, QUICK_PYTHON)], cwd=reader, check=True)
 
 
 def test_the_page_on_training_works_as_written(tmp_path: Path) -> None:

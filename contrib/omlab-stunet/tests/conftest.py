@@ -52,6 +52,7 @@ class Held:
     classes: Mapping[int, str] = field(default_factory=lambda: {1: "organ", 2: "bone"})
     facts: Mapping[str, Any] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=lambda: {"volume": "volume"})
+    ignored: Sequence[int] = ()
 
     def splits(self) -> Sequence[str]:
         return ["train"]
@@ -64,6 +65,7 @@ class Held:
             inputs=self.kinds,
             target="labelmap",
             classes=self.classes,
+            ignored=self.ignored,
             facts={"volume": self.facts} if self.facts else {},
             cases=len(self.samples),
         )

@@ -277,13 +277,29 @@ def test_the_loss_has_upstreams_level_weights(held: Any) -> None:
     assert [n / sum(norms) for n in norms] == pytest.approx(weights)
 
 
+@pytest.mark.parametrize("keep_classes", [False, True])
+def test_the_loss_does_not_look_at_what_is_not_annotated(held: Any, keep_classes: bool) -> None:
+    data = held(samples=samples(), facts=FACTS, classes={1: "a", 2: "b"}, ignored=(2,))
+    given = {"patch_size": [16, 16, 16], "keep_classes": keep_classes}
+    adapted = retargeted(of=data.about("train"), **given)
+    assert [label.name for label in adapted.task.labels if label.name in "ab"] == ["a"]
+    recipe = adapted.recipe("segmentation", data, settings=settings_of(**given), seed=0)
+    batch = recipe.batches(0)
+    labels = batch["labels"]
+    labels[0, 0] = 2
+    outputs = [torch.randn(len(labels), 1 + len(adapted.task.labels), *labels.shape[1:], requires_grad=True)]
+    (gradient,) = torch.autograd.grad(recipe._loss(outputs, labels), outputs)
+    left_out = (labels == 2)[:, None].expand_as(gradient)
+    assert not gradient[left_out].any()
+    assert gradient[~left_out].any()
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         (About(inputs={"image": "image"}, classes={1: "a"}), "one volume a case, but these have image"),
         (About(inputs={"t1": "volume", "t2": "volume"}, classes={1: "a"}), "one volume a case"),
         (About(inputs={"volume": "volume"}, classes={0: "background"}), "nothing to learn"),
-        (About(inputs={"volume": "volume"}, classes={1: "a"}, ignored=(255,)), "label 255 of the data counts as not"),
     ],
 )
 def test_data_that_cannot_be_learned_from_is_one_sentence(wrong: About, message: str) -> None:

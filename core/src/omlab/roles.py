@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 class Sample:
     """One case that was read: its inputs by name and, where it is known, what a model should give.
 
-    `group` is what must not be split between training and test (the patient).
+    `group` is what must not be split between training and test (the patient). `ignored` are values in the target that
+    count as not annotated (`About.ignored`): neither a loss nor a figure looks there.
     """
 
     id: str
     inputs: Inputs
     target: Payload | None = None
     group: str | None = None
+    ignored: Sequence[int] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,22 @@ def test_how_empty_masks_count(evaluator, stand_ins, tmp_path):
     assert figures(measured(evaluator, both, liver, tmp_path)["spleen"]) == ("not found", 0.0, 0.0, None)
     assert figures(measured(evaluator, liver, both, tmp_path)["spleen"]) == ("invented", 0.0, 0.0, None)
     assert figures(measured(evaluator, liver, liver, tmp_path)["spleen"]) == ("absent", None, None, None)
+
+
+def test_what_is_not_annotated_does_not_count(evaluator, stand_ins, tmp_path):
+    prediction = stand_ins.two_organs()
+    liver = prediction.array == 1
+    half = np.zeros_like(liver)
+    half[: np.argwhere(liver)[:, 0].max()] = True
+    array = np.where(liver, np.where(half, 1, 2), 0).astype(np.uint8)
+    target = stand_ins.LabelMap(array, prediction.affine, ())
+    sample = replace(sample_of(target), ignored=(2,))
+    prediction = without(prediction, 2)
+    (row,) = evaluator.measure(sample, prediction, tmp_path)
+    assert (row["value"], row["dice"]) == (1, 1.0)
+    (first, second) = evaluator.measure(sample_of(target), prediction, tmp_path)
+    assert first["dice"] < 1
+    assert second["status"] == "not found"
 
 
 def test_classes_are_matched_by_name(evaluator, stand_ins, tmp_path):

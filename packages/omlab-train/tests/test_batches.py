@@ -91,6 +91,7 @@ def test_training_with_workers_interrupted_and_resumed_is_the_same_training(tmp_
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
+@pytest.mark.slow
 def test_an_error_in_a_worker_is_the_error(tmp_path: Path) -> None:
     with pytest.raises(TrainingError) as caught:
         fit(Regression(batches=Sums(fail_at=6)), folder=tmp_path, device="cpu", seed=0, workers=1)

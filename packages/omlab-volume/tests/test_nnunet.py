@@ -110,7 +110,9 @@ def test_channels_regions_and_ignored_values(make: Make, form: str) -> None:
     assert about.classes == {1: "label 1", 2: "label 2", 3: "enhancing"}
     assert about.regions == {"whole": (1, 2, 3), "core": (2, 3), "enhancing": (3,)}
     assert about.ignored == (4,)
-    volume = data.cases("train")[0].load().inputs["volume"]
+    sample = data.cases("train")[0].load()
+    assert sample.ignored == (4,)
+    volume = sample.inputs["volume"]
     assert volume.channels == 2
     assert volume.array[1].max() == volume.array[0].max() + 1
     assert volume.intensity == "unknown"

@@ -151,6 +151,18 @@ def test_label_values_become_class_numbers(cache: PreparedCache) -> None:
         prepared_cases([Held(replace(first, target=remote))], PLAN, classes=[300], cache=cache)
 
 
+def test_what_is_not_annotated_is_a_number_of_its_own(cache: PreparedCache) -> None:
+    first = samples()[0]
+    assert isinstance(first.target, LabelMap)
+    marked = replace(first.target, array=np.array([0, 7, 255], dtype=np.uint8)[first.target.array])
+    (case,) = prepared_cases([Held(replace(first, target=marked))], PLAN, classes=[7], ignored=[255], cache=cache)
+    assert set(np.unique(case.labels)) == {0, 1, 2}
+    assert list(case.locations) == [1], "no patch is placed on it"
+    nothing = replace(marked, array=np.where(marked.array == 7, 255, marked.array))
+    with pytest.raises(TrainingError, match="no labelled voxel"):
+        prepared_cases([Held(replace(first, target=nothing))], PLAN, classes=[7], ignored=[255], cache=cache)
+
+
 def test_the_volume_is_found_by_name_or_because_it_is_alone(cache: PreparedCache) -> None:
     sample = samples()[0]
     volume = sample.inputs["volume"]

@@ -31,17 +31,12 @@ def retargeted(
     mirroring then stay, since the old classes were trained so.
 
     Raises:
-        TrainingError: The data have no volumes, name no classes, or leave voxels out (`About.ignored`).
+        TrainingError: The data have no volumes, or name no classes.
         SettingsError: `spacing` or `patch_size` cannot be.
     """
     name = volume_name(about)
     facts = about.facts.get(name, {})
     labels = _labels(about)
-    if about.ignored:
-        raise TrainingError(
-            f"The label {about.ignored[0]} of the data counts as not annotated, which STU-Net's loss cannot leave out: "
-            "label those voxels, or take them as background."
-        )
     channels = int(facts.get("channels") or len(about.channels.get(name, ())) or 1)
     if settings["keep_classes"]:
         network, task = _with_more_classes(before, task, labels, channels=channels, seed=seed)
@@ -62,7 +57,12 @@ def retargeted(
 def taught_outputs(about: About, labels: Sequence[Label]) -> list[int]:
     """The output for each label value of the data, in their order: the class of the same name."""
     outputs = {label.name: output for output, label in enumerate(labels, start=1)}
-    return [outputs[about.classes[value]] for value in sorted(about.classes) if value != 0]
+    return [outputs[about.classes[value]] for value in label_values(about)]
+
+
+def label_values(about: About) -> list[int]:
+    """The label values of the classes to learn: neither the background's nor those of voxels left out."""
+    return [value for value in sorted(about.classes) if value != 0 and value not in about.ignored]
 
 
 def volume_name(about: About) -> str:
@@ -76,9 +76,7 @@ def volume_name(about: About) -> str:
 
 def _labels(about: About) -> tuple[Label, ...]:
     labels = tuple(
-        Label(value=value, name=about.classes[value], colour=default_colour(value))
-        for value in sorted(about.classes)
-        if value != 0
+        Label(value=value, name=about.classes[value], colour=default_colour(value)) for value in label_values(about)
     )
     if not labels:
         raise TrainingError("The data set names no classes: there is nothing to learn.")

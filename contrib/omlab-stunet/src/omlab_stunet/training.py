@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,8 +18,8 @@ from torch import Tensor
 
 from omlab.roles import Dataset
 from omlab_stunet.network import StuNet
-from omlab_stunet.retarget import taught_outputs, volume_name
-from omlab_train.losses import deep_supervision_loss
+from omlab_stunet.retarget import label_values, taught_outputs, volume_name
+from omlab_train.losses import deep_supervision_loss, dice_cross_entropy
 from omlab_volume.training.cases import prepared_cases
 from omlab_volume.training.segmentation import NNUNET, Loss, SegmentationRecipe
 
@@ -40,6 +41,7 @@ def segmentation(model: StuNetModel, data: Dataset, *, settings: Mapping[str, An
         InputError: A case cannot be used; names it.
     """
     about = data.about("train")
+    values = label_values(about)
     steps = settings["epochs"] * settings["steps_per_epoch"]
     how: dict[str, Any] = {
         "module": model.module,
@@ -47,7 +49,8 @@ def segmentation(model: StuNetModel, data: Dataset, *, settings: Mapping[str, An
             data.cases("train"),
             model.plan,
             input=volume_name(about),
-            classes=[value for value in sorted(about.classes) if value != 0],
+            classes=values,
+            ignored=about.ignored,
             channels=model.module.config.in_channels,
         ),
         "patch_size": model.plan.patch_size,
@@ -60,25 +63,27 @@ def segmentation(model: StuNetModel, data: Dataset, *, settings: Mapping[str, An
         "augment": settings["augment"],
         "mirror_axes": model.task.mirror_axes,
     }
+    level_loss = partial(dice_cross_entropy, ignore=len(values) + 1 if about.ignored else None)
+    loss: Loss = partial(deep_supervision_loss, level_loss=level_loss)
     if not model.task.kept or model.before is None:
-        return SegmentationRecipe(loss=deep_supervision_loss, **how)
-    taught = taught_outputs(about, model.task.labels)
-    loss = marginal_loss(kept=model.task.kept, taught=taught)
+        return SegmentationRecipe(loss=loss, **how)
+    loss = marginal_loss(loss, kept=model.task.kept, taught=taught_outputs(about, model.task.labels))
     return KeepingRecipe(loss=loss, before=model.before, kept=model.task.kept, **how)
 
 
-def marginal_loss(*, kept: Sequence[int], taught: Sequence[int]) -> Loss:
-    """Deep supervision's loss of the classes that a case labels.
+def marginal_loss(loss: Loss, *, kept: Sequence[int], taught: Sequence[int]) -> Loss:
+    """`loss` of the classes that a case labels.
 
     Args:
+        loss: Of outputs for the background and what is taught.
         kept: Outputs that no case labels: they count as background.
         taught: The output of label 1, 2, ... of the cases.
     """
 
-    def loss(outputs: Sequence[Tensor], labels: Tensor) -> Tensor:
-        return deep_supervision_loss([merged(level, kept=kept, taught=taught) for level in outputs], labels)
+    def marginal(outputs: Sequence[Tensor], labels: Tensor) -> Tensor:
+        return loss([merged(level, kept=kept, taught=taught) for level in outputs], labels)
 
-    return loss
+    return marginal
 
 
 def merged(logits: Tensor, *, kept: Sequence[int], taught: Sequence[int]) -> Tensor:

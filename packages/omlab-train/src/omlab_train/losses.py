@@ -21,7 +21,14 @@ Form = Literal["nnunet-v1", "nnunet-v2"]
 LabelLoss = Callable[[Tensor, Tensor], Tensor]
 
 
-def dice_cross_entropy(logits: Tensor, labels: Tensor, *, batch_dice: bool = False, form: Form = "nnunet-v1") -> Tensor:
+def dice_cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    batch_dice: bool = False,
+    form: Form = "nnunet-v1",
+    ignore: int | None = None,
+) -> Tensor:
     """Cross-entropy minus soft Dice of all classes but the background: one scalar, at best -1.
 
     In float32 (float64 for float64 logits), whatever the logits' precision. Only the logits and labels are kept for the
@@ -32,13 +39,16 @@ def dice_cross_entropy(logits: Tensor, labels: Tensor, *, batch_dice: bool = Fal
         labels: (B, ...), integers of 0..K-1.
         batch_dice: Sum over the whole batch before the ratio, instead of the mean over samples.
         form: The denominator of nnU-Net's version 1 or 2.
+        ignore: The label of voxels that do not count: they are not annotated.
 
     Raises:
         TrainingError: Shapes do not fit, there is no class to measure, or a label is not in 0..K-1
             (looked for on the CPU only: it would stall a GPU).
     """
     try:
-        return omlab_kernels.dice_cross_entropy(logits, labels, form=form, batch_dice=batch_dice, background=False)
+        return omlab_kernels.dice_cross_entropy(
+            logits, labels, form=form, batch_dice=batch_dice, background=False, ignore=ignore
+        )
     except ValueError as error:
         raise TrainingError(f"The loss cannot be computed: {error}") from error
 

@@ -47,6 +47,8 @@ class SegmentationEvaluator:
     def measure(self, sample: Sample, result: Any, folder: Path) -> list[dict[str, Any]]:
         """One row for each class of the reference; writes a picture into `folder`/overlays.
 
+        What is predicted where the reference is not annotated (`Sample.ignored`) does not count.
+
         Raises `InputError` where the case has no reference, `GeometryError` where the grids differ.
         """
         target: Any = sample.target
@@ -54,10 +56,12 @@ class SegmentationEvaluator:
             raise InputError(f"Case {sample.id} has no reference segmentation to compare the prediction with.")
         _check_grids(target, result, case=sample.id)
         pairs = match_labels(target, result, wanted=self.settings.labels)
+        pairs = [pair for pair in pairs if pair.reference not in sample.ignored]
+        predicted = np.where(np.isin(target.array, sample.ignored), 0, result.array) if sample.ignored else result.array
         axes = np.asarray(target.affine, dtype=np.float64)[:3, :3]
         rows = [
             {"label": pair.name, "value": pair.reference, "group": sample.group}
-            | self._compare(target.array, result.array, pair, axes=axes)
+            | self._compare(target.array, predicted, pair, axes=axes)
             for pair in pairs
         ]
         draw(sample, result, folder=folder)

@@ -72,7 +72,7 @@ class NnunetCase(PathCase):
             if unknown:
                 raise InputError(f"{self.files['target'][0]} has the value {unknown[0]}, which {NAME} does not name.")
             target = target.named(self.classes)
-        return replace(sample, inputs={INPUT: volume}, target=target)
+        return replace(sample, inputs={INPUT: volume}, target=target, ignored=self.ignored)
 
 
 class NnunetDataset:

@@ -50,12 +50,12 @@ class PreparedCase:
 
     @property
     def labels(self) -> NDArray[np.integer]:
-        """(Z, Y, X), 0 the background."""
+        """(Z, Y, X): 0 the background, 1, 2, ... the classes, then what is not annotated, where there is some."""
         return self.arrays["labels"]
 
     @property
     def locations(self) -> Locations:
-        """Voxels (n, 3) of each class but 0."""
+        """Voxels (n, 3) of each class but 0; none of what is not annotated."""
         voxels, ends = self.arrays["voxels"], self.arrays["ends"].tolist()
         starts = [0, *ends[:-1]]
         values = self.arrays["classes"].tolist()
@@ -73,6 +73,7 @@ def prepared_cases(
     *,
     input: str = "volume",
     classes: Sequence[int] | None = None,
+    ignored: Sequence[int] = (),
     channels: int | None = None,
     cache: PreparedCache | None = None,
 ) -> list[PreparedCase]:
@@ -86,6 +87,8 @@ def prepared_cases(
         plan: How the network wants its images.
         input: Name of the input that is the image; where a case has none of that name, its only volume is.
         classes: Label values of the network's outputs 1, 2, ...; left out: the values are those numbers.
+        ignored: Label values of voxels that are not annotated, beside `classes`: all become len(classes) + 1, which the
+            loss is to leave out.
         channels: How many channels the network takes, if that is to be checked.
         cache: Left out: the one in omlab's own cache.
 
@@ -102,6 +105,7 @@ def prepared_cases(
         plan=plan,
         input=input,
         classes=None if classes is None else list(classes),
+        ignored=list(ignored),
         channels=channels,
         cache=cache or PreparedCache(),
     )
@@ -121,13 +125,16 @@ def prepared_cases(
     return prepared
 
 
-def training_arrays(image: NDArray[Any], labels: NDArray[np.integer], *, id: str) -> dict[str, NDArray[Any]]:
+def training_arrays(
+    image: NDArray[Any], labels: NDArray[np.integer], *, id: str, ignored: int | None = None
+) -> dict[str, NDArray[Any]]:
     """The arrays of a prepared case: `image`, `labels`, where the classes are, and a digest.
 
     Args:
         image: (C, Z, Y, X), normalised.
         labels: (Z, Y, X), 0 the background.
         id: Of the case, for messages.
+        ignored: The label of voxels that are not annotated.
 
     Raises:
         TrainingError: The shapes differ, or nothing is labelled.
@@ -137,12 +144,13 @@ def training_arrays(image: NDArray[Any], labels: NDArray[np.integer], *, id: str
             f"Case '{id}' has an image of shape {image.shape} and labels of shape {labels.shape}; "
             "they must share their last three axes."
         )
-    if not labels.any():
+    annotated = labels if ignored is None else np.where(labels == ignored, 0, labels)
+    if not annotated.any():
         raise TrainingError(f"Case '{id}' has no labelled voxel: leave it out or label it.")
     image = np.ascontiguousarray(image, dtype=np.float32)
     labels = np.ascontiguousarray(labels)
     # The seed is fixed: which voxels stand for a class must not depend on who trains.
-    locations = foreground_locations(labels, np.random.default_rng(0))
+    locations = foreground_locations(annotated, np.random.default_rng(0))
     digest = hashlib.sha256()
     for array in (image, labels):
         digest.update(f"{array.dtype} {array.shape}".encode())
@@ -158,7 +166,14 @@ def training_arrays(image: NDArray[Any], labels: NDArray[np.integer], *, id: str
 
 
 def _prepared(
-    case: Case, *, plan: Plan, input: str, classes: list[int] | None, channels: int | None, cache: PreparedCache
+    case: Case,
+    *,
+    plan: Plan,
+    input: str,
+    classes: list[int] | None,
+    ignored: list[int],
+    channels: int | None,
+    cache: PreparedCache,
 ) -> PreparedCase:
     settings = {
         "form": [_FORM, omlab_volume.__version__],
@@ -167,6 +182,8 @@ def _prepared(
         "classes": classes,
         "channels": channels,
     }
+    if ignored:
+        settings["ignored"] = ignored
     source, sample = _source(case), None
     if source is None:
         sample = case.load()
@@ -174,13 +191,20 @@ def _prepared(
 
     def make() -> Arrays:
         volume, target = _pair(case.load() if sample is None else sample, input=input)
-        return _arrays(volume, target, plan, classes=classes, channels=channels, id=case.id)
+        return _arrays(volume, target, plan, classes=classes, ignored=ignored, channels=channels, id=case.id)
 
     return PreparedCase(id=case.id, arrays=cache.get(digest_of([settings, source]), make))
 
 
 def _arrays(
-    volume: Volume, target: LabelMap, plan: Plan, *, classes: list[int] | None, channels: int | None, id: str
+    volume: Volume,
+    target: LabelMap,
+    plan: Plan,
+    *,
+    classes: list[int] | None,
+    ignored: list[int],
+    channels: int | None,
+    id: str,
 ) -> Arrays:
     if not target.same_grid(volume):
         raise GeometryError(
@@ -188,13 +212,15 @@ def _arrays(
             f"({volume.grid.shape} voxels); shape or position differ."
         )
     if classes is not None:
-        target = replace(target, array=_class_numbers(target.array, classes, id=id))
+        target = replace(target, array=_class_numbers(target.array, classes, ignored, id=id))
     try:
         prepared = prepare(volume, plan, channels=channels)
         labels = prepare_labels(target, prepared)
     except InputError as error:
         raise type(error)(f"Case '{id}': {error}") from error
-    return training_arrays(prepared.array, labels, id=id)
+    return training_arrays(
+        prepared.array, labels, id=id, ignored=len(classes) + 1 if ignored and classes is not None else None
+    )
 
 
 def _pair(sample: Sample, *, input: str) -> tuple[Volume, LabelMap]:
@@ -212,14 +238,15 @@ def _pair(sample: Sample, *, input: str) -> tuple[Volume, LabelMap]:
     return volume, target
 
 
-def _class_numbers(array: NDArray[Any], classes: Sequence[int], *, id: str) -> NDArray[Any]:
-    """`array` with 0 for 0 and n for the n-th of `classes` (from 1)."""
+def _class_numbers(array: NDArray[Any], classes: Sequence[int], ignored: Sequence[int], *, id: str) -> NDArray[Any]:
+    """`array` with 0 for 0, n for the n-th of `classes` (from 1), and the number after these for what is ignored."""
     values, places = np.unique(array, return_inverse=True)
     numbers = {0: 0, **{value: n for n, value in enumerate(classes, start=1)}}
+    numbers |= dict.fromkeys(ignored, len(classes) + 1)
     unknown = [int(value) for value in values if int(value) not in numbers]
     if unknown:
         raise TrainingError(f"Case '{id}' has the label {unknown[0]}, which is not one of the classes {list(classes)}.")
-    table = np.array([numbers[int(value)] for value in values], dtype=np.min_scalar_type(len(classes)))
+    table = np.array([numbers[int(value)] for value in values], dtype=np.min_scalar_type(len(classes) + 1))
     return table[places].reshape(array.shape)
 
 
