@@ -83,6 +83,17 @@ def test_a_probe_reads_the_embeddings(pictures: Path, adapter: str) -> None:
     ]
 
 
+def test_a_few_shots_are_drawn_by_the_seed(pictures: Path) -> None:
+    """A probe may be told the recipe too, as the same words then serve every adapter."""
+    digests = {}
+    for name, shots, seed in (("one", 2, 0), ("same", 2, 0), ("other", 2, 1), ("more", 3, 0)):
+        how = {"adapter": "nearest-centroid", "recipe": "classification", "settings": {"shots": shots}}
+        place = adapt("tinynet.untrained", "stripes", output=name, seed=seed, **how).place
+        digests[name] = json.loads((place / "adapted.json").read_text())["data"]["digest"]
+    assert digests["one"] == digests["same"]
+    assert len(set(digests.values())) == 3
+
+
 def stored(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "weights.safetensors")
 
@@ -159,7 +170,8 @@ def test_a_merged_lora_gives_what_was_trained(pictures: Path) -> None:
         ),
         ({"adapter": "finetune", "recipe": "classificaton"}, UsageError, "did you mean 'classification'"),
         ({"adapter": "finetune"}, UsageError, "4 recipes: name one with --recipe"),
-        ({"adapter": "knn", "recipe": "classification"}, UsageError, "takes no recipe"),
+        ({"adapter": "knn", "recipe": "denoising"}, UsageError, "takes no recipe"),
+        ({"adapter": "knn", "shots": 99}, UsageError, "has cases of .* groups .*, but 99 shots were asked for"),
         (
             {"adapter": "finetune", "recipe": "classification", "part": "last-blocks", "blocks": 9},
             OmlabError,
