@@ -438,8 +438,8 @@ class FitsMany(Protocol):
             settings: As for `fit`.
             seeds: One for each episode.
             folders: One for each episode, made where they are not there: `Adapted.tensors` lies in it.
-            features: The folder of a feature store (`omlab.features`), which other adapters and calls may share: what is
-                in it is not computed again.
+            features: The folder of a feature store (`omlab.features`), which other adapters and calls may share: what
+                is in it is not computed again.
         """
         ...
 

@@ -4,8 +4,8 @@
               prediction set | set level | set coverage    where there are prediction sets
     scores    NAME [UNIT] ...                              without the unit where there is none
 
-`predicted` and `prediction set` are for the reader of a table: they are not read again. A cell is empty where a case has
-no such class or score.
+`predicted` and `prediction set` are for the reader of a table: they are not read again. A cell is empty where a case
+has no such class or score.
 """
 
 from __future__ import annotations
