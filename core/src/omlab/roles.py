@@ -384,7 +384,7 @@ class Adapter(Protocol):
             return Always(config["answer"])
     ```
 
-    An adapter that can do many episodes (shots, seeds) at once has `fit_many(base, episodes, ...)`.
+    One that can do many episodes (shots, seeds) at once is a `FitsMany`.
     """
 
     def fit(
@@ -408,6 +408,48 @@ class Adapter(Protocol):
 
     def restore(self, base: Base, *, config: Mapping[str, Any], tensors: Path) -> Model:
         """The adapted model again, from what `fit` gave."""
+        ...
+
+
+@runtime_checkable
+class FitsMany(Protocol):
+    """An adapter that does many episodes at once, such as those of `omlab.episodes(data, shots, seeds)`."""
+
+    def fit_many(
+        self,
+        base: Base,
+        episodes: Sequence[Dataset],
+        *,
+        recipe: str | None,
+        settings: Mapping[str, Any],
+        seeds: Sequence[int],
+        folders: Sequence[Path],
+        features: Path,
+    ) -> Sequence[Adapted | OmlabError]:
+        """Adapt to the `train` split of each episode; all are of one data set, so that an id is one case.
+
+        What it gives for an episode is, to the byte, what it gives for that one alone or in other company. An episode
+        that cannot be learned from gives an error in its place and harms no other.
+
+        Args:
+            base: The model.
+            episodes: Data sets.
+            recipe: As for `fit`.
+            settings: As for `fit`.
+            seeds: One for each episode.
+            folders: One for each episode, made where they are not there: `Adapted.tensors` lies in it.
+            features: The folder of a feature store (`omlab.features`), which other adapters and calls may share: what
+                is in it is not computed again.
+        """
+        ...
+
+
+@runtime_checkable
+class AnswersEmbeddings(Protocol):
+    """An adapted model that answers by its base's embeddings alone: these, once stored, are not computed again."""
+
+    def predict_embedded(self, embeddings: Sequence[Payload | OmlabError], /) -> Answers:
+        """What `predict` gives for inputs with these embeddings; an error among them stays."""
         ...
 
 

@@ -1,10 +1,13 @@
-"""Where the real images are."""
+"""Where the real images are, and the toys, where worker processes can import them too."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def example_data(inputs: Sequence[Inputs], targets: Sequence[Any] | None) -> Exa
 
 
 def classes_of(targets: Sequence[Any]) -> dict[int, str]:
-    """The classes in targets, as far as payloads tell: by `labels`, by `names` (in order, or by value), or by the values of an array."""
+    """The classes in targets, as far as payloads tell: by `labels`, by `names` (in order or by value), or by values."""
     known: dict[int, str] = {}
     for target in targets:
         if hasattr(target, "labels"):
