@@ -113,7 +113,7 @@ class LinearProbe(EmbeddingAdapter):
         is_unit = bool(tensors["unit"])
 
         def give(vectors: Matrix) -> Floats:
-            x = torch.from_numpy(np.asarray(vectors)).to(torch.float64)
+            x = torch.tensor(np.asarray(vectors), dtype=torch.float64)  # a copy: stored features are read only
             raw = ((unit(x) if is_unit else x) - mean) @ weight.T + bias
             found = {"one": lambda: raw.softmax(dim=-1), "several": raw.sigmoid}.get(form, lambda: raw)()
             return cast(Floats, found.numpy())
