@@ -6,7 +6,7 @@ What a model does stands in its card as verbs; each is one method of one form, o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -486,6 +486,20 @@ Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 """What an evaluator measured, by case id."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resampled:
+    """The figures of the whole for cases that count several times, or not at all.
+
+    Attributes:
+        measures: The figures by name, unit and direction; their values are left open.
+        figures: How often each case counts, (rounds, cases) in the order of the rows, to the figures of each round,
+            (rounds, measures); NaN: not defined there.
+    """
+
+    measures: Sequence[Metric]
+    figures: Callable[[Any], Any]
+
+
 class Evaluator(Protocol):
     """Cases with results -> report. Entry of an evaluator card: `load(card, *, settings) -> Evaluator`.
 
@@ -516,3 +530,17 @@ class Evaluator(Protocol):
 
 Answers = Iterable["Payload | OmlabError"]
 """What a verb gives for a batch."""
+
+
+@runtime_checkable
+class Resamples(Protocol):
+    """An evaluator whose figures can be had for resampled cases: what benchmarks compare models by.
+
+    `headline` names the figure that a ranking goes by, where nobody says otherwise.
+    """
+
+    headline: str
+
+    def resampled(self, rows: Rows) -> Resampled:
+        """The rows of all cases, ready to be weighed."""
+        ...

@@ -3,7 +3,7 @@
 `report.json` (`"schema": "omlab-benchmark/1"`), beside `metrics` and `notes` of every report:
 
     metric       the headline figure, and whether higher is better
-    standings    by shots, models and adapters: rank, is_best, mean, interval and the mean of each seed, for every metric
+    standings    by shots, model and adapter: rank, is_best, every figure with its interval, the headline of each seed
 """
 
 from __future__ import annotations
@@ -160,9 +160,7 @@ def _works(entries: Sequence[Entry], *, shots: Sequence[int], seeds: int) -> dic
     return works
 
 
-def _report(
-    rows: Rows, folder: Path, *, judge: Resamples, metric: str | None, rounds: int, subtitle: str
-) -> Report:
+def _report(rows: Rows, folder: Path, *, judge: Resamples, metric: str | None, rounds: int, subtitle: str) -> Report:
     from omlab_benchmark.page import write_board  # its imports draw figures
 
     done = [cast(Row, row) for mine in rows.values() for row in mine]

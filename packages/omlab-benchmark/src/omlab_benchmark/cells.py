@@ -150,9 +150,7 @@ class Bench:
         facts = training_verb(entry.ref.card, None, entry.adapter_card.requires)
         if facts is None:
             return self.source.dataset
-        return MappedData(  # type: ignore[return-value]  # passes on what it does not change
-            self.source.dataset, facts, model=entry.model, name=self.data_name, mapped=self.mapped
-        )
+        return MappedData(self.source.dataset, facts, model=entry.model, name=self.data_name, mapped=self.mapped)
 
     def _episode(self, data: Dataset, cell: Cell) -> Dataset:
         if cell.shots == ALL:

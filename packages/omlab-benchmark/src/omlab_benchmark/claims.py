@@ -29,9 +29,7 @@ class Checked:
         return self.claim.model_dump(mode="json") | {"measured": self.measured, "holds": self.holds}
 
 
-def check_claims(
-    model: str, data: str, *, output: str | Path, split: str = "test", **more: Any
-) -> list[Checked]:
+def check_claims(model: str, data: str, *, output: str | Path, split: str = "test", **more: Any) -> list[Checked]:
     """Evaluate a model as each claim of its weights on that data set says.
 
     Args:

@@ -32,9 +32,7 @@ from omlab.errors import UsageError
 @options.settings
 @options.device
 @options.offline
-def benchmark(
-    *, shots: str, settings: tuple[str, ...], mapped: tuple[str, ...], offline: bool, **more: Any
-) -> None:
+def benchmark(*, shots: str, settings: tuple[str, ...], mapped: tuple[str, ...], offline: bool, **more: Any) -> None:
     """Compare models and adapters that learn from a few cases of each class; leaves a leaderboard.
 
     Features of a model are computed once. Started again, it does what is missing.
@@ -80,9 +78,7 @@ def claims(
 
     place = Path(output) if output else Path("omlab-runs") / f"claims-{model}"
     with working():
-        found = check_claims(
-            model, data, output=place, mapped=options.pairs(mapped), offline=offline or None, **more
-        )
+        found = check_claims(model, data, output=place, mapped=options.pairs(mapped), offline=offline or None, **more)
     if as_json:
         click.echo(json.dumps([checked.to_json() for checked in found], indent=2))
     else:
@@ -92,8 +88,8 @@ def claims(
             measured = "not defined" if checked.measured is None else f"{checked.measured:.4f}"
             words = "holds" if checked.holds else "does not hold"
             stdout_console().print(
-                f"{claim.metric}{of}: published {claim.value:g} (within {claim.tolerance:g}), here {measured}: {words}. "
-                f"{claim.source}",
+                f"{claim.metric}{of}: published {claim.value:g} (within {claim.tolerance:g}), here {measured}: "
+                f"{words}. {claim.source}",
                 soft_wrap=True,
                 markup=False,
                 highlight=False,

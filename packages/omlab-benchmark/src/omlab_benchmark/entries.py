@@ -169,9 +169,7 @@ def _recipe_for(card: ModelCard, adapter: AdapterCard, recipe: str | None, *, ta
         fitting = [name for name, training in card.trains.items() if training.target == target]
         if len(fitting) != 1:
             has = f"{', '.join(fitting)}: name one with --recipe" if fitting else "none"
-            raise UsageError(
-                f"'{adapter.name}' trains by a recipe for {target} targets, of which '{model}' has {has}."
-            )
+            raise UsageError(f"'{adapter.name}' trains by a recipe for {target} targets, of which '{model}' has {has}.")
         return fitting[0]
     chosen = choose_recipe(card, adapter, recipe, model=model)
     if chosen is not None and card.trains[chosen].target != target:
@@ -186,7 +184,9 @@ def _for_models(given: Mapping[str, Any], cards: Mapping[str, ModelCard]) -> dic
     known = {name for card in cards.values() for name in card.settings}
     for name in given:
         if name not in known:
-            raise UsageError(f"No model here has a setting '{name}': {did_you_mean(name, known, none='they have none.')}")
+            raise UsageError(
+                f"No model here has a setting '{name}': {did_you_mean(name, known, none='they have none.')}"
+            )
     return {
         model: {name: value for name, value in given.items() if name in card.settings} for model, card in cards.items()
     }

@@ -31,8 +31,8 @@ from omlab_report import (
 SHOWN = 4
 """Figures in the tables of the page beside the headline; all are in leaderboard.csv."""
 TITLES = {"auroc": "AUROC", "ece": "Calibration error", "f1": "F1", "rmse": "RMSE", "mae": "MAE", "dice": "Dice"}
-WORDS = """Equal ranks are not told apart: an entry's rank is one more than there are entries that are certainly better, by
-the 95 % interval of the difference on the same patients and the same episodes."""
+WORDS = """Equal ranks are not told apart: an entry's rank is one more than there are entries that are certainly better,
+by the 95 % interval of the difference on the same patients and the same episodes."""
 PER_SHOT = "cases of each class to learn from"
 
 
@@ -75,9 +75,12 @@ def _key_figures(found: Sequence[Standing], headline: str) -> list[KeyFigure]:
         words = "certainly the best" if first.is_best else "highest mean; not certainly the best"
         figures.append(
             KeyFigure(
-                f"{title_of(headline)}, {shots_name(shots)}", figure.value, figure.low, figure.high,
+                f"{title_of(headline)}, {shots_name(shots)}",
+                figure.value,
+                figure.low,
+                figure.high,
                 note=f"{first.name}: {words}",
-            )  # fmt: skip
+            )
         )
     return figures
 

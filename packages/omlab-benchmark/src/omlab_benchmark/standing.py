@@ -1,7 +1,7 @@
 """Who is ahead, and whether that is certain: means over seeds, intervals, paired differences, ranks with ties.
 
-What varies are the patients that are measured and the cases that were drawn to learn from. So both are drawn again and
-again, with replacement: whole patients (`group`), and seeds. One draw serves all entries, so that a difference of two is
+What varies are the patients that are measured and the cases that were drawn to learn from. So both are drawn again
+and again, with replacement: whole patients (`group`), and seeds. One draw serves all entries, so that a difference is
 taken on the same patients and the same episodes (a paired bootstrap, Efron and Tibshirani 1993, chapter 16).
 """
 

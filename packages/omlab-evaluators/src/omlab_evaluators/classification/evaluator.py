@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from omlab.errors import InputError
-from omlab.roles import Report, Sample
+from omlab.roles import Metric, Report, Resampled, Sample
 from omlab_evaluators.bootstrap import CaseRows
-from omlab_evaluators.classification.summary import metrics_of, summarise
+from omlab_evaluators.classification.summary import OVERALL, judged, metrics_of, summarise
 from omlab_evaluators.names import matched
 
 
@@ -26,6 +26,8 @@ def load(card: Any, *, settings: Mapping[str, Any]) -> ClassificationEvaluator:
 
 class ClassificationEvaluator:
     """Compares probabilities of classes with the classes that are right."""
+
+    headline = "auroc"
 
     def __init__(self, *, rounds: int = 1000, seed: int = 0) -> None:
         self.rounds, self.seed = rounds, seed
@@ -75,6 +77,12 @@ class ClassificationEvaluator:
         summary = summarise(rows, rounds=self.rounds, seed=self.seed)
         notes = write_report(summary, rounds=self.rounds, seed=self.seed, folder=folder)
         return Report(metrics=metrics_of(summary), notes=notes)
+
+    def resampled(self, rows: CaseRows) -> Resampled:
+        """The figures over all classes, for weighed cases (`omlab.roles.Resamples`)."""
+        found = judged(rows)
+        measures = [Metric(name=m.key, value=None, unit=m.unit, higher_is_better=m.higher_is_better) for m in OVERALL]
+        return Resampled(measures=measures, figures=lambda weights: found.figures(weights)[:, : len(OVERALL)])
 
 
 def _reference(target: Any, *, case: str) -> tuple[list[str], list[str]]:
