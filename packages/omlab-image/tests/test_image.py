@@ -82,7 +82,7 @@ def test_an_overlay_wants_its_image() -> None:
     image, labelmap = example_images()[0], example_labelmaps()[0]
     with pytest.raises(UsageError, match="drawn over an image"):
         labelmap.overlay({"text": Scores(values={"a": 1.0})})
-    with pytest.raises(UsageError, match="compared"):
+    with pytest.raises(UsageError, match="outlined"):
         labelmap.overlay({"image": image}, target=Scores(values={"a": 1.0}))
 
 

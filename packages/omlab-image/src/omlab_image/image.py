@@ -136,6 +136,12 @@ class Image(_Flat):
         """Whether no pixel is NaN or infinite."""
         return self.array.dtype.kind != "f" or bool(np.isfinite(self.array).all())
 
+    def overlay(self, inputs: Inputs, *, target: Payload | None = None) -> bytes:
+        """A PNG of this image itself, with the outlines of `target`. Raises as `LabelMap2D.overlay`."""
+        from omlab_image.pictures.picture import picture
+
+        return picture(self, target=_outlined(target))
+
     def with_array(self, array: NDArray[Any]) -> Image:
         """This image with other pixels of the same type."""
         return replace(self, array=array)
@@ -207,11 +213,15 @@ class LabelMap2D(_Flat):
         """
         from omlab_image.pictures.picture import picture
 
-        if target is not None and not isinstance(target, LabelMap2D):
-            raise UsageError(f"A {self.kind} is compared with a {self.kind}, not with a {describe(target)}.")
         images = [payload for payload in inputs.values() if isinstance(payload, Image)]
         if not images:
             given = ", ".join(describe(payload) for payload in inputs.values()) or "nothing"
             raise UsageError(f"A {self.kind} is drawn over an image, but {given} was given.")
         below = next((image for image in images if self.same_grid(image)), images[0])
-        return picture(below, self, target=target)
+        return picture(below, self, target=_outlined(target))
+
+
+def _outlined(target: Payload | None) -> LabelMap2D | None:
+    if target is not None and not isinstance(target, LabelMap2D):
+        raise UsageError(f"A {LabelMap2D.kind} is outlined, not a {describe(target)}.")
+    return target

@@ -15,3 +15,9 @@ def omlab_payloads() -> list[Card]:
 def omlab_formats() -> list[Card]:
     """Pictures and DICOM files of one frame."""
     return read_cards(__package__, "format")
+
+
+@hookimpl
+def omlab_datasets() -> list[Card]:
+    """Own data: folders of images."""
+    return read_cards(__package__, "dataset")
