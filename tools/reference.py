@@ -27,6 +27,8 @@ MODULES = (
     "omlab.progress",
     "omlab.weights",
     "omlab_volume.volume",
+    "omlab_image.image",
+    "omlab_image.transforms",
     "omlab_prompts.prompts",
     "omlab_payloads.embedding",
     "omlab_payloads.classes",
