@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from omlab.errors import InputError, SettingsError, TrainingError
 from omlab_image import Image
-from omlab_image.testing import example_images
+from omlab_image.testing import example_images, example_labelmaps
 from omlab_image.training import ClassificationRecipe, Course, SegmentationRecipe, SelfSupervisedRecipe
 from omlab_image.training.cases import class_target, label_numbers
 from omlab_image.training.classification import class_loss
@@ -38,6 +38,8 @@ from omlab_image.training.mixing import Mixing
 from omlab_image.training.order import Order, balanced
 from omlab_image.training.paired import Paired
 from omlab_image.transforms import evaluation, pretraining, training
+from omlab_payloads.testing import example_classes
+from omlab_testkit.example_data import example_data
 from omlab_train import fit
 
 FAST = {"epochs": 6, "batch_size": 4, "learning_rate": 1.0, "weight_decay": 0.0}
@@ -327,3 +329,16 @@ def _stopping(loss: Any, *, after: int) -> Any:
         return loss(batch)
 
     return stopping
+
+
+def test_the_examples_of_the_kit_can_be_trained_on() -> None:
+    inputs = [{"photograph": image} for image in example_images()]
+    classes, labels = example_data(inputs, example_classes()), example_data(inputs, example_labelmaps())
+    recipe = _classification(classes, names=tuple(classes.classes.values()))
+    assert recipe.batches(0)["target"].shape == (4, 3)
+    recipe.loss(recipe.batches(0))[0].backward()
+    assert recipe.validate() is None
+    assert labels.classes == {1: "disc", 2: "lesion"}
+    recipe = _segmentation(data=labels, classes=tuple(labels.classes))
+    assert recipe.batches(0)["labels"].unique().tolist() == [0, 1, 2]
+    recipe.loss(recipe.batches(0))[0].backward()
