@@ -238,7 +238,7 @@ def find_model(
     device = _device_for(offer, needed, device)
 
     def fetch() -> Weights | None:
-        return resolve(card, named, weights=weights, offline=offline)
+        return resolve(card, named, weights=weights, settings=chosen, offline=offline)
 
     return ModelRef(
         name=f"{card.name}.{tag}",
