@@ -266,7 +266,11 @@ class DatasetCard(BaseCard):
 
 
 class ModelCard(BaseCard):
-    """A model: what it does, how it is trained, what it needs, its weights, its limits."""
+    """A model: what it does, how it is trained, what it needs, its weights, its limits.
+
+    `check`: (settings, weights=tag) -> None is called before weights are looked for where settings say which those
+    are; it raises `SettingsError`. The tag is `local` for a file of the user's.
+    """
 
     does: dict[Word, Verb] = {}
     trains: dict[Name, Training] = {}
@@ -277,6 +281,7 @@ class ModelCard(BaseCard):
     parameters: int | None = None
     weights: dict[Tag, Weights] = {}
     default_weights: str = "untrained"
+    check: Entry | None = None
 
     @field_validator("does")
     @classmethod
