@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from omlab_image.training.course import Course, half_cosine
 from omlab_kernels.patch_error.naive import patchify
 from omlab_retfound.mae import DecoderConfig, MaskedAutoencoder, draw_mask, unpatchify, untrained_autoencoder
 from omlab_retfound.positions import resized_table, sincos_table
-from omlab_retfound.rates import learning_rate, rate_at
 from omlab_retfound.scores import scores
 from omlab_retfound.vit import EPS, UNDECAYED, Form, RetFound, VitConfig, layers_of, untrained
 from omlab_testkit.expected import Answer, answer_parts, difference
@@ -93,9 +93,9 @@ def _masked(module: MaskedAutoencoder, image: Tensor, noise: Tensor) -> dict[str
     patches = patchify(image, patch=module.config.patch)
     with _recorded(module) as outputs:
         latent = module.encode(image, masking)
-        loss, prediction, mask = module(image, noise)
+        prediction, mask = module.paint(image, noise)
         outputs["decoder_embed"] = module.decoder_embed(latent)
-    raw = module.error(prediction, image, mask, normalise=False)
+    loss, raw = (module.error(prediction, image, mask, normalise=normalise) for normalise in (True, False))
     return outputs | {
         "patch_embed": module.patch_embed(image),
         "latent": latent,
@@ -192,13 +192,8 @@ def _schedule(part: list[Case], case: Case) -> float:
     for row in part:
         facts = row["args"]
         for epoch, *expected in row["rows"]:
-            rate = rate_at(
-                epoch,
-                epochs=facts["epochs"],
-                warmup=facts["warmup_epochs"],
-                highest=facts["lr"],
-                lowest=facts["min_lr"],
-            )
+            length = {"epochs": facts["epochs"], "warmup": facts["warmup_epochs"]}
+            rate = facts["lr"] * half_cosine(epoch, final=facts["min_lr"] / facts["lr"], **length)
             found = [rate, [rate * (1.0 if scale is None else scale) for scale in row["lr_scale"]]]
             far += [difference(ours, theirs) for ours, theirs in zip(found, expected, strict=True)]
     return max(far)
@@ -243,8 +238,14 @@ def _groups(part: list[Case], case: Case) -> float:
 
 
 def _rates(part: list[Case], case: Case) -> float:
-    found = [learning_rate(row["blr"], batch=row["batch_size"] * row["accum_iter"] * row["world_size"]) for row in part]
-    return max(difference(rate, row["lr"]) for rate, row in zip(found, part, strict=True))
+    far = []
+    for row in part:
+        images = row["batch_size"] * row["world_size"]
+        course = Course(
+            learning_rate=row["blr"], batch_size=images, accumulate=row["accum_iter"], min_learning_rate=0.0
+        )
+        far.append(difference(course.rate, row["lr"]))
+    return max(far)
 
 
 def _metrics(part: list[Case], case: Case) -> float:

@@ -46,8 +46,7 @@ class Masking(NamedTuple):
 class MaskedAutoencoder(nn.Module):
     """Encoder and decoder.
 
-    Called with images (B, 3, S, S) and a uniform draw for each patch (B, L), it gives the loss, a prediction for each
-    patch (B, L, 3 P^2) and the mask (B, L).
+    Called with images (B, 3, S, S) and a generator on their device, it gives the loss, and no further figures.
 
     Args:
         config: The encoder; its pool says what `features` gives.
@@ -95,11 +94,16 @@ class MaskedAutoencoder(nn.Module):
             for table in (self.pos_embed, self.decoder_pos_embed):
                 table.copy_(sincos_table(table.shape[-1], grid=self.config.grid)[None])
 
-    def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss, the prediction (B, L, 3 P^2) and the mask (B, L)."""
+    def forward(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """The error of what is painted where the generator removes patches."""
+        noise = torch.rand(len(images), self.config.grid**2, generator=generator, device=images.device)
+        prediction, mask = self.paint(images, noise)
+        return self.error(prediction, images, mask), {}
+
+    def paint(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Every patch as it is predicted (B, L, 3 P^2) from those of the smallest draws (B, L), and the mask (B, L)."""
         masking = draw_mask(noise, ratio=self.ratio)
-        prediction = self.decode(self.encode(images, masking), masking)
-        return self.error(prediction, images, masking.mask), prediction, masking.mask
+        return self.decode(self.encode(images, masking), masking), masking.mask
 
     def encode(self, images: Tensor, masking: Masking | None = None) -> Tensor:
         """The normed tokens of the class and of the kept patches (all of them without a masking), (B, 1 + K, D)."""

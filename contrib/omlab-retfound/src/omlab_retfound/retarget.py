@@ -36,10 +36,11 @@ def retargeted(
     if recipe == "mae":
         return with_decoder(before, ratio=settings["ratio"], normalise=settings["normalise_patches"], seed=seed), Task()
     names = tuple(about.classes[value] for value in sorted(about.classes))
-    if len(names) < 2:
+    is_multi_label = settings["multi_label"]
+    if len(names) < (1 if is_multi_label else 2):
         raise TrainingError(f"The data set names {len(names)} classes: a classifier tells at least two apart.")
     network = with_head(before, classes=len(names), drop_path=settings["drop_path"], seed=seed)
-    return network, Task(classes=names)
+    return network, Task(classes=names, threshold=0.5 if is_multi_label else None)
 
 
 def with_head(before: Network, *, classes: int, drop_path: float, seed: int) -> RetFound:
