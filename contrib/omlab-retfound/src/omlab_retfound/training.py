@@ -21,7 +21,7 @@ def classification(
 ) -> ClassificationRecipe:
     """Fine-tuning as upstream's README has it: layer-wise decay, no decay of tokens and positions, RandAugment."""
     config = model.module.config
-    seen = {"size": config.size, "normalisation": model.normalisation}
+    seen: dict[str, Any] = {"size": config.size, "normalisation": model.normalisation}
     return ClassificationRecipe(
         module=model.module,
         layers=model.layers(),
