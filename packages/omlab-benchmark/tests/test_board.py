@@ -129,9 +129,9 @@ def test_a_cell_without_a_result_is_noted(readings: Path) -> None:
         ({"split": "train"}, UsageError, "measure on another one"),
         ({"split": "tests"}, UsageError, "did you mean 'test'"),
         ({"metric": "aurok"}, UsageError, "did you mean 'auroc'"),
-        ({"settings": {"strenth": 1}}, SettingsError, "did you mean 'strength'"),
+        ({"settings": {"strengthx": 1}}, SettingsError, "did you mean 'strength'"),
         ({"adapters": ["knn", "nearest-centroid"], "settings": {"temperature": 1}}, SettingsError, "a setting of both"),
-        ({"settings": {"model.blurr": 1}}, UsageError, "did you mean 'blur'"),
+        ({"settings": {"model.blurx": 1}}, UsageError, "did you mean 'blur'"),
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(

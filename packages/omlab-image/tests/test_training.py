@@ -179,10 +179,13 @@ def test_the_rate_is_in_proportion_to_the_batch() -> None:
 
 
 def test_layers_learn_at_falling_rates() -> None:
-    groups = _classification(layer_decay=0.5, weight_decay=0.1).groups()
+    recipe = _classification(layer_decay=0.5, weight_decay=0.1)
+    groups = recipe.groups()
     rates = {(group["lr"], group["weight_decay"]) for group in groups}
     rate = 1.0 * 4 / 256
     assert rates == {(rate, 0.1), (rate, 0.0), (rate / 2, 0.1), (rate / 2, 0.0)}
+    recipe.module = torch.nn.Sequential(recipe.module)  # as a loop wraps it, which changes the names of parameters
+    assert [group["params"] for group in recipe.groups()] == [group["params"] for group in groups]
 
 
 @pytest.mark.parametrize(

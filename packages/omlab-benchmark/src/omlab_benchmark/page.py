@@ -28,7 +28,7 @@ from omlab_report import (
     write_text,
 )
 
-SHOWN = 4
+SHOWN = 2
 """Figures in the tables of the page beside the headline; all are in leaderboard.csv."""
 TITLES = {"auroc": "AUROC", "ece": "Calibration error", "f1": "F1", "rmse": "RMSE", "mae": "MAE", "dice": "Dice"}
 WORDS = """Equal ranks are not told apart: an entry's rank is one more than there are entries that are certainly better,
@@ -125,7 +125,7 @@ def _ranks(found: Sequence[Standing], shots: int, scores: Scores, headline: str)
         ]
         for standing in those
     ]
-    words = "The whole training split" if shots == 0 else f"{shots} cases of each class"
+    words = "The whole training split" if shots == 0 else f"{shots} case{'s' * (shots != 1)} of each class"
     return Section(shots_name(shots).capitalize(), [Table(columns, rows, caption=words)])
 
 

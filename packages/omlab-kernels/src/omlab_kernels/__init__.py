@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from omlab_kernels.fusion.older import volume_fusion_boxes, volume_fusion_shuffled
     from omlab_kernels.fusion.op import volume_fusion
     from omlab_kernels.norm_act.op import instance_norm_act
+    from omlab_kernels.patch_error.op import masked_patch_error
     from omlab_kernels.relpos.factors import relpos_factors, resize_relpos_table
     from omlab_kernels.relpos.op import attention_relpos
     from omlab_kernels.window.op import window_accumulate, window_argmax
@@ -24,6 +25,7 @@ __all__ = [
     "deep_supervision_dice_cross_entropy",
     "dice_cross_entropy",
     "instance_norm_act",
+    "masked_patch_error",
     "relpos_factors",
     "resize_relpos_table",
     "volume_fusion",
@@ -39,6 +41,7 @@ _HOMES = {
     "deep_supervision_dice_cross_entropy": "omlab_kernels.dice_ce.op",
     "dice_cross_entropy": "omlab_kernels.dice_ce.op",
     "instance_norm_act": "omlab_kernels.norm_act.op",
+    "masked_patch_error": "omlab_kernels.patch_error.op",
     "relpos_factors": "omlab_kernels.relpos.factors",
     "resize_relpos_table": "omlab_kernels.relpos.factors",
     "volume_fusion": "omlab_kernels.fusion.op",

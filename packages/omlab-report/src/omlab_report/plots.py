@@ -114,7 +114,9 @@ def curves_with_intervals(lines: Mapping[str, Sequence[tuple[str, Metric]]], *, 
             x, y = [at for at, _ in known], [metric.value for _, metric in known]
             colour = theme.series[index % len(theme.series)]
             style = ("-", "--", ":", "-.")[index // len(theme.series) % 4]
-            axes.plot(x, y, style, color=colour, linewidth=1.6, marker="o", markersize=4.5, label=_words(name))
+            axes.plot(
+                x, y, style, color=colour, linewidth=1.6, marker="o", markersize=4.5, label=name.replace("$", r"\$")
+            )
             for at, metric in known:
                 if metric.low is not None and metric.high is not None:
                     axes.plot([at, at], [metric.low, metric.high], color=colour, linewidth=1.4, alpha=0.7)
@@ -123,7 +125,7 @@ def curves_with_intervals(lines: Mapping[str, Sequence[tuple[str, Metric]]], *, 
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         axes.grid(axis="y")
-        canvas.legend(frameon=False, loc="outside lower center", ncols=1 if theme.narrow else 3)
+        canvas.legend(frameon=False, loc="outside lower center", ncols=1 if theme.narrow else 2)
         return canvas
 
     return draw

@@ -115,7 +115,7 @@ class ClassificationRecipe:
         before: Before | None = None,
         undecayed: Collection[str] = (),
     ) -> None:
-        self.module = module
+        self.module = self._network = module  # the loop may wrap what it is given, and names change then
         self.course = Course.of(settings)
         is_multi_label = bool(settings.get("multi_label", False))
         if len(classes) < (1 if is_multi_label else 2):
@@ -156,7 +156,7 @@ class ClassificationRecipe:
     def groups(self) -> list[Group]:
         """By layer: the rate falls from the head to the input."""
         return layer_groups(
-            self.module,
+            self._network,
             self._layers,
             lr=self.course.rate,
             weight_decay=self.course.weight_decay,

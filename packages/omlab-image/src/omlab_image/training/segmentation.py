@@ -112,7 +112,7 @@ class SegmentationRecipe:
     ) -> None:
         if not 1 <= len(classes) <= MOST_CLASSES or len(set(classes)) != len(classes) or 0 in classes:
             raise TrainingError(f"Classes are 1 to {MOST_CLASSES} different label values above 0, not {[*classes]}.")
-        self.module = module
+        self.module = self._network = module  # the loop may wrap what it is given, and names change then
         self.course = Course.of(settings, learning_rate=1.6e-3, layer_decay=1.0)
         cases = cases_of(data, TRAIN)
         self.batches = LabelBatches(
@@ -145,7 +145,7 @@ class SegmentationRecipe:
     def groups(self) -> list[Group]:
         """By layer: the rate falls from the head to the input."""
         return layer_groups(
-            self.module,
+            self._network,
             self._layers,
             lr=self.course.rate,
             weight_decay=self.course.weight_decay,

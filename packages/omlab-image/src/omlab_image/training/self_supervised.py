@@ -95,7 +95,7 @@ class SelfSupervisedRecipe:
         before: Before | None = None,
         undecayed: Collection[str] = (),
     ) -> None:
-        self.module = module
+        self.module = self._network = module  # the loop may wrap what it is given, and names change then
         self.course = Course.of(
             settings, betas=MAE_BETAS, epochs=800, warmup_epochs=40, learning_rate=1.5e-4, min_learning_rate=0.0
         )
@@ -121,9 +121,9 @@ class SelfSupervisedRecipe:
 
     def groups(self) -> list[Group]:
         """All parameters at one rate."""
-        names = [name for name, _ in self.module.named_parameters()]
+        names = [name for name, _ in self._network.named_parameters()]
         how = {"lr": self.course.rate, "weight_decay": self.course.weight_decay}
-        return layer_groups(self.module, [names], undecayed=self._undecayed, **how)
+        return layer_groups(self._network, [names], undecayed=self._undecayed, **how)
 
     def schedule(self, step: int) -> float:
         """The rise and half a cosine, in every step."""
