@@ -19,6 +19,7 @@ from omlab.digests import digest_of
 from omlab.errors import UsageError
 from omlab.jobs.evaluate import choose_evaluator
 from omlab.jobs.outcome import Outcome
+from omlab.jobs.verbs import UNTRAINED_NOTE
 from omlab.registry import load_entry
 from omlab.roles import Evaluator, Report, Resamples, Rows
 from omlab.runs import Run
@@ -109,6 +110,9 @@ def benchmark(
     works = _works(entries, shots=shots, seeds=seeds)
 
     def prepare(run: Run) -> None:
+        for entry in entries:
+            if entry.ref.is_untrained:
+                run.note(UNTRAINED_NOTE.format(name=entry.ref.name))
         bench.folder, bench.scratch = run.folder, run.scratch / f"part-{this_shard().index}"
 
     def do(case: FileCase, folder: Path) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from omlab.card_schema import AdapterCard, ModelCard, Training
 from omlab.digests import digest_of
 from omlab.errors import UsageError
 from omlab.jobs.adapt import choose_recipe
-from omlab.models import ModelRef, find_model, load_adapter
+from omlab.models import ModelRef, find_card, find_model, load_adapter
 from omlab.roles import Adapter, FitsMany
 from omlab.settings import by_home, complete, decisive
 from omlab.suggest import did_you_mean
@@ -123,17 +123,17 @@ def find_entries(
         if twice is not None or not names:
             raise UsageError(f"The {what} '{twice}' is there twice." if names else f"Name at least one --{what}.")
     cards = {name: load_adapter(name, {})[0] for name in adapters}
-    refs = {name: find_model(name, device=device, offline=offline) for name in models}
+    of_models = {name: find_card(name) for name in models}
     recipes = {
-        (model, name): _recipe_for(refs[model].card, card, recipe, target=target, model=model)
+        (model, name): _recipe_for(of_models[model], card, recipe, target=target, model=model)
         for model in models
         for name, card in cards.items()
     }
-    trainings = [_training(refs[model].card, chosen) for (model, _), chosen in recipes.items()]
+    trainings = [_training(of_models[model], chosen) for (model, _), chosen in recipes.items()]
     known = {name: setting for training in trainings for name, setting in training.settings.items()}
     homes = {**{name: card.settings for name, card in cards.items()}, "recipe": known, "model": None, "data": None}
     given = by_home(settings, homes, plain=[*cards, "recipe"])
-    for_models = _for_models(given["model"], {name: ref.card for name, ref in refs.items()})
+    for_models = _for_models(given["model"], of_models)
     entries = []
     for model in models:
         ref = find_model(model, device=device, settings=for_models[model], offline=offline)
