@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -109,10 +110,11 @@ def benchmark(
     )  # fmt: skip
     works = _works(entries, shots=shots, seeds=seeds)
 
+    untrained = dict.fromkeys(UNTRAINED_NOTE.format(name=e.ref.name) for e in entries if e.ref.is_untrained)
+
     def prepare(run: Run) -> None:
-        for entry in entries:
-            if entry.ref.is_untrained:
-                run.note(UNTRAINED_NOTE.format(name=entry.ref.name))
+        for note in untrained:
+            run.note(note)
         bench.folder, bench.scratch = run.folder, run.scratch / f"part-{this_shard().index}"
 
     def do(case: FileCase, folder: Path) -> Mapping[str, Any]:
@@ -129,7 +131,7 @@ def benchmark(
         "rounds": rounds,
     }
     arguments = {"data": data, "models": list(models), "adapters": list(adapters), "shots": list(shots), "seeds": seeds}
-    return run_cases(
+    outcome = run_cases(
         [FileCase(id=id) for id in works],
         do,
         output=path_of(output, "The output") if output is not None else None,
@@ -141,6 +143,7 @@ def benchmark(
         ),
         prepare=prepare,
     )
+    return replace(outcome, notes=[*outcome.notes, *untrained])
 
 
 def _check(shots: Sequence[int], *, seeds: int, rounds: int) -> None:
