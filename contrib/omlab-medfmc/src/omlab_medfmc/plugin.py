@@ -1,0 +1,3 @@
+"""Hook implementations; imports nothing heavy."""
+
+OMLAB_HOOK_API = 2
