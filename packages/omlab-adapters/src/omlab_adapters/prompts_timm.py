@@ -135,7 +135,8 @@ class PromptedStages(nn.Sequential):
         """Patches (B, H, W, C) to tokens (B, 1, P + h w, D), a map of one row, over which timm's heads average."""
         grid, length = (patches.shape[1], patches.shape[2]), self.prompt.shape[1]
         tokens = with_prompts(patches.flatten(1, 2), self.prompt[0], start=0)
-        for stage in self:
+        stages: list[Any] = list(self)
+        for stage in stages:
             if not isinstance(stage.downsample, nn.Identity):
                 tokens, grid = self._merged(stage.downsample, tokens, grid)
             for layer in stage.blocks:
