@@ -18,5 +18,5 @@ def multi_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def single_label_loss(logits: Tensor, classes: Tensor) -> Tensor:
-    """Cross-entropy, averaged over cases, of logits (B, K) and classes (B,)."""
+    """Cross-entropy, averaged over cases, of logits (B, K) and classes (B,) or their probabilities (B, K)."""
     return functional.cross_entropy(logits, classes)

@@ -13,6 +13,12 @@ OMLAB_HOOK_API = 2
 
 
 @hookimpl
+def omlab_models() -> list[Card]:
+    """The backbones of MedFMC's baselines, and tiny ones for tests."""
+    return read_cards(__package__, "model")
+
+
+@hookimpl
 def omlab_datasets() -> list[Card]:
     """The five sets of MedFMC."""
     return read_cards(__package__, "dataset")
