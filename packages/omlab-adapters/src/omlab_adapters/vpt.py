@@ -13,15 +13,12 @@ from typing import Any, cast
 from torch import nn
 
 from omlab.card_schema import AdapterCard
-from omlab.errors import SettingsError
-from omlab.roles import Adapted, Base, Dataset, Model, Trainable
+from omlab.errors import SettingsError, TrainingError
+from omlab.roles import About, Adapted, Base, Dataset, Model, Trainable
 from omlab.weights import read_state_dict
 from omlab_adapters.changes import changed, new_parameters, save
 from omlab_adapters.prompts import PROMPT, PromptPlan, TakesPrompts, give_prompts
 from omlab_adapters.training import draw_curves, train
-
-TRAINING = ("module", "layers", "retarget", "recipe", "config")
-"""What makes a model trainable (`omlab.roles.Trainable`)."""
 
 
 def load(card: AdapterCard, *, settings: Mapping[str, Any]) -> Vpt:
@@ -96,22 +93,16 @@ class Vpt:
         own, theirs = module.state_dict(), base.trainable().module.state_dict()
         state = {name: tensor for name, tensor in theirs.items() if name in own and own[name].shape == tensor.shape}
         module.load_state_dict({**state, **read_state_dict(tensors)})
-        return Prompted(model)
+        vars(model)["retarget"] = _refused
+        return model
 
 
-class Prompted:
-    """A model with prompts: it has the verbs that it had, and is not trained further.
+def _refused(recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> Trainable:
+    """What a prompted model says to further training.
 
-    What other adapters keep of a model is its own configuration, which knows nothing of prompts.
+    Other adapters keep a model's own configuration, which knows nothing of prompts: they could not have it again.
     """
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    def __getattr__(self, name: str) -> Any:
-        if name in TRAINING:
-            raise AttributeError(name)
-        return getattr(self._model, name)
+    raise TrainingError("This model has prompts and cannot be trained further: adapt the model that it was made from.")
 
 
 def promptable(module: nn.Module) -> TakesPrompts:

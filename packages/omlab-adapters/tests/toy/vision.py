@@ -40,6 +40,12 @@ class Seeing(Tiny):
         super().__init__(module, "classes", names, device)
         self.name = name
 
+    def prepare(self, verb, inputs, /):
+        return torch.from_numpy(inputs["picture"].values)
+
+    def _in(self, batch):
+        return torch.stack(list(batch)).to(self.device)
+
     @torch.inference_mode()
     def embed(self, batch, /):
         encoder = self.module.eval().encoder
