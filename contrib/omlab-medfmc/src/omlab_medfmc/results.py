@@ -46,13 +46,16 @@ class Results:
 
     @property
     def is_of_medfmc(self) -> bool:
-        """Whether its cases are of one of the sets."""
-        return str(self.log["request"].get("data", {}).get("name", "")).startswith(PREFIX)
+        """Whether it is a finished run on one of the sets."""
+        try:
+            return str(self.log["request"].get("data", {}).get("name", "")).startswith(PREFIX)
+        except InputError:
+            return False
 
     @property
     def one(self) -> MedfmcSet:
         """The set that it is of. Raises `InputError` where it is of other data."""
-        if not self.is_of_medfmc:
+        if not str(self.log["request"].get("data", {}).get("name", "")).startswith(PREFIX):
             raise InputError(f"{self.folder} was not made with --data {PREFIX}NAME: its cases are not MedFMC's.")
         return set_of(self.log["request"]["data"]["name"].removeprefix(PREFIX))
 
@@ -66,6 +69,10 @@ class Results:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return shots or None
+
+    def has(self, id: str) -> bool:
+        """Whether a case is among its."""
+        return id in self._cases
 
     def scores(self, ids: Sequence[str], one: MedfmcSet) -> Scores:
         """Scores (N, K) of cases, in the order of the set's classes.

@@ -36,7 +36,7 @@ def submission(given: Sequence[str], *, root: Path | None) -> dict[str, str]:
         UsageError: What is given makes no sense, or there are two runs for one file.
         InputError: A run cannot be used.
     """
-    runs = runs_of(given)
+    runs = runs_of(given, root=root)
     files = {f"{name}_{shots}-shot_submission.csv": _rows(runs[name, shots], root) for name, shots in sorted(runs)}
     missing = [f"{name}-{shots}" for name in CHALLENGE for shots in SHOTS if (name, shots) not in runs]
     if missing:
@@ -48,12 +48,12 @@ def submission(given: Sequence[str], *, root: Path | None) -> dict[str, str]:
     return files
 
 
-def runs_of(given: Sequence[str]) -> Mapping[Place, Results]:
+def runs_of(given: Sequence[str], *, root: Path | None = None) -> Mapping[Place, Results]:
     """The run for each set and number of shots. Raises `UsageError` as `submission` says."""
     found: dict[Place, Results] = {}
     for argument in given:
         named, sign, path = argument.partition("=")
-        for place, results in _named(named, Path(path)) if sign else _inside(Path(argument)):
+        for place, results in _named(named, Path(path)) if sign else _inside(Path(argument), root):
             if place in found:
                 raise UsageError(
                     f"{found[place].folder} and {results.folder} are both {place[0]} of {place[1]} shots: name one, "
@@ -83,22 +83,20 @@ def _named(name: str, folder: Path) -> Iterator[tuple[Place, Results]]:
     yield _checked(one.name, shots), results
 
 
-def _inside(folder: Path) -> Iterator[tuple[Place, Results]]:
+def _inside(folder: Path, root: Path | None) -> Iterator[tuple[Place, Results]]:
     """The runs in a folder that are of the challenge's validation lists."""
     count = 0
     for log in sorted(folder.glob("**/run.json")):
         results = Results(log.parent)
-        try:
-            is_fitting = results.is_of_medfmc and results.shots in SHOTS and results.one.name in CHALLENGE
-        except InputError:
-            continue
-        if is_fitting and results.shots is not None:
-            count += 1
-            yield (results.one.name, results.shots), results
+        if results.is_of_medfmc and results.shots in SHOTS and results.one.name in CHALLENGE:
+            data = data_of(results, root=root)
+            if SPLIT in data.splits() and results.has(data.cases(SPLIT)[0].id):
+                count += 1
+                yield (results.one.name, results.shots), results
     if not count:
         raise InputError(
-            f"{folder} holds no finished run of 'omlab predict' on {CHALLENGE[0]}, {CHALLENGE[1]} or {CHALLENGE[2]} by "
-            "a model that was adapted with the setting 'shots'."
+            f"{folder} holds no finished run of 'omlab predict' on the split {SPLIT} of {', '.join(CHALLENGE)} by a "
+            "model that was adapted with the setting 'shots'."
         )
 
 
