@@ -17,9 +17,9 @@ from omlab.errors import InputError, OmlabWarning, UsageError
 from omlab.jobs.adapt import adapt
 from omlab.jobs.verbs import apply_verb
 from omlab_medfmc.metrics import challenge_figures
-from omlab_medfmc.ranking import ranking, read_table, write_standings
+from omlab_medfmc.ranking import ranking, read_board, read_table, write_standings
 from omlab_medfmc.sets import CHALLENGE, SETS, SHOTS
-from omlab_medfmc.submission import runs_of, submission, write_zip
+from omlab_medfmc.submission import Choice, said_by, submission, write_zip
 
 FAST: dict[str, Any] = {"epochs": 1, "model.size": 32}
 
@@ -56,9 +56,9 @@ def test_a_submission(place: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_runs(place: Path) -> None:
-    assert set(runs_of([str(place)])) == {("endo", 1), ("colon", 1)}
+    assert set(said_by([str(place)])) == {("endo", 1), ("colon", 1)}
     with pytest.raises(UsageError, match=r"are both endo of 1 shots: name one, endo-1=RUN"):
-        runs_of([f"endo-1={place / 'endo-unlabelled'}", str(place)])
+        said_by([f"endo-1={place / 'endo-unlabelled'}", str(place)])
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,49 @@ def test_what_is_no_submission(place: Path, given: str, error: type[Exception], 
     words = given.format(endo=place / "endo-unlabelled", place=place, test=place / "endo-test")
     with pytest.raises(error, match=message):
         submission([words], root=None)
+
+
+@pytest.fixture(scope="module")
+def board(place: Path) -> Path:
+    """Two entries on ColonPath, which learn from 1 case of each class, twice."""
+    from omlab_benchmark import benchmark
+
+    made = benchmark(
+        ["medfmc-vit-tiny"],
+        f"medfmc-colon:{place}",
+        adapters=["nearest-centroid", "knn"],
+        shots=[1],
+        seeds=2,
+        rounds=10,
+        output=place / "board",
+        settings={"model.size": 32},
+    )
+    return made.place
+
+
+def test_a_board_is_submitted_with_a_warning(place: Path, board: Path) -> None:
+    with pytest.raises(UsageError, match=r"has 2 entries: name one with --entry, such as medfmc-vit-tiny/knn, "):
+        submission([str(board)], root=None)
+    with pytest.warns(OmlabWarning) as warned:
+        files = submission([str(board)], root=None, choice=Choice(entry="medfmc-vit-tiny/knn", seed=1))
+    assert "measured the split 'test', whose labels are known" in str(warned[0].message)
+    (text,) = files.values()
+    assert [line.rsplit(",", 2)[0] for line in text.splitlines()] == [
+        name for name, _ in tiny.parts(SETS["colon"])["test"]
+    ]
+
+
+def test_a_board_is_ranked(board: Path, place: Path) -> None:
+    rows = read_board(board, published=True)
+    assert [(row.model, row.set, row.shots, row.exp) for row in rows] == [
+        (f"medfmc-vit-tiny/{adapter}", "colon", 1, f"seed {seed}")
+        for adapter in ("knn", "nearest-centroid")
+        for seed in (0, 1)
+    ]
+    assert all(0 <= value <= 100 for row in rows for value in row.figures.values() if value is not None)
+    assert [one.rank for one in ranking(rows)] == [None, None]  # one set alone is no ranking
+    with pytest.raises(InputError, match="not the folder of a finished 'omlab benchmark'"):
+        read_board(place / "endo-test", published=True)
 
 
 def test_lists_that_are_gone_are_asked_for(place: Path, tmp_path: Path) -> None:

@@ -47,18 +47,21 @@ def lists(root: Path, lists: Path | None) -> None:
     show_default=True,
     help="The ZIP file.",
 )
+@click.option("--entry", metavar="MODEL/ADAPTER", help="Of a board with several entries.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of a board: the episode's.")
 @DATA
-def submit(runs: tuple[str, ...], output: Path, root: Path | None) -> None:
+def submit(runs: tuple[str, ...], output: Path, entry: str | None, seed: int, root: Path | None) -> None:
     """Make the challenge's submission from runs of `omlab predict` on the split `unlabelled`.
 
-    Such as chest-1=run1/ chest-5=run2/ colon-1=run3/; or a folder of runs, whose models say their sets and shots.
+    Such as chest-1=run1/ chest-5=run2/ colon-1=run3/; a folder of runs, whose models say their sets and shots; or
+    boards of `omlab benchmark`, whose cases are those that were measured.
     """
     from omlab.cli.console import working
     from omlab.files import writing
-    from omlab_medfmc.submission import submission, write_zip
+    from omlab_medfmc.submission import Choice, submission, write_zip
 
     with working():
-        files = submission(runs, root=root)
+        files = submission(runs, root=root, choice=Choice(entry=entry, seed=seed))
         with writing("The submission", output):
             write_zip(files, output)
     for name, text in files.items():
@@ -67,7 +70,7 @@ def submit(runs: tuple[str, ...], output: Path, root: Path | None) -> None:
 
 
 @medfmc.command(no_args_is_help=True)
-@click.argument("table", metavar="TABLE", type=click.Path(path_type=Path))
+@click.argument("tables", metavar="TABLE | BOARD...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--output", "-o", metavar="FILE", type=click.Path(path_type=Path), help="Also write the standings as CSV there."
 )
@@ -78,18 +81,24 @@ def submit(runs: tuple[str, ...], output: Path, root: Path | None) -> None:
     help="Classes without cases: count the class before once more, as the challenge did, or leave them out.",
 )
 @DATA
-def rank(table: Path, output: Path | None, published: bool, root: Path | None) -> None:
+def rank(tables: tuple[Path, ...], output: Path | None, published: bool, root: Path | None) -> None:
     """Rank models as the challenge does.
 
     TABLE is a CSV file with the columns model, set, shots, exp and run (of `omlab predict` on the split `test`), or
-    in place of run mAP, accuracy and AUC in percent.
+    in place of run mAP, accuracy and AUC in percent; a BOARD is the folder of an `omlab benchmark` on one of the sets.
     """
     from omlab.cli.console import working
     from omlab.files import writing
-    from omlab_medfmc.ranking import ranking, read_table, write_standings
+    from omlab_medfmc.ranking import ranking, read_board, read_table, write_standings
 
     with working():
-        standings = ranking(read_table(table, root=root, published=published))
+        rows = []
+        for path in tables:
+            is_folder = path.is_dir()
+            rows += (
+                read_board(path, published=published) if is_folder else read_table(path, root=root, published=published)
+            )
+        standings = ranking(rows)
         if output is not None:
             with writing("The standings", output):
                 write_standings(standings, output)

@@ -3,6 +3,8 @@
     model,set,shots,exp,run                     a run of 'omlab predict' on the labelled split `test`
     model,set,shots,exp,mAP,accuracy,AUC        or figures in percent: mAP (chest, endo) or accuracy (colon), and AUC
 
+or from boards of `omlab benchmark`, an entry (a model with an adapter) standing for a model, its seeds for exp.
+
 A model's figure is the mean of both figures over the three sets and 1, 5 and 10 shots, each the mean of its runs.
 """
 
@@ -14,12 +16,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omlab.errors import InputError
+from omlab_medfmc.board import cells_of
 from omlab_medfmc.metrics import aggregate, challenge_figures
-from omlab_medfmc.results import Results, data_of
+from omlab_medfmc.results import Results, Scores, data_of
 from omlab_medfmc.sets import CHALLENGE, SHOTS, MedfmcSet, set_of
 
 SPLIT = "test"
@@ -96,6 +101,17 @@ def read_table(path: Path, *, root: Path | None, published: bool) -> list[Row]:
     return found
 
 
+def read_board(folder: Path, *, published: bool) -> list[Row]:
+    """The rows of a board. Raises `InputError` where it is none of MedFMC, or damaged."""
+    rows = []
+    for cell in cells_of(folder):
+        ids, labels = cell.labels()
+        figures = _figures(cell.scores(ids), labels, cell.one, published=published)
+        row = Row(model=cell.entry, set=cell.one.name, shots=cell.shots, exp=f"seed {cell.seed}", figures=figures)
+        rows.append(row)
+    return rows
+
+
 def ranking(rows: Sequence[Row]) -> list[Standing]:
     """Models from the best to the last, those without all sets and shots behind."""
     models: dict[str, dict[tuple[str, int, str], list[float | None]]] = defaultdict(lambda: defaultdict(list))
@@ -155,8 +171,11 @@ def _judged(results: Results, one: MedfmcSet, *, root: Path | None, published: b
     data = data_of(results, root=root)
     if SPLIT not in data.splits():
         raise InputError(f"{data.root} has no labelled test list of {one.folders[1]}, by which {where} is judged.")
-    scores = results.scores([case.id for case in data.cases(SPLIT)], one)
-    labels = np.array([entry.labels for entry in data.entries[SPLIT]])
+    scores = results.scores([case.id for case in data.cases(SPLIT)])
+    return _figures(scores, np.array([entry.labels for entry in data.entries[SPLIT]]), one, published=published)
+
+
+def _figures(scores: Scores, labels: NDArray[Any], one: MedfmcSet, *, published: bool) -> Figures:
     labels = labels if one.multi_label else labels.argmax(axis=1)
     return challenge_figures(scores, labels, multi_label=one.multi_label, published=published)
 

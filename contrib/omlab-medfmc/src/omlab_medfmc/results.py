@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,37 @@ from omlab_payloads.classes import Classes
 Scores = NDArray[np.float64]
 
 
+class Said(Protocol):
+    """Scores of the cases of a set: those of a run, or of a cell of a board."""
+
+    @property
+    def folder(self) -> Path:
+        """Where they are kept."""
+        ...
+
+    @property
+    def one(self) -> MedfmcSet:
+        """The set."""
+        ...
+
+    @property
+    def place(self) -> str | None:
+        """The data set as it was named for them, such as `medfmc-chest:MedFMC/`."""
+        ...
+
+    @property
+    def lists(self) -> str:
+        """A further folder with lists, as was set for them."""
+        ...
+
+    def scores(self, ids: Sequence[str]) -> Scores:
+        """Scores (N, K) of cases, in the order of the set's classes. Raises `InputError`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Results:
-    """A finished run of `omlab predict` on a set.
+    """A finished run of `omlab predict` on a set (`Said`).
 
     Attributes:
         folder: Of the run.
@@ -48,16 +76,16 @@ class Results:
     def is_of_medfmc(self) -> bool:
         """Whether it is a finished run on one of the sets."""
         try:
-            return str(self.log["request"].get("data", {}).get("name", "")).startswith(PREFIX)
+            return self._data.startswith(PREFIX)
         except InputError:
             return False
 
     @property
     def one(self) -> MedfmcSet:
         """The set that it is of. Raises `InputError` where it is of other data."""
-        if not str(self.log["request"].get("data", {}).get("name", "")).startswith(PREFIX):
+        if not self._data.startswith(PREFIX):
             raise InputError(f"{self.folder} was not made with --data {PREFIX}NAME: its cases are not MedFMC's.")
-        return set_of(self.log["request"]["data"]["name"].removeprefix(PREFIX))
+        return set_of(self._data.removeprefix(PREFIX))
 
     @property
     def shots(self) -> int | None:
@@ -70,37 +98,37 @@ class Results:
             return None
         return shots or None
 
+    @property
+    def place(self) -> str | None:
+        """The data set as the run's user named it."""
+        named = self.log.get("arguments", {}).get("inputs") or [None]
+        return None if named[0] is None else str(named[0])
+
+    @property
+    def lists(self) -> str:
+        """A further folder with lists."""
+        return lists_in(self.log["request"]["data"])
+
     def has(self, id: str) -> bool:
         """Whether a case is among its."""
         return id in self._cases
 
-    def scores(self, ids: Sequence[str], one: MedfmcSet) -> Scores:
-        """Scores (N, K) of cases, in the order of the set's classes.
+    def scores(self, ids: Sequence[str]) -> Scores:
+        """Scores (N, K) of cases. Raises `InputError` where a case has none, or of other classes."""
+        found = {id: self._said(id) for id in ids if (record := self._cases.get(id)) and record.status == "done"}
+        return in_order(found, ids, self.one, of=self.folder)
 
-        Raises:
-            InputError: A case has no result, or one of other classes.
-        """
-        missing = [id for id in ids if (record := self._cases.get(id)) is None or record.status != "done"]
-        if missing:
-            raise InputError(
-                f"{self.folder} has no result for {len(missing)} of the {len(ids)} images of {one.folders[1]}, such as "
-                f"{missing[0]}: let 'omlab predict' do them all."
-            )
-        return np.array([self._row(id, one) for id in ids])
+    @property
+    def _data(self) -> str:
+        return str(self.log["request"].get("data", {}).get("name", ""))
 
     @cached_property
     def _cases(self) -> CaseLog:
         return CaseLog(self.folder)
 
-    def _row(self, id: str, one: MedfmcSet) -> list[float]:
+    def _said(self, id: str) -> dict[str, float]:
         found = self._result(id)
-        said = dict(zip(found.names, found.probabilities, strict=True)) if isinstance(found, Classes) else {}
-        if said.keys() != set(one.classes):
-            raise InputError(
-                f"{self.folder}: the classes of '{id}' are {', '.join(said) or 'none'}, not those of {one.folders[1]}: "
-                f"{', '.join(one.classes[:3])}{', ...' if len(one.classes) > len(one.classes[:3]) else ''}."
-            )
-        return [said[name] for name in one.classes]
+        return dict(zip(found.names, found.probabilities, strict=True)) if isinstance(found, Classes) else {}
 
     def _result(self, id: str) -> Any:
         collected = self.log.get("collected")
@@ -112,23 +140,44 @@ class Results:
         return read(self.folder / record.main()[0], kind=Classes.kind)
 
 
-def data_of(results: Results, *, root: Path | None) -> Medfmc:
-    """The set that a run's cases are of: at `root`, else where the run had it.
+def in_order(said: Mapping[str, Mapping[str, float]], ids: Sequence[str], one: MedfmcSet, *, of: Path) -> Scores:
+    """Scores (N, K) of cases in this order, by the set's classes.
+
+    Raises:
+        InputError: A case has no result, or one of other classes.
+    """
+    missing = [id for id in ids if id not in said]
+    if missing:
+        raise InputError(
+            f"{of} has no result for {len(missing)} of the {len(ids)} images of {one.folders[1]}, such as "
+            f"{missing[0]}: let 'omlab predict' do them all."
+        )
+    for id in ids:
+        if said[id].keys() != set(one.classes):
+            raise InputError(
+                f"{of}: the classes of '{id}' are {', '.join(said[id]) or 'none'}, not those of {one.folders[1]}: "
+                f"{', '.join(one.classes[:3])}{', ...' if len(one.classes) > len(one.classes[:3]) else ''}."
+            )
+    return np.array([[said[id][name] for name in one.classes] for id in ids])
+
+
+def data_of(said: Said, *, root: Path | None) -> Medfmc:
+    """The set that cases are of: at `root`, else where they were.
 
     Raises:
         UsageError: It is at neither place; says so.
     """
-    named = [str(name) for name in results.log.get("arguments", {}).get("inputs", [])]
-    wanted = named[0] if named and root is None else f"{PREFIX}{results.one.name}"
+    wanted = said.place if said.place is not None and root is None else f"{PREFIX}{said.one.name}"
     try:
-        found = open_dataset(wanted, root=root, settings={"lists": _lists_of(results)}).dataset
+        found = open_dataset(wanted, root=root, settings={"lists": said.lists}).dataset
         found.splits()
     except OmlabError as error:
         raise UsageError(
-            f"The lists that {results.folder} goes by are needed: name their place with --data. {error}"
+            f"The lists that {said.folder} goes by are needed: name their place with --data. {error}"
         ) from error
     return cast(Medfmc, found)
 
 
-def _lists_of(results: Results) -> str:
-    return str(results.log["request"]["data"].get("settings", {}).get("lists", ""))
+def lists_in(data: Mapping[str, Any]) -> str:
+    """The setting `lists` of a data set in the request of a run."""
+    return str((data.get("settings") or {}).get("lists", ""))
