@@ -7,8 +7,9 @@ vector = session.embed(omlab.read("radiograph.png"))
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 
 THRESHOLD = 0.5
+POSITIONS = "backbone.pos_embed"
 HALF = (0.5, 0.5, 0.5)
 
 
@@ -46,8 +48,6 @@ BACKBONES: dict[str, VitConfig | SwinConfig] = {
     "medfmc-vit-tiny": VitConfig(image_size=32, patch=8, width=32, depth=2, heads=2, hidden=64),
     "medfmc-swin-tiny": SwinConfig(width=16, depths=(2, 2), heads=(2, 2), window=4),
 }
-FORMS: dict[str, VitConfig] = {"in21k-384": VitConfig(image_size=384)}
-"""Weights whose network is not that of `BACKBONES`, by their tag."""
 
 
 def load(
@@ -65,14 +65,13 @@ def load(
         WeightsError: The file cannot be read, or holds another network; names the keys.
         SettingsError: `size` does not fit the network.
     """
-    task, form = Task(), BACKBONES[card.name]
-    if config is not None:
-        task, form = _from_config(config)
-    elif weights is not None:
-        form = FORMS.get(weights.tag, form)
+    task, form = (Task(), BACKBONES[card.name]) if config is None else _from_config(config)
+    state = None if weights is None else weights.state_dict()
+    if config is None and state is not None:
+        form = _as_positioned(form, state)
     module = untrained(form, classes=len(task.classes) or None)
     if weights is not None:
-        weights.load(module)
+        weights.load(module, state=state)
     return MedfmcModel(module, task=task, name=card.name, device=device, settings=settings)
 
 
@@ -167,6 +166,14 @@ class MedfmcModel:
         with torch.inference_mode():
             found: Tensor = network(torch.stack(list(batch)).to(self.device)).float().cpu()
         return found
+
+
+def _as_positioned(form: VitConfig | SwinConfig, state: Mapping[str, Tensor]) -> VitConfig | SwinConfig:
+    """The form with positions for images of the size that a file's are for."""
+    positions = state.get(POSITIONS)
+    if positions is None or not isinstance(form, VitConfig) or positions.ndim != 3:
+        return form
+    return replace(form, image_size=math.isqrt(positions.shape[1] - 1) * form.patch)
 
 
 def _layer_of(name: str) -> str:
