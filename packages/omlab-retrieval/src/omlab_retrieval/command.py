@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Queries, or outliers, that the terminal shows; the tables have all."""
+NEAREST = 3
+"""Neighbours that it shows of each of several queries."""
 
 _INPUTS = "[INPUT|NAME=PATH|NAME:=VALUE]..."
 
@@ -139,30 +141,32 @@ def _end(outcome: Outcome, rows: Sequence[Row], table: Callable[[Sequence[Row]],
 
 
 def _neighbours(rows: Sequence[Row]) -> Table:
-    from omlab_retrieval.tables import grouped
+    from omlab_retrieval.tables import NEIGHBOURS, grouped
 
     by_query = grouped(rows, by="query")
     several = len(by_query) > 1
     table = _table(["query"] * several + ["rank", "neighbour", "similarity", "file"], right=("rank", "similarity"))
     for query, found in list(by_query.items())[:SHOWN]:
-        for row in found:
+        for row in found[:NEAREST] if several else found:
             same = " (the same)" if row["same_file"] else ""
             cells = [str(row["rank"]), row["neighbour"], f"{row['similarity']:.4f}", f"{_short(row['file'])}{same}"]
             _add(table, [query if row["rank"] == 1 else ""] * several + cells)
-    if len(by_query) > SHOWN:
-        table.caption = f"{len(by_query) - SHOWN} more queries are in neighbours.csv."
+    if several:
+        table.caption = f"All {len(rows)} neighbours of {len(by_query)} queries are in {NEIGHBOURS}."
     return table
 
 
 def _outliers(rows: Sequence[Row]) -> Table:
-    titles = ["rank", "case", "neighbours", "above", "Mahalanobis", "above", "nearest", "file"]
+    from omlab_retrieval.tables import OUTLIERS
+
+    titles = ["rank", "case", "neighbours", "above", "Mahalanobis", "above", "nearest"]
     table = _table(titles, right=("rank", "neighbours", "Mahalanobis"))
     for row in rows[:SHOWN]:
         cells = [str(row["rank"]), row["case"], f"{row['knn_distance']:.4f}", _above(row, "knn_above")]
         cells += ["-" if row["mahalanobis"] is None else f"{row['mahalanobis']:.2f}", _above(row, "mahalanobis_above")]
-        _add(table, [*cells, row["nearest"], _short(row["file"])])
+        _add(table, [*cells, row["nearest"]])
     if len(rows) > SHOWN:
-        table.caption = f"{len(rows) - SHOWN} more cases are in outliers.csv."
+        table.caption = f"All {len(rows)} cases are in {OUTLIERS}."
     return table
 
 

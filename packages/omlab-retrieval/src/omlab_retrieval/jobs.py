@@ -18,7 +18,7 @@ from omlab.roles import Case
 from omlab.runs import Run
 from omlab.settings import decisive
 from omlab_retrieval.cases import Shown
-from omlab_retrieval.neighbours import NotFiniteError, search
+from omlab_retrieval.neighbours import NotFiniteError, check_finite, search
 from omlab_retrieval.outliers_page import write_outliers_page
 from omlab_retrieval.outlying import LEAST, Outlying, outliers
 from omlab_retrieval.querying import FILE, Plan, run_queries, run_without_queries
@@ -102,16 +102,13 @@ def find_like(
     """
     if k < 1:
         raise UsageError(f"The number of neighbours is {k}, but must be at least 1.")
-    store = open_store(features)
+    store = _known(features)
     ref = find_same_model(store, model=model, weights=weights, needs=needs, device=device, offline=offline)
     cases, request = _asked(_queries(queries), store, ref, kind="search", k=k)
     plan = _plan("search", store, cases, request, output=output, ref=ref, k=k, most=len(store.ids))
 
     def conclude(run: Run, ids: tuple[str, ...], vectors: NDArray[np.float32]) -> None:
-        try:
-            found = search(store.vectors, vectors, k=k)
-        except NotFiniteError as error:
-            raise _not_finite(error, store) from None
+        found = search(store.vectors, vectors, k=k)
         neighbours = [[store.ids[row] for row in rows] for rows in found.rows]
         asked, known = Shown(run.log, ids), Shown(store.records, [id for row in neighbours for id in row])
         rows = [
@@ -157,7 +154,7 @@ def find_outliers(
     """
     if k < 1:
         raise UsageError(f"The number of neighbours is {k}, but must be at least 1.")
-    store = open_store(features)
+    store = _known(features)
     if len(store.ids) < LEAST:
         raise InputError(f"{store.place} holds one case: what is foreign is told by at least {LEAST} known ones.")
     chosen = _queries(queries)
@@ -173,6 +170,19 @@ def find_outliers(
         _write_outliers(run, store, ids, vectors, k=k)
 
     return run_queries(plan, store, ref, cases, batch=batch, conclude=conclude)
+
+
+def _known(features: str | Path) -> Store:
+    """The known cases. Raises `InputError` where there are none, or one that nothing can be compared with."""
+    store = open_store(features)
+    try:
+        check_finite(store.vectors, what="known")
+    except NotFiniteError as error:
+        raise InputError(
+            f"The embedding of '{store.ids[error.row]}' in {store.file} has entries that are NaN or infinite: "
+            "embed that case again."
+        ) from None
+    return store
 
 
 def _queries(given: Queries | str | Path | Sequence[str | Path] | None) -> Queries:
@@ -266,10 +276,7 @@ def _neighbour_row(query: str, rank: int, id: str, similarity: float, *, asked: 
 
 def _write_outliers(run: Run, store: Store, ids: Sequence[str], vectors: NDArray[np.float32] | None, *, k: int) -> None:
     """Score cases and write their table and page; without vectors of their own they are the known ones."""
-    try:
-        found = outliers(store.vectors, vectors, k=k)
-    except NotFiniteError as error:
-        raise _not_finite(error, store) from None
+    found = outliers(store.vectors, vectors, k=k)
     cases = Shown(store.records if vectors is None else run.log, ids)
     rows = [
         {"rank": rank, "case": ids[row], **scores, "file": cases.file(ids[row])}
@@ -294,11 +301,3 @@ def _scored(found: Outlying, store: Store) -> Iterator[tuple[int, dict[str, Any]
         scores = {name: values[row] for name, values in columns.items()}
         scores = {name: rounded(value) if isinstance(value, float) else value for name, value in scores.items()}
         yield row, {**scores, "nearest": store.ids[found.nearest[row, 0]]}
-
-
-def _not_finite(error: NotFiniteError, store: Store) -> InputError:
-    """The known vectors alone can have such entries: those of queries were checked as they were made."""
-    return InputError(
-        f"The embedding of '{store.ids[error.row]}' in {store.file} has entries that are NaN or infinite: "
-        "embed that case again."
-    )

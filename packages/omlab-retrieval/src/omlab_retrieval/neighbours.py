@@ -102,14 +102,20 @@ def rows_a_block(width: int) -> int:
     return max(1, BLOCK_BYTES // (8 * width))
 
 
+def check_finite(matrix: Matrix, *, what: str) -> None:
+    """Raise `NotFiniteError` where an entry is NaN or infinite."""
+    for _ in blocks(matrix, rows_a_block(matrix.shape[1]), what=what):
+        pass
+
+
 def blocks(matrix: Matrix, size: int, *, what: str) -> Iterator[tuple[int, Vector]]:
     """The first row and the vectors, as float64, of each block of a matrix. Raises `NotFiniteError`."""
     for start in range(0, len(matrix), size):
-        block = np.asarray(matrix[start : start + size], np.float64)
+        block = matrix[start : start + size]
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
             raise NotFiniteError(what, start + int(np.argmin(finite)))
-        yield start, block
+        yield start, np.asarray(block, np.float64)
 
 
 def unit_blocks(matrix: Matrix, size: int, *, what: str) -> Iterator[tuple[int, Vector]]:

@@ -115,9 +115,9 @@ def _distances(scores: Mapping[str, Scored], k: int, *, among: bool) -> Section:
 
 def _table(rows: Sequence[Row]) -> Section:
     columns = [
-        Column("Rank", numeric=True),
         Column("Case"),
-        Column("Neighbours", numeric=True, help="1 - cosine similarity of the k-th neighbour"),
+        Column("Rank", numeric=True),
+        Column("Neighbours", numeric=True, digits=4, help="1 - cosine similarity of the k-th neighbour"),
         Column("Known below", numeric=True, digits=1, help="Per cent of the known cases that are less foreign"),
         Column("Mahalanobis", numeric=True, digits=2),
         Column("Known below", numeric=True, digits=1, help="Per cent of the known cases that are less foreign"),
@@ -126,8 +126,8 @@ def _table(rows: Sequence[Row]) -> Section:
     ]
     cells = [
         [
-            row["rank"],
             row["case"],
+            row["rank"],
             row["knn_distance"],
             _percent(row["knn_below"]),
             row["mahalanobis"],

@@ -39,7 +39,8 @@ def distances_beside_known(scores: Mapping[str, Scored], *, among: bool) -> Call
 
 
 def _panel(axes: Axes, title: str, scored: Scored, *, theme: Theme, among: bool) -> None:
-    axes.hist(scored.known, bins=min(_BINS, max(5, len(scored.known) // 5)), color=theme.grid, edgecolor=theme.muted)
+    bins = min(_BINS, max(5, len(scored.known) // 5))
+    axes.hist(scored.known, bins=bins, color=theme.muted, edgecolor=theme.paper, linewidth=0.5)
     top = axes.get_ylim()[1]
     for percent in PERCENT:
         threshold = scored.threshold(percent)
@@ -50,12 +51,24 @@ def _panel(axes: Axes, title: str, scored: Scored, *, theme: Theme, among: bool)
                 textcoords="offset points", ha="right" if percent == PERCENT[0] else "left", color=theme.ink,
             )  # fmt: skip
     if not among:
-        shown = np.sort(scored.values[np.isfinite(scored.values)])[-_MOST_MARKS:]
-        axes.plot(
-            shown, np.full(len(shown), -0.07 * top), "|", color=theme.series[1], markersize=9, clip_on=False,
-            label="cases that were scored",
-        )  # fmt: skip
-        axes.set_ylim(-0.14 * top, top)
-        axes.legend(frameon=False, loc="upper right")
+        _mark(axes, scored, top=top, theme=theme)
     axes.set_xlabel(title.replace("$", r"\$"))
     axes.set_ylabel("known cases")
+
+
+def _mark(axes: Axes, scored: Scored, *, top: float, theme: Theme) -> None:
+    """Mark the scored cases below the histogram; of those far beyond it, which would squeeze it, the number."""
+    values = np.sort(scored.values[np.isfinite(scored.values)])[-_MOST_MARKS:]
+    least, most = float(scored.known[0]), float(scored.known[-1])
+    end = most + max(most - least, 0.05 * abs(most), 1e-6)
+    near, beyond = values[values <= end], int((values > end).sum())
+    y = -0.08 * top
+    axes.plot(near, np.full(len(near), y), "|", color=theme.series[1], markersize=9, label="cases that were scored")
+    if beyond:
+        axes.set_xlim(right=end)
+        axes.annotate(
+            f"{beyond} beyond \N{RIGHTWARDS ARROW}", (1.0, 0.03 * top), xycoords=("axes fraction", "data"), ha="right",
+            va="bottom", color=theme.series[1],
+        )  # fmt: skip
+    axes.set_ylim(-0.16 * top, top)
+    axes.legend(frameon=False, loc="upper right")

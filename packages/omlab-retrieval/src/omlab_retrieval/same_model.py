@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omlab.devices import resolve_device
 from omlab.digests import digest_of
 from omlab.errors import UnknownNameError, UsageError
 from omlab.models import ModelRef, Needs, find_model, weights_in
@@ -77,7 +76,7 @@ def _name(store: Store, *, is_adapted: bool) -> str:
 def _device(store: Store, device: str) -> str:
     if device != "auto":
         return device
-    return "cpu" if store.request.get("device") == "cpu" else resolve_device("auto")
+    return "cpu" if store.request.get("device") == "cpu" else "auto"
 
 
 def _difference(made: Mapping[str, Any], here: Mapping[str, Any]) -> str:

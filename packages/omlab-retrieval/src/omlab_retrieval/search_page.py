@@ -72,9 +72,14 @@ def _neighbour(row: Row, known: Shown) -> Picture:
 
 
 def _table(rows: Sequence[Row], *, several: bool) -> Section:
-    columns = [Column("Rank", numeric=True), Column("Neighbour"), Column("Similarity", numeric=True), Column("File")]
+    columns = [
+        Column("Neighbour"),
+        Column("Rank", numeric=True),
+        Column("Similarity", numeric=True, digits=4),
+        Column("File"),
+    ]
     cells = [
-        [row["rank"], row["neighbour"], row["similarity"], row["file"] + (" (the same)" if row["same_file"] else "")]
+        [row["neighbour"], row["rank"], row["similarity"], row["file"] + (" (the same)" if row["same_file"] else "")]
         for row in rows[:MOST_ROWS]
     ]
     if several:
