@@ -14,7 +14,7 @@ from omlab.registry import registry
 from omlab.versions import package_versions
 
 TOY = Path(__file__).parent / "toy"
-NEEDED = ("payloads", "retrieval")
+NEEDED = ("data", "payloads", "retrieval")
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
 

@@ -149,7 +149,20 @@ def test_a_store_of_probes_is_searched_too(draw, photo, run):
     assert run("search", path.parent, photo)[0] == 0
 
 
-def test_data_sets_are_searched(features, photo, run, monkeypatch):
+def test_a_split_of_a_data_set_is_compared(features, draw, run):
+    draw("new", seed=5, red=1, green=2)
+    Path("list.csv").write_text(
+        "id,patch,split\na,new/red-0.png,test\nb,new/green-0.png,test\nc,new/green-1.png,train\n"
+    )
+    for verb, column in (("search", "query"), ("outliers", "case")):
+        words = [verb, "features", "--data", "cases:list.csv", "--split", "test", "--json", "-o", verb]
+        status, out, err = run(*words)
+        assert status == 0, err
+        assert {row[column] for row in json.loads(out)["rows"]} == {"a", "b"}
+    assert json.loads(Path("search/run.json").read_text())["request"]["data"]["name"] == "cases"
+
+
+def test_queries_that_cannot_be_are_told(features, photo, run):
     status, _, err = run("search", "features", "--data", "nothing:here")
     assert status == 2
     assert "nothing" in err

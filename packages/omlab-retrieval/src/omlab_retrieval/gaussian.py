@@ -39,7 +39,7 @@ class Gaussian:
             vectors[start : start + len(block)] = block
         self.mean = vectors.mean(axis=0) if self.count else np.zeros(self.width)
         vectors -= self.mean
-        spread = float(np.einsum("nd,nd->", vectors, vectors)) / max(self.count, 1)
+        spread = float(np.einsum("ij,ij->", vectors, vectors)) / max(self.count, 1)
         self.is_defined = self.count >= LEAST and spread > _SPREAD * float(self.mean @ self.mean)
         if not self.is_defined:
             return

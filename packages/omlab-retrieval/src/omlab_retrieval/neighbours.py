@@ -121,7 +121,7 @@ def blocks(matrix: Matrix, size: int, *, what: str) -> Iterator[tuple[int, Vecto
 def unit_blocks(matrix: Matrix, size: int, *, what: str) -> Iterator[tuple[int, Vector]]:
     """Likewise, with vectors of length 1; those of length 0 stay. Raises `NotFiniteError`."""
     for start, block in blocks(matrix, size, what=what):
-        lengths = np.sqrt(np.einsum("nd,nd->n", block, block))[:, None]
+        lengths = np.sqrt(np.einsum("ij,ij->i", block, block))[:, None]
         yield start, block / np.where(lengths > 0, lengths, 1)
 
 
