@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import pickle  # noqa: S403, TID251  # a module that is sent to another process
+import pickle  # noqa: TID251  # a module that is sent to another process
 from typing import Any
 
 import pytest
@@ -121,7 +121,7 @@ def test_a_table_made_in_inference_mode_is_never_kept() -> None:
         assert not torch.equal(holder(), first)
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])  # noqa: S301
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 def test_a_copy_has_its_own(holder: Holder, copied: Any) -> None:
     with torch.no_grad():
         holder()

@@ -43,7 +43,7 @@ def table_index(grid: Sequence[int], *, class_token: bool) -> Tensor:
 
 def lay_out(table: Tensor, index: Tensor) -> Tensor:
     """The bias (heads, N, N) of a table (rows, heads) for the (N, N) rows of `index`; differentiable in the table."""
-    return table.t().contiguous().index_select(1, index.flatten()).unflatten(1, index.shape)
+    return table.t().contiguous().index_select(1, index.flatten()).view(-1, *index.shape)
 
 
 class LaidOutTable:
