@@ -1,8 +1,8 @@
 """Nodule segmentation: a U-Net or a U-Net++ on the pre-trained encoders, with relative positions and layer scale.
 
 The encoders' last blocks are BEiT-like where those of pre-training are plain: each has a table of relative positions
-and two scales, which start anew. Decoders and keys are those of segmentation_models.pytorch 0.2.0. The mask has half the
-image's side, as published. Shapes in the comments are those of the base size at 512 px.
+and two scales, which start anew. Decoders and keys are those of segmentation_models.pytorch 0.2.0. The mask has half
+the image's side, as published. Shapes in the comments are those of the base size at 512 px.
 """
 
 from __future__ import annotations

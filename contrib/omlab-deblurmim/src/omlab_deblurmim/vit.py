@@ -37,7 +37,7 @@ class VitConfig:
 
 
 class Vit(VisionTransformer):
-    """timm's, whose keys are the published ones: the mean of the patch tokens, normed, and a linear layer for classes."""
+    """timm's, whose keys are the published ones: the mean of the patch tokens, normed, a linear layer for classes."""
 
     def __init__(self, config: VitConfig, *, classes: int = 0) -> None:
         super().__init__(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -130,10 +131,8 @@ def load_encoder(network: Network, state: Mapping[str, Tensor], *, source: Path 
     """
     encoder = encoder_of(network)
     if is_convolutional(state, source=source) != isinstance(encoder, ConvStages):
-        found, wanted = ("ConvMAE's", "a plain") if isinstance(encoder, Vit | VitEncoder) else ("a plain", "ConvMAE's")
-        raise WeightsError(
-            f"{source} holds {found} encoder, where {wanted} one is expected: load it as the other model."
-        )
+        found, other = ("a plain", "deblurmim") if isinstance(encoder, ConvStages) else ("ConvMAE's", "deblurmim-conv")
+        raise WeightsError(f"{source} holds {found} encoder: load it as {other}.")
     own = encoder.state_dict()[POSITIONS]
     first = 1 if isinstance(encoder, Vit | VitEncoder) else 0
     positions = resized_positions(state[POSITIONS], tokens=own.shape[1], first=first)
@@ -158,11 +157,7 @@ def resized_positions(table: Tensor, *, tokens: int, first: int) -> Tensor:
     grid = table[:, first:].reshape(1, old, old, -1).permute(0, 3, 1, 2).float()
     larger = functional.interpolate(grid, size=(new, new), mode="bicubic", align_corners=False)
     rows = larger.permute(0, 2, 3, 1).reshape(1, new * new, -1).to(table)
-    return (
-        rows
-        if not first
-        else nn.functional.pad(rows, (0, 0, first, 0)) + nn.functional.pad(table[:, :first], (0, 0, 0, new * new))
-    )
+    return torch.cat([table[:, :first], rows], dim=1)
 
 
 def with_published_buffers(network: nn.Module) -> nn.Module:
