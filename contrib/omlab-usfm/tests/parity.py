@@ -198,9 +198,9 @@ def _frequency_mask(row: Case) -> float:
     )
     steps = np.arange(size) - size // 2
     distance = np.hypot(steps[:, None], steps)
-    rings = [bands.without([ring]).numpy() for ring in range(len(bands))]
+    rings = [bands.without(one).numpy() for one in torch.eye(len(bands))]
     chosen = row["shuffled_order"][: int(row["Ratio"] * len(bands))]
-    keep = bands.without(chosen)
+    keep = bands.without(torch.isin(torch.arange(len(bands)), torch.tensor(chosen)))
     zeros = [distance[ring == 0] for ring in rings]
     found = {
         "bands": len(bands),
@@ -221,7 +221,7 @@ def _block_mask(row: Case) -> float:
     blocks = Blocks(
         size=row["input_size"], block=row["mask_patch_size"], patch=row["model_patch_size"], share=row["mask_ratio"]
     )
-    mask = blocks.mask(row["permutation"])
+    mask = blocks.mask(torch.tensor([row["permutation"]]))[0]
     image = _drawn_image(row["image"])
     filled = mean_filled(image, mask) if row["mask_color"] == "mean" else image  # the others change nothing upstream
     inputs = {"input_size", "mask_patch_size", "model_patch_size", "mask_ratio", "mask_color", "permutation", "image"}

@@ -1,9 +1,9 @@
-"""SegViT's loss as USFM takes it: each class present in an image is matched to the query of its number.
+"""The losses of segmentation: SegViT's as USFM takes it, and UPerNet's.
 
-For each stage: cross-entropy of the queries' classes, where all that match nothing are "no object" with weight 0.1;
-and for the masks of matched queries the focal loss (alpha 0.25, gamma 2; Lin et al., RetinaNet, 2017) with weight 20
-and the Dice loss with weight 1. Pixels that are ignored are not left out: they count as negatives of every mask, as
-published.
+Of SegViT each class present in an image is matched to the query of its number. For each stage: cross-entropy of the
+queries' classes, where all that match nothing are "no object" with weight 0.1; and for the masks of matched queries the
+focal loss (alpha 0.25, gamma 2; Lin et al., RetinaNet, 2017) with weight 20 and the Dice loss with weight 1. Pixels that
+are ignored are not left out: they count as negatives of every mask, as published.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omlab_usfm.atm import NO_OBJECT_WEIGHT, AtmOutput, resized
+from omlab_usfm.upernet import AUXILIARY_WEIGHT
 
 IGNORED = 255
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
@@ -36,8 +37,20 @@ def atm_loss(output: AtmOutput, labels: Tensor, *, ignored: int = IGNORED) -> tu
     return torch.stack(list(terms.values())).sum(), terms
 
 
+def segvit_loss(output: AtmOutput, labels: Tensor) -> Tensor:
+    """`atm_loss` as a recipe minimises it."""
+    return atm_loss(output, labels)[0]
+
+
+def upernet_loss(logits: tuple[Tensor, Tensor], labels: Tensor) -> Tensor:
+    """Cross-entropy of the head's (B, C, H, W), and 0.4 of that of the auxiliary head's, with labels (B, H, W)."""
+    main, auxiliary = (functional.cross_entropy(one.float(), labels) for one in logits)
+    return main + AUXILIARY_WEIGHT * auxiliary
+
+
 def _stage_loss(scores: Tensor, masks: Tensor, labels: Tensor, ignored: int) -> dict[str, Tensor]:
     """Scores (B, C, C + 1), masks (B, C, H, W)."""
+    scores, masks = scores.float(), masks.float()  # of a forward pass in bfloat16
     classes = scores.shape[1]
     queries = torch.arange(classes, device=labels.device)
     targets = (labels[:, None] == queries[:, None, None]) & (labels != ignored)[:, None]  # (B, C, H, W)

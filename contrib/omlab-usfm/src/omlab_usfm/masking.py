@@ -7,7 +7,6 @@ recipe `spatial-frequency` are ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,14 +57,21 @@ class Bands:
         """How many rings there are."""
         return len(self.radii) - 1
 
-    def without(self, rings: Sequence[int]) -> Tensor:
-        """(size, size) float32: 0 in these rings, 1 elsewhere, of the shifted spectrum."""
-        return (~torch.isin(self.number(), torch.tensor(list(rings), dtype=torch.int64))).float()
+    def without(self, rings: Tensor) -> Tensor:
+        """(..., size, size) float32: 0 in the rings that (..., rings) says, 1 elsewhere, of the shifted spectrum."""
+        stopped = functional.pad(rings.float(), (0, 1))  # what is in no ring is numbered -1: the last entry
+        return 1 - stopped[..., self.number().to(rings.device)]
 
 
-def drawn_rings(count: int, *, share: float, generator: torch.Generator) -> list[int]:
-    """A `share` of `count` rings, rounded down."""
-    return torch.randperm(count, generator=generator)[: int(share * count)].tolist()
+def chosen(count: int, *, share: float, batch: int, generator: torch.Generator) -> Tensor:
+    """(batch, count) bool: a `share` of `count` things, rounded down, is true in each row."""
+    places = drawn_orders(count, batch=batch, generator=generator).argsort(dim=1)
+    return places < int(share * count)
+
+
+def drawn_orders(count: int, *, batch: int, generator: torch.Generator) -> Tensor:
+    """(batch, count) int64: permutations, on the device of the generator."""
+    return torch.rand(batch, count, generator=generator, device=generator.device).argsort(dim=1)
 
 
 def band_stopped(image: Tensor, keep: Tensor) -> Tensor:
@@ -107,15 +113,14 @@ class Blocks:
         """Masked blocks."""
         return math.ceil(self.share * self.side**2)
 
-    def mask(self, order: Sequence[int] | Tensor) -> Tensor:
-        """(size / patch, size / patch) float32, 1 in the first `count` blocks of a permutation of all of them."""
-        blocks = torch.zeros(self.side**2)
-        blocks[torch.as_tensor(order)[: self.count]] = 1
-        return enlarged(blocks.view(self.side, self.side), self.block // self.patch)
+    def mask(self, orders: Tensor) -> Tensor:
+        """(B, size / patch, size / patch) float32, 1 in the first `count` blocks of each of (B, side^2) orders."""
+        blocks = (orders.argsort(dim=1) < self.count).float()
+        return enlarged(blocks.view(-1, self.side, self.side), self.block // self.patch)
 
-    def drawn(self, generator: torch.Generator) -> Tensor:
-        """A mask by chance."""
-        return self.mask(torch.randperm(self.side**2, generator=generator))
+    def drawn(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Masks by chance."""
+        return self.mask(drawn_orders(self.side**2, batch=batch, generator=generator))
 
 
 def enlarged(mask: Tensor, times: int) -> Tensor:

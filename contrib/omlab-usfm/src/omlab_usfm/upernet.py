@@ -16,6 +16,9 @@ from torch.nn import functional
 
 from omlab_usfm.atm import resized
 
+AUXILIARY_WEIGHT = 0.4
+"""Of the auxiliary head's loss."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class UperConfig:
@@ -38,7 +41,7 @@ class UperConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FcnConfig:
-    """The auxiliary head: convolutions of 3 x 3 on map `index`, its loss weighed by `weight`."""
+    """The auxiliary head: convolutions of 3 x 3 on map `index`."""
 
     classes: int
     in_channels: int = 768
@@ -46,7 +49,6 @@ class FcnConfig:
     convolutions: int = 1
     index: int = 2
     dropout: float = 0.1
-    weight: float = 0.4
 
 
 class ConvNormAct(nn.Module):

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from omlab.errors import WeightsError
+from omlab.errors import SettingsError, WeightsError
 from omlab.weights import load_state_dict
 from omlab_usfm.atm import NO_OBJECT_WEIGHT, AtmHead
 from omlab_usfm.encoder import Encoder, EncoderConfig
@@ -23,7 +23,7 @@ from omlab_usfm.tables import Form, resize_table, table_side
 INDEX = "relative_position_index"
 TABLE = "relative_position_bias_table"
 SHARED = f"rel_pos_bias.{TABLE}"
-STARTS_ANEW = ("fc_norm.*", "norm.*", "head.*", "fpn*")
+STARTS_ANEW = ("fc_norm.*", "norm.*", "head.*", "fpn*", "decoder.*")
 """What the pre-training file has not: it keeps the values that it is made with."""
 
 Network = Encoder | SegVit | UperNet
@@ -74,12 +74,20 @@ def load_encoder(network: Network, state: Mapping[str, Tensor], *, source: Path 
 
     Raises:
         WeightsError: A tensor of the encoder is missing, unexpected or of another shape: it is named.
+        SettingsError: Upstream's form of the tables has gaps at the network's grid.
     """
     check_is_encoder(state, source=source)
     encoder = encoder_of(network)
     heads = {key: value for key, value in state.items() if key.startswith(("head.", "norm.", "fc_norm."))}
     kept = {key: value for key, value in state.items() if key not in heads or _fits(heads[key], encoder, key)}
-    load_state_dict(encoder, fitted(kept, encoder.config, source=source, form=form), missing=STARTS_ANEW, source=source)
+    tensors = fitted(kept, encoder.config, source=source, form=form)
+    gaps = sum(int(value.isnan().sum()) for key, value in tensors.items() if key.endswith(TABLE))
+    if gaps:
+        raise SettingsError(
+            f"tables=upstream leaves {gaps} entries of the tables of {source} undefined at "
+            f"{encoder.config.image_size} px: take tables=clamped, or 512 px."
+        )
+    load_state_dict(encoder, tensors, missing=STARTS_ANEW, source=source)
 
 
 def _fits(value: Tensor, encoder: Encoder, key: str) -> bool:
