@@ -2,8 +2,8 @@
 
 Of SegViT each class present in an image is matched to the query of its number. For each stage: cross-entropy of the
 queries' classes, where all that match nothing are "no object" with weight 0.1; and for the masks of matched queries the
-focal loss (alpha 0.25, gamma 2; Lin et al., RetinaNet, 2017) with weight 20 and the Dice loss with weight 1. Pixels that
-are ignored are not left out: they count as negatives of every mask, as published.
+focal loss (alpha 0.25, gamma 2; Lin et al., RetinaNet, 2017) with weight 20 and the Dice loss with weight 1. Pixels
+that are ignored are not left out: they count as negatives of every mask, as published.
 """
 
 from __future__ import annotations

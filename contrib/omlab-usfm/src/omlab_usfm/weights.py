@@ -26,6 +26,9 @@ SHARED = f"rel_pos_bias.{TABLE}"
 STARTS_ANEW = ("fc_norm.*", "norm.*", "head.*", "fpn*", "decoder.*")
 """What the pre-training file has not: it keeps the values that it is made with."""
 
+HEADS = ("head.", "norm.", "fc_norm.", "decoder.", "fpn")
+"""What of an encoder's file is taken only where the network has it too."""
+
 Network = Encoder | SegVit | UperNet
 
 
@@ -78,7 +81,7 @@ def load_encoder(network: Network, state: Mapping[str, Tensor], *, source: Path 
     """
     check_is_encoder(state, source=source)
     encoder = encoder_of(network)
-    heads = {key: value for key, value in state.items() if key.startswith(("head.", "norm.", "fc_norm."))}
+    heads = {key: value for key, value in state.items() if key.startswith(HEADS)}
     kept = {key: value for key, value in state.items() if key not in heads or _fits(heads[key], encoder, key)}
     tensors = fitted(kept, encoder.config, source=source, form=form)
     gaps = sum(int(value.isnan().sum()) for key, value in tensors.items() if key.endswith(TABLE))
