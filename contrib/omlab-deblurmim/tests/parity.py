@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from omlab_deblurmim.autoencoder import ConvMae, DecoderConfig, Mae
 from omlab_deblurmim.blur import Blur, gaussian_taps
 from omlab_deblurmim.convvit import ConvConfig, ConvVit
-from omlab_deblurmim.losses import deblurring_error, dice_loss
+from omlab_deblurmim.losses import dice_loss
 from omlab_deblurmim.masking import draw_mask, sincos_table
 from omlab_deblurmim.metrics import batch_figures, image_figures
 from omlab_deblurmim.segmentation import Segmenter, SegmenterConfig
 from omlab_deblurmim.vit import Vit, VitConfig
 from omlab_deblurmim.weights import layers_of, undecayed_of, with_published_buffers
+from omlab_kernels import masked_patch_error
 from omlab_testkit.expected import Answer, answer_parts, difference
 from omlab_train.layers import layer_groups
 
@@ -99,7 +100,7 @@ def run(module: nn.Module, case: dict[str, Any], inputs: dict[str, Tensor]) -> d
             latent = module.encode(image, masking)
             painted = module.decode(latent, masking)
             errors = [
-                deblurring_error(painted, inputs["sharp"], patch=module.patch, normalise=normalise)
+                masked_patch_error(painted, inputs["sharp"], patch=module.patch, normalise=normalise)
                 for normalise in (False, True)
             ]
             outputs |= {"latent": latent, "mask": masking.mask, "ids_restore": masking.restore, "pred": painted}

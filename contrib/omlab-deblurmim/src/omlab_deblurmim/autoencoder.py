@@ -3,11 +3,12 @@
 Kang et al., "Deblurring masked autoencoder is better recipe for ultrasound image recognition", MICCAI 2023, arXiv
 2306.08249, and "Deblurring masked image modeling for ultrasound image analysis", Medical Image Analysis 97 (2024)
 103256: the networks are those of He et al. (CVPR 2022) and Gao et al. (ConvMAE, NeurIPS 2022), the blurred image goes
-in and the sharp one is what is painted (`omlab_deblurmim.losses`). Keys are the published ones.
+in and the sharp one is what is painted. Keys are the published ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 
 from omlab_deblurmim.convvit import ConvConfig, ConvStages
 from omlab_deblurmim.masking import Masking, draw_mask, gathered, sincos_table
-from omlab_deblurmim.vit import VitConfig
+from omlab_deblurmim.vit import VitConfig, pooled
+from omlab_kernels import masked_patch_error
 
 RATIO = 0.75
 
@@ -37,11 +39,19 @@ class DecoderConfig:
     mlp_ratio: float = 4.0
 
 
-class _Painter(nn.Module):
-    """The decoder, whose parts lie beside the encoder's in the published files; the base of both autoencoders."""
+class MaskedAutoencoder(nn.Module):
+    """The base of both autoencoders: their decoder, whose parts lie beside the encoder's in the published files.
+
+    Called with images (B, 3, S, S) and a generator, it gives the error over the removed patches; with two images by
+    name, `image` (blurred) and `sharp`, the deblurring error, over all patches.
+    """
 
     patch: int
     grid: int
+    ratio = RATIO
+    """Share of the patches that are removed."""
+    normalise = False
+    """Whether patches are painted as normalised by their own mean and deviation."""
 
     def _add_decoder(self, config: DecoderConfig, *, width: int, eps: float, class_token: bool) -> None:
         self.has_class_token = class_token
@@ -70,23 +80,27 @@ class _Painter(nn.Module):
     _linear_kernel = ""
     """Name of the patch embedding's kernel that is drawn as the linear layer that it is."""
 
-    def forward(self, image: Tensor, noise: Tensor, *, ratio: float = RATIO) -> tuple[Tensor, Masking]:
-        """What is painted on each patch (B, L, 3 patch^2), and which ones were seen.
-
-        Args:
-            image: (B, 3, S, S), blurred or not.
-            noise: A uniform draw for each patch (B, L).
-            ratio: Share of the patches that are removed.
-        """
-        masking = draw_mask(noise, ratio=ratio)
-        return self.decode(self.encode(image, masking), masking), masking
+    def forward(
+        self, images: Tensor | Mapping[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and no parts; masks are drawn from the generator, which is on the images' device."""
+        seen, target, is_deblurring = images, images, False
+        if not isinstance(images, Tensor):
+            seen, target, is_deblurring = images["image"], images["sharp"], True
+        assert isinstance(seen, Tensor)
+        assert isinstance(target, Tensor)
+        noise = torch.rand(len(seen), self.grid**2, generator=generator, device=seen.device)
+        masking = draw_mask(noise, ratio=self.ratio)
+        painted = self.decode(self.encode(seen, masking), masking)
+        counts = None if is_deblurring else masking.mask
+        return masked_patch_error(painted, target, counts, patch=self.patch, normalise=self.normalise), {}
 
     def encode(self, image: Tensor, masking: Masking) -> Tensor:
         """The normed tokens of the patches that are seen, after the class token's where there is one."""
         raise NotImplementedError
 
     def decode(self, encoded: Tensor, masking: Masking) -> Tensor:
-        """What `forward` gives first, of what `encode` gives."""
+        """What is painted on each patch (B, L, 3 patch^2), of what `encode` gives."""
         x = self.decoder_embed(encoded)
         first = int(self.has_class_token)
         removed = masking.restore.shape[1] - masking.kept.shape[1]
@@ -98,7 +112,7 @@ class _Painter(nn.Module):
         return painted[:, first:]
 
 
-class Mae(_Painter):
+class Mae(MaskedAutoencoder):
     """The masked autoencoder on a plain vision transformer with a class token."""
 
     _linear_kernel = "patch_embed.proj.weight"
@@ -123,16 +137,26 @@ class Mae(_Painter):
 
     def encode(self, image: Tensor, masking: Masking) -> Tensor:
         """(B, 1 + K, width): of the class and the patches that are seen."""
-        patches = gathered(self.patch_embed(image) + self.pos_embed[:, 1:], masking.kept)
+        encoded: Tensor = self.norm(self._through_blocks(gathered(self._patches(image), masking.kept)))
+        return encoded
+
+    def features(self, image: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, width): the normed mean of all patches' tokens (`omlab_deblurmim.vit.pooled`)."""
+        return pooled(self._through_blocks(self._patches(image))[:, 1:], eps=self.config.eps)
+
+    def _patches(self, image: Tensor) -> Tensor:
+        embedded: Tensor = self.patch_embed(image)
+        return embedded + self.pos_embed[:, 1:]
+
+    def _through_blocks(self, patches: Tensor) -> Tensor:
         first = (self.cls_token + self.pos_embed[:, :1]).to(patches.dtype)
         x = torch.cat([first.expand(len(patches), -1, -1), patches], dim=1)
         for block in self.blocks:
             x = block(x)
-        encoded: Tensor = self.norm(x)
-        return encoded
+        return x
 
 
-class ConvMae(ConvStages, _Painter):
+class ConvMae(ConvStages, MaskedAutoencoder):
     """The masked autoencoder on convolutional stages, without a class token.
 
     Their blocks do not look at removed patches, and what the first two stages found of the seen ones is added to the
@@ -155,9 +179,7 @@ class ConvMae(ConvStages, _Painter):
     def encode(self, image: Tensor, masking: Masking) -> Tensor:
         """(B, K, width): of the patches that are seen."""
         stage1, stage2, tokens = self.stages(image, masking.mask)
-        x = gathered(tokens, masking.kept)
-        for block in self.blocks3:
-            x = block(x)
+        x = self.through_blocks3(gathered(tokens, masking.kept))
         early = self.stage1_output_decode(stage1) + self.stage2_output_decode(stage2)  # (B, width, 14, 14)
         encoded: Tensor = self.norm(x + gathered(early.flatten(2).transpose(1, 2), masking.kept))
         return encoded

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omlab_deblurmim.masking import sincos_table
+from omlab_deblurmim.vit import pooled
 
 Triple = tuple[int, int, int]
 
@@ -210,6 +211,16 @@ class ConvStages(nn.Module):
         tokens = self.get_submodule("patch_embed3")(x).flatten(2).transpose(1, 2)
         return found[0], found[1], self.patch_embed4(tokens) + self.pos_embed
 
+    def features(self, image: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, width): the normed mean of the third stage's tokens (`omlab_deblurmim.vit.pooled`)."""
+        return pooled(self.through_blocks3(self.stages(image)[2]), eps=self.config.eps)
+
+    def through_blocks3(self, tokens: Tensor) -> Tensor:
+        """(B, K, width) of any of the tokens: the third stage."""
+        for block in self.blocks3:
+            tokens = block(tokens)
+        return tokens
+
 
 class ConvVit(ConvStages):
     """The classifier: the mean of the tokens, normed, with a linear layer on top where there are classes.
@@ -232,8 +243,5 @@ class ConvVit(ConvStages):
 
     def features(self, image: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, width)."""
-        _, _, x = self.stages(image)
-        for block in self.blocks3:
-            x = block(x)
-        normed: Tensor = self.fc_norm(x.mean(dim=1))
+        normed: Tensor = self.fc_norm(self.through_blocks3(self.stages(image)[2]).mean(dim=1))
         return normed

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from omlab_deblurmim.convvit import ConvConfig, ConvStages
 from omlab_deblurmim.masking import sincos_table
-from omlab_deblurmim.vit import VitConfig
+from omlab_deblurmim.vit import VitConfig, pooled
 from omlab_kernels import LaidOutTable, attention_table_bias, table_index, table_rows
 
 DECODER_WIDTHS = (256, 128, 64, 32)
@@ -117,10 +117,8 @@ class ConvEncoder(ConvStages):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """As the class says, finest first."""
-        stage1, stage2, x = self.stages(image)
-        for block in self.blocks3:
-            x = block(x)
-        stage3 = _as_map(x, self.config.grid)
+        stage1, stage2, tokens = self.stages(image)
+        stage3 = _as_map(self.through_blocks3(tokens), self.config.grid)
         return [stage1, stage2, stage3, self.fpn(stage3)]
 
 
@@ -154,15 +152,22 @@ class VitEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """As the class says, finest first."""
+        taken = [tokens for number, tokens in enumerate(self._after_blocks(image)) if number in self.taken]
+        scales = (self.fpn1, self.fpn2, self.fpn3, self.fpn4)
+        return [scale(_as_map(one[:, 1:], self.config.grid)) for scale, one in zip(scales, taken, strict=True)]
+
+    def features(self, image: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, width): the normed mean of the patch tokens (`omlab_deblurmim.vit.pooled`)."""
+        return pooled(self._after_blocks(image)[-1][:, 1:], eps=self.config.eps)
+
+    def _after_blocks(self, image: Tensor) -> list[Tensor]:
         patches = self.patch_embed(image)
         x = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1) + self.pos_embed
-        maps = []
-        for number, block in enumerate(self.blocks):
+        found = []
+        for block in self.blocks:
             x = block(x)
-            if number in self.taken:
-                maps.append(_as_map(x[:, 1:], self.config.grid))
-        scales = (self.fpn1, self.fpn2, self.fpn3, self.fpn4)
-        return [scale(one) for scale, one in zip(scales, maps, strict=True)]
+            found.append(x)
+        return found
 
 
 def _as_map(tokens: Tensor, grid: int) -> Tensor:

@@ -7,6 +7,7 @@ from functools import partial
 
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.nn import functional
 
 from omlab_deblurmim.masking import sincos_table
 
@@ -34,6 +35,16 @@ class VitConfig:
     def grid(self) -> int:
         """Patches along a side."""
         return self.image_size // self.patch_size
+
+
+def pooled(tokens: Tensor, *, eps: float) -> Tensor:
+    """Features (B, width) of patch tokens (B, L, width): their mean, normed without scale.
+
+    The classifiers norm it by an `fc_norm` of their own, which no pre-trained file has; the file's `norm` is that of
+    tokens.
+    """
+    mean = tokens.mean(dim=1)
+    return functional.layer_norm(mean, mean.shape[-1:], eps=eps)
 
 
 class Vit(VisionTransformer):

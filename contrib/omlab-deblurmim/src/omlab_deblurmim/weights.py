@@ -7,8 +7,10 @@ pickled module (`omlab_deblurmim.pickled`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,29 +20,30 @@ from omlab.errors import WeightsError
 from omlab.weights import load_state_dict
 from omlab_deblurmim.autoencoder import ConvMae, DecoderConfig, Mae
 from omlab_deblurmim.convvit import ConvConfig, ConvStages, ConvVit
-from omlab_deblurmim.segmentation import ConvEncoder, Segmenter, TableAttention, VitEncoder
+from omlab_deblurmim.segmentation import Segmenter, TableAttention
 from omlab_deblurmim.vit import Vit, VitConfig
 
 POSITIONS = "pos_embed"
 INDEX = "relative_position_index"
-OF_PRETRAINING = (
+APART = (
     "norm.*",
+    "fc_norm.*",
+    "head.*",
     "mask_token",
     "decoder_*",
     "stage1_output_decode.*",
     "stage2_output_decode.*",
-    "head.*",
-    "fc_norm.*",
+    "fpn*",
+    "blocks*.gamma_1",
+    "blocks*.gamma_2",
+    "blocks*.relative_position_bias_table",
 )
-"""What the encoder of a classifier or a segmentation network does not take from a file."""
-STARTS_ANEW = ("head.*", "fc_norm.*", "fpn*", "*.gamma_1", "*.gamma_2", "*.relative_position_bias_table")
-"""What no pre-training file has: it keeps the values that it is made with."""
+"""What one kind of network has beside its encoder and another has not: taken where both have it, else as it is made."""
 
-Autoencoder = Mae | ConvMae
-Network = Vit | ConvVit | Segmenter
+Network = Vit | ConvVit | Segmenter | Mae | ConvMae
 
 
-def encoder_of(network: Network) -> Vit | ConvVit | ConvEncoder | VitEncoder:
+def encoder_of(network: Network) -> Any:
     """The encoder in any of the networks."""
     return network.encoder if isinstance(network, Segmenter) else network
 
@@ -64,19 +67,19 @@ def is_convolutional(state: Mapping[str, Tensor], *, source: Path | str) -> bool
     raise WeightsError(f"{source} is no encoder of deblurring MIM: it {what}.")
 
 
-def config_of(state: Mapping[str, Tensor], *, heads: int, source: Path | str) -> VitConfig | ConvConfig:
-    """The configuration of the encoder that a file holds; how many heads it has leaves no trace in its tensors.
+def config_of(state: Mapping[str, Tensor], *, source: Path | str) -> VitConfig | ConvConfig:
+    """The configuration of the encoder that a file holds; its heads, which leave no trace, by its width.
 
     Raises `WeightsError` where it holds none, or part of one.
     """
     is_conv = is_convolutional(state, source=source)
     try:
-        return _conv_config(state, heads) if is_conv else _vit_config(state, heads)
+        return _conv_config(state) if is_conv else _vit_config(state)
     except (KeyError, IndexError) as error:
         raise WeightsError(f"{source} is not a whole encoder of deblurring MIM: it lacks {error}.") from error
 
 
-def _vit_config(state: Mapping[str, Tensor], heads: int) -> VitConfig:
+def _vit_config(state: Mapping[str, Tensor]) -> VitConfig:
     kernel = state["patch_embed.proj.weight"]
     width, patch = int(kernel.shape[0]), int(kernel.shape[2])
     grid = round((state[POSITIONS].shape[1] - 1) ** 0.5)
@@ -85,12 +88,12 @@ def _vit_config(state: Mapping[str, Tensor], heads: int) -> VitConfig:
         patch_size=patch,
         width=width,
         depth=_count(state, "blocks."),
-        heads=heads,
+        heads=_heads(width),
         mlp_ratio=len(state["blocks.0.mlp.fc1.weight"]) / width,
     )
 
 
-def _conv_config(state: Mapping[str, Tensor], heads: int) -> ConvConfig:
+def _conv_config(state: Mapping[str, Tensor]) -> ConvConfig:
     kernels = [state[f"patch_embed{number}.proj.weight"] for number in (1, 2, 3)]
     first, second, third = (len(kernel) for kernel in kernels)
     patches = (int(kernels[0].shape[2]), int(kernels[1].shape[2]), int(kernels[2].shape[2]))
@@ -100,19 +103,28 @@ def _conv_config(state: Mapping[str, Tensor], heads: int) -> ConvConfig:
         patches=patches,
         widths=(first, second, third),
         depths=(_count(state, "blocks1."), _count(state, "blocks2."), _count(state, "blocks3.")),
-        heads=heads,
+        heads=_heads(third),
         mlp_ratios=(hidden[0] / first, hidden[1] / second, hidden[2] / third),
     )
 
 
-def decoder_config_of(state: Mapping[str, Tensor], *, heads: int) -> DecoderConfig | None:
+def _heads(width: int) -> int:
+    """Of an encoder: 12 of the base size, 16 of the others, else as many as have 64 numbers each."""
+    return {768: 12, 1024: 16, 1280: 16}.get(width, max(1, width // 64))
+
+
+def decoder_config_of(state: Mapping[str, Tensor]) -> DecoderConfig | None:
     """The configuration of the decoder in a file; None: it has none."""
     kernel = state.get("decoder_embed.weight")
     hidden = state.get("decoder_blocks.0.mlp.fc1.weight")
     if kernel is None or hidden is None:
         return None
+    width = len(kernel)
     return DecoderConfig(
-        width=len(kernel), depth=_count(state, "decoder_blocks."), heads=heads, mlp_ratio=len(hidden) / len(kernel)
+        width=width,
+        depth=_count(state, "decoder_blocks."),
+        heads=max(1, width // 32),
+        mlp_ratio=len(hidden) / width,
     )
 
 
@@ -121,6 +133,11 @@ def _count(state: Mapping[str, Tensor], beginning: str) -> int:
     if not numbers:
         raise KeyError(f"{beginning}0")
     return max(numbers) + 1
+
+
+def load_autoencoder(network: Network, state: Mapping[str, Tensor], *, source: Path | str) -> None:
+    """Copy a whole pre-trained autoencoder. Raises `WeightsError` that names what does not fit."""
+    load_state_dict(network, state, source=source)
 
 
 def load_encoder(network: Network, state: Mapping[str, Tensor], *, source: Path | str) -> None:
@@ -133,20 +150,19 @@ def load_encoder(network: Network, state: Mapping[str, Tensor], *, source: Path 
     if is_convolutional(state, source=source) != isinstance(encoder, ConvStages):
         found, other = ("a plain", "deblurmim") if isinstance(encoder, ConvStages) else ("ConvMAE's", "deblurmim-conv")
         raise WeightsError(f"{source} holds {found} encoder: load it as {other}.")
-    own = encoder.state_dict()[POSITIONS]
-    first = 1 if isinstance(encoder, Vit | VitEncoder) else 0
-    positions = resized_positions(state[POSITIONS], tokens=own.shape[1], first=first)
-    load_state_dict(
-        encoder,
-        {**_without(state, OF_PRETRAINING), POSITIONS: positions},
-        missing=STARTS_ANEW,
-        source=source,
-    )
+    own = encoder.state_dict()
+    first = int("cls_token" in own)
+    positions = resized_positions(state[POSITIONS], tokens=own[POSITIONS].shape[1], first=first)
+    kept = {
+        key: value
+        for key, value in state.items()
+        if not _is_apart(key) or (key in own and own[key].shape == value.shape)
+    }
+    load_state_dict(encoder, {**kept, POSITIONS: positions}, missing=APART, source=source)
 
 
-def _without(state: Mapping[str, Tensor], patterns: Sequence[str]) -> dict[str, Tensor]:
-    beginnings = tuple(pattern.rstrip("*") for pattern in patterns)
-    return {key: value for key, value in state.items() if not key.startswith(beginnings)}
+def _is_apart(key: str) -> bool:
+    return any(fnmatchcase(key, pattern) for pattern in APART)
 
 
 def resized_positions(table: Tensor, *, tokens: int, first: int) -> Tensor:
