@@ -170,10 +170,14 @@ class GalleryItem:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Items below each other. `legend` maps what a colour means to that colour (R, G, B)."""
+    """Items below each other. `legend` maps what a colour means to that colour (R, G, B).
+
+    `strip`: the pictures of an item are small and stand in rows, as many as there is room for.
+    """
 
     items: Sequence[GalleryItem]
     legend: Mapping[str, tuple[int, int, int]] | None = None
+    strip: bool = False
     template: ClassVar[str] = "gallery"
 
     def legend_swatches(self) -> list[tuple[str, bytes]]:
