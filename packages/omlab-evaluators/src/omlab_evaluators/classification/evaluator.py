@@ -17,7 +17,7 @@ from omlab.roles import Metric, Report, Resampled, Sample
 from omlab_evaluators.bootstrap import CaseRows
 from omlab_evaluators.classification.comparison import compare
 from omlab_evaluators.classification.subgroups import by_subgroup, values_of
-from omlab_evaluators.classification.summary import Undefined, judged, metrics_of, summarise
+from omlab_evaluators.classification.summary import OF_SETS, Undefined, judged, metrics_of, summarise
 from omlab_evaluators.names import matched
 from omlab_evaluators.other_runs import name_of_run, rows_of_run
 from omlab_evaluators.thumbnails import keep_picture
@@ -138,12 +138,18 @@ class ClassificationEvaluator:
         return Report(metrics=metrics_of(summary), notes=notes, details=details)
 
     def resampled(self, rows: CaseRows) -> Resampled:
-        """The figures over all classes, for weighed cases (`omlab.roles.Resamples`)."""
+        """The figures over all classes, for weighed cases (`omlab.roles.Resamples`); none of prediction sets."""
         found = judged(rows, undefined=self.undefined)
-        measures = [
-            Metric(name=m.key, value=None, unit=m.unit, higher_is_better=m.higher_is_better) for m in found.overall
-        ]
-        return Resampled(measures=measures, figures=lambda weights: found.figures(weights)[:, : len(measures)])
+        places = [
+            n for n, measure in enumerate(found.overall) if measure.key not in OF_SETS
+        ]  # not all models have some
+        measures = [found.overall[place] for place in places]
+        return Resampled(
+            measures=[
+                Metric(name=m.key, value=None, unit=m.unit, higher_is_better=m.higher_is_better) for m in measures
+            ],
+            figures=lambda weights: found.figures(weights)[:, places],
+        )
 
 
 def _reference(target: Any, *, case: str) -> tuple[list[str], list[str]]:
