@@ -64,7 +64,8 @@ class LinearProbe(EmbeddingAdapter):
 
     Args:
         strengths: C of the regression: the inverse of how strongly weights are held to 0. Of several the one with the
-            best mean log-likelihood (classes) or squared error (numbers) on held-out cases is taken; of equals the smallest.
+            best mean log-likelihood (classes) or squared error (numbers) on held-out cases is taken; of equals the
+            smallest.
         scaling: What is done to embeddings before; see `Design.of`.
         select: By what cases strength and temperature are chosen: `folds` of the training split, or the split `val`.
         folds: How many.

@@ -98,7 +98,7 @@ def _line(axes: Any, curve: Curve, *, colour: str, label: str, is_step: bool) ->
     style = {"color": colour, "linewidth": 1.6, "label": label}
     if is_step:  # of one recall the threshold that reaches it first
         x, first = np.unique(curve.x, return_index=True)
-        axes.step(x, curve.y[first], where="pre", **style)
+        axes.step(np.r_[0.0, x], curve.y[np.r_[first[:1], first]], where="pre", **style)
     else:
         axes.plot(curve.x, curve.y, **style)
     if curve.low is not None:
