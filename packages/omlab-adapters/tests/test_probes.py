@@ -275,7 +275,7 @@ def test_of_several_strengths_the_best_on_held_out_cases_is_taken(tmp_path: Path
     _, adapted = fit(data, tmp_path, strength="1e-6,1,1000")
     assert adapted.history[-1]["strength"] == 1e-6  # nothing can be learned of noise
     assert [row["strength"] for row in adapted.history[:-1]] == [1e-6, 1, 1000]
-    losses = [row["held_out_log_score"] for row in adapted.history[:-1]]
+    losses = [row["held_out_nll"] for row in adapted.history[:-1]]
     assert losses == sorted(losses)
 
 
@@ -290,6 +290,18 @@ def test_a_calibrated_probe_is_less_sure_where_it_is_wrong(tmp_path: Path) -> No
         scores.append(np.mean([np.log(a.probabilities[a.names.index(r)]) for a, r in zip(found, right, strict=True)]))
     assert adapted.history[-1]["temperature"] > 1
     assert scores[1] > scores[0]
+
+
+@pytest.mark.parametrize("form", ["one", "several"])
+def test_a_few_cases_that_are_all_told_rightly_make_nothing_certain(tmp_path: Path, form: str) -> None:
+    vectors, names = blobs(30, seed=0, spread=0.1)
+    rows = [one(name) if form == "one" else several([float(name == other) for other in NAMES]) for name in names]
+    model, adapted = fit(Vectors(parts={"train": cases(vectors, rows)}), tmp_path, calibrate="yes", strength=100)
+    found = ask(model, vectors)
+    sure = [answer.probabilities[NAMES.index(name)] for answer, name in zip(found, names, strict=True)]
+    assert min(sure) > 0.9
+    assert max(sure) < 0.9999
+    assert adapted.history[-1]["temperature"] > 0.05
 
 
 def test_prediction_sets_stand_in_the_result_and_hold_what_they_promise(tmp_path: Path) -> None:

@@ -159,6 +159,12 @@ class Image(_Flat):
             return self.array
         return np.rint(np.nan_to_num(self.unit(), nan=0.0) * 255).astype(np.uint8)
 
+    def thumbnail(self, *, size: int) -> bytes:
+        """A small PNG of it (`omlab.payloads.Viewable`)."""
+        from omlab_image.pictures.picture import thumbnail
+
+        return thumbnail(self, size=size)
+
     def rgb(self) -> NDArray[np.uint8]:
         """[H, W, 3] of 8 bits; of a grey image three times the same."""
         values = self.eight_bit()

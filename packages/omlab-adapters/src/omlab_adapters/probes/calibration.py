@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 COLDEST, HOTTEST = 0.05, 20.0
-"""A few cases that are all told rightly would make probabilities of 0 and 1 of everything."""
+"""Beyond these a temperature says that logits are of no use, not how to use them."""
 
 BISECTIONS = 60
 

@@ -28,8 +28,8 @@ from omlab_adapters.probes.solver import TOLERANCE
 
 Select = Literal["folds", "val"]
 
-CRITERION: dict[Form, str] = {"one": "held_out_log_score", "several": "held_out_log_score", "scores": "held_out_mse"}
-"""What penalties are compared by, as the history calls it: the mean log score (Good 1952), or the squared error."""
+CRITERION: dict[Form, str] = {"one": "held_out_nll", "several": "held_out_nll", "scores": "held_out_mse"}
+"""What penalties are compared by, as the history calls it: the mean negative log-likelihood, or squared error."""
 
 CERTAIN = 1e6
 """A logit that stands for an infinite one in a file: its probability is 0 or 1 all the same."""
@@ -64,7 +64,8 @@ class LinearProbe(EmbeddingAdapter):
 
     Args:
         strengths: C of the regression: the inverse of how strongly weights are held to 0. Of several the one with the
-            best mean log score (classes) or squared error (numbers) on held-out cases is taken; of equals the smallest.
+            best mean log-likelihood (classes) or squared error (numbers) on held-out cases is taken; of equals the
+            smallest.
         scaling: What is done to embeddings before; see `Design.of`.
         select: By what cases strength and temperature are chosen: `folds` of the training split, or the split `val`.
         folds: How many.
@@ -210,12 +211,17 @@ def _says_something(lesson: Lesson, trial: Trial) -> bool:
 
 
 def _temperature(form: Form, raws: Sequence[Tensor], targets: Sequence[Floats], sides: Sequence[Sides]) -> float:
-    """The temperature for logits (N, K) of trials, of all statements that count."""
+    """The temperature for logits (N, K) of trials, of all statements that count.
+
+    What is right is smoothed by the number of cases as Platt (1999) does it: a few cases that are all told rightly must
+    not make probabilities of 0 and 1 of everything.
+    """
+    smoothing = 1 / (sum(len(wanted) for wanted in targets) + 2)
 
     def slope(inverse: float) -> float:
         at = torch.tensor(inverse, dtype=torch.float64, requires_grad=True)
         parts = [
-            losses_of(form, _scaled(raw, at)[None], wanted, side)[0]
+            losses_of(form, _scaled(raw, at)[None], wanted, side, smoothing=smoothing)[0]
             for raw, wanted, side in zip(raws, targets, sides, strict=True)
         ]
         (found,) = torch.autograd.grad(torch.stack(parts).sum(), at)

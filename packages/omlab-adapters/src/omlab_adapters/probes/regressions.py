@@ -80,7 +80,7 @@ def solve_heads(
     return [found[n] for n in range(len(designs))]
 
 
-def losses_of(form: Form, raw: Tensor, targets: Floats, sides: Sides) -> Tensor:
+def losses_of(form: Form, raw: Tensor, targets: Floats, sides: Sides, *, smoothing: float = 0.0) -> Tensor:
     """What heads lose on cases: the sum over statements that count, (S,), and how many these are.
 
     Statements count where the target is known and the cases that were learned from could teach it.
@@ -90,16 +90,18 @@ def losses_of(form: Form, raw: Tensor, targets: Floats, sides: Sides) -> Tensor:
         raw: (S, N, K).
         targets: (N, K).
         sides: Of the cases that were learned from.
+        smoothing: The share of what is right that goes to all classes alike.
 
     Returns:
         (S + 1,): the sums, then the number.
     """
     wanted, counted = torch.from_numpy(np.nan_to_num(targets)), torch.from_numpy(counted_in(form, targets, sides))
     if form == "one":
-        told = torch.where(wanted > 0, functional.log_softmax(raw, dim=-1), 0.0)
-        losses = -told.sum(dim=-1)
+        is_there = torch.from_numpy(sides.positive)
+        wanted = torch.where(is_there, (1 - smoothing) * wanted + smoothing / is_there.sum(), 0.0)
+        losses = -torch.where(wanted > 0, wanted * functional.log_softmax(raw, dim=-1), 0.0).sum(dim=-1)
     elif form == "several":
-        losses = functional.softplus(raw) - wanted * raw
+        losses = functional.softplus(raw) - ((1 - smoothing) * wanted + smoothing / 2) * raw
     else:
         losses = (raw - wanted) ** 2
     sums = torch.where(counted, losses, 0.0).flatten(1).sum(dim=1)

@@ -93,12 +93,20 @@ def picture(image: Imaged, labelmap: Labelled | None = None, *, target: Labelled
     return stream.getvalue()
 
 
-def _size(image: Flat) -> tuple[int, int]:
+def thumbnail(image: Imaged, *, size: int) -> bytes:
+    """A PNG of `image` in true proportions, its longer side `size` pixels; a smaller image is not enlarged."""
+    stream = io.BytesIO()
+    small = Pillow.fromarray(_shown(image)).resize(_size(image, shortest=1, longest=size), Pillow.Resampling.LANCZOS)
+    small.save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _size(image: Flat, *, shortest: int = _SHORTEST, longest: int = _LONGEST) -> tuple[int, int]:
     """Width and height of the picture: pixels are as high and broad as their spacing says."""
     row, column = image.spacing or (1.0, 1.0)
     height, width = image.shape[0] * row / min(row, column), image.shape[1] * column / min(row, column)
-    longest = max(height, width)
-    scale = min(max(longest, _SHORTEST), _LONGEST) / longest
+    longer = max(height, width)
+    scale = min(max(longer, shortest), longest) / longer
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
