@@ -272,9 +272,9 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """As `plain.backward`; the factors are rounded to the type of q."""
     if _misread(q):
-        floats = (tensor.float() for tensor in (slope, q, k, v, bias, table))
-        *found, delta = backward(*floats, out, sums, scale)
-        return *(one.to(given.dtype) for one, given in zip(found, (q, k, v, bias), strict=True)), delta
+        given = slope.float(), q.float(), k.float(), v.float(), bias.float(), table.float()
+        by_q, by_k, by_v, by_bias, delta = backward(*given, out, sums, scale)
+        return by_q.to(q.dtype), by_k.to(k.dtype), by_v.to(v.dtype), by_bias.to(bias.dtype), delta
     batch, heads, queries, _ = q.shape
     keys, columns = k.shape[2], bias.shape[3]
     by_q, by_k, by_v, by_bias = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v, bias))
