@@ -279,7 +279,7 @@ def test_the_strip_shows_wrong_and_right_cases_with_what_was_said(tmp_path):
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     strip = html[html.index("Right and wrong</h2>") :]
     assert strip.index("<h3>Wrong</h3>") < strip.index("<h3>Right</h3>")
-    assert 'class="pictures strip"' in strip
+    assert 'class="pictures small"' in strip
     wrong = [n for n, (target, result) in enumerate(pairs) if target.predicted != result.predicted]
     assert f"(c{wrong[0]})" in strip[: strip.index("<h3>Right</h3>")] or len(wrong) > 12
     assert "said: " in strip
