@@ -110,14 +110,18 @@ def curves_with_intervals(lines: Mapping[str, Sequence[tuple[str, Metric]]], *, 
         axes = canvas.subplots()
         for index, (name, points) in enumerate(lines.items()):
             shift = 0.0 if len(lines) == 1 else 0.24 * (index / (len(lines) - 1) - 0.5)
-            known = [(places.index(place) + shift, metric) for place, metric in points if metric.value is not None]
-            x, y = [at for at, _ in known], [metric.value for _, metric in known]
+            known = [
+                (places.index(place) + shift, metric.value, metric)
+                for place, metric in points
+                if metric.value is not None
+            ]
+            x, y = [at for at, _, _ in known], [value for _, value, _ in known]
             colour = theme.series[index % len(theme.series)]
             style = ("-", "--", ":", "-.")[index // len(theme.series) % 4]
             axes.plot(
                 x, y, style, color=colour, linewidth=1.6, marker="o", markersize=4.5, label=name.replace("$", r"\$")
             )
-            for at, metric in known:
+            for at, _, metric in known:
                 if metric.low is not None and metric.high is not None:
                     axes.plot([at, at], [metric.low, metric.high], color=colour, linewidth=1.4, alpha=0.7)
         axes.set_xticks(range(len(places)), places)
