@@ -168,3 +168,16 @@ def test_the_command(readings: Path, capsys: pytest.CaptureFixture[str], monkeyp
     status, out, _ = run("claims claimer --data readings --device cpu")
     assert status == 1
     assert "accuracy: published 0.5 (within 0.5), here" in out
+
+
+@pytest.mark.slow
+def test_a_large_board_computes_the_features_of_each_model_once(readings: Path) -> None:
+    models = ["sharp.untrained", "blurred.untrained", "dull.untrained"]
+    adapters = ["linear-probe", "nearest-centroid", "knn"]
+    outcome = made(models=models, data="findings", adapters=adapters, shots=[1, 5, 10], seeds=5)
+    found = outcome.report.details["standings"]
+    assert len(found) == 27
+    assert all(len(row["by_seed"]) == 5 for row in found)
+    assert all(0 < calls()[name] <= 1000 for name in ("sharp", "blurred", "dull"))
+    best = [row for row in found if row["shots"] == 10 and row["rank"] == 1]
+    assert {row["model"] for row in best} == {"sharp.untrained"}

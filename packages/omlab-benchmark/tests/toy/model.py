@@ -22,7 +22,8 @@ class Sees:
         for inputs in batch:
             values = inputs["reading"].values
             noise = np.random.default_rng(int(abs(values[1]) * 1e6))
-            seen = noise.normal(0, 1, 6) if self.name == "dull" else values + self.blur * noise.normal(0, 1, 6)
+            drawn = noise.normal(0, 1, len(values))
+            seen = drawn if self.name == "dull" else values + self.blur * drawn
             yield Embedding(vector=seen.astype(np.float32), model=self.name)
 
     def predict(self, batch, /):
