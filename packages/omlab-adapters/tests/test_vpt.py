@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 import omlab
 from omlab.errors import OmlabError
 from omlab.jobs.adapt import adapt
+from omlab_adapters.vpt import heads_of
 
 
 def run(output: str, model: str = "tinyvit.untrained", **settings: Any) -> Path:
@@ -44,6 +48,17 @@ def test_prompts_and_heads_alone_are_trained_and_stored(
     assert {name for name in stored if name.split(".")[1] != "head"} == {prompt}
     assert stored[prompt].shape == shape
     assert {found.kind for found in answers(folder)} == {"classes"}
+
+
+@pytest.mark.parametrize("is_drawn", [True, False])
+def test_a_head_of_as_many_classes_as_before_learns_too(is_drawn: bool) -> None:
+    """Its shape does not tell that it is new; one that retargeting keeps is still what tells the classes."""
+    before = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
+    after = deepcopy(before)
+    if is_drawn:
+        after[1].reset_parameters()
+    target: Any = SimpleNamespace(module=after, layers=lambda: [["0.weight", "0.bias"], ["1.weight", "1.bias"]])
+    assert heads_of(target, before.state_dict()) == {"1.weight", "1.bias"}
 
 
 def test_what_was_trained_comes_back(pictures: Path) -> None:

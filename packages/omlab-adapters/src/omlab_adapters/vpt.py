@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from omlab.card_schema import AdapterCard
 from omlab.errors import SettingsError, TrainingError
@@ -63,7 +63,7 @@ class Vpt:
         trainable = base.trainable()
         before = {name: tensor.cpu().clone() for name, tensor in trainable.module.state_dict().items()}
         target = trainable.retarget(recipe, data.about("train"), settings=settings, seed=seed)
-        moving = new_parameters(before, target.module)
+        moving = heads_of(target, before)
         give_prompts(promptable(target.module), self.plan, seed=seed)
         moving |= new_parameters(before, target.module)
         for name, parameter in target.module.named_parameters():
@@ -95,6 +95,13 @@ class Vpt:
         module.load_state_dict({**state, **read_state_dict(tensors)})
         vars(model)["retarget"] = _refused
         return model
+
+
+def heads_of(target: Trainable, before: Mapping[str, Tensor]) -> set[str]:
+    """Names of the parameters that retargeting made or drew anew; where it left all as they were, those of the head."""
+    parameters = {name for name, _ in target.module.named_parameters()}
+    anew = changed(before, target.module.state_dict()).keys() & parameters
+    return set(anew) or set(target.layers()[-1])
 
 
 def _refused(recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> Trainable:
