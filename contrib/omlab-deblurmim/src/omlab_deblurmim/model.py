@@ -21,13 +21,14 @@ from omlab.card_schema import ModelCard
 from omlab.errors import InputError, SettingsError, WeightsError, WeightsWarning
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
-from omlab.weights import Weights
+from omlab.weights import LOCAL, Weights
 from omlab_deblurmim.autoencoder import DecoderConfig
 from omlab_deblurmim.blur import Blur
 from omlab_deblurmim.convvit import ConvConfig
 from omlab_deblurmim.images import Blurred, whole, whole_for_masks
 from omlab_deblurmim.losses import with_background
 from omlab_deblurmim.retarget import PAINTING, Plan, Task, retargeted
+from omlab_deblurmim.segmentation import CONV_EPS, Segmenter
 from omlab_deblurmim.vit import VitConfig
 from omlab_deblurmim.weights import (
     Network,
@@ -37,11 +38,14 @@ from omlab_deblurmim.weights import (
     layers_of,
     load_autoencoder,
     load_encoder,
+    load_segmenter,
+    state_of_segmenter,
 )
 from omlab_image import Image, LabelMap2D
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 
+NODULES = "deblurmim-nodules"
 TINY_DECODER = DecoderConfig(width=32, depth=1, heads=2)
 PLANS: dict[str, Plan] = {
     "deblurmim": Plan(kind="autoencoder", encoder=VitConfig(), decoder=DecoderConfig()),
@@ -57,7 +61,9 @@ PLANS: dict[str, Plan] = {
         decoder=TINY_DECODER,
     ),
 }
-"""The network of each card."""
+"""The network of each card of an encoder."""
+NODULE_PLAN = Plan(kind="segmenter", encoder=ConvConfig(image_size=512, eps=CONV_EPS), outputs=1)
+NODULE_TASK = Task(classes=("nodule",), values=(1,))
 SHARP_WEIGHTS = "masked"
 """Tag of published weights that were pre-trained on images as they are."""
 
@@ -83,6 +89,8 @@ def load(
         if weights is not None:
             weights.load(network)
         return DeblurMimModel(network, plan=plan, task=task, blur=blur, card=card.name, device=device)
+    if card.name == NODULES:
+        return _nodules(card, weights, settings, device=device)
     plan, blur = PLANS[card.name], _blur(settings, weights)
     state, source = (weights.state_dict(), weights.path()) if weights is not None else ({}, None)
     if source is not None:
@@ -100,6 +108,16 @@ def load(
     if source is not None:
         (load_encoder if is_resized or plan.decoder is None else load_autoencoder)(network, state, source=source)
     return DeblurMimModel(network, plan=plan, task=Task(), blur=blur, card=card.name, device=device)
+
+
+def _nodules(card: ModelCard, weights: Weights | None, settings: Mapping[str, Any], *, device: str) -> DeblurMimModel:
+    """The published segmentation network, whose file is the whole network, pickled; or a state dict of it."""
+    network = NODULE_PLAN.build()
+    assert isinstance(network, Segmenter)
+    if weights is not None:
+        load_segmenter(network, state_of_segmenter(weights), source=weights.path())
+    blur = _blur(settings, weights)
+    return DeblurMimModel(network, plan=NODULE_PLAN, task=NODULE_TASK, blur=blur, card=card.name, device=device)
 
 
 def _plan_of(state: Mapping[str, Tensor], *, source: Any) -> Plan:
@@ -129,7 +147,7 @@ def _blur(settings: Mapping[str, Any], weights: Weights | None) -> Blur | None:
         return Blur(method=method, sigma=settings["sigma"])
     if weights is not None and weights.tag == SHARP_WEIGHTS:
         return None
-    if weights is not None and weights.tag not in ("deblurring", SHARP_WEIGHTS):
+    if weights is not None and weights.tag == LOCAL:
         warnings.warn(
             f"{weights.path()} does not say whether its network expects blurred images: they are blurred; set "
             "blur=none where it was pre-trained on sharp ones, or where yours are blurred already.",

@@ -176,8 +176,18 @@ def retargeted(
         except ValueError as error:
             raise SettingsError(f"The network cannot be made: {error}.") from error
     load_encoder(network, encoder.state_dict(), source="the model")
+    if isinstance(network, Segmenter) and isinstance(before, Segmenter):
+        _take_decoder(network, before)
     if isinstance(network, MaskedAutoencoder):
         network.ratio, network.normalise = settings["ratio"], settings["normalise_patches"]
         if decoder is None:
             warnings.warn("These weights have no decoder: it starts anew.", WeightsWarning, stacklevel=2)
     return network, plan, task
+
+
+def _take_decoder(network: Segmenter, before: Segmenter) -> None:
+    """Copy what both have of a decoder and head in the same shape."""
+    own, theirs = network.state_dict(), before.state_dict()
+    alike = {name: theirs[name] for name, value in own.items() if name in theirs and theirs[name].shape == value.shape}
+    apart = {name: value for name, value in alike.items() if not name.startswith("encoder.")}
+    network.load_state_dict(apart, strict=False)

@@ -2,7 +2,7 @@
 
 The four published files are pre-trained autoencoders, whose keys are ours. A classifier or a segmentation network takes
 the encoder from them; positions are brought to the grid. A fine-tuned segmentation network was published as a whole
-pickled module (`omlab_deblurmim.pickled`).
+pickled module (`state_of_segmenter`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omlab.errors import WeightsError
-from omlab.weights import load_state_dict
+from omlab.weights import Weights, load_state_dict, read_module_state, save_state_dict
 from omlab_deblurmim.autoencoder import ConvMae, DecoderConfig, Mae
 from omlab_deblurmim.convvit import ConvConfig, ConvStages, ConvVit
 from omlab_deblurmim.segmentation import Segmenter, TableAttention
@@ -138,6 +138,41 @@ def _count(state: Mapping[str, Tensor], beginning: str) -> int:
 def load_autoencoder(network: Network, state: Mapping[str, Tensor], *, source: Path | str) -> None:
     """Copy a whole pre-trained autoencoder. Raises `WeightsError` that names what does not fit."""
     load_state_dict(network, state, source=source)
+
+
+def state_of_segmenter(weights: Weights) -> dict[str, Tensor]:
+    """The tensors of a fine-tuned segmentation network: of a state dict, or of the whole network, pickled.
+
+    Upstream publishes it pickled, wrapped in DataParallel; nothing of it is built (`omlab.weights.read_module_state`).
+
+    Raises:
+        WeightsError: The file is neither.
+    """
+    try:
+        return weights.state_dict()
+    except WeightsError as error:
+        try:
+            return read_module_state(weights.path())
+        except WeightsError:
+            raise error from None
+
+
+def load_segmenter(network: Segmenter, state: Mapping[str, Tensor], *, source: Path | str) -> None:
+    """Copy a whole segmentation network. Raises `WeightsError` that names what does not fit."""
+    kept = {key.removeprefix("module."): value for key, value in state.items() if not key.endswith(INDEX)}
+    load_state_dict(network, kept, source=source)
+
+
+def convert(source: Path, target: Path) -> int:
+    """Write a segmentation network that upstream pickled as safetensors, without its indices; how many tensors.
+
+    Raises:
+        WeightsError: `source` does not hold a whole network.
+        OutputError: `target` cannot be written.
+    """
+    state = {key: value for key, value in read_module_state(source).items() if not key.endswith(INDEX)}
+    save_state_dict(state, target)
+    return len(state)
 
 
 def load_encoder(network: Network, state: Mapping[str, Tensor], *, source: Path | str) -> None:
