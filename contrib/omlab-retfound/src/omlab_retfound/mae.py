@@ -138,12 +138,16 @@ class MaskedAutoencoder(nn.Module):
         mean = self._tokens(images)[:, 1:].mean(dim=1)
         return functional.layer_norm(mean, mean.shape[-1:], eps=EPS)
 
-    def _tokens(self, images: Tensor, masking: Masking | None = None) -> Tensor:
+    def embedded(self, images: Tensor, masking: Masking | None = None) -> Tensor:
+        """The class token and the kept patches with their positions, (B, 1 + K, D): what blocks are given."""
         patches = self.patch_embed(images) + self.pos_embed[:, 1:]
         if masking is not None:
             patches = _gathered(patches, masking.kept)
         first = (self.cls_token + self.pos_embed[:, :1]).to(patches.dtype)
-        x = torch.cat([first.expand(len(patches), -1, -1), patches], dim=1)
+        return torch.cat([first.expand(len(patches), -1, -1), patches], dim=1)
+
+    def _tokens(self, images: Tensor, masking: Masking | None = None) -> Tensor:
+        x = self.embedded(images, masking)
         for block in self.blocks:
             x = block(x)
         return x

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ def load(
 
 
 class RetFoundModel:
-    """A network with its task: verbs `embed` and, of classifiers, `predict`; recipes (`omlab.roles.Trainable`).
+    """A network with its task: verbs `embed`, `explain`, of classifiers `predict`; recipes (`omlab.roles.Trainable`).
 
     Args:
         module: The network.
@@ -93,7 +94,7 @@ class RetFoundModel:
         """How pixels become what the network sees: `evaluation` or `standardised`; Green has the first alone."""
         return str(self.settings.get("normalisation", "evaluation"))
 
-    def prepare(self, verb: str, inputs: Inputs, /) -> Tensor:
+    def prepare(self, verb: str, inputs: Inputs, /, **options: Any) -> Tensor:
         """What the network sees of an image, [3, S, S]. Raises `InputError` where a pixel is no number."""
         image = omlab.take(inputs, "image", Image)
         if not image.is_finite():
@@ -115,6 +116,14 @@ class RetFoundModel:
             single = self.task.threshold is None
             found = logits.double().softmax(0) if single else logits.double().sigmoid()
             yield Classes(names=self.task.classes, probabilities=found.tolist(), threshold=self.task.threshold)
+
+    def explain(self, batch: Sequence[Tensor], /, *, form: str) -> Iterator[Image]:
+        """Where the network looks (`omlab_retfound.attention`), on what it sees of each image."""
+        from omlab_retfound.attention import drawn_over, heat, rollout
+
+        for seen, patches in zip(batch, self._applied(partial(rollout, self.module), batch), strict=True):
+            hot = heat(patches, size=self.module.config.size)
+            yield Image(array=hot if form == "map" else drawn_over(seen, hot))
 
     def _applied(self, network: Any, batch: Sequence[Tensor]) -> Tensor:
         self.module.eval()

@@ -120,6 +120,11 @@ class RetFound(VisionTransformer):
         )
         self.config = config
 
+    def embedded(self, images: Tensor) -> Tensor:
+        """The tokens with their positions, (B, 3, S, S) -> (B, 1 + registers + L, D): what blocks are given."""
+        tokens: Tensor = self._pos_embed(self.patch_embed(images))
+        return tokens
+
     def features(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, D): the normed mean of the patches, or the class token."""
         return self.forward_head(self.forward_features(images), pre_logits=True)
