@@ -113,6 +113,16 @@ def test_only_what_changed_is_stored(pictures: Path) -> None:
     assert len(whole) == len(omlab.load_model("tinynet.untrained").model.module.state_dict())  # type: ignore[attr-defined]
 
 
+def test_a_head_drawn_anew_learns_whatever_its_shape(pictures: Path) -> None:
+    """Three classes before and after: the new head has the old one's shape, and must not stay as it was drawn."""
+    base = run("base", adapter="finetune", recipe="classification", steps=5)
+    heads = {}
+    for steps in (1, 20):
+        how = {"adapter": "lora", "recipe": "classification", "settings": {"steps": steps, "rank": 2}}
+        heads[steps] = stored(adapt(str(base), "stripes", output=f"lora-{steps}", **how).place)["head.weight"]
+    assert not torch.equal(heads[1], heads[20])
+
+
 def test_frozen_parts_keep_their_statistics(pictures: Path) -> None:
     before = omlab.load_model("tinynet.untrained").model.module.state_dict()  # type: ignore[attr-defined]
     run("head", adapter="finetune", recipe="classification", steps=5, part="head")
