@@ -20,8 +20,10 @@ def rows_of(task):
         value = float(draw.random())
         case = {
             "segmentation": [
-                {"label": name, "value": 1, "group": None, "status": "found", "dice": value * part, "surface_dice": value,
-                 "hd95": None, "reference_ml": 1.0, "prediction_ml": 1.0}
+                {
+                    "label": name, "value": 1, "group": None, "status": "found", "dice": value * part,
+                    "surface_dice": value, "hd95": None, "reference_ml": 1.0, "prediction_ml": 1.0,
+                }
                 for name, part in (("a", 1.0), ("b", 0.5))
             ],
             "regression": [
