@@ -4,7 +4,7 @@
 
 Draws fundus-like pictures in which the light falls from one of six sides, faintly, over spots of any size, place and
 sign. `retfound-tiny` is pre-trained on 900 of them without their classes; then its features, and those of the untrained
-network, are probed for the side, with 240 others to learn from and 1,200 to be judged by. Some minutes on two cores.
+network, are probed for the side, with 60 others to learn from and 1,200 to be judged by. Some minutes on two cores.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import omlab
 CLASSES = ("right", "lower right", "lower left", "left", "upper left", "upper right")
 SIZE, SPOTS = 64, 6
 UNLABELLED = {"train": 900}
-LABELLED = {"train": 240, "test": 1200}
+LABELLED = {"train": 60, "test": 1200}
 
 
 def picture(side: int, random: np.random.Generator) -> NDArray[np.uint8]:
@@ -60,11 +60,11 @@ def draw(table: Path, splits: Mapping[str, int], *, seed: int) -> str:
 
 
 def probe(model: str | Path, data: str, folder: Path) -> dict[str, object]:
-    """Accuracy and AUC of a linear probe, with their intervals."""
+    """Accuracy and area under the curve of a linear probe, with their intervals."""
     omlab.adapt(model, data, adapter="linear-probe", output=folder / "probe")
     report = omlab.evaluate(folder / "probe", data, output=folder / "report")
     content = json.loads((report.place / "report.json").read_text())
-    chosen = ("accuracy", "auc")
+    chosen = ("accuracy", "auroc")
     return {
         row["name"]: [row["value"], row["low"], row["high"]]
         for row in content["metrics"]
