@@ -1,6 +1,6 @@
 """Does masked autoencoding teach the tiny network anything? A linear probe on it, before and after.
 
-    python benchmarks/pretraining.py FOLDER [--epochs 30]
+    python benchmarks/pretraining.py FOLDER [--epochs 30] [--seed 0]
 
 Draws fundus-like pictures in which the light falls from one of six sides, faintly, over spots of any size, place and
 sign. `retfound-tiny` is pre-trained on 900 of them without their classes; then its features, and those of the untrained
@@ -76,10 +76,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0, help="of the pictures and the training")
     asked = parser.parse_args()
     folder: Path = asked.folder
-    unlabelled = draw(folder / "unlabelled.csv", UNLABELLED, seed=0)
-    labelled = draw(folder / "labelled.csv", LABELLED, seed=1)
+    unlabelled = draw(folder / "unlabelled.csv", UNLABELLED, seed=2 * asked.seed)
+    labelled = draw(folder / "labelled.csv", LABELLED, seed=2 * asked.seed + 1)
     settings = {
         "epochs": asked.epochs,
         "batch_size": 32,
@@ -88,7 +89,8 @@ def main() -> None:
         "normalise_patches": False,  # the light is in the means of patches, which normalising takes away
         "least_area": 0.6,
     }
-    omlab.adapt("retfound-tiny", unlabelled, recipe="mae", settings=settings, output=folder / "pretrained")
+    place = folder / "pretrained"
+    omlab.adapt("retfound-tiny", unlabelled, recipe="mae", settings=settings, seed=asked.seed, output=place)
     history = json.loads((folder / "pretrained" / "history.json").read_text())
     print("loss", history[0]["loss"], "->", history[-1]["loss"])
     print("untrained", probe("retfound-tiny", labelled, folder / "untrained"))
