@@ -15,7 +15,7 @@ import torch
 
 
 def main() -> int:
-    """Run all shares, or one of them; 0 where every task compiled."""
+    """Run all shares, or one of them; 0 where no process failed and some of the tasks compiled."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--share", default="")
@@ -32,7 +32,7 @@ def main() -> int:
     done = sum(line.startswith("compiled ") for lines in said for line in lines)
     failed = sum(line.startswith("not compiled ") for lines in said for line in lines)
     print(f"{done} compiled, {failed} not; processes that failed: {sum(lines[-1] != '0' for lines in said)}")
-    return int(any(lines[-1] != "0" for lines in said))
+    return int(not done or any(lines[-1] != "0" for lines in said))
 
 
 def _run_share(number: int, count: int, *, rehearse: bool) -> int:
