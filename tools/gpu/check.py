@@ -82,6 +82,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "gpu-check")), help="default: $OUT")
     asked = parser.parse_args()
     phases = REHEARSAL if asked.rehearse else PHASES
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the phase at hand ends too
     with tempfile.TemporaryDirectory() as unpacked:
         environment = surroundings(wheels(asked.wheels, Path(unpacked)), rehearse=asked.rehearse)
         chosen = [phase for phase in phases if not asked.only or phase.name in asked.only]
@@ -91,7 +92,6 @@ def main() -> int:
 def visit(phases: Sequence[Phase], *, out: Path, environment: Mapping[str, str]) -> int:
     """Run phases one after the other, with their logs and a summary in `out`; 0 where none failed or was cut short."""
     out.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     end, summary = time.monotonic(), ""
     outcomes: list[Outcome] = []
     for phase in phases:
@@ -110,21 +110,22 @@ def run(phase: Phase, *, out: Path, environment: Mapping[str, str], seconds: flo
     """Run one phase, its output to its log and on as it comes; whatever it started ends with it."""
     start, said = time.monotonic(), [""]
     command = [part.replace("{out}", str(out)) for part in phase.command]
-    with (out / f"{phase.name}.log").open("w", encoding="utf-8") as log:
+    with (
+        (out / f"{phase.name}.log").open("w", encoding="utf-8") as log,
+        subprocess.Popen(
+            command, cwd=ROOT, env=dict(environment), start_new_session=True, text=True, errors="replace",
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ) as child,
+    ):  # fmt: skip
 
         def follow() -> None:
             assert child.stdout is not None
             for line in child.stdout:
-                log.write(line)
-                log.flush()
-                sys.stdout.write(line)
-                sys.stdout.flush()
+                for where in (log, sys.stdout):
+                    where.write(line)
+                    where.flush()
                 said[0] = line.strip() or said[0]
 
-        child = subprocess.Popen(
-            command, cwd=ROOT, env=dict(environment), start_new_session=True, text=True, errors="replace",
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
         reader = Thread(target=follow, daemon=True)
         reader.start()
         try:
@@ -134,7 +135,6 @@ def run(phase: Phase, *, out: Path, environment: Mapping[str, str], seconds: flo
             status = "cut short"
         finally:
             _end_group(child.pid)
-            child.wait()
             reader.join(5)
     return Outcome(status, time.monotonic() - start, said[0])
 

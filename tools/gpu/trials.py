@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from measure import drawn_with  # type: ignore[import-not-found]  # beside the benchmarks of the kernels
@@ -46,6 +46,14 @@ NORM: list[tuple[int, ...]] = list(product((2048, 4096, 8192), (4, 8)))
 ACCUMULATE: list[tuple[int, ...]] = list(product((256, 512, 1024), (4, 8)))
 
 
+class Made(NamedTuple):
+    """What runs a kernel, what gives the same in float64, and how far each tensor may be off."""
+
+    call: Call
+    exact: Call
+    allowed: list[float]
+
+
 @dataclass(frozen=True)
 class Trial:
     """A tile of a kernel, tried on a shape."""
@@ -59,10 +67,9 @@ class Trial:
         """The shape as the benchmarks write it."""
         return " ".join(f"{name}={value}" for name, value in self.shape)
 
-    def ready(self, device: str) -> tuple[Call, tuple[Tensor, ...], list[float]]:
-        """What runs the kernel, what it has to give by float64, and how far it may be off for each tensor."""
-        made: tuple[Call, tuple[Tensor, ...], list[float]] = _made(self.family, self.kernel, self.shape, device)
-        return made
+    def ready(self, device: str) -> Made:
+        """What it takes to run it."""
+        return _made(self.family, self.kernel, self.shape, device)
 
 
 _Shapes = list[tuple[str, dict[str, int], Mapping[str, Sequence[tuple[int, ...]]]]]
@@ -107,11 +114,12 @@ _SMALL: _Shapes = [
 
 
 @lru_cache(maxsize=1)  # trials of a kernel and shape follow each other
-def _made(family: str, kernel: str, shape: Shape, device: str) -> tuple[Call, tuple[Tensor, ...], list[float]]:
-    return _FAMILIES[family](kernel, dict(shape), device)
+def _made(family: str, kernel: str, shape: Shape, device: str) -> Made:
+    made = _FAMILIES[family](kernel, dict(shape), device)
+    return made._replace(exact=cache(made.exact))
 
 
-def _attention_made(kernel: str, shape: Mapping[str, int], device: str) -> tuple[Call, tuple[Tensor, ...], list[float]]:
+def _attention_made(kernel: str, shape: Mapping[str, int], device: str) -> Made:
     from omlab_kernels.relpos import op, plain
     from omlab_kernels.relpos import triton as form
 
@@ -122,17 +130,22 @@ def _attention_made(kernel: str, shape: Mapping[str, int], device: str) -> tuple
     places = torch.unravel_index(torch.arange(tokens, device=device), (grid, grid, grid))
     factors = [(draw(1, heads, tokens, grid).to(dtype), place) for place in places]
     bias, table = op._side_by_side(q, factors, keys=tokens)
-    eq, ek, ev, ebias, etable = (tensor.double() for tensor in (q, k, v, bias, table))
-    wanted = plain.forward(eq, ek, ev, ebias, etable, None, None, scale)
     allowed = 1e-5 if dtype == torch.float32 else 4e-2
+
+    def exact() -> tuple[Tensor, ...]:
+        eq, ek, ev, ebias, etable = (tensor.double() for tensor in (q, k, v, bias, table))
+        out, sums = plain.forward(eq, ek, ev, ebias, etable, None, None, scale)
+        if kernel == "forward":
+            return out, sums
+        return plain.backward(slope.double(), eq, ek, ev, ebias, etable, out, sums, scale)
+
     if kernel == "forward":
-        return lambda: form.forward(q, k, v, bias, table, None, None, scale), wanted, [allowed] * 2
-    out, sums = wanted[0].to(dtype), wanted[1].float()
-    by = plain.backward(slope.double(), eq, ek, ev, ebias, etable, *wanted, scale)
-    return lambda: form.backward(slope, q, k, v, bias, table, out, sums, scale), by, [allowed] * 5
+        return Made(lambda: form.forward(q, k, v, bias, table, None, None, scale), exact, [allowed] * 2)
+    out, sums = form.forward(q, k, v, bias, table, None, None, scale)
+    return Made(lambda: form.backward(slope, q, k, v, bias, table, out, sums, scale), exact, [allowed] * 5)
 
 
-def _dice_made(kernel: str, shape: Mapping[str, int], device: str) -> tuple[Call, tuple[Tensor, ...], list[float]]:
+def _dice_made(kernel: str, shape: Mapping[str, int], device: str) -> Made:
     from omlab_kernels.dice_ce import plain
     from omlab_kernels.dice_ce import triton as form
 
@@ -146,13 +159,15 @@ def _dice_made(kernel: str, shape: Mapping[str, int], device: str) -> tuple[Call
         sums = form.class_sums(logits, labels, *options)
         return sums, form.class_sums_backward(slopes, logits, labels, *options)
 
-    exact = logits.double()
-    sums = plain.class_sums(exact, labels, *options)
-    by = plain.class_sums_backward(slopes.double(), exact, labels, *options)
-    return call, (sums, by), [3e-6, 2**-7]  # the interpreter cuts bfloat16 where a GPU rounds
+    def exact() -> tuple[Tensor, ...]:
+        z = logits.double()
+        sums = plain.class_sums(z, labels, *options)
+        return sums, plain.class_sums_backward(slopes.double(), z, labels, *options)
+
+    return Made(call, exact, [3e-6, 2**-7])  # the interpreter cuts bfloat16 where a GPU rounds
 
 
-def _norm_made(kernel: str, shape: Mapping[str, int], device: str) -> tuple[Call, tuple[Tensor, ...], list[float]]:
+def _norm_made(kernel: str, shape: Mapping[str, int], device: str) -> Made:
     from omlab_kernels.norm_act import plain
     from omlab_kernels.norm_act import triton as form
 
@@ -165,15 +180,15 @@ def _norm_made(kernel: str, shape: Mapping[str, int], device: str) -> tuple[Call
         out, mean, scale = form.forward(x, weight, bias, None, *rest)
         return out, *form.backward(slope, x, weight, bias, None, mean, scale, *rest[:2])
 
-    ex, eweight, ebias = (part.double() for part in (x, weight, bias))
-    out, mean, scale = plain.forward(ex, eweight, ebias, None, *rest)
-    by = plain.backward(slope.double(), ex, eweight, ebias, None, mean, scale, *rest[:2])
-    return call, (out, *by), [3e-2] * 5
+    def exact() -> tuple[Tensor, ...]:
+        ex, eweight, ebias = (part.double() for part in (x, weight, bias))
+        out, mean, scale = plain.forward(ex, eweight, ebias, None, *rest)
+        return out, *plain.backward(slope.double(), ex, eweight, ebias, None, mean, scale, *rest[:2])
+
+    return Made(call, exact, [3e-2] * 5)
 
 
-def _accumulate_made(
-    kernel: str, shape: Mapping[str, int], device: str
-) -> tuple[Call, tuple[Tensor, ...], list[float]]:
+def _accumulate_made(kernel: str, shape: Mapping[str, int], device: str) -> Made:
     from omlab_kernels.window import plain
     from omlab_kernels.window import triton as form
 
@@ -186,11 +201,14 @@ def _accumulate_made(
         form.window_accumulate(sums.zero_(), scores, weights, **how)
         return (sums,)
 
-    wanted = torch.zeros_like(scores, dtype=torch.float64)
-    plain.window_accumulate(wanted, scores.double(), weights.double(), **how)
-    return call, (wanted,), [3e-6]
+    def exact() -> tuple[Tensor, ...]:
+        wanted = torch.zeros_like(scores, dtype=torch.float64)
+        plain.window_accumulate(wanted, scores.double(), weights.double(), **how)
+        return (wanted,)
+
+    return Made(call, exact, [3e-6])
 
 
-_FAMILIES: dict[str, Callable[..., tuple[Call, tuple[Tensor, ...], list[float]]]] = {
+_FAMILIES: dict[str, Callable[..., Made]] = {
     "attention": _attention_made, "dice": _dice_made, "norm": _norm_made, "accumulate": _accumulate_made,
 }  # fmt: skip

@@ -60,7 +60,7 @@ def _tasks(*, rehearse: bool) -> Iterator[tuple[str, Callable[[], object]]]:
         from omlab_kernels import tiles
 
         with tiles.tried(trial.kernel, trial.tile):  # type: ignore[arg-type]
-            trial.ready(device)[0]()
+            trial.ready(device).call()
 
     for trial in trials(rehearse=rehearse):
         yield f"{trial.kernel} {trial.words()} {tuple(trial.tile)}", lambda trial=trial: run(trial)  # type: ignore[misc]
