@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,15 +77,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rehearse", action="store_true", help="tiny shapes on the CPU")
     parser.add_argument("--only", nargs="+", choices=[phase.name for phase in PHASES], help="these phases alone")
-    parser.add_argument("--wheels", type=Path, default=ROOT / "wheels", help="a folder with wheels to use (MONAI's)")
+    parser.add_argument(
+        "--wheels", type=Path, default=ROOT / "wheels", help="a folder with pure Python wheels to use (MONAI's)"
+    )
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "gpu-check")), help="default: $OUT")
     asked = parser.parse_args()
     phases = REHEARSAL if asked.rehearse else PHASES
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the phase at hand ends too
-    with tempfile.TemporaryDirectory() as unpacked:
-        environment = surroundings(wheels(asked.wheels, Path(unpacked)), rehearse=asked.rehearse)
-        chosen = [phase for phase in phases if not asked.only or phase.name in asked.only]
-        return visit(chosen, out=asked.out.absolute(), environment=environment)
+    wheels = sorted(asked.wheels.absolute().glob("*.whl"))  # Python imports from them as they are
+    chosen = [phase for phase in phases if not asked.only or phase.name in asked.only]
+    environment = surroundings(wheels, rehearse=asked.rehearse)
+    return visit(chosen, out=asked.out.absolute(), environment=environment)
 
 
 def visit(phases: Sequence[Phase], *, out: Path, environment: Mapping[str, str]) -> int:
@@ -147,10 +148,10 @@ def _end_group(leader: int) -> None:
         return
 
 
-def surroundings(packages: Sequence[Path], *, rehearse: bool) -> dict[str, str]:
+def surroundings(wheels: Sequence[Path], *, rehearse: bool) -> dict[str, str]:
     """Environment of all phases: our sources, one cache of compiled kernels, and for a rehearsal no GPU."""
     cache = Path(tempfile.gettempdir()) / "omlab-gpu-check"  # not in the results; a second visit finds it
-    sources = [ROOT, KERNELS / "src", KERNELS / "benchmarks", *packages]
+    sources = [ROOT, KERNELS / "src", KERNELS / "benchmarks", *wheels]
     made = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([*map(str, sources), *filter(None, [os.environ.get("PYTHONPATH")])]),
@@ -162,15 +163,6 @@ def surroundings(packages: Sequence[Path], *, rehearse: bool) -> dict[str, str]:
     if rehearse:
         made |= {"CUDA_VISIBLE_DEVICES": "", "OMLAB_KERNELS": "interpret", "TRITON_INTERPRET": "1"}
     return made
-
-
-def wheels(folder: Path, to: Path) -> list[Path]:
-    """Unpack the wheels of a folder, if there is one: no registry is asked."""
-    for wheel in sorted(folder.glob("*.whl")):
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(to)
-        print(f"taken from {folder}: {wheel.name}", flush=True)
-    return [to]
 
 
 if __name__ == "__main__":
