@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from logging import ERROR
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,7 @@ def _saying(name: str, url: str) -> Iterator[None]:
             f"Fetching {url} needs the Python package '{error.name}': install omlab-core[hub]."
         ) from error
     level = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # each of its retries would be a line, before the sentence that sums them up
+    logging.set_verbosity(ERROR)  # each of its retries would be a line, before the sentence that sums them up
     try:
         yield
     except errors.GatedRepoError as error:
