@@ -60,7 +60,8 @@ def types(session: nox.Session) -> None:
         _install(session, "mypy", "nox", "mkdocs", "types-PyYAML", *sorted(tests), *editable, built=False)
         modules = [part for package in workspace.packages() for part in ("--package", package.module)]
         session.run("mypy", *modules)
-        session.run("mypy", "noxfile.py", "conftest.py", *sorted(str(path) for path in ROOT.glob("tools/*.py")))
+        tools = sorted(str(path) for pattern in ("tools/*.py", "tools/gpu/*.py") for path in ROOT.glob(pattern))
+        session.run("mypy", "noxfile.py", "conftest.py", *tools)
 
 
 @nox.session

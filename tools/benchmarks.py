@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,6 +28,7 @@ NO_GPU = "no GPU"
 TITLES = {
     "attention": "Attention with a relative position",
     "loss": "Dice + cross-entropy",
+    "loss-nnunet": "Dice + cross-entropy in nnU-Net's form",
     "norm": "Instance norm + LeakyReLU",
     "fusion": "Volume Fusion",
     "window": "Scores to labels on another grid",
@@ -46,12 +48,14 @@ HOW = """The figures of every package's `benchmarks/` folder, each way beside th
 of other threads, another type, card or version are never divided by each other. `nox -s bench` measures on the machine
 at hand (on a GPU where there is one) and appends rows to the CSV files; this page is made from them.
 
-Times are p50, and p20 to p80. *Ours is* says how many times as fast ours is, by the p50 and, in brackets, from the
-least to the most that p20 and p80 of both allow: where 1 lies between them, the run does not say which is faster. The
-*floor* is what the machine could do at best: the bytes that must move at its copy bandwidth, or the operations at its
-rate of matrix products, both measured in the same run. Memory is the highest beyond the inputs. The error is against
-float64, in terms of the largest value; of labels it is the share that differs. Where a LeakyReLU's argument is zero up
-to rounding its slope may be either one: one such voxel of millions shows as an error of 0.01 of the gradients."""
+Times are p50, and p20 to p80. Those of a GPU are the device's own; *as a graph* is the p50 where the run is replayed
+as a CUDA graph, without what the host adds, if it can be. *Ours is* says how many times as fast ours is, by the p50
+and, in brackets, from the least to the most that p20 and p80 of both allow: where 1 lies between them, the run does not
+say which is faster. The *floor* is what the machine could do at best: the bytes that must move at its copy bandwidth,
+or the operations at its rate of matrix products, both measured in the same run. Memory is the highest beyond the
+inputs. The error is against float64, in terms of the largest value; of labels it is the share that differs. Where a
+LeakyReLU's argument is zero up to rounding its slope may be either one: one such voxel of millions shows as an error
+of 0.01 of the gradients."""
 GOALS = """What the fact sheet of the kernels asks of a GPU, card by card; rows of a CPU answer none of it."""
 ENCODER_GOAL = "SAM-Med3D's encoder at 128^3 on a CPU, 6 times as fast as padded with at most 70 % of its memory"
 
@@ -172,8 +176,10 @@ def _dots(axes: Axes, rows: list[Row], look: Theme) -> None:
 
 
 def _comparison(rows: list[Row]) -> str:
-    head = "| shape | way | time, ms | ours is, times as fast | times the floor | memory, MiB | error |"
-    lines = [head, "|---|---|---|---|---|---|---|"]
+    graphs = any(row.get("graph_ms") for row in rows)
+    names = ["shape", "way", "time, ms", *(["as a graph, ms"] if graphs else []), "ours is, times as fast"]
+    names += ["times the floor", "memory, MiB", "error"]
+    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
     for shape, own in _by(rows, "shape").items():
         best = min((row for row in own if _is_ours(row)), key=lambda row: float(row["p50_ms"]), default=None)
         for row in own:
@@ -182,7 +188,8 @@ def _comparison(rows: list[Row]) -> str:
             spread = f"{_short(row['p50_ms'])} ({_short(row['p20_ms'])} to {_short(row['p80_ms'])})"
             error = "" if row["error"] in ("", "nan") else f"{float(row['error']):.1e}"
             way = f"**{row['way']}**" if row is best else row["way"]
-            cells = (shape, way, spread, fast, floor, _short(row["peak_mib"]), error)
+            graph = [_short(row["graph_ms"]) if row.get("graph_ms") else ""] if graphs else []
+            cells = (shape, way, spread, *graph, fast, floor, _short(row["peak_mib"]), error)
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -208,12 +215,14 @@ def _goals(rows: list[Row]) -> Iterator[str]:
     """What kernels.md asks for, and what the rows of each card say of it."""
     gpu = [row for row in rows if not _without_gpu(row)]
     if not gpu:
-        yield "\n".join(f"- {goal}: {NOT_YET}." for goal, _ in _GOALS)
+        yield "\n".join(f"- {goal.text}: {NOT_YET}." for goal in _GOALS)
     for card, own in _by(gpu, "device").items():
         lines = ["| goal | shape | what was measured |", "|---|---|---|"]
-        for goal, judge in _GOALS:
-            verdicts = list(judge(own)) or [("", NOT_YET)]
-            lines += [f"| {goal} | {shape} | {verdict} |" for shape, verdict in verdicts]
+        for goal in _GOALS:
+            verdicts = list(goal.judge(own))
+            judged = {part for shape, _ in verdicts for part in shape.split()}
+            verdicts += [(shape, NOT_YET) for shape in goal.shapes if shape not in judged]
+            lines += [f"| {goal.text} | {shape} | {verdict} |" for shape, verdict in verdicts]
         yield f"**{card}**"
         yield "\n".join(lines)
 
@@ -237,30 +246,51 @@ def _verdict(found: float, wanted: float, what: str) -> str:
 
 
 def _attention_goal(rows: list[Row]) -> Iterator[tuple[str, str]]:
-    for where, times in _times(rows, "attention"):
-        others = [times[way] for way in ("sdpa-mask", "flex", "flash-widened") if way in times]
-        if others and "ours" in times:
-            yield where, _verdict(min(others) / times["ours"], 1.5, "times as fast")
+    for where, own in _shapes(rows, "attention"):
+        ways = {row["way"]: row for row in own}
+        if "ours" in ways:
+            yield where, _against(ways, ("sdpa-mask", "flex", "flash-widened"), 1.5, "times as fast")
+
+
+def _against(ways: Mapping[str, Row], rivals: Sequence[str], wanted: float, what: str) -> str:
+    """Ours against the best of the rivals, also as graphs, and which of them are missing."""
+    there = [ways[way] for way in rivals if way in ways]
+    parts = []
+    if there:
+        parts.append(_verdict(min(map(_p50, there)) / _p50(ways["ours"]), wanted, what))
+        if all(row.get("graph_ms") for row in (ways["ours"], *there)):
+            graphs = min(float(row["graph_ms"]) for row in there) / float(ways["ours"]["graph_ms"])
+            parts.append(f"As graphs {graphs:.2f}.")
+    missing = [way for way in rivals if way not in ways]
+    parts += [f"{', '.join(missing)}: {NOT_YET}."] if missing else []
+    return " ".join(parts)
 
 
 def _loss_goal(rows: list[Row]) -> Iterator[tuple[str, str]]:
     for where, own in _shapes(rows, "loss"):
-        times = {row["way"]: float(row["p50_ms"]) for row in own}
-        row = next((row for row in own if row["way"] == "ours"), None)
-        if row is None:
+        ways = {row["way"]: row for row in own}
+        ours = ways.get("ours")
+        if ours is None:
             continue
-        ours = times["ours"]
-        shape = dict(part.split("=") for part in row["shape"].split())
-        logits = int(shape["classes"]) * int(shape["side"]) ** 3 * BYTES[row["dtype"]] / 2**20
-        parts = [_verdict(times["monai"] / ours, 5, "times as fast as MONAI")] if "monai" in times else []
-        compiled = [times[way] for way in ("naive-compiled", "monai-compiled") if way in times]
-        parts += [_verdict(min(compiled) / ours, 2, "times as fast as compiled")] if compiled else []
-        extra = float(row["peak_mib"]) - logits  # the gradient is the result, not extra
-        parts += [
-            f"{'Met' if extra < logits else 'Missed'}: {extra:.0f} MiB beyond the gradient, of {logits:.0f} allowed."
+        shape = dict(part.split("=") for part in ours["shape"].split())
+        logits = int(shape["classes"]) * int(shape["side"]) ** 3 * BYTES[ours["dtype"]] / 2**20
+        extra = float(ours["peak_mib"]) - logits  # the gradient is the result, not extra
+        met = "Met" if extra < logits else "Missed"
+        parts = [
+            _against(ways, ("monai",), 5, "times as fast as MONAI"),
+            _against(ways, ("naive-compiled", "monai-compiled"), 2, "times as fast as compiled"),
+            f"{met}: {extra:.0f} MiB beyond the gradient, of {logits:.0f} allowed.",
+            _verdict(float(ours["floor_ms"]) / _p50(ours), 0.7, "of the copy bandwidth"),
         ]
-        parts += [_verdict(float(row["floor_ms"]) / ours, 0.7, "of the copy bandwidth")]
         yield where, " ".join(parts)
+    for where, own in _shapes(rows, "loss-nnunet"):
+        ways = {row["way"]: row for row in own}
+        if "ours" in ways:
+            compiled = _against(ways, ("nnunet-compiled",), 2, "times as fast as nnU-Net's, compiled")
+            eager = (
+                f" {_p50(ways['nnunet']) / _p50(ways['ours']):.2f} times as fast as it is." if "nnunet" in ways else ""
+            )
+            yield where, compiled + eager
 
 
 def _norm_goal(rows: list[Row]) -> Iterator[tuple[str, str]]:
@@ -285,16 +315,44 @@ def _window_goal(rows: list[Row]) -> Iterator[tuple[str, str]]:
         yield where, f"{memory} {export}"
 
 
+@dataclass(frozen=True)
+class Goal:
+    """A goal, what judges rows of one card by it, and the parts of shapes that it is about."""
+
+    text: str
+    judge: Callable[[list[Row]], Iterator[tuple[str, str]]]
+    shapes: tuple[str, ...]
+
+
 _GOALS = (
-    ("1. Attention, forward and backward: 1.5 times as fast as the best of SDPA with a mask, FlexAttention and flash "
-     "SDPA on widened heads",
-     _attention_goal),
-    ("2. Dice + cross-entropy: 5 times as fast as MONAI, 2 times as fast as compiled, extra memory below the logits, "
-     "70 % of copy bandwidth", _loss_goal),
-    ("3. STU-Net base and large, channels-last bfloat16, forward and backward: 1.25 times as fast as the best of eager "
-     "and compiled in both layouts", _norm_goal),
-    ("4. 512 x 512 x 600 at 105 classes: below 4 GB beyond the network, export faster than the network", _window_goal),
-)  # fmt: skip
+    Goal(
+        "1. Attention, forward and backward: 1.5 times as fast as the best of SDPA with a mask, FlexAttention and "
+        "flash SDPA on widened heads",
+        _attention_goal,
+        ("grid=8", "grid=16", "grid=24"),
+    ),
+    Goal(
+        "2. Dice + cross-entropy: 5 times as fast as MONAI, 2 times as fast as compiled, extra memory below the "
+        "logits, 70 % of copy bandwidth",
+        _loss_goal,
+        ("classes=14", "classes=105"),
+    ),
+    Goal(
+        "3. STU-Net base and large, channels-last bfloat16, forward and backward: 1.25 times as fast as the best of "
+        "eager and compiled in both layouts",
+        _norm_goal,
+        ("size=base", "size=large"),
+    ),
+    Goal(
+        "4. 512 x 512 x 600 at 105 classes: below 4 GB beyond the network, export faster than the network",
+        _window_goal,
+        ("slices=600",),
+    ),
+)
+
+
+def _p50(row: Row) -> float:
+    return float(row["p50_ms"])
 
 
 def _times(rows: list[Row], op: str) -> Iterator[tuple[str, dict[str, float]]]:

@@ -110,7 +110,7 @@ def test_an_adapted_model_can_be_adapted_again_and_takes_its_base_along(signal):
         (
             {"model": "embedder", "adapter": "mean-probe", "recipe": "fit"},
             UsageError,
-            "takes no recipe: leave --recipe out",
+            "'embedder' has no recipe 'fit': it has none",
         ),
         ({"model": "adder.best"}, UnknownNameError, "no weights 'best'"),
         ({"mapped": {"sgnal": "ramp"}}, UsageError, "no input 'sgnal': did you mean 'signal'"),

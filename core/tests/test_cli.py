@@ -142,7 +142,7 @@ def test_info_of_each_kind(run, name):
 
 def test_doctor(run):
     _, out, _ = run("doctor", "--json")
-    checks = {row["check"]: row for row in json.loads(out)}
+    checks = {row["check"]: row for row in json.loads(out)["checks"]}
     assert checks["plugin toy"] == {"check": "plugin toy", "state": "ok", "detail": "omlab-toy 1.0"}
     assert checks["weights cache"]["detail"]
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import omlab
-from omlab.errors import PluginError, UnknownNameError, UsageError, WeightsError
+from omlab.errors import PluginError, SettingsError, UnknownNameError, UsageError, WeightsError
 from omlab.models import find_model
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -145,3 +145,34 @@ def test_nor_does_it_matter_whether_torch_was_imported_before(drawn):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(omlab.load_model("drawn", device="cpu").model.numbers)
+
+
+def test_settings_that_say_which_weights_are_checked_before_those_are_looked_for(install):
+    text = """
+from omlab import Card, hookimpl
+from omlab.errors import SettingsError
+
+OMLAB_HOOK_API = 2
+FACTS = dict(
+    name="many", summary="Any network.", entry="many_plugin:load", licence="CC0", citation="none", limits="All.",
+    intended_use="Tests.", does={"embed": {"takes": {"signal": "signal"}, "gives": "vector"}}, default_weights="hub",
+    check="many_plugin:check",
+    settings={"model": {"type": "str", "default": "net", "help": "Which one"}},
+    weights={"hub": dict(summary="All.", licence="CC0", repository="hf://many/{model}@main")},
+)
+
+@hookimpl
+def omlab_models():
+    return [Card(kind="model", name="many", summary=FACTS["summary"], data=FACTS)]
+
+def check(settings, *, weights):
+    if settings["model"] != "net":
+        raise SettingsError(f"There is no network '{settings['model']}' ({weights}).")
+"""
+    install("many", entry_points={"many": "many_plugin"}, files={"many_plugin.py": text})
+    with pytest.raises(SettingsError, match=r"no network 'nit' \(hub\)"):
+        find_model("many", settings={"model": "nit"}, offline=True)
+    with pytest.raises(SettingsError, match=r"no network 'nit' \(untrained\)"):
+        find_model("many.untrained", settings={"model": "nit"})
+    with pytest.raises(WeightsError, match="hf://many/net@main is not in the cache"):
+        find_model("many", offline=True)

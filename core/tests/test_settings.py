@@ -34,6 +34,11 @@ def test_text_becomes_the_declared_type():
     assert complete(CARD.settings, given_text, of="'x'") == expected
 
 
+def test_one_number_is_a_list_of_one_as_text_and_from_python():
+    for given_value in ("0.5", 0.5):
+        assert complete(CARD.settings, {"patch": given_value}, of="'x'")["patch"] == [0.5]
+
+
 @settings(deadline=None)
 @given(st.integers(), st.booleans(), st.lists(st.integers() | st.floats(allow_nan=False)))
 def test_python_values_pass_through(rounds, mirror, patch):
@@ -52,7 +57,8 @@ def test_python_values_pass_through(rounds, mirror, patch):
         ({"rounds": True}, "whole number"),
         ({"mirror": "perhaps"}, "true or false"),
         ({"variant": "v3"}, "one of v1, v2"),
-        ({"patch": 3}, "a list"),
+        ({"patch": None}, "a list"),
+        ({"patch": True}, "a list"),
     ],
 )
 def test_a_wrong_setting_says_what_is_wrong(wrong, message):

@@ -12,6 +12,7 @@ import pytest
 from omlab.card_schema import AdapterCard, DatasetCard, ModelCard, validate
 from omlab.cli.app import build
 from omlab.errors import OmlabError
+from omlab.jobs.adapt import EPISODE
 from omlab.registry import registry
 from omlab.settings import by_home, parse_pairs
 from tools import pages
@@ -59,7 +60,8 @@ def wrong(words: list[str], *, made: Collection[str] = ()) -> Iterator[str]:
             homes["adapter"] = adapter.settings if isinstance(adapter, AdapterCard) else None
             homes["recipe"] = recipe.settings if recipe is not None else None
         if all(homes.get(name) is not None for name in ("adapter", "recipe")):
-            by_home(parse_pairs(given.get("settings", ())), homes, plain=("adapter", "recipe"))
+            homes["episode"] = EPISODE
+            by_home(parse_pairs(given.get("settings", ())), homes, plain=("adapter", "recipe", "episode"))
     except (click.UsageError, OmlabError) as error:
         yield str(getattr(error, "message", error))
 

@@ -35,7 +35,7 @@ LOADED = 'load_model("stunet-tiny.untrained"'
 QUICK_PYTHON = LOADED + ', settings={"mirror": False, "step": 1.0}'
 FIRST_LOOK = (ROOT / "README.md", ROOT / "docs" / "index.md")
 SHOWN = r"^    ((?:[A-Z_]+=\S+ )?(?:uv run )?(?:omlab|torchrun) .*)$"
-NOT_HERE = ("omlab demo", "omlab new")
+NOT_HERE = ("omlab demo", "omlab new", "omlab benchmark")
 """Commands that have tests of their own."""
 CLICKS = {"space": "voxel", "image": "ct.nii.gz", "objects": [{"name": "a", "points": [{"at": [20, 20, 10]}]}]}
 

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from omlab.cards import Card, Kind
-from omlab.errors import CardError
+from omlab.errors import CardError, SettingsError
 
 RESERVED = ("prepare", "stream", "recipe", "retarget", "config", "module", "layers")
 """Names of other methods of models: no verbs."""
@@ -22,6 +23,7 @@ Tag = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$")]
 Entry = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Sentence = Annotated[str, StringConstraints(min_length=3, strip_whitespace=True)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+_IN = re.compile(r"\{([a-z][a-z0-9_]*)\}")  # the place of a setting in an address
 TakenKind = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\??$")]
 
 
@@ -90,6 +92,7 @@ class Claim(Strict):
 class Weights(Strict):
     """Published weights, by tag in a model card: files, or a repository (a folder), or an endpoint elsewhere.
 
+    `{name}` in an address stands for the model's setting of that name, a text (a card for many networks).
     `key_env` names the environment variable that holds an endpoint's key.
     """
 
@@ -108,6 +111,31 @@ class Weights(Strict):
         if sum(places) != 1:
             raise ValueError("give one of 'files', 'repository' and 'endpoint'")
         return self
+
+    @property
+    def places(self) -> list[str]:
+        """The settings that addresses name."""
+        return [
+            name for url in (*(file.url for file in self.files), self.repository or "") for name in _IN.findall(url)
+        ]
+
+    def at(self, settings: Mapping[str, Any]) -> Weights:
+        """The weights that these settings of the model stand for.
+
+        Raises `SettingsError` for a value that cannot be part of an address.
+        """
+        if not self.places:
+            return self
+        for name in self.places:
+            if not re.fullmatch(r"[A-Za-z0-9][\w-]*(\.[\w-]+)*", str(settings[name])):
+                raise SettingsError(f"'{settings[name]}' cannot be the setting '{name}': it names published weights.")
+        filled = [file.model_copy(update={"url": _filled(file.url, settings)}) for file in self.files]
+        repository = None if self.repository is None else _filled(self.repository, settings)
+        return self.model_copy(update={"files": filled, "repository": repository})
+
+
+def _filled(url: str, settings: Mapping[str, Any]) -> str:
+    return _IN.sub(lambda found: str(settings[found[1]]), url)
 
 
 class Verb(Strict):
@@ -238,7 +266,11 @@ class DatasetCard(BaseCard):
 
 
 class ModelCard(BaseCard):
-    """A model: what it does, how it is trained, what it needs, its weights, its limits."""
+    """A model: what it does, how it is trained, what it needs, its weights, its limits.
+
+    `check`: (settings, weights=tag) -> None is called before weights are looked for where settings say which those
+    are; it raises `SettingsError`. The tag is `local` for a file of the user's.
+    """
 
     does: dict[Word, Verb] = {}
     trains: dict[Name, Training] = {}
@@ -249,6 +281,7 @@ class ModelCard(BaseCard):
     parameters: int | None = None
     weights: dict[Tag, Weights] = {}
     default_weights: str = "untrained"
+    check: Entry | None = None
 
     @field_validator("does")
     @classmethod
@@ -271,6 +304,10 @@ class ModelCard(BaseCard):
             raise ValueError("'untrained' is not a tag of weights: every model has it without a file")
         if self.default_weights != "untrained" and self.default_weights not in self.weights:
             raise ValueError(f"default_weights '{self.default_weights}' is not among the weights")
+        for tag, weights in self.weights.items():
+            for name in weights.places:
+                if name not in self.settings or self.settings[name].type != "str":
+                    raise ValueError(f"an address of the weights '{tag}' names '{name}', which is no setting of text")
         for verb, facts in self.does.items():
             clash = sorted(set(facts.options) & set(self.settings))
             if clash:

@@ -234,11 +234,13 @@ def find_model(
     tag = LOCAL if weights else named or card.default_weights
     if tag == UNTRAINED and card.is_remote:
         raise UsageError(f"'{card.name}' answers through an endpoint: there is no untrained form of it.")
+    if card.check is not None:
+        load_entry(offer, card.check)(chosen, weights=tag)
     needed = _find_needs(card, needs, untrained=tag == UNTRAINED, device=device, offline=offline)
     device = _device_for(offer, needed, device)
 
     def fetch() -> Weights | None:
-        return resolve(card, named, weights=weights, offline=offline)
+        return resolve(card, named, weights=weights, settings=chosen, offline=offline)
 
     return ModelRef(
         name=f"{card.name}.{tag}",

@@ -148,6 +148,15 @@ class Pictured(Protocol):
         ...
 
 
+@runtime_checkable
+class Viewable(Protocol):
+    """An input that can be looked at by itself, small: an image, a slice of a volume."""
+
+    def thumbnail(self, *, size: int) -> bytes:
+        """A PNG in true proportions whose longer side has `size` pixels at most."""
+        ...
+
+
 def keeps(value: object, protocol: Callable[..., P]) -> TypeGuard[P]:
     """Whether the class of a value has the methods of a protocol: what `isinstance` says, but asked once a class.
 

@@ -145,6 +145,8 @@ def _str(value: Any, where: str) -> str:
 def _list(value: Any, where: str) -> list[Any]:
     if isinstance(value, str):
         return [_scalar(part) for part in value.strip("[]").split(",") if part.strip()]
+    if isinstance(value, int | float) and not isinstance(value, bool):  # as the text of a number is a list of one
+        return [value]
     try:
         return list(value)
     except TypeError:

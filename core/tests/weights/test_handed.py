@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from omlab.card_schema import ModelCard
-from omlab.errors import UnknownNameError, UsageError, WeightsError
+from omlab.errors import SettingsError, UnknownNameError, UsageError, WeightsError
 from omlab.weights import Weights, resolve, save_state_dict, snapshot
 
-from .making import model_card, network, same, sha256
+from .making import card_data, model_card, network, same, sha256
 
 STATE = dict(network().state_dict())
 
@@ -217,3 +217,30 @@ def test_a_plain_file_has_no_rules_and_weights_travel_to_other_processes(tmp_pat
     assert same(pickle.loads(pickle.dumps(weights)).state_dict(), STATE)
     with pytest.raises(WeightsError, match="does not fit Sequential"):
         weights.load(torch.nn.Sequential(torch.nn.Linear(2, 2)))
+
+
+class TestAddressesThatNameASetting:
+    """One card for many networks: which one its files are of stands in a setting."""
+
+    @pytest.fixture
+    def many(self, tmp_path: Path) -> ModelCard:
+        for name in ("small", "large.v2"):
+            (tmp_path / name).mkdir()
+            torch.save(STATE, tmp_path / name / "net.pth")
+        entry = {"name": "net.pth", "url": f"{tmp_path.as_uri()}/{{size}}/net.pth", "approximate_size": 100}
+        setting = {"type": "str", "default": "small", "help": "Which network"}
+        card = card_data("net", default="hub", hub={"files": [entry]})
+        return ModelCard.model_validate(card | {"settings": {"size": setting}})
+
+    def test_the_value_says_which_file(self, many: ModelCard, tmp_path: Path) -> None:
+        assert given(many).path() == tmp_path / "small" / "net.pth"
+        assert given(many, settings={"size": "large.v2"}).path() == tmp_path / "large.v2" / "net.pth"
+
+    @pytest.mark.parametrize("value", ["../secret", "a/b", "", "a b", "a..b"])
+    def test_what_is_no_part_of_an_address_is_refused(self, many: ModelCard, value: str) -> None:
+        with pytest.raises(SettingsError, match="cannot be the setting 'size'"):
+            resolve(many, settings={"size": value})
+
+    def test_a_name_that_is_no_setting_is_an_error_of_the_card(self, many: ModelCard) -> None:
+        with pytest.raises(ValueError, match="names 'size', which is no setting of text"):
+            ModelCard.model_validate(many.model_dump() | {"settings": {}})

@@ -66,6 +66,24 @@ def test_the_real_hub_library_against_a_server(server: Server) -> None:
     assert "DownloadError" in missing.stderr.splitlines()[-1]
 
 
+def test_what_the_hub_library_logs_of_its_retries_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    from huggingface_hub.utils import logging
+
+    def fail(*_: object, **__: object) -> str:
+        logging.get_logger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
+        raise OSError("cannot reach the Hub")
+
+    before = logging.get_verbosity()
+    monkeypatch.setattr(hub, "hf_hub_download", fail)
+    with pytest.raises(DownloadError):
+        weights.fetch(described("hf://o/r/w.bin"))
+    assert "Retrying" not in capfd.readouterr().err
+    assert logging.get_verbosity() == before
+
+
 def test_hub_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     from omlab.errors import MissingDependencyError
 

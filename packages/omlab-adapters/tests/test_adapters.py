@@ -83,6 +83,17 @@ def test_a_probe_reads_the_embeddings(pictures: Path, adapter: str) -> None:
     ]
 
 
+def test_a_few_shots_are_drawn_by_the_seed(pictures: Path) -> None:
+    """A probe may be told the recipe too, as the same words then serve every adapter."""
+    digests = {}
+    for name, shots, seed in (("one", 2, 0), ("same", 2, 0), ("other", 2, 1), ("more", 3, 0)):
+        how = {"adapter": "nearest-centroid", "recipe": "classification", "settings": {"shots": shots}}
+        place = adapt("tinynet.untrained", "stripes", output=name, seed=seed, **how).place
+        digests[name] = json.loads((place / "adapted.json").read_text())["data"]["digest"]
+    assert digests["one"] == digests["same"]
+    assert len(set(digests.values())) == 3
+
+
 def stored(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "weights.safetensors")
 
@@ -100,6 +111,16 @@ def test_only_what_changed_is_stored(pictures: Path) -> None:
     assert any(name.startswith("body.0.lora_A") for name in lora)
     whole = stored(run("all", adapter="finetune", recipe="classification", steps=3))
     assert len(whole) == len(omlab.load_model("tinynet.untrained").model.module.state_dict())  # type: ignore[attr-defined]
+
+
+def test_a_head_drawn_anew_learns_whatever_its_shape(pictures: Path) -> None:
+    """Three classes before and after: the new head has the old one's shape, and must not stay as it was drawn."""
+    base = run("base", adapter="finetune", recipe="classification", steps=5)
+    heads = {}
+    for steps in (1, 20):
+        how = {"adapter": "lora", "recipe": "classification", "settings": {"steps": steps, "rank": 2}}
+        heads[steps] = stored(adapt(str(base), "stripes", output=f"lora-{steps}", **how).place)["head.weight"]
+    assert not torch.equal(heads[1], heads[20])
 
 
 def test_frozen_parts_keep_their_statistics(pictures: Path) -> None:
@@ -159,7 +180,8 @@ def test_a_merged_lora_gives_what_was_trained(pictures: Path) -> None:
         ),
         ({"adapter": "finetune", "recipe": "classificaton"}, UsageError, "did you mean 'classification'"),
         ({"adapter": "finetune"}, UsageError, "4 recipes: name one with --recipe"),
-        ({"adapter": "knn", "recipe": "classification"}, UsageError, "takes no recipe"),
+        ({"adapter": "knn", "recipe": "denoising"}, UsageError, "takes no recipe"),
+        ({"adapter": "knn", "shots": 99}, UsageError, "has cases of .* groups .*, but 99 shots were asked for"),
         (
             {"adapter": "finetune", "recipe": "classification", "part": "last-blocks", "blocks": 9},
             OmlabError,

@@ -67,6 +67,16 @@ def test_an_entry_of_a_file_is_named_by_a_key_or_by_the_id(table, folder):
     assert [sample.inputs["line"].values for sample in loaded(data).values()] == [(1, 2), (3, 4)]
 
 
+def test_several_numbers_are_scores_by_name(table, folder):
+    data = table("id,line,target:scores,split", 'a,0.line,"{""time"": 12.5, ""event"": 1}",test', "b,1.line,3,test")
+    assert loaded(data)["a"].target.values == {"time": 12.5, "event": 1}
+    assert loaded(data)["b"].target.values == {"target": 3}
+    for wrong in ('"{""time"": ""soon""}"', '"{""time"": 1"', '"{}"'):
+        refused(
+            lambda wrong=wrong: table("id,line,target:scores", f"a,0.line,{wrong}").splits(), "line 2", "is no number"
+        )
+
+
 def test_numbers_are_scores_and_words_are_classes(table):
     numbers = table("id,line,target,split", "a,0.line,0.5,train", "b,1.line,2,test")
     assert numbers.about("test").target == "scores"

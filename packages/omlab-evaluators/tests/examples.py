@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from omlab.errors import UsageError
+from omlab.roles import Sample
+from omlab_payloads.scores import Scores
 from omlab_report import encode_png
 
 
@@ -62,3 +64,19 @@ def two_organs(*, shift=0, affine=None):
 
 def examples(kind, card):
     return [two_organs(), two_organs(shift=2)] if kind == "labelmap" else None
+
+
+def judged(card):
+    """Samples and results of the evaluator `survival`, whose references are other scores than its results."""
+    if card != "survival":
+        return None
+    followed = [(5.0, 1), (3.0, 1), (9.0, 0), (7.0, 1), (2.0, 0), (6.0, 1)]
+    samples = [
+        Sample(id=f"case-{n}", inputs={}, target=Scores(values={"time": time, "event": event}), group=f"group-{n}")
+        for n, (time, event) in enumerate(followed)
+    ]
+    results = [
+        Scores(values={"risk": 1 / (1 + n), "survival@2.5": 0.9 - 0.05 * n, "survival@6.5": 0.4 + 0.02 * n})
+        for n in range(len(followed))
+    ]
+    return samples, results

@@ -7,36 +7,28 @@ A row's time is forward and backward together (fusion and window: forward); its 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
 import torch
-from measure import Case, Once, Shape, main, with_gradients
+from measure import Case, Once, Shape, drawn_with, main, with_gradients
 from torch import Tensor
 from torch.nn import functional
 
 
-def drawn_with(seed: int) -> Callable[..., Tensor]:
-    """A normal draw that is the same on each device."""
-    generator = torch.Generator().manual_seed(seed)
-    return lambda *shape: torch.randn(*shape, generator=generator)
-
-
 def attention(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
     grid, heads, width = (shape[name] for name in ("grid", "heads", "width"))
-    tokens, draw = grid**3, drawn_with(0)
+    tokens, draw = grid**3, drawn_with(0, device)
     sizes = [width] * 3 + [grid] * 3
-    tensors = [draw(1, heads, tokens, size).to(device, drawn).to(dtype).requires_grad_() for size in sizes]
+    tensors = [draw(1, heads, tokens, size).to(drawn).to(dtype).requires_grad_() for size in sizes]
     q, k, v, *thin = tensors
     places = torch.unravel_index(torch.arange(tokens, device=device), (grid, grid, grid))
     pairs = list(zip(thin, places, strict=True))
+    hot = [functional.one_hot(index, grid).to(dtype).expand(1, heads, -1, -1) for index in places]
 
     def add(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
         return score + sum(factor[b, h, i, index[j]] for factor, index in pairs)
-
-    if way == "flex":
-        from torch.nn.attention.flex_attention import flex_attention
-
-        compiled = torch.compile(flex_attention)
 
     def call() -> Tensor:
         if way == "naive":
@@ -48,9 +40,9 @@ def attention(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype:
             bias = (d[..., :, None, None] + h[..., None, :, None] + w[..., None, None, :]).flatten(-3)
             return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         if way == "flex":
-            return compiled(q, k, v, score_mod=add)
+            return flex()(q, k, v, score_mod=add)
         if way == "flash-widened":
-            return widened(q, k, v, pairs)
+            return widened(q, k, v, thin, hot)
         from omlab_kernels import attention_relpos
 
         return attention_relpos(q, k, v, pairs)
@@ -58,11 +50,19 @@ def attention(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype:
     return with_gradients(call, tensors)
 
 
-def widened(q: Tensor, k: Tensor, v: Tensor, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+@cache
+def flex() -> Callable[..., Tensor]:
+    """FlexAttention, compiled once in a process and for each shape by itself, which is its fastest."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    compiled: Callable[..., Tensor] = torch.compile(flex_attention, dynamic=False)
+    return compiled
+
+
+def widened(q: Tensor, k: Tensor, v: Tensor, thin: Sequence[Tensor], hot: Sequence[Tensor]) -> Tensor:
     """Flash attention on wider heads: [scale q, R] and [k, one-hot] have the biased scores as their product."""
-    width, columns = q.shape[-1], sum(factor.shape[-1] for factor, _ in pairs)
-    hot = [functional.one_hot(index, factor.shape[-1]).to(k).expand(*k.shape[:2], -1, -1) for factor, index in pairs]
-    wide_q = torch.cat([width**-0.5 * q, *(factor for factor, _ in pairs)], -1)
+    width, columns = q.shape[-1], sum(factor.shape[-1] for factor in thin)
+    wide_q = torch.cat([width**-0.5 * q, *thin], -1)
     out = functional.scaled_dot_product_attention(
         wide_q, torch.cat([k, *hot], -1), functional.pad(v, (0, columns)), scale=1.0
     )
@@ -76,15 +76,13 @@ def attention_work(shape: Shape, size: int) -> tuple[float, float]:
 
 
 def loss(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
-    classes, side = shape["classes"], shape["side"]
-    logits = drawn_with(0)(1, classes, side, side, side).to(device, drawn).to(dtype).requires_grad_()
-    labels = torch.randint(0, classes, (1, side, side, side), generator=torch.Generator().manual_seed(1)).to(device)
+    """MONAI's DiceCELoss: the mean of the samples' Dice, background included."""
+    function: Callable[[Tensor, Tensor], Tensor] = naive_loss
     if way == "ours":
         from omlab_kernels import dice_cross_entropy
 
-        return with_gradients(lambda: dice_cross_entropy(logits, labels), [logits])
-    function: Callable[[Tensor, Tensor], Tensor] = naive_loss
-    if way.startswith("monai"):
+        function = dice_cross_entropy
+    elif way.startswith("monai"):
         from monai.losses import DiceCELoss
 
         module = DiceCELoss(softmax=True, to_onehot_y=True)
@@ -92,7 +90,28 @@ def loss(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torc
         def function(z: Tensor, y: Tensor) -> Tensor:
             return module(z, y[:, None])
 
-    called = torch.compile(function) if way.endswith("compiled") else function
+    return called_on_logits(function, way, shape, device=device, drawn=drawn, dtype=dtype)
+
+
+def nnunet_loss(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
+    """What nnU-Net trains with: batch Dice without background, smooth 1e-5, and cross-entropy."""
+    function: Callable[[Tensor, Tensor], Tensor] = loss_of_nnunet
+    if way == "ours":
+        from omlab_kernels import dice_cross_entropy
+
+        def function(z: Tensor, y: Tensor) -> Tensor:
+            return dice_cross_entropy(z, y, form="nnunet-v2", batch_dice=True, background=False)
+
+    return called_on_logits(function, way, shape, device=device, drawn=drawn, dtype=dtype)
+
+
+def called_on_logits(function: Any, way: str, shape: Shape, *, device: str, **types: torch.dtype) -> Once:
+    classes, side = shape["classes"], shape["side"]
+    logits = drawn_with(0, device)(1, classes, side, side, side).to(types["drawn"]).to(types["dtype"]).requires_grad_()
+    labels = torch.randint(
+        0, classes, (1, side, side, side), generator=torch.Generator(device).manual_seed(1), device=device
+    )
+    called = torch.compile(function, dynamic=False) if way.endswith("compiled") else function
     return with_gradients(lambda: called(logits, labels), [logits])
 
 
@@ -105,17 +124,31 @@ def naive_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return (1 - (2 * overlap + 1e-5) / (size + count + 1e-5)).mean() + entropy.sum() / labels.numel()
 
 
+def loss_of_nnunet(logits: Tensor, labels: Tensor) -> Tensor:
+    """Its formula in plain PyTorch, in the precision of the logits (Isensee et al., Nature Methods 18, 2021).
+
+    - mean over the classes but the background of (2 sum p y + s) / max(sum p + sum y + s, 1e-8), sums over all voxels
+    of the batch, and the mean of the cross-entropy; the target is a one-hot mask of booleans, as in its own code.
+    """
+    axes = (0, *range(2, logits.ndim))
+    p = logits.softmax(1)[:, 1:]
+    y = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device).scatter_(1, labels[:, None], 1)[:, 1:]
+    below = p.sum(axes) + y.sum(axes) + 1e-5
+    dice = -((2 * (p * y).sum(axes) + 1e-5) / below.clamp_min(1e-8)).mean()
+    return dice + functional.cross_entropy(logits, labels)
+
+
 def norm(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
     channels, side = shape["channels"], shape["side"]
-    draw = drawn_with(0)
+    draw = drawn_with(0, device)
     layout = torch.channels_last_3d if shape["last"] else torch.contiguous_format
-    x = draw(1, channels, side, side, side).to(device, drawn).to(dtype).contiguous(memory_format=layout)
-    tensors = [tensor.to(device, drawn).to(dtype).requires_grad_() for tensor in (x, draw(channels), draw(channels))]
+    x = draw(1, channels, side, side, side).contiguous(memory_format=layout)
+    tensors = [tensor.to(drawn).to(dtype).requires_grad_() for tensor in (x, draw(channels), draw(channels))]
     if way == "ours":
         from omlab_kernels import instance_norm_act
 
         return with_gradients(lambda: instance_norm_act(*tensors), tensors)
-    called = torch.compile(norm_of_pytorch) if way.endswith("compiled") else norm_of_pytorch
+    called = torch.compile(norm_of_pytorch, dynamic=False) if way.endswith("compiled") else norm_of_pytorch
     return with_gradients(lambda: called(*tensors), tensors)
 
 
@@ -125,8 +158,8 @@ def norm_of_pytorch(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def fusion(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
     side, block = shape["side"], shape["block"]
-    draw = drawn_with(0)
-    first, second = (draw(1, side, side, side).to(device, drawn).to(dtype) for _ in range(2))
+    draw = drawn_with(0, device)
+    first, second = (draw(1, side, side, side).to(drawn).to(dtype) for _ in range(2))
     cells = side // block - 1
     classes = torch.randint(0, 5, (cells,) * 3, generator=torch.Generator().manual_seed(1)).to(device)
     options = {"block": (block,) * 3, "offset": (block // 2,) * 3, "count": 4}
@@ -139,7 +172,7 @@ def fusion(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: to
 
 def window(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
     classes, side, to = (shape[name] for name in ("classes", "side", "to"))
-    scores = drawn_with(0)(classes, side, side, side).to(device, drawn).to(dtype)
+    scores = drawn_with(0, device)(classes, side, side, side).to(drawn).to(dtype)
     if way == "interpolate":
         return lambda: (functional.interpolate(scores[None], (to,) * 3, mode="trilinear")[0].argmax(0),)
     where = ((torch.arange(to, dtype=torch.float64) + 0.5) * side / to - 0.5).clamp(0, side - 1)
@@ -152,12 +185,18 @@ def window(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: to
     return lambda: window_argmax(scores, [axis] * 3)[:1]
 
 
+LOGITS = {
+    "cpu": [{"classes": 14, "side": 64}, {"classes": 105, "side": 32}],
+    "cuda": [{"classes": 14, "side": 128}, {"classes": 105, "side": 128}],
+    "rehearsal": [{"classes": 3, "side": 5}],
+}
 CASES = {
     "attention": Case(
         ways=["naive", "sdpa-mask", "flex", "flash-widened", "ours"],
         shapes={
             "cpu": [{"grid": 8, "heads": 12, "width": 64}, {"grid": 12, "heads": 4, "width": 64}],
             "cuda": [{"grid": side, "heads": 12, "width": 64} for side in (8, 16, 24)],
+            "rehearsal": [{"grid": 2, "heads": 2, "width": 16}],
         },
         prepare=attention,
         work=attention_work,
@@ -165,12 +204,16 @@ CASES = {
     ),
     "loss": Case(
         ways=["naive", "naive-compiled", "monai", "monai-compiled", "ours"],
-        shapes={
-            "cpu": [{"classes": 14, "side": 64}, {"classes": 105, "side": 32}],
-            "cuda": [{"classes": 14, "side": 128}, {"classes": 105, "side": 128}],
-        },
+        shapes=LOGITS,
         prepare=loss,
         work=lambda shape, size: (3 * shape["classes"] * shape["side"] ** 3 * size, 0),  # read twice, written once
+        exact=lambda shape: True,
+    ),
+    "loss-nnunet": Case(
+        ways=["nnunet", "nnunet-compiled", "ours"],
+        shapes=LOGITS,
+        prepare=nnunet_loss,
+        work=lambda shape, size: (3 * shape["classes"] * shape["side"] ** 3 * size, 0),
         exact=lambda shape: True,
     ),
     "norm": Case(
@@ -178,6 +221,7 @@ CASES = {
         shapes={
             "cpu": [{"channels": 32, "side": 48, "last": last} for last in (0, 1)],
             "cuda": [{"channels": 32, "side": 128, "last": last} for last in (0, 1)],
+            "rehearsal": [{"channels": 3, "side": 5, "last": last} for last in (0, 1)],
         },
         prepare=norm,
         # x is read twice and the output written; then x and the gradient are read twice, and the gradient is written
@@ -186,12 +230,14 @@ CASES = {
     ),
     "fusion": Case(
         ways=["naive", "ours"],
-        shapes={"cpu": [{"side": 64, "block": 8}], "cuda": [{"side": 128, "block": 8}, {"side": 256, "block": 8}]},
+        shapes={
+            "cpu": [{"side": 64, "block": 8}],
+            "cuda": [{"side": 128, "block": 8}, {"side": 256, "block": 8}],
+            "rehearsal": [{"side": 12, "block": 3}],
+        },
         prepare=fusion,
-        work=lambda shape, size: (
-            shape["side"] ** 3 * (3 * size + 1),
-            0,
-        ),  # two volumes read, one and the labels written
+        # two volumes are read, one and the labels written
+        work=lambda shape, size: (shape["side"] ** 3 * (3 * size + 1), 0),
         exact=lambda shape: True,
     ),
     "window": Case(
@@ -199,6 +245,7 @@ CASES = {
         shapes={
             "cpu": [{"classes": 14, "side": 48, "to": 72}, {"classes": 105, "side": 32, "to": 48}],
             "cuda": [{"classes": 14, "side": 128, "to": 256}, {"classes": 105, "side": 192, "to": 288}],
+            "rehearsal": [{"classes": 3, "side": 5, "to": 8}],
         },
         prepare=window,
         work=lambda shape, size: (shape["classes"] * shape["side"] ** 3 * size + shape["to"] ** 3, 0),

@@ -1,6 +1,7 @@
 """What the benchmarks of operators share: all ways of a case in one process, and rows for a `results.csv`.
 
-A script gives its cases to `main`. Times on a GPU are the device's own, by events around each run; `graph_ms` is the
+A script gives its cases to `main`; `--rehearse` takes their smallest shapes on the CPU, to see that all of it runs,
+and its times mean nothing. Times on a GPU are the device's own, by events around each run; `graph_ms` is the
 p50 of replaying the run as a CUDA graph, without what the host adds, where it can be captured. Every row holds time,
 memory and error of one way, the floor that the machine's own copy bandwidth and matrix rate set (measured in the same
 run), the versions, and the run: an id of this call of `main`.
@@ -35,7 +36,9 @@ COLUMNS = [
     "run", "graph_ms",
 ]  # fmt: skip
 _SAYS = "measured: "
-ONLY_ON_A_GPU = ("flex", "compiled", "compiled-last", "naive-compiled", "monai-compiled", "pytorch-compiled")
+ONLY_ON_A_GPU = (
+    "flex", "compiled", "compiled-last", "naive-compiled", "monai-compiled", "nnunet-compiled", "pytorch-compiled",
+)  # fmt: skip
 
 Shape = Mapping[str, Any]
 Once = Callable[[], tuple[Tensor, ...]]
@@ -52,8 +55,8 @@ class Prepare(Protocol):
 class Case:
     """An operator: its ways, the first of which is the reference in float64 and the last ours.
 
-    `work` gives the bytes that must move and the operations that must be done, `exact` says whether a shape fits into
-    memory in float64.
+    `shapes` are those of a `cpu`, of a GPU (`cuda`) and of a `rehearsal`. `work` gives the bytes that must move and the
+    operations that must be done, `exact` says whether a shape fits into memory in float64.
     """
 
     ways: Sequence[str]
@@ -70,39 +73,57 @@ def with_gradients(call: Callable[[], Tensor], wanted: Sequence[Tensor]) -> Once
     def once() -> tuple[Tensor, ...]:
         out = call()
         if not seed:
-            drawn = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)) if out.ndim else torch.ones(())
+            # rounded to what every type holds: an error is then none of the draw
+            drawn = drawn_with(1, out.device.type)(*out.shape).bfloat16() if out.ndim else torch.ones(())
             seed.append(torch.empty_like(out).copy_(drawn))  # in the layout of the output
         return out, *torch.autograd.grad(out, wanted, seed[0])
 
     return once
 
 
+def drawn_with(seed: int, device: str) -> Callable[..., Tensor]:
+    """A normal draw on a device, the same for every way that is measured there."""
+    generator = torch.Generator(device).manual_seed(seed)
+    return lambda *shape: torch.randn(*shape, generator=generator, device=device)
+
+
 def main(cases: Mapping[str, Case], *, script: str, about: str) -> None:
-    """Measure what the command line asks for; CUDA is taken where there is a device."""
+    """Measure what the command line asks for; CUDA is taken where there is a device.
+
+    Exits with 1 where ours gave no row for a shape: a rival may have reasons of its own not to run.
+    """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     found = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", choices=["cpu", "cuda"], default=found, help="default: %(default)s")
     parser.add_argument("--only", choices=list(cases))
     parser.add_argument("--repeats", type=int, help="default: 20 on a GPU, 5 without")
+    default = Path(script).with_name("results.csv")
+    parser.add_argument("--results", type=Path, default=default, help="where rows go; default: %(default)s")
+    parser.add_argument("--rehearse", action="store_true", help="the smallest shapes, on the CPU; give --results too")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.rehearse and asked.results == default:
+        parser.error("a rehearsal is no measurement: say with --results where its rows may go")
     if asked.child:
         for found in _child(cases, json.loads(asked.child)):
             print(_SAYS + json.dumps(found), flush=True)
         return
-    results = Path(script).with_name("results.csv")
-    repeats = asked.repeats or (20 if asked.device == "cuda" else 5)
-    dtype = "bfloat16" if asked.device == "cuda" else "float32"
-    base = {"device": asked.device, "dtype": dtype, "repeats": repeats}
-    rates = next(_in_a_process(script, {"op": "", **base}))
-    rest = _machine(asked.device) | {
+    device = "cpu" if asked.rehearse else asked.device
+    shapes = "rehearsal" if asked.rehearse else device
+    repeats = asked.repeats or {"cuda": 20, "cpu": 5, "rehearsal": 2}[shapes]
+    dtype = "bfloat16" if device == "cuda" else "float32"
+    base = {"device": device, "dtype": dtype, "repeats": repeats, "shapes": shapes}
+    rates = next(_in_a_process(script, {"ops": [], **base}))
+    rest = _machine(device) | {
         "copy_gbs": f"{rates['copy'] / 1e9:.4g}",
         "tflops": f"{rates['work'] / 1e12:.4g}",
         "run": new_run(),
     }
-    for op in [asked.only] if asked.only else cases:
-        for found in _in_a_process(script, {"op": op, **base}):
-            shape, way = found.pop("shape"), found.pop("way")
+    wanted = [asked.only] if asked.only else list(cases)
+    missing = sum(len(cases[op].shapes[shapes]) for op in wanted)
+    for ops in [wanted] if asked.rehearse else [[op] for op in wanted]:  # what breaks one must not cost the others
+        for found in _in_a_process(script, {"ops": ops, **base}):
+            op, shape, way = (found.pop(name) for name in ("op", "shape", "way"))
             text = " ".join(f"{name}={value}" for name, value in shape.items())
             if "error_message" in found:
                 print(f"{op} {text} {way}: no row: {found['error_message']}", file=sys.stderr)
@@ -110,10 +131,12 @@ def main(cases: Mapping[str, Case], *, script: str, about: str) -> None:
             moved, done = cases[op].work(shape, getattr(torch, dtype).itemsize)
             floor = 1e3 * max(moved / rates["copy"], done / rates["work"])
             figures = {name: "" if value is None else f"{value:.4g}" for name, value in found.items()}
-            _append(results, {"op": op, "way": way, "shape": text, "dtype": dtype, **figures,
-                              "floor_ms": f"{floor:.4g}", **rest})  # fmt: skip
+            _append(asked.results, {"op": op, "way": way, "shape": text, "dtype": dtype, **figures,
+                                    "floor_ms": f"{floor:.4g}", **rest})  # fmt: skip
             print(op, way, text, *(f"{name}={value}" for name, value in figures.items()), flush=True)
-    print(f"rows went to {results}")
+            missing -= way == cases[op].ways[-1]
+    print(f"rows went to {asked.results}" + (f"; ours has none for {missing} shapes" if missing else ""))
+    sys.exit(int(missing > 0))
 
 
 def new_run() -> str:
@@ -135,29 +158,37 @@ def _in_a_process(script: str, task: Mapping[str, Any]) -> Iterator[dict[str, An
         if child.wait():
             noise.seek(0)
             last = (noise.read().strip().splitlines() or [f"exit status {child.returncode}"])[-1]
-            print(f"{task['op'] or 'rates'}: {last}", file=sys.stderr)
+            print(f"{' '.join(task['ops']) or 'rates'}: {last}", file=sys.stderr)
 
 
 def _child(cases: Mapping[str, Case], task: dict[str, Any]) -> Iterator[dict[str, Any]]:
     device, dtype = task["device"], getattr(torch, task["dtype"])
-    if not task["op"]:
-        yield _rates(device, dtype)
-        return
-    case = cases[task["op"]]
-    for shape in case.shapes[device]:
-        exact: tuple[Tensor, ...] | None = None
-        if case.exact(shape):
-            exact = case.prepare(case.ways[0], shape, device=device, drawn=dtype, dtype=torch.float64)()
-        for way in case.ways:
-            if device == "cpu" and way in ONLY_ON_A_GPU:
-                continue
-            try:
-                figures = _measured(case, way, shape, exact, device=device, dtype=dtype, repeats=task["repeats"])
-            except Exception as error:  # whatever a rival cannot do must not cost the other rows
-                figures = {"error_message": f"{type(error).__name__}: {error}".splitlines()[0]}
-            yield {"shape": dict(shape), "way": way, **figures}
-            if device == "cuda":
-                torch.cuda.empty_cache()
+    if not task["ops"]:
+        yield rates(device, dtype, quick=task["shapes"] == "rehearsal")
+    for op in task["ops"]:
+        case = cases[op]
+        for shape in case.shapes[task["shapes"]]:
+            exact = _exact(case, shape, device=device, drawn=dtype)
+            for way in case.ways:
+                if device == "cpu" and way in ONLY_ON_A_GPU:
+                    continue
+                if device == "cuda":
+                    torch.cuda.empty_cache()
+                try:
+                    figures = _measured(case, way, shape, exact, device=device, dtype=dtype, repeats=task["repeats"])
+                except Exception as error:  # whatever a rival cannot do must not cost the other rows
+                    figures = {"error_message": f"{type(error).__name__}: {error}".splitlines()[0]}
+                yield {"op": op, "shape": dict(shape), "way": way, **figures}
+
+
+def _exact(case: Case, shape: Shape, *, device: str, drawn: torch.dtype) -> tuple[Tensor, ...] | None:
+    """What float64 gives, None where the case or the memory has no room for it."""
+    if not case.exact(shape):
+        return None
+    try:
+        return case.prepare(case.ways[0], shape, device=device, drawn=drawn, dtype=torch.float64)()
+    except torch.OutOfMemoryError:
+        return None
 
 
 def _measured(
@@ -170,7 +201,7 @@ def _measured(
     del found
     peak = _peak_mib(once, device)
     cuts = _deciles(_times(once, device, repeats))
-    graph = _replayed(once, repeats) if device == "cuda" else None
+    graph = replayed(once, repeats) if device == "cuda" else None
     return {
         "p20_ms": cuts[1], "p50_ms": cuts[4], "p80_ms": cuts[7], "peak_mib": peak, "error": error, "graph_ms": graph,
     }  # fmt: skip
@@ -212,7 +243,7 @@ def _event_times(once: Callable[[], object], repeats: int) -> list[float]:
     return [begin.elapsed_time(end) for begin, end in pairs]
 
 
-def _replayed(once: Callable[[], object], repeats: int) -> float | None:
+def replayed(once: Callable[[], object], repeats: int) -> float | None:
     """The p50 of replays of a run as a CUDA graph; None where it cannot be captured."""
     graph = torch.cuda.CUDAGraph()
     try:
@@ -229,12 +260,12 @@ def _replayed(once: Callable[[], object], repeats: int) -> float | None:
     return _deciles(_event_times(graph.replay, repeats))[4]
 
 
-def _rates(device: str, dtype: torch.dtype) -> dict[str, float | None]:
+def rates(device: str, dtype: torch.dtype, *, quick: bool = False) -> dict[str, float]:
     """Bytes a second of a copy (read + written) and operations a second of a product of matrices."""
     cuda = device == "cuda"
-    source = torch.ones(1 << (31 if cuda else 28), dtype=torch.uint8, device=device)
+    size, side = (1 << 31, 8192) if cuda else (1 << 20, 64) if quick else (1 << 28, 1024)
+    source = torch.ones(size, dtype=torch.uint8, device=device)
     target = source.clone()
-    side = 8192 if cuda else 1024
     matrix = torch.randn(side, side, device=device).to(dtype)
     copying = min(_times(lambda: target.copy_(source), device, 10)) / 1e3
     working = min(_times(lambda: matrix @ matrix, device, 10)) / 1e3

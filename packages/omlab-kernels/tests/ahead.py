@@ -83,17 +83,18 @@ def meta(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
     return torch.empty(*shape, dtype=dtype, device="meta")
 
 
-def attention(dtype: torch.dtype, tokens: int, width: int, factors: tuple[int, ...], *, sink: bool = False) -> None:
+def attention(dtype: torch.dtype, tokens: int, width: int, columns: int, *, sink: bool = False) -> None:
     from omlab_kernels.relpos import triton as form
+    from omlab_kernels.relpos.op import whole_columns
 
-    heads = 2
+    heads, columns = 2, whole_columns(columns) if columns else 0
     q = meta(1, heads, tokens, width, dtype=dtype)
-    bias = meta(1, heads, tokens, sum(factors), dtype=torch.float32)
-    index = meta(len(factors), tokens, dtype=torch.int64)
+    bias = meta(1, heads, tokens, columns, dtype=dtype)
+    table = meta(tokens, columns, dtype=dtype)
     sums = meta(1, heads, tokens, dtype=torch.float32)
     logit, value = (sums, meta(1, heads, width, dtype=dtype)) if sink else (None, None)
-    form.forward(q, q, q, bias, index, logit, value, 0.1)
-    form.backward(q, q, q, q, bias, index, q, sums, 0.1)
+    form.forward(q, q, q, bias, table, logit, value, 0.1)
+    form.backward(q, q, q, q, bias, table, q, sums, 0.1)
 
 
 def dice(dtype: torch.dtype, classes: int, side: int, *, last: bool = False, **options: Any) -> None:
@@ -140,14 +141,16 @@ def fusions(dtype: torch.dtype) -> None:
 
 HALF, SINGLE = torch.bfloat16, torch.float32
 CASES: dict[str, Callable[[], None]] = {
-    "attention": lambda: attention(HALF, 512, 64, (8, 8, 8)),
-    "attention-sink": lambda: attention(HALF, 512, 64, (8, 64, 64), sink=True),
-    "attention-528": lambda: attention(HALF, 4096, 64, (16, 256, 256)),
-    "attention-80": lambda: attention(HALF, 1000, 80, (10, 10, 10)),
-    "attention-128": lambda: attention(torch.float16, 777, 128, ()),
-    "attention-float32": lambda: attention(SINGLE, 512, 64, (8, 64, 64), sink=True),
-    "attention-float32-528": lambda: attention(SINGLE, 4096, 64, (16, 256, 256)),
-    "attention-float32-128": lambda: attention(SINGLE, 1000, 128, (10, 10, 10)),
+    "attention": lambda: attention(HALF, 512, 64, 24),
+    "attention-sink": lambda: attention(HALF, 512, 64, 136, sink=True),
+    "attention-528": lambda: attention(HALF, 4096, 64, 528),
+    "attention-80": lambda: attention(HALF, 1000, 80, 30),
+    "attention-128": lambda: attention(torch.float16, 777, 128, 0),
+    "attention-256": lambda: attention(HALF, 1000, 256, 136, sink=True),
+    "attention-float32-few": lambda: attention(SINGLE, 512, 64, 24),
+    "attention-float32": lambda: attention(SINGLE, 512, 64, 136, sink=True),
+    "attention-float32-528": lambda: attention(SINGLE, 4096, 64, 528),
+    "attention-float32-128": lambda: attention(SINGLE, 1000, 128, 136),
     "dice-14": lambda: dice(HALF, 14, 128),
     "dice-105": lambda: dice(HALF, 105, 128),
     "dice-105-last": lambda: dice(HALF, 105, 128, last=True),

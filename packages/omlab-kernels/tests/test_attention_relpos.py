@@ -62,7 +62,7 @@ def compare(given: Case, *, tolerance: float, scale: float = 0.3) -> None:
 
 
 @pytest.mark.parametrize("sink", [False, True])
-@pytest.mark.parametrize("factors", [(), (3,), (5, 4, 7), (20, 40)])
+@pytest.mark.parametrize("factors", [(), (5, 4, 7), (20, 40), (40, 24)])
 @pytest.mark.parametrize(("queries", "keys", "width"), [(1, 1, 1), (37, 70, 24), (18, 33, 66)])
 def test_output_and_gradients(
     each_form: str, queries: int, keys: int, width: int, factors: tuple[int, ...], sink: bool
@@ -73,6 +73,10 @@ def test_output_and_gradients(
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 4e-2), (torch.float16, 5e-3)])
 def test_half_precision(each_form: str, dtype: torch.dtype, tolerance: float) -> None:
     compare(case(40, 35, 32, factors=(5, 7), sink=True, dtype=dtype), tolerance=tolerance)
+
+
+def test_heads_too_wide_for_a_kernel_take_the_plain_form(each_form: str) -> None:
+    compare(case(9, 8, 130, factors=(5,), sink=True), tolerance=1e-5)
 
 
 def test_float64_is_exact() -> None:
@@ -120,7 +124,7 @@ def test_more_windows_than_a_second_axis_of_a_grid_takes(monkeypatch: pytest.Mon
     for name in kernels:
         monkeypatch.setattr(triton, name, Launched(getattr(triton, name), grids))
     q, sums = torch.zeros(40_000, 2, 1, 4), torch.zeros(40_000, 2, 1)
-    nothing = (q.new_zeros(40_000, 2, 1, 0), torch.zeros(0, 1, dtype=torch.long))
+    nothing = (q.new_zeros(40_000, 2, 1, 0), q.new_zeros(1, 0))
     triton.forward(q, q, q, *nothing, None, None, 1.0)
     triton.backward(q, q, q, q, *nothing, q, sums, 1.0)
     assert len(grids) == 3
@@ -273,10 +277,13 @@ def test_no_matrix_of_scores_is_allocated() -> None:
 def test_operator_is_well_registered() -> None:
     given = case(6, 5, 4, factors=(3, 2), sink=True)
     bias = torch.cat([factor for factor, _ in given["factors"]], -1)
-    index = torch.stack([given["factors"][0][1], given["factors"][1][1] + 3])
+    indices = [index for _, index in given["factors"]]
+    torch.library.opcheck(op._key_columns, (indices, [3, 2], 16, torch.float32))
+    table = op._key_columns(indices, [3, 2], 5, torch.float32)
+    assert torch.equal(given["factors"][1][0][..., indices[1]], bias[..., 3:] @ table[:, 3:].mT)
     value = given["sink_value"].expand(2, 2, 4).contiguous()
-    tensors = [given["q"], given["k"], given["v"], bias, index, given["sink_logit"], value]
-    tensors = [tensor.requires_grad_() if tensor.is_floating_point() else tensor for tensor in tensors]
+    tensors = [given["q"], given["k"], given["v"], bias, table, given["sink_logit"], value]
+    tensors = [tensor if tensor is table else tensor.requires_grad_() for tensor in tensors]
     torch.library.opcheck(op._attention, (*tensors, 0.5))
     torch.library.opcheck(op._attention, (*tensors[:5], None, None, 0.5))
 

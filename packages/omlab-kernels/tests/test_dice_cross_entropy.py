@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from omlab_kernels import deep_supervision_dice_cross_entropy, dice_cross_entropy
+from omlab_kernels import deep_supervision_dice_cross_entropy, dice_cross_entropy, tiles
 from omlab_kernels.dice_ce import op
 from omlab_kernels.dice_ce.naive import class_sums
 
@@ -76,13 +76,9 @@ def compare(logits: Tensor, labels: Tensor, options: dict[str, Any], *, toleranc
 @pytest.mark.usefixtures("interpreted")
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("programs", [1, 3])
-def test_each_program_takes_several_tiles(
-    programs: int, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from omlab_kernels.dice_ce import triton
-
-    monkeypatch.setattr(triton, "_PROGRAMS", programs)
-    compare(*case((2, 33, 517), options), options, tolerance=3e-6, rounding=0)
+def test_each_program_takes_several_tiles(programs: int, options: dict[str, Any]) -> None:
+    with tiles.tried("dice", tiles.Sweep(2048, 4, programs)):
+        compare(*case((2, 33, 517), options), options, tolerance=3e-6, rounding=0)
 
 
 @pytest.mark.usefixtures("interpreted")

@@ -68,6 +68,25 @@ def test_one_class_or_each_by_itself_is_predicted():
     assert Classes(names=names, probabilities=(math.nan, 0.1, 0.2)).predicted == ("c",)
 
 
+def test_a_prediction_set_holds_what_reaches_its_level():
+    names, numbers = ("a", "b", "c"), (0.2, 0.5, 0.3)
+    assert Classes(names=names, probabilities=numbers).prediction_set is None
+    assert Classes(names=names, probabilities=numbers, set_level=0.3, set_coverage=0.9).prediction_set == ("b", "c")
+    assert Classes(names=names, probabilities=numbers, set_level=0.0, set_coverage=0.9).prediction_set == names
+    high = {"set_level": 0.8, "set_coverage": 0.5}
+    assert Classes(names=names, probabilities=numbers, **high).prediction_set == ("b",)  # one of them is right
+    assert Classes(names=names, probabilities=numbers, threshold=0.4, **high).prediction_set == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"set_level": 0.5}, "one of both is missing"), ({"set_level": 2, "set_coverage": 0.9}, "'the set level' is 2")],
+)
+def test_a_prediction_set_needs_a_level_and_a_coverage(wrong, message):
+    with pytest.raises(UsageError, match=message):
+        Classes(names=("a",), probabilities=(1.0,), **wrong)
+
+
 def test_numbers_may_come_from_numpy():
     found = Classes(names=["a", "b"], probabilities=np.array([0.25, 0.75], np.float32))
     assert found.probabilities == (0.25, 0.75)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from omlab.roles import Metric
-from omlab_report import case_strip, dot_intervals, encode_png, heat_map, loss_curve
+from omlab_report import case_strip, curves_with_intervals, dot_intervals, encode_png, heat_map, loss_curve
 from omlab_report.themes import NARROW_INCHES, THEMES, WIDE_INCHES, render_svg
 
 
@@ -55,6 +55,7 @@ PLOTS = {
     "loss": loss_curve([{"epoch": n, "loss": 1 / n, **({"val_loss": 2 / n} if n > 2 else {})} for n in range(1, 6)]),
     "loss of one row": loss_curve([{"loss": 0.3}]),
     "dots": dot_intervals(METRICS),
+    "curves": curves_with_intervals({"a $": [("1", METRICS[0]), ("all", METRICS[1])]}, across="shots", up="AUROC"),
     "strip": case_strip({"liver": [0.9, None, float("nan"), 0.7], "none": [None], "empty": []}, name="Dice"),
     "strip with unit": case_strip({"liver": [3.0]}, name="HD95", unit="mm"),
     "heat map": heat_map([[0.1, None], [0.5, 0.9]], rows=["a", "b"], columns=["x", "y"]),

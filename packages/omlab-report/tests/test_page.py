@@ -127,6 +127,15 @@ def test_every_picture_has_a_text(html):
     assert all("alt" in attrs for attrs in Elements(html).of("img"))
 
 
+def test_thumbnails_are_small_and_an_absent_picture_leaves_its_place():
+    pictures = [Picture(b"\xff\xd8\xff\xe0 a JPEG", alt="first"), Picture(None, alt=HOSTILE, caption="second")]
+    html = render_page(Page("t", [Section("", [Gallery([GalleryItem("case", pictures)], small=True)])]))
+    page = Elements(html)
+    assert [img["src"].partition(";")[0] for img in page.of("img")] == ["data:image/jpeg"]
+    assert [div["class"] for div in page.of("div")] == ["pictures small", "absent"]
+    assert HOSTILE not in html
+
+
 def test_the_same_page_gives_the_same_bytes(html):
     assert render_page(full_page()) == html
 

@@ -49,6 +49,22 @@ class Sums:
         return {"x": x, "extra": [x.sum(1, keepdim=True), "a word"]}
 
 
+class SumsDrawnGlobally(Sums):
+    """The same, from the random numbers of the process, which it seeds and puts back; so slowly that others draw."""
+
+    draws_globally = True
+
+    def __call__(self, number: int) -> Any:
+        before = torch.get_rng_state()
+        torch.manual_seed(1000 + number)
+        time.sleep(0.002)
+        x = torch.randn(16, 4)
+        time.sleep(0.002)
+        torch.set_rng_state(before)
+        self.threads.add(threading.current_thread().name)
+        return {"x": x, "extra": [x.sum(1, keepdim=True), "a word"]}
+
+
 class Regression:
     """Learns y = sum(x), with dropout, so that the random state of torch matters too."""
 

@@ -16,7 +16,7 @@ from typing import Any
 import omlab_train_toys as toys
 import pytest
 import torch
-from omlab_train_toys import STEPS, Regression, Sums
+from omlab_train_toys import STEPS, Regression, Sums, SumsDrawnGlobally
 from torch import Tensor
 
 from omlab.errors import TrainingError
@@ -51,6 +51,19 @@ def test_workers_give_the_same_batches_in_order() -> None:
 
 def test_nothing_is_started_for_no_batches() -> None:
     assert taken(Sums(), range(5, 5), workers=2) == []
+
+
+def test_batches_that_draw_globally_are_never_made_beside_a_step(tmp_path: Path) -> None:
+    expected = fit(Regression(), folder=tmp_path / "own", device="cpu", seed=7)
+    recipe = Regression(batches=SumsDrawnGlobally())
+    history = fit(recipe, folder=tmp_path / "global", device="cpu", seed=7)
+    assert recipe.batches.threads == {"MainThread"}
+    assert [row["loss"] for row in history] == [row["loss"] for row in expected]  # dropout drew the same numbers
+
+
+def test_batches_that_draw_globally_come_from_workers_as_they_are() -> None:
+    for number, batch in enumerate(taken(SumsDrawnGlobally(), range(4), workers=2)):
+        assert torch.equal(batch["x"], Sums()(number)["x"])
 
 
 class Interrupted(Regression):

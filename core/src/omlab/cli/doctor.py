@@ -6,14 +6,21 @@ import json
 import platform
 import shutil
 import sys
+from collections.abc import Iterable
+from dataclasses import asdict
 from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from omlab.cli import options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from omlab.sizes import Weighed
 
 State = Literal["ok", "note", "problem"]
 Row = tuple[str, State, str]
@@ -22,12 +29,19 @@ Row = tuple[str, State, str]
 @click.command()
 @options.as_json
 def doctor(as_json: bool) -> None:
-    """Check versions, GPU, Triton, plugins, weights cache and disk; exit status 1 when something is broken."""
-    rows = [*_versions(), *_gpu(), *_plugins(), *_duplicates(), *_storage()]
+    """Check versions, GPU, Triton, plugins, weights cache and disk; exit status 1 when something is broken.
+
+    Also says what each installed package of omlab weighs, and what it brings that the core does not need.
+    """
+    from omlab.sizes import weigh
+
+    rows, weighed = [*_versions(), *_gpu(), *_plugins(), *_duplicates(), *_storage()], weigh()
     if as_json:
-        click.echo(json.dumps([{"check": c, "state": s, "detail": d} for c, s, d in rows], indent=2))
+        checks = [{"check": c, "state": s, "detail": d} for c, s, d in rows]
+        click.echo(json.dumps({"checks": checks, "packages": [asdict(one) for one in weighed]}, indent=2))
     else:
         _show(rows)
+        _show_sizes(weighed)
     if any(state == "problem" for _, state, _ in rows):
         raise click.exceptions.Exit(1)
 
@@ -109,3 +123,36 @@ def _show(rows: list[Row]) -> None:
     for check, state, detail in rows:
         table.add_row(escape(check), f"[{colours[state]}]{state}[/]", escape(detail))
     stdout_console().print(table)
+
+
+def _show_sizes(weighed: Iterable[Weighed]) -> None:
+    from omlab.cli.console import stdout_console
+
+    console = stdout_console()
+    console.print()
+    console.print(_sizes(weighed))
+
+
+def _sizes(weighed: Iterable[Weighed]) -> Table:
+    """What each package weighs; of what it brings the number, the sum and the largest."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("package", "own size", "brings", "of", "the largest"):
+        table.add_column(title, justify="right" if title in ("own size", "brings", "of") else "left", overflow="fold")
+    for one in weighed:
+        largest = [f"{name} {_said(size)}" for name, size in one.brought.items()][:3]
+        total = _said(sum(size or 0 for size in one.brought.values())) if one.brought else ""
+        table.add_row(escape(one.name), _said(one.size), str(len(one.brought)), total, escape(", ".join(largest)))
+    return table
+
+
+def _said(size: int | None) -> str:
+    """A size as people read it."""
+    if size is None:
+        return "unknown"
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size / 1e3:.0f} kB"

@@ -11,11 +11,12 @@ from typing import Any
 
 from omlab.adapted import ADAPTED, ADAPTED_WEIGHTS, BASE, HISTORY, NEEDS, Description
 from omlab.arguments import name_of, path_of, table_of
-from omlab.card_schema import AdapterCard, ModelCard, Training, validate
+from omlab.card_schema import AdapterCard, ModelCard, Setting, Training, validate
 from omlab.datasets import DataRef, open_dataset
 from omlab.devices import describe_device, sort_of
 from omlab.digests import digest_of
 from omlab.errors import PluginError, UsageError
+from omlab.few_shot import episodes
 from omlab.files import write_json
 from omlab.jobs.mapped import MappedData, training_verb
 from omlab.jobs.outcome import Outcome
@@ -33,6 +34,12 @@ from omlab.weights import LOCAL
 
 CASE = "adapted"
 SPLIT = "train"
+EPISODE = {
+    "shots": Setting(
+        type="int", default=0, minimum=0, help="Train on so many cases of each class, drawn by the seed; 0: on all"
+    )
+}
+"""What every adapting takes beside the settings of adapter and recipe."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +86,8 @@ def adapt(
         weights: A local checkpoint instead of published weights.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         seed: Seed of everything random.
-        settings: Values by name, looked for in the adapter, then in the recipe; `model.X` and `data.X` go there.
+        settings: Values by name, looked for in the adapter, then in the recipe; `model.X` and `data.X` go there. With
+            `shots` so many cases of each class are drawn to train on (`omlab.episodes`).
         needs: Other models for those that the card needs.
         mapped: The model's names of inputs to the data set's, where they cannot be told.
         offline: True: never fetch weights.
@@ -131,8 +139,11 @@ def _plan(
     card = find_card(model)
     recipe = choose_recipe(card, adapter_card, recipe, model=str(model))
     training = card.trains[recipe] if recipe else Training()
-    homes = {"adapter": adapter_card.settings, "recipe": training.settings, "model": None, "data": None}
-    given = by_home(settings, homes, plain=("adapter", "recipe"))
+    homes = {
+        "adapter": adapter_card.settings, "recipe": training.settings, "episode": EPISODE, "model": None, "data": None
+    }  # fmt: skip
+    given = by_home(settings, homes, plain=("adapter", "recipe", "episode"))
+    shots = complete(EPISODE, given["episode"], of="an episode")["shots"]
     source = open_dataset(data, root=root, settings=given["data"])
     source.check_split(SPLIT)
     advice = training.defaults.get(adapter, {})
@@ -146,6 +157,9 @@ def _plan(
         )
     if not about.cases:
         raise UsageError(f"The split '{SPLIT}' of '{data}' is empty: there is nothing to train on.")
+    if shots:
+        (episode,) = episodes(source.dataset, shots, seed)
+        source = replace(source, dataset=episode)
     facts = training_verb(card, recipe, adapter_card.requires)
     if facts is not None:
         seen = MappedData(source.dataset, facts, model=str(model), name=data, mapped=mapped)
@@ -169,11 +183,16 @@ def _plan(
 def choose_recipe(card: ModelCard, adapter: AdapterCard, recipe: str | None, *, model: str) -> str | None:
     """The recipe to train with; None where the adapter needs a verb instead.
 
+    One that needs a verb may be given a recipe that gives the same: what is to be learned is then said twice.
+
     Raises `UsageError` where the model lacks what the adapter requires, or the recipe must be named.
     """
     if adapter.requires != "recipe":
-        if recipe is not None:
-            raise UsageError(f"The adapter '{adapter.name}' takes no recipe: leave --recipe out.")
+        if recipe is not None and _recipe_of(card, recipe, model=model).gives != adapter.gives:
+            raise UsageError(
+                f"The adapter '{adapter.name}' learns from what '{adapter.requires}' gives and takes no recipe: "
+                "leave --recipe out."
+            )
         if adapter.requires not in card.does:
             able = ", ".join(card.does) or "nothing"
             raise UsageError(
@@ -185,11 +204,16 @@ def choose_recipe(card: ModelCard, adapter: AdapterCard, recipe: str | None, *, 
             return next(iter(card.trains))
         known = f"name one with --recipe: {', '.join(card.trains)}" if card.trains else "it cannot be trained"
         raise UsageError(f"'{model}' has {len(card.trains) or 'no'} recipes: {known}.")
+    _recipe_of(card, recipe, model=model)
+    return recipe
+
+
+def _recipe_of(card: ModelCard, recipe: str, *, model: str) -> Training:
     if recipe not in card.trains:
         raise UsageError(
             f"'{model}' has no recipe '{recipe}': {did_you_mean(recipe, card.trains, none='it has none.')}"
         )
-    return recipe
+    return card.trains[recipe]
 
 
 def _follow(place: Path | None, plan: Callable[[], _Plan]) -> Outcome:

@@ -10,6 +10,7 @@ from typing import Any
 from omlab.arguments import table_of
 from omlab.card_schema import Verb
 from omlab.cases import PathCase, Source, cases_in
+from omlab.datasets import DataRef, open_dataset
 from omlab.errors import InputError, UsageError
 from omlab.formats import read_format
 from omlab.records import CaseLog
@@ -35,6 +36,46 @@ class Given:
     named: Mapping[str, Path] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     read: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def chosen_cases(
+    given: Given,
+    facts: Verb,
+    *,
+    model: str,
+    data: str | None = None,
+    split: str | None = None,
+    root: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    mapped: Mapping[str, str] | None = None,
+) -> tuple[DataRef | None, Sequence[Case]]:
+    """The cases that a user asked for, and the data set that they are of; None: they were given as paths.
+
+    Args:
+        given: Paths and values.
+        facts: The verb that is to be done with them.
+        model: Whose verb it is, for messages.
+        data: Name of a data set (`NAME` or `NAME:PATH`) in place of paths.
+        split: Its split; by default `test`, of own files all.
+        root: Where its files are.
+        settings: Values for its settings.
+        mapped: The verb's names of inputs to the data set's, where they cannot be told.
+
+    Raises:
+        OmlabError: Both or neither are given, or what was given is not there.
+    """
+    if data is None:
+        return None, cases_of_paths(given, facts, model=model)
+    if given.paths or given.named or given.values:
+        raise UsageError("Name either files or a data set (--data), not both.")
+    source = open_dataset(data, root=root, settings=settings or {})
+    splits = source.splits_for(split)
+    source.dataset.prepare()
+    return source, [
+        case
+        for each in splits
+        for case in cases_of_data(source.dataset, each, facts, model=model, name=source.name, mapped=mapped)
+    ]
 
 
 def cases_of_paths(given: Given, facts: Verb, *, model: str) -> list[PathCase]:

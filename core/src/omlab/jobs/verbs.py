@@ -14,7 +14,7 @@ from typing import Any
 
 from omlab.arguments import name_of, path_of, paths_of, table_of
 from omlab.card_schema import FormatCard, Verb
-from omlab.datasets import DataRef, open_dataset
+from omlab.datasets import DataRef
 from omlab.devices import describe_device, sort_of
 from omlab.digests import digest_of
 from omlab.engine import Item, Roles, Stages, do_cases
@@ -25,7 +25,7 @@ from omlab.jobs.outcome import Outcome
 from omlab.jobs.outputs import Outputs, collect, main_format
 from omlab.jobs.pictures import check_pictures, plan_pictures, with_pictures
 from omlab.jobs.running import at_work, finish, letting_go
-from omlab.jobs.sources import Given, cases_of_data, cases_of_paths, unlike_log
+from omlab.jobs.sources import Given, chosen_cases, unlike_log
 from omlab.models import ModelRef, Needs, find_card, find_model
 from omlab.roles import Case, Sample
 from omlab.runs import Run, open_run
@@ -141,7 +141,9 @@ def apply_verb(
     wanted = Wanted(
         verb=verb, facts=facts, options=chosen, format=format, suffix=suffix, batch=_batch(batch, facts.at_once)
     )
-    source, cases = _cases(given, facts, data, split, root, data_settings, mapped, model=name)
+    source, cases = chosen_cases(
+        given, facts, model=name, data=data, split=split, root=root, settings=data_settings, mapped=mapped
+    )
     check_pictures(facts.gives, pictures, count=len(cases))
     ref = find_model(name, weights=weights, device=device, settings=settings, needs=needs, offline=offline)
     request = _request(ref, wanted, given, source)
@@ -170,32 +172,6 @@ def _batch(given: Any, usual: int) -> int:
     if not isinstance(given, int) or given < 1:
         raise UsageError(f"The batch is {given!r}, but must be a whole number from 1.")
     return given
-
-
-def _cases(
-    given: Given,
-    facts: Verb,
-    data: str | None,
-    split: str | None,
-    root: str | Path | None,
-    settings: Mapping[str, Any] | None,
-    mapped: Mapping[str, str] | None,
-    *,
-    model: str,
-) -> tuple[DataRef | None, Sequence[Case]]:
-    """The cases that were asked for, and the data set that they are of."""
-    if data is None:
-        return None, cases_of_paths(given, facts, model=model)
-    if given.paths or given.named or given.values:
-        raise UsageError("Name either files or a data set (--data), not both.")
-    source = open_dataset(data, root=root, settings=settings or {})
-    splits = source.splits_for(split)
-    source.dataset.prepare()
-    return source, [
-        case
-        for each in splits
-        for case in cases_of_data(source.dataset, each, facts, model=model, name=source.name, mapped=mapped)
-    ]
 
 
 def _request(ref: ModelRef, wanted: Wanted, given: Given, source: DataRef | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from omlab.weights.cache import cache_folder, cached, fetch, is_offline, place, remove, verify
 from omlab.weights.checkpoint import read_state_dict
 from omlab.weights.handed import Endpoint, Weights
+from omlab.weights.module import read_module_state
 from omlab.weights.resolve import LOCAL, UNTRAINED, offered, resolve
 from omlab.weights.state import load_state_dict, save_state_dict
 
@@ -23,6 +24,7 @@ __all__ = [
     "load_state_dict",
     "offered",
     "place",
+    "read_module_state",
     "read_state_dict",
     "remove",
     "resolve",

@@ -1,8 +1,9 @@
 """Reading published checkpoints: safetensors and torch files, told apart by content; never unpickled freely.
 
-The one place of the project that calls `torch.load`, always with `weights_only=True`. Some objects that trainers
-keep beside the weights are allowed by name: numpy numbers (nnU-Net v1: `plot_stuff`, `best_stuff`) and argparse
-namespaces (SAM-Med3D: `args`). None of them is built: each becomes an `_Ignored`, because only tensors are used.
+The one place of the project (beside `module`) that calls `torch.load`, always with `weights_only=True`. Some objects
+that trainers keep beside the weights are allowed by name: numpy numbers (nnU-Net v1: `plot_stuff`, `best_stuff`) and
+argparse namespaces (SAM-Med3D: `args`). None of them is built: each becomes an `_Ignored`, because only tensors are
+used.
 """
 
 from __future__ import annotations
@@ -80,11 +81,11 @@ def read_state_dict(
         content = _unwrap(content, wrapper, path, converted=converted)
     tensors = _tensors(content, path)
     if converted:
-        tensors = _without_what_torch_puts_on(tensors)
+        tensors = without_what_torch_puts_on(tensors)
     if prefix and not (converted and not any(key.startswith(prefix) for key in tensors)):
         tensors = _without_prefix(tensors, prefix, path)
     kept = {key: value for key, value in tensors.items() if not matches(key, dropped)}
-    _refuse_not_finite(kept, path)
+    refuse_not_finite(kept, path)
     return kept
 
 
@@ -130,12 +131,12 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ModuleNotFoundError as error:
-        raise _needs_torch(error) from error
+        raise needs_torch(error) from error
     try:
         return load_file(path, device="cpu")
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
-            f"{path} is a damaged or truncated safetensors file ({_one_line(error)}); fetch or copy it again."
+            f"{path} is a damaged or truncated safetensors file ({one_line(error)}); fetch or copy it again."
         ) from error
 
 
@@ -143,9 +144,9 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
     try:
         import torch
     except ModuleNotFoundError as error:
-        raise _needs_torch(error) from error
+        raise needs_torch(error) from error
     if zipped:
-        _check_zip(path)
+        check_zip(path)
     allowed: list[Any] = [(_Ignored, name) for name in _IGNORED_GLOBALS]
     try:
         with torch.serialization.safe_globals(allowed), ExitStack() as stack:
@@ -162,12 +163,12 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
             ) from error
         detail = re.search(r"WeightsUnpickler error: (.+)", said)
         raise WeightsError(
-            f"{path} is damaged, truncated or not a torch checkpoint ({detail[1] if detail else _one_line(error)}); "
+            f"{path} is damaged, truncated or not a torch checkpoint ({detail[1] if detail else one_line(error)}); "
             "fetch or copy it again."
         ) from error
 
 
-def _check_zip(path: Path) -> None:
+def check_zip(path: Path) -> None:
     """Compare every entry with its checksum, which torch itself does not do."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -175,7 +176,7 @@ def _check_zip(path: Path) -> None:
             bad = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise WeightsError(
-            f"{path} is a truncated or damaged zip file ({_one_line(error)}); fetch or copy it again."
+            f"{path} is a truncated or damaged zip file ({one_line(error)}); fetch or copy it again."
         ) from error
     except OSError as error:
         raise WeightsError(f"The weights file {path} cannot be read: {error.strerror or error}.") from error
@@ -260,13 +261,15 @@ def _without_prefix(tensors: dict[str, Tensor], prefix: str, path: Path) -> dict
     return stripped
 
 
-def _without_what_torch_puts_on(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def without_what_torch_puts_on(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Keys without `module.` and `_orig_mod.` where all of them begin so."""
     while found := [prefix for prefix in _PUT_ON if all(key.startswith(prefix) for key in tensors)]:
         tensors = {key.removeprefix(found[0]): value for key, value in tensors.items()}
     return tensors
 
 
-def _refuse_not_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+def refuse_not_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise `WeightsError` that names the tensors with values that are NaN or infinite."""
     bad = [key for key, value in tensors.items() if not _is_finite(value)]
     if bad:
         more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
@@ -291,12 +294,14 @@ def _is_finite(value: Tensor) -> bool:
     return bool(low.isfinite() and high.isfinite())
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """The first line of what an exception says, shortened."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:160].rstrip(" .")
 
 
-def _needs_torch(error: ModuleNotFoundError) -> MissingDependencyError:
+def needs_torch(error: ModuleNotFoundError) -> MissingDependencyError:
+    """What to raise where a package that reads weights is not installed."""
     return MissingDependencyError(
         f"Reading weights needs the Python package '{error.name}': install omlab-core[torch]."
     )

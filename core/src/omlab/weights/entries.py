@@ -161,7 +161,8 @@ def with_needs(names: Iterable[str]) -> list[Entry]:
 
 def _of(card: Card) -> Iterator[Entry]:
     complete = _complete(card)
-    for tag, weights in complete.weights.items():
+    for tag in complete.weights:
+        weights = offered(complete, tag)
         one = Entry(model=card.name, tag=tag, licence=weights.licence)
         if weights.repository is not None or weights.endpoint is not None:
             yield replace(one, repository=weights.repository, endpoint=weights.endpoint)

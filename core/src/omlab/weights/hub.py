@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from logging import ERROR
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +91,13 @@ def _saying(name: str, url: str) -> Iterator[None]:
     """Turn what huggingface_hub raises into one sentence."""
     try:
         from huggingface_hub import errors
+        from huggingface_hub.utils import logging
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"Fetching {url} needs the Python package '{error.name}': install omlab-core[hub]."
         ) from error
+    level = logging.get_verbosity()
+    logging.set_verbosity(ERROR)  # each of its retries would be a line, before the sentence that sums them up
     try:
         yield
     except errors.GatedRepoError as error:
@@ -109,6 +113,8 @@ def _saying(name: str, url: str) -> Iterator[None]:
     except Exception as error:  # huggingface_hub passes on whatever its HTTP library raises
         detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DownloadError(f"{name} cannot be fetched from {url}: {detail.rstrip('.')}.") from error
+    finally:
+        logging.set_verbosity(level)
 
 
 def _bar(name: str) -> type[Any]:

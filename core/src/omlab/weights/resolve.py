@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omlab.errors import UnknownNameError, UsageError, WeightsError
 from omlab.weights import cache, snapshot
@@ -21,7 +22,12 @@ LOCAL = "local"
 
 
 def resolve(
-    card: ModelCard, tag: str | None = None, *, weights: Path | None = None, offline: bool | None = None
+    card: ModelCard,
+    tag: str | None = None,
+    *,
+    weights: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    offline: bool | None = None,
 ) -> Weights | None:
     """The weights that a model is to be loaded with; None: untrained.
 
@@ -31,10 +37,12 @@ def resolve(
         weights: A file of the user's, or a folder where the card's weights are several files or a repository. It is
             read by the rules of the tag; without one, of the card's file of that name, else of the default weights.
             It may hold the weights alone, without the wrapper and the prefix that the published file has.
+        settings: The model's, which addresses may name; left out, the card's defaults.
         offline: True: never use the network. None: as `OMLAB_OFFLINE` says.
 
     Raises:
         UnknownNameError: The card has no such tag.
+        SettingsError: A setting that an address names cannot be part of one.
         WeightsError: What the user gave is not there or not of that form, or published weights cannot be had.
     """
     if weights is not None:
@@ -43,7 +51,7 @@ def resolve(
     tag = tag or card.default_weights
     if tag == UNTRAINED:
         return None
-    published = offered(card, tag)
+    published = offered(card, tag, settings=settings)
     if published.endpoint is not None:
         return _answering(card, tag, published, offline=offline)
     if published.repository is not None:
@@ -54,10 +62,14 @@ def resolve(
     return Weights(tag=tag, files=paths, rules={file.name: Rules.of(file) for file in published.files}, digests=digests)
 
 
-def offered(card: ModelCard, tag: str) -> Published:
-    """What the card says of the weights `tag`. Raises `UnknownNameError` ('did you mean')."""
+def offered(card: ModelCard, tag: str, *, settings: Mapping[str, Any] | None = None) -> Published:
+    """What the card says of the weights `tag`, by these settings of the model, else by its defaults.
+
+    Raises `UnknownNameError` ('did you mean').
+    """
     if tag in card.weights:
-        return card.weights[tag]
+        defaults = {name: setting.default for name, setting in card.settings.items()}
+        return card.weights[tag].at({**defaults, **(settings or {})})
     close = difflib.get_close_matches(tag, list(card.weights), n=2, cutoff=0.5)
     if close:
         hint = f"did you mean {' or '.join(map(repr, close))}?"

@@ -28,12 +28,8 @@ def changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[s
 
 
 def new_parameters(before: Mapping[str, Tensor], module: nn.Module) -> set[str]:
-    """Names of parameters that retargeting made anew, such as heads: they always train."""
-    return {
-        name
-        for name, parameter in module.named_parameters()
-        if name not in before or before[name].shape != parameter.shape
-    }
+    """Names of parameters that retargeting made or drew anew, such as heads, of whatever shape: they always train."""
+    return set(changed(before, dict(module.named_parameters())))
 
 
 def save(tensors: Mapping[str, Tensor], folder: Path) -> Path:

@@ -7,6 +7,7 @@ file so, else of the first kind that a format reads it as.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -66,7 +67,7 @@ class Column:
         if self.name == TARGET and self.kind == CLASSES:
             return {"probabilities": {name: float(name == class_name(cell)) for name in classes}}
         if self.name == TARGET and self.kind == SCORES:
-            return {"values": {TARGET: float(cell)}}
+            return {"values": numbers_in(cell)}
         return cell
 
 
@@ -175,6 +176,20 @@ def names_a_file(cell: Any, *, folder: Path) -> bool:
         return False
     first, _ = entry_in(parts[0])
     return bool(suffix_of(Path(first), [card for card in format_cards() if card.reads])) or (folder / first).is_file()
+
+
+def numbers_in(cell: Any) -> dict[str, float] | None:
+    """The numbers of a cell by name: one, or JSON such as `{"time": 12.5, "event": 1}`; None: it is neither."""
+    if is_number(cell):
+        return {TARGET: float(cell)}
+    if isinstance(cell, str) and cell.strip().startswith("{"):
+        try:
+            cell = json.loads(cell)
+        except ValueError:
+            return None
+    if not isinstance(cell, dict) or not cell or not all(map(is_number, cell.values())):
+        return None
+    return {str(name): float(value) for name, value in cell.items()}
 
 
 def is_number(cell: Any) -> bool:

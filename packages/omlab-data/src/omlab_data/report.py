@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from omlab.errors import MissingDependencyError, OmlabError
 from omlab.files import writing
-from omlab.payloads import Pictured
+from omlab.payloads import Pictured, keeps
 from omlab.roles import Case
 from omlab_data.verify import Findings
 
@@ -44,7 +44,7 @@ def write_report(data: Looked, folder: Path, *, title: str) -> list[Path]:
     sections = [Section("What is wrong", [Notes(problems or ["Nothing."])]), *_counts(data.findings())]
     pictures = list(_pictures(data.some_cases()))
     if pictures:
-        sections.append(Section("A few cases", [Gallery(pictures)], text="Targets, drawn over their inputs."))
+        sections.append(Section("A few cases", [Gallery(pictures)], text="Inputs, with targets that can be drawn."))
     with writing("The report", folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_page(Page(title, sections), folder / PAGE)
@@ -68,14 +68,16 @@ def _counts(findings: Findings) -> Iterator[Section]:
 
 
 def _pictures(cases: Iterable[tuple[str, Case]]) -> Iterator[GalleryItem]:
-    """Of the cases whose target can be drawn; a case that cannot be read is told of elsewhere."""
+    """Of the cases whose target, or an input, can be drawn; a case that cannot be read is told of elsewhere."""
     from omlab_report import GalleryItem, Picture
 
     for split, case in cases:
         try:
             sample = case.load()
-            if isinstance(sample.target, Pictured):
-                content = sample.target.overlay(sample.inputs)
-                yield GalleryItem(case.id, [Picture(content, alt=f"the target of {case.id}")], text=split)
+            found = [one for one in (sample.target, *sample.inputs.values()) if keeps(one, Pictured)]
+            if found:
+                label = getattr(case, "label", None)
+                words = split if label is None else f"{split}, {label}"
+                yield GalleryItem(case.id, [Picture(found[0].overlay(sample.inputs), alt=case.id)], text=words)
         except OmlabError:
             continue

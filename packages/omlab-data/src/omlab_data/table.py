@@ -28,6 +28,7 @@ from omlab_data.columns import (
     is_empty,
     is_number,
     names_a_file,
+    numbers_in,
     paths_in,
 )
 from omlab_data.files import some
@@ -253,10 +254,10 @@ class _Reader:
         if not column.is_value:
             inputs = [other.kind for other in self.table.inputs if not other.is_value]
             return self._settled(column, self._paths(column, row), row, unlike=inputs)
-        if column.kind == SCORES and not is_number(cell):
+        if column.kind == SCORES and numbers_in(cell) is None:
             raise InputError(
-                f"{self.table.path}, line {row.line}: the target '{cell}' is no number; call the column "
-                f"{TARGET}:{CLASSES} where targets are classes."
+                f"{self.table.path}, line {row.line}: the target '{cell}' is no number, and no JSON of several; call "
+                f"the column {TARGET}:{CLASSES} where targets are classes."
             )
         if column.kind == CLASSES:
             self._class(class_name(cell), row)

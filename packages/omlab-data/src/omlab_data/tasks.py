@@ -7,7 +7,13 @@ from typing import cast
 from omlab.card_schema import EvaluatorCard, validate
 from omlab.registry import registry
 
-TASKS = {"labelmap": "segmentation", "classes": "classification", "scores": "regression", "boxes": "detection"}
+TASKS = {
+    "labelmap": "segmentation",
+    "labelmap-2d": "segmentation",
+    "classes": "classification",
+    "scores": "regression",
+    "boxes": "detection",
+}
 
 
 def task_of(kind: str) -> str:

@@ -45,8 +45,8 @@ def look_through(parts: Mapping[str, Sequence[Case]], *, classes: Mapping[int, s
     """Read every case of every split.
 
     Found are files that are missing or cannot be read, targets on another grid than all inputs, values that are none of
-    `classes` (where these are given) or have several names, the same content under two ids, and groups that lie in
-    several splits.
+    `classes` (where these are given) or have several names, the same content under two ids (of payloads that have a
+    `digest`, such as images, what is seen; of others the files), and groups that lie in several splits.
     """
     look = _Look(classes=classes or {})
     with progress.bar("reading cases", total=sum(len(cases) for cases in parts.values())) as advance:
@@ -64,8 +64,8 @@ class _Look:
         self.findings = Findings(names=dict(classes))
         self.missing: list[Path] = []
         self.group_splits: dict[str, list[str]] = {}
-        self.contents: dict[str, dict[str, list[str]]] = {}
-        """By input and digest: the ids."""
+        self.contents: dict[str, dict[str, list[tuple[str, str]]]] = {}
+        """By input and digest: the splits and ids."""
 
     def take(self, case: Case, split: str, counts: Counts) -> None:
         counts.cases += 1
@@ -78,14 +78,15 @@ class _Look:
         if absent:
             self.missing += absent
             return
-        for name, paths in case.files.items():
-            if name != "target":
-                self.contents.setdefault(name, {}).setdefault(paths_digest(paths), []).append(case.id)
         try:
             sample = case.load()
         except OmlabError as error:
             self.findings.problems.append(f"{case.id}: {error}")
             return
+        for name, paths in case.files.items():
+            if name != "target":
+                digest = getattr(sample.inputs.get(name), "digest", None) or paths_digest(paths)
+                self.contents.setdefault(name, {}).setdefault(digest, []).append((split, case.id))
         if sample.target is not None:
             counts.targets += 1
             self._target(sample, sample.target, counts)
@@ -125,9 +126,13 @@ class _Look:
         """The same content under several ids; what all cases share, such as an atlas, is meant."""
         count = sum(counts.cases for counts in self.findings.splits.values())
         for name, contents in self.contents.items():
-            for ids in contents.values():
-                if len(ids) > 1 and (len(ids) < count or len(self.contents) == 1):
-                    yield f"The input '{name}' has the same content in the cases {some(ids)}."
+            for places in contents.values():
+                if len(places) < 2 or (len(places) == count and len(self.contents) > 1):
+                    continue
+                is_torn = len({split for split, _ in places}) > 1
+                ids = [f"{id} ({split})" if is_torn else id for split, id in places]
+                where = ": of several splits" if is_torn else ""
+                yield f"The input '{name}' has the same content in the cases {some(ids)}{where}."
 
 
 def some_cases(parts: Mapping[str, Sequence[Case]], *, count: int = 6) -> list[tuple[str, Case]]:

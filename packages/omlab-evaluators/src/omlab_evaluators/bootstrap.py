@@ -64,13 +64,19 @@ def bootstrap_figures(
     if len(groups) != rests_on.shape[1]:
         raise ValueError(f"There are {rests_on.shape[1]} cases, but {len(groups)} groups.")
     index, number = _numbered(groups)
-    blocks = _draws(number, rounds=rounds, seed=seed, at_once=AT_ONCE // max(1, len(groups)))
-    drawn = np.concatenate([statistic(draws[:, index]) for draws in blocks])
+    drawn = np.concatenate([statistic(weights) for weights in draws_of(groups, rounds=rounds, seed=seed)])
     (whole,) = statistic(np.ones((1, len(groups))))
     support = (_by_group(rests_on.T.astype(np.float64), index, number) > 0).sum(axis=0)
     return [
         _estimate(value, drawn[:, n], groups=int(support[n]), n=int(rests_on[n].sum())) for n, value in enumerate(whole)
     ]
+
+
+def draws_of(groups: Sequence[Hashable], *, rounds: int, seed: int) -> Iterator[Floats]:
+    """How often each case counts, some rounds at once, (rounds, cases): the draws that `bootstrap_figures` makes."""
+    index, number = _numbered(groups)
+    for draws in _draws(number, rounds=rounds, seed=seed, at_once=AT_ONCE // max(1, len(groups))):
+        yield draws[:, index]
 
 
 def bootstrap_means(

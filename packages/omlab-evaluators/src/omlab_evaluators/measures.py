@@ -26,6 +26,15 @@ class Measure:
             unit=self.unit if unit is None else unit, higher_is_better=self.higher_is_better,
         )  # fmt: skip
 
+    def open(self, *, name: str = "", unit: str | None = None) -> Metric:
+        """The measure as a metric whose value is left open."""
+        return Metric(
+            name=name or self.key,
+            value=None,
+            unit=self.unit if unit is None else unit,
+            higher_is_better=self.higher_is_better,
+        )
+
     def titled(self, metric: Metric) -> Metric:
         """A metric of this measure under the name that a reader knows, for a plot."""
         return Metric(

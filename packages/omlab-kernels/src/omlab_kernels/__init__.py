@@ -13,19 +13,27 @@ if TYPE_CHECKING:
     from omlab_kernels.fusion.older import volume_fusion_boxes, volume_fusion_shuffled
     from omlab_kernels.fusion.op import volume_fusion
     from omlab_kernels.norm_act.op import instance_norm_act
+    from omlab_kernels.patch_error.op import masked_patch_error
     from omlab_kernels.relpos.factors import relpos_factors, resize_relpos_table
     from omlab_kernels.relpos.op import attention_relpos
+    from omlab_kernels.table_bias.op import LaidOutTable, attention_table_bias, lay_out, table_index, table_rows
     from omlab_kernels.window.op import window_accumulate, window_argmax
 
 __version__ = "0.1.0"
 __all__ = [
     "KernelWarning",
+    "LaidOutTable",
     "attention_relpos",
+    "attention_table_bias",
     "deep_supervision_dice_cross_entropy",
     "dice_cross_entropy",
     "instance_norm_act",
+    "lay_out",
+    "masked_patch_error",
     "relpos_factors",
     "resize_relpos_table",
+    "table_index",
+    "table_rows",
     "volume_fusion",
     "volume_fusion_boxes",
     "volume_fusion_shuffled",
@@ -35,12 +43,18 @@ __all__ = [
 
 _HOMES = {
     "KernelWarning": "omlab_kernels.dispatch",
+    "LaidOutTable": "omlab_kernels.table_bias.op",
     "attention_relpos": "omlab_kernels.relpos.op",
+    "attention_table_bias": "omlab_kernels.table_bias.op",
     "deep_supervision_dice_cross_entropy": "omlab_kernels.dice_ce.op",
     "dice_cross_entropy": "omlab_kernels.dice_ce.op",
     "instance_norm_act": "omlab_kernels.norm_act.op",
+    "lay_out": "omlab_kernels.table_bias.op",
+    "masked_patch_error": "omlab_kernels.patch_error.op",
     "relpos_factors": "omlab_kernels.relpos.factors",
     "resize_relpos_table": "omlab_kernels.relpos.factors",
+    "table_index": "omlab_kernels.table_bias.op",
+    "table_rows": "omlab_kernels.table_bias.op",
     "volume_fusion": "omlab_kernels.fusion.op",
     "volume_fusion_boxes": "omlab_kernels.fusion.older",
     "volume_fusion_shuffled": "omlab_kernels.fusion.older",

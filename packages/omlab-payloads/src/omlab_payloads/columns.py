@@ -1,9 +1,11 @@
 """Classes and scores as rows of a table: which columns there are, and back.
 
-    classes   predicted | threshold | p(NAME) ...     the threshold is empty where exactly one class is right
-    scores    NAME [UNIT] ...                          without the unit where there is none
+    classes   predicted | threshold | p(NAME) ...          the threshold is empty where exactly one class is right
+              prediction set | set level | set coverage    where there are prediction sets
+    scores    NAME [UNIT] ...                              without the unit where there is none
 
-`predicted` is for the reader of a table: it is not read again. A cell is empty where a case has no such class or score.
+`predicted` and `prediction set` are for the reader of a table: they are not read again. A cell is empty where a case
+has no such class or score.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from omlab_payloads.classes import Classes
 from omlab_payloads.scores import Scores
 
 ID, PREDICTED, THRESHOLD = "id", "predicted", "threshold"
-TEXTS = (ID, PREDICTED)
+SET, SET_LEVEL, SET_COVERAGE = "prediction set", "set level", "set coverage"
+TEXTS = (ID, PREDICTED, SET)
+SEPARATOR = "; "
 _PROBABILITY = re.compile(r"p\((.*)\)", re.DOTALL)
 _SCORE = re.compile(r"(.*) \[([^\]]*)\]", re.DOTALL)
 
@@ -26,7 +30,10 @@ _SCORE = re.compile(r"(.*) \[([^\]]*)\]", re.DOTALL)
 def row_of(payload: Any) -> dict[str, Cell]:
     """The cells of one case by column. Raises `UsageError` for a payload that makes no row."""
     if isinstance(payload, Classes):
-        cells: dict[str, Cell] = {PREDICTED: "; ".join(payload.predicted), THRESHOLD: payload.threshold}
+        cells: dict[str, Cell] = {PREDICTED: SEPARATOR.join(payload.predicted), THRESHOLD: payload.threshold}
+        if payload.prediction_set is not None:
+            cells[SET] = SEPARATOR.join(payload.prediction_set)
+            cells |= {SET_LEVEL: payload.set_level, SET_COVERAGE: payload.set_coverage}
         return cells | {f"p({name})": p for name, p in zip(payload.names, payload.probabilities, strict=True)}
     if isinstance(payload, Scores):
         return {_heading(name, payload.units.get(name, "")): value for name, value in payload.values.items()}
@@ -36,7 +43,8 @@ def row_of(payload: Any) -> dict[str, Cell]:
 def numeric(columns: Iterable[str], *, kind: str) -> frozenset[str]:
     """The columns whose cells are numbers that `payload_of` looks at."""
     if kind == Classes.kind:
-        return frozenset(name for name in columns if name == THRESHOLD or _PROBABILITY.fullmatch(name))
+        others = (THRESHOLD, SET_LEVEL, SET_COVERAGE)
+        return frozenset(name for name in columns if name in others or _PROBABILITY.fullmatch(name))
     return frozenset(columns) - {*TEXTS}
 
 
@@ -54,6 +62,8 @@ def payload_of(row: Mapping[str, float | None], *, kind: str) -> Classes | Score
             names=tuple(known),
             probabilities=tuple(known.values()),
             threshold=row.get(THRESHOLD),
+            set_level=row.get(SET_LEVEL),
+            set_coverage=row.get(SET_COVERAGE),
         )
     if any(_PROBABILITY.fullmatch(column) for column in row):
         raise UsageError(f"It holds classes, but {kind} is needed.")

@@ -37,13 +37,17 @@ def example_classes() -> list[Classes]:
 
 
 def odd_classes() -> dict[str, Classes]:
-    """Several right at once, none, one class alone, a name that a spreadsheet would run, NaN."""
+    """Several right at once, none, one class alone, a name that a spreadsheet would run, NaN, prediction sets."""
     return {
         "several": Classes(names=("a", "b", "c"), probabilities=(0.9, 0.8, 0.1), threshold=0.5),
         "none": Classes(names=("a", "b"), probabilities=(0.1, 0.2), threshold=0.5),
         "one-class": Classes(names=("only",), probabilities=(1.0,)),
         "formula": Classes(names=("=1+1", '-, a "quoted" one'), probabilities=(0.4, 0.6)),
         "nan": Classes(names=("a", "b"), probabilities=(math.nan, math.nan)),
+        "set": Classes(names=("a", "b"), probabilities=(0.7, 0.3), set_level=0.2, set_coverage=0.9),
+        "set-of-several": Classes(
+            names=("a", "b"), probabilities=(0.1, 0.2), threshold=0.5, set_level=1.0, set_coverage=0.9
+        ),
     }
 
 

@@ -26,7 +26,7 @@ from omlab_report.blocks import (
     Table,
 )
 from omlab_report.page import render_page, write_page, write_text
-from omlab_report.plots import case_strip, dot_intervals, heat_map, loss_curve
+from omlab_report.plots import case_strip, curves_with_intervals, dot_intervals, heat_map, loss_curve
 from omlab_report.png import encode_png
 from omlab_report.provenance import ReportedRun, read_run, run_sections
 from omlab_report.tables import csv_text, plain_cell, safe_cell
@@ -51,6 +51,7 @@ __all__ = [
     "Table",
     "case_strip",
     "csv_text",
+    "curves_with_intervals",
     "dot_intervals",
     "encode_png",
     "heat_map",

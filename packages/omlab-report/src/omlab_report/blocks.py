@@ -147,16 +147,16 @@ class Figure:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture: PNG bytes, or an RGB array (H, W, 3) of uint8."""
+    """A picture: bytes of a PNG or JPEG, or an RGB array (H, W, 3) of uint8; None: an empty place that says `alt`."""
 
-    content: bytes | NDArray[np.uint8]
+    content: bytes | NDArray[np.uint8] | None
     alt: str
     caption: str = ""
 
     @property
-    def png(self) -> bytes:
-        """The picture as PNG."""
-        return self.content if isinstance(self.content, bytes) else encode_png(self.content)
+    def encoded(self) -> bytes | None:
+        """The picture as the bytes of a file."""
+        return self.content if self.content is None or isinstance(self.content, bytes) else encode_png(self.content)
 
 
 @dataclass(frozen=True)
@@ -170,10 +170,15 @@ class GalleryItem:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Items below each other. `legend` maps what a colour means to that colour (R, G, B)."""
+    """Items below each other.
+
+    `legend` maps what a colour means to that colour (R, G, B). `small`: thumbnails of one size, as many beside each
+    other as there is room for.
+    """
 
     items: Sequence[GalleryItem]
     legend: Mapping[str, tuple[int, int, int]] | None = None
+    small: bool = False
     template: ClassVar[str] = "gallery"
 
     def legend_swatches(self) -> list[tuple[str, bytes]]:

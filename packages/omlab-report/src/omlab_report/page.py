@@ -50,6 +50,11 @@ def data_uri(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
+def picture_uri(content: bytes) -> str:
+    """A picture as a data URI: JPEG where it begins as one, else PNG."""
+    return data_uri(content, "image/jpeg" if content.startswith(b"\xff\xd8\xff") else "image/png")
+
+
 def draw(figure: Figure) -> dict[str, str]:
     """The figure as SVG data URIs, by theme."""
     return {name: data_uri(render_svg(figure.plot, theme), "image/svg+xml") for name, theme in THEMES.items()}
@@ -72,6 +77,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["png_uri"] = lambda png: data_uri(png, "image/png")
+    environment.filters["picture_uri"] = picture_uri
     environment.filters["draw"] = draw
     return environment

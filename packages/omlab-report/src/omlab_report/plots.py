@@ -98,6 +98,43 @@ def _interval_panel(
     _label_axis(axes, labels)
 
 
+def curves_with_intervals(lines: Mapping[str, Sequence[tuple[str, Metric]]], *, across: str, up: str) -> Plot:
+    """A line a name over places that stand side by side in the order of their first mention, such as shots.
+
+    Bars are the metrics' intervals; lines stand a little beside each other, so that these can be told apart.
+    """
+    places = list(dict.fromkeys(place for points in lines.values() for place, _ in points))
+
+    def draw(theme: Theme) -> Canvas:
+        canvas = _canvas(theme, height=(3.4 if theme.narrow else 3.8) + 0.22 * len(lines) * theme.narrow)
+        axes = canvas.subplots()
+        for index, (name, points) in enumerate(lines.items()):
+            shift = 0.0 if len(lines) == 1 else 0.24 * (index / (len(lines) - 1) - 0.5)
+            known = [
+                (places.index(place) + shift, metric.value, metric)
+                for place, metric in points
+                if metric.value is not None
+            ]
+            x, y = [at for at, _, _ in known], [value for _, value, _ in known]
+            colour = theme.series[index % len(theme.series)]
+            style = ("-", "--", ":", "-.")[index // len(theme.series) % 4]
+            axes.plot(
+                x, y, style, color=colour, linewidth=1.6, marker="o", markersize=4.5, label=name.replace("$", r"\$")
+            )
+            for at, _, metric in known:
+                if metric.low is not None and metric.high is not None:
+                    axes.plot([at, at], [metric.low, metric.high], color=colour, linewidth=1.4, alpha=0.7)
+        axes.set_xticks(range(len(places)), places)
+        axes.set_xlim(-0.4, len(places) - 0.6)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.grid(axis="y")
+        canvas.legend(frameon=False, loc="outside lower center", ncols=1 if theme.narrow else 2)
+        return canvas
+
+    return draw
+
+
 def case_strip(values: Mapping[str, Sequence[float | None]], *, name: str, unit: str = "") -> Plot:
     """One row per label: every case a dot, a bar at the median, a box from quartile to quartile.
 

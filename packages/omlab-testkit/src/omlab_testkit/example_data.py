@@ -85,11 +85,13 @@ def example_data(inputs: Sequence[Inputs], targets: Sequence[Any] | None) -> Exa
 
 
 def classes_of(targets: Sequence[Any]) -> dict[int, str]:
-    """The classes in targets, as far as payloads tell: by `labels`, by `names`, or by the values of an array."""
+    """The classes in targets, as far as payloads tell: by `labels`, by `names` (in order or by value), or by values."""
     known: dict[int, str] = {}
     for target in targets:
         if hasattr(target, "labels"):
             known |= {int(label.value): str(label.name) for label in target.labels}
+        elif isinstance(getattr(target, "names", None), Mapping):
+            known |= {int(value): str(name) for value, name in target.names.items()}
         elif hasattr(target, "names"):
             known |= {number: str(name) for number, name in enumerate(target.names)}
         elif is_array(array := getattr(target, "array", None)) and as_array(array).dtype.kind in "biu":

@@ -1,4 +1,8 @@
-"""Batches made ahead of the loop: by a thread of this process, or by worker processes. The same batches either way."""
+"""Batches made ahead of the loop: by a thread of this process, or by worker processes. The same batches either way.
+
+Batches that draw from the generators of the process (`draws_globally`) are made between the steps instead of in a
+thread beside them: dropout there draws from the same generators.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +48,10 @@ def batches_ahead(make: Make, numbers: range, *, workers: int, pinned: bool) -> 
     """The batches of `numbers` in order, made ahead.
 
     Args:
-        make: Gives a batch by its number; for worker processes it must be picklable.
+        make: Gives a batch by its number; for worker processes it must be picklable. Where its `draws_globally` is
+            true, it seeds the random numbers of the process while it makes a batch.
         numbers: Which ones.
-        workers: Processes that make them; 0: a thread.
+        workers: Processes that make them; 0: a thread, or nobody else where they draw globally.
         pinned: Whether their tensors lie in memory from which a GPU copies while it computes.
 
     Raises:
@@ -58,6 +63,8 @@ def batches_ahead(make: Make, numbers: range, *, workers: int, pinned: bool) -> 
         return
     if workers:
         made = _by_processes(make, numbers, workers=workers, pinned=pinned)
+    elif getattr(make, "draws_globally", False):
+        made = _when_asked(make, numbers, pinned=pinned)
     else:
         made = _by_thread(make, numbers, pinned=pinned)
     try:
@@ -82,16 +89,22 @@ def mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return batch
 
 
-def _by_thread(make: Make, numbers: range, *, pinned: bool) -> Generator[Any, None, None]:
-    def made(number: int) -> Any:
-        batch = make(number)
-        return mapped(batch, Tensor.pin_memory) if pinned else batch
+def _when_asked(make: Make, numbers: range, *, pinned: bool) -> Generator[Any, None, None]:
+    for number in numbers:
+        yield _made(make, number, pinned=pinned)
 
+
+def _made(make: Make, number: int, *, pinned: bool) -> Any:
+    batch = make(number)
+    return mapped(batch, Tensor.pin_memory) if pinned else batch
+
+
+def _by_thread(make: Make, numbers: range, *, pinned: bool) -> Generator[Any, None, None]:
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="omlab-batches")
     waiting: deque[Future[Any]] = deque()
     try:
         for number in numbers:
-            waiting.append(pool.submit(made, number))
+            waiting.append(pool.submit(_made, make, number, pinned=pinned))
             if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
         while waiting:

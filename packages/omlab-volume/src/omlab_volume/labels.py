@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import json
 import warnings
 from collections.abc import Sequence
@@ -13,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab.errors import InputError, OmlabWarning
+from omlab_payloads.colours import default_colour as default_colour  # what names labels finds it here
 from omlab_volume.geometry import Grid
 
-_GOLDEN_ANGLE = 0.618033988749895  # of a turn: successive hues never come close for long
 JSON_KEY = "omlab_labels"
 HIGHEST_LABEL = 65535
 
@@ -56,15 +55,6 @@ class Labelled(Protocol):
     def labels(self) -> Sequence[Label]:
         """The classes that have a name."""
         ...
-
-
-def default_colour(value: int) -> tuple[int, int, int]:
-    """A colour (R, G, B) for a label value: always the same one, and unlike its neighbours'."""
-    hue = (0.99 + (value - 1) * _GOLDEN_ANGLE) % 1.0
-    saturation = (1.0, 0.85, 0.6)[value % 3]
-    brightness = (1.0, 0.85)[(value // 3) % 2]
-    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, brightness)
-    return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def labels_from_names(names: Sequence[str]) -> list[Label]:

@@ -8,30 +8,65 @@ are matched by name; case, spaces, hyphens and underscores do not count.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omlab.errors import InputError
-from omlab.roles import Report, Sample
+from omlab.roles import Metric, Report, Resampled, Sample
 from omlab_evaluators.bootstrap import CaseRows
-from omlab_evaluators.classification.summary import metrics_of, summarise
+from omlab_evaluators.classification.comparison import compare
+from omlab_evaluators.classification.subgroups import by_subgroup, values_of
+from omlab_evaluators.classification.summary import OF_SETS, Undefined, judged, metrics_of, summarise
 from omlab_evaluators.names import matched
+from omlab_evaluators.other_runs import name_of_run, rows_of_run
+from omlab_evaluators.thumbnails import keep_picture
 
 
 def load(card: Any, *, settings: Mapping[str, Any]) -> ClassificationEvaluator:
-    """The evaluator of the card, with complete settings."""
-    return ClassificationEvaluator(rounds=settings["bootstrap"], seed=settings["seed"])
+    """The evaluator of the card, with complete settings. Raises `InputError` where `against` is no evaluation."""
+    against = Path(settings["against"]) if settings.get("against") else None
+    if against is not None:
+        rows_of_run(against)  # says now what would be wrong after an hour
+    return ClassificationEvaluator(
+        rounds=settings["bootstrap"],
+        seed=settings["seed"],
+        undefined=settings.get("undefined", "left-out"),
+        subgroups=[str(name) for name in settings.get("subgroups", ())],
+        against=against,
+    )
 
 
 class ClassificationEvaluator:
-    """Compares probabilities of classes with the classes that are right."""
+    """Compares probabilities of classes with the classes that are right.
 
-    def __init__(self, *, rounds: int = 1000, seed: int = 0) -> None:
-        self.rounds, self.seed = rounds, seed
+    Args:
+        rounds: Of the bootstrap.
+        seed: Of the bootstrap.
+        undefined: What becomes of classes without an AUROC in the mean over classes.
+        subgroups: Columns of the table of cases (`Sample.meta`) by whose values figures are also given.
+        against: The folder of another evaluation of the same cases, to be compared with.
+    """
+
+    headline = "auroc"
+
+    def __init__(
+        self,
+        *,
+        rounds: int = 1000,
+        seed: int = 0,
+        undefined: Undefined = "left-out",
+        subgroups: Sequence[str] = (),
+        against: Path | None = None,
+    ) -> None:
+        self.rounds, self.seed, self.undefined = rounds, seed, undefined
+        self.subgroups, self.against = tuple(subgroups), against
 
     def measure(self, sample: Sample, result: Any, folder: Path) -> list[dict[str, Any]]:
         """One row: the reference's `classes`, those `right` and `unknown`, `predicted`, `probabilities`, `several`.
+
+        A prediction set adds `set` and `set_coverage`, settings add `subgroups`. An input that can be looked at
+        (`omlab.payloads.Viewable`) leaves a small picture in `folder`.
 
         Raises `InputError` where the case has no reference, no class of it is one of the model's, or one is NaN.
         """
@@ -50,8 +85,16 @@ class ClassificationEvaluator:
             )
         several = target.threshold is not None
         predicted = result.predicted if several else [max(said, key=lambda name: said[name])]
+        more: dict[str, Any] = {}
+        if getattr(result, "prediction_set", None) is not None:
+            more["set"] = [names.get(name, name) for name in result.prediction_set]
+            more["set_coverage"] = result.set_coverage
+        if self.subgroups:
+            more["subgroups"] = values_of(sample, self.subgroups)
+        keep_picture(sample, folder=folder)
         return [
             {
+                **more,
                 "group": sample.group,
                 "several": several,
                 "classes": list(target.names),
@@ -63,7 +106,7 @@ class ClassificationEvaluator:
         ]
 
     def report(self, rows: CaseRows, folder: Path) -> Report:
-        """Figures with intervals; writes `report.html`, `cases.csv` and, of single classes, `confusion.csv`.
+        """Figures with intervals; writes `report.html`, `cases.csv`, `curves.csv`; of single classes `confusion.csv`.
 
         The page also shows `history.json` (a loss curve) and the run of the same folder, where they are there.
 
@@ -72,9 +115,41 @@ class ClassificationEvaluator:
         # The page draws figures: its imports would slow down every measurement.
         from omlab_evaluators.classification.page import write_report
 
-        summary = summarise(rows, rounds=self.rounds, seed=self.seed)
-        notes = write_report(summary, rounds=self.rounds, seed=self.seed, folder=folder)
-        return Report(metrics=metrics_of(summary), notes=notes)
+        rows = dict(sorted(rows.items()))  # draws go by the order of patients, which must not depend on the run's
+        summary = summarise(rows, rounds=self.rounds, seed=self.seed, undefined=self.undefined)
+        parts = by_subgroup(rows, summary.judged, columns=self.subgroups, rounds=self.rounds, seed=self.seed)
+        comparison = None
+        if self.against is not None:
+            theirs = rows_of_run(self.against)
+            comparison = compare(
+                rows,
+                theirs,
+                name=name_of_run(self.against),
+                undefined=self.undefined,
+                rounds=self.rounds,
+                seed=self.seed,
+            )
+        notes = write_report(
+            summary, subgroups=parts, comparison=comparison, rounds=self.rounds, seed=self.seed, folder=folder
+        )
+        details = ({"subgroups": [part.to_json() for part in parts]} if parts else {}) | (
+            {"comparison": comparison.to_json()} if comparison is not None else {}
+        )
+        return Report(metrics=metrics_of(summary), notes=notes, details=details)
+
+    def resampled(self, rows: CaseRows) -> Resampled:
+        """The figures over all classes, for weighed cases (`omlab.roles.Resamples`); none of prediction sets."""
+        found = judged(rows, undefined=self.undefined)
+        places = [
+            n for n, measure in enumerate(found.overall) if measure.key not in OF_SETS
+        ]  # not all models have some
+        measures = [found.overall[place] for place in places]
+        return Resampled(
+            measures=[
+                Metric(name=m.key, value=None, unit=m.unit, higher_is_better=m.higher_is_better) for m in measures
+            ],
+            figures=lambda weights: found.figures(weights)[:, places],
+        )
 
 
 def _reference(target: Any, *, case: str) -> tuple[list[str], list[str]]:

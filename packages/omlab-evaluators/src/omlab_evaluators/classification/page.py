@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 
 from omlab_evaluators.bootstrap import Estimate
 from omlab_evaluators.classification.calibration import BINS, bins
+from omlab_evaluators.classification.comparison import Comparison
+from omlab_evaluators.classification.page_curves import curve_section, curves_csv, shown_curves
+from omlab_evaluators.classification.page_differences import comparison_section, subgroup_sections
+from omlab_evaluators.classification.page_pictures import strip_section
 from omlab_evaluators.classification.plots import reliability_curve
-from omlab_evaluators.classification.summary import BY_CLASS, OVERALL, Judged, Summary
+from omlab_evaluators.classification.subgroups import Subgroups
+from omlab_evaluators.classification.summary import BY_CLASS, Judged, Summary, Undefined
 from omlab_evaluators.page_parts import counted, few, forgotten, read_history, resampling, subtitle, training_sections
 from omlab_report import (
     Block,
@@ -43,22 +48,43 @@ SHOWN_CLASSES = 16
 
 PLOTTED = ("sensitivity", "specificity", "auroc")
 
+QUIET = ("quadratic_kappa",)
+"""Measures of the whole that a page of two classes does not show: they have no order."""
 
-def write_report(summary: Summary, *, rounds: int, seed: int, folder: Path) -> list[str]:
-    """Write `report.html`, `cases.csv` and `confusion.csv`; gives the notes that say how things were counted."""
+_KEY_NOTES = {"quadratic_kappa": "of classes in order", "set_size": "classes, in the mean"}
+
+
+def write_report(
+    summary: Summary,
+    *,
+    subgroups: Sequence[Subgroups] = (),
+    comparison: Comparison | None = None,
+    rounds: int,
+    seed: int,
+    folder: Path,
+) -> list[str]:
+    """Write `report.html`, `cases.csv`, `curves.csv`, `confusion.csv`; gives the notes on how things were counted."""
     judged, history, run = summary.judged, read_history(folder), read_run(folder)
     notes = [*_notes(summary, rounds=rounds, seed=seed), *forgotten(history)]
+    curves = shown_curves(judged, rounds=rounds, seed=seed)
+    order = _worst_first(judged)
     sections = [
         Section("", [_key_figures(summary)]),
+        *([comparison_section(comparison)] if comparison is not None else []),
         _classes_section(summary),
+        *curve_section(curves, judged),
+        *subgroup_sections(subgroups),
+        *strip_section(judged, order, folder=folder),
         *([] if judged.several else [_confusion_section(judged)]),
         _calibration_section(judged),
-        _cases_section(judged),
+        _cases_section(judged, order),
         *training_sections(history),
         Section("Notes", [Notes(notes)]),
         *run_sections(run),
     ]
     write_text(_cases_csv(judged), folder / "cases.csv")
+    if curves:
+        write_text(curves_csv(curves), folder / "curves.csv")
     if not judged.several:
         header = ["reference", *judged.names]
         table = confusion(judged).tolist()
@@ -79,11 +105,15 @@ def confusion(judged: Judged) -> NDArray[np.int64]:
 def _key_figures(summary: Summary) -> KeyFigures:
     judged = summary.judged
     shown = []
-    for measure in OVERALL:
+    for measure in judged.overall:
+        if measure.key in QUIET and len(judged.names) < 3:
+            continue
         estimate = summary.overall[measure.key]
         title = "All classes right" if judged.several and measure.key == "accuracy" else measure.title
-        note = "mean over classes" if "mean over classes" in measure.help else ""
-        shown.append(KeyFigure(title, estimate.value, estimate.low, estimate.high, note=note))
+        note = _KEY_NOTES.get(measure.key, "mean over classes" if "mean over classes" in measure.help else "")
+        if measure.key == "coverage":
+            note = f"meant to be {' or '.join(f'{aim:g}' for aim in judged.aims)}"
+        shown.append(KeyFigure(title, estimate.value, estimate.low, estimate.high, note=note, digits=measure.digits))
     wrong = int((~judged.correct).sum())
     return KeyFigures([*shown, KeyFigure("Wrong", wrong, note=f"of {counted(len(judged.cases), 'case')}")])
 
@@ -208,13 +238,12 @@ def _calibration_section(judged: Judged) -> Section:
     return Section("Calibration", [figure], text=text)
 
 
-def _cases_section(judged: Judged) -> Section:
+def _cases_section(judged: Judged, order: Sequence[int]) -> Section:
     columns = [
         Column("Case"), Column("Reference"), Column("Predicted"),
         Column("Probability of it", numeric=True, help="of the predicted class; of several the lowest"),
         Column("Brier", numeric=True, help="squared error of the probabilities"),
     ]  # fmt: skip
-    order = _worst_first(judged)
     rows: list[list[Cell]] = []
     for n in order[:SHOWN_CASES]:
         chosen = judged.probabilities[n, judged.predicted[n]]
@@ -251,13 +280,23 @@ def _notes(summary: Summary, *, rounds: int, seed: int) -> list[str]:
         ]
     notes += [
         "AUROC counts equal probabilities half; average precision is a sum over thresholds, without interpolation.",
-        "A mean over classes weighs every class alike and leaves out those in which the figure is not defined.",
+        _MEANS[judged.undefined],
         f"The expected calibration error (Guo et al. 2017) has {BINS} bins of equal width.",
         resampling(rounds=rounds, seed=seed),
         *_undefined(judged),
         *few(len(judged.cases)),
     ]
     return notes
+
+
+_MEANS: dict[Undefined, str] = {
+    "left-out": "A mean over classes weighs every class alike and leaves out those in which the figure is not defined.",
+    "published": (
+        "A mean over classes weighs every class alike. As in MedFMC's published figures a class without an AUROC "
+        "counts with that of the class before it, and one that no case is of with an average precision of 0; means of "
+        "other figures leave such classes out."
+    ),
+}
 
 
 def _undefined(judged: Judged) -> Iterator[str]:

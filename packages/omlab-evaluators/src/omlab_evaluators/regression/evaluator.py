@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from omlab.errors import InputError
-from omlab.roles import Report, Sample
+from omlab.roles import Report, Resampled, Sample
 from omlab_evaluators.bootstrap import CaseRows
 from omlab_evaluators.names import matched
-from omlab_evaluators.regression.summary import metrics_of, summarise
+from omlab_evaluators.regression.summary import metrics_of, resampled, summarise
 
 
 def load(card: Any, *, settings: Mapping[str, Any]) -> RegressionEvaluator:
@@ -25,6 +25,8 @@ def load(card: Any, *, settings: Mapping[str, Any]) -> RegressionEvaluator:
 
 class RegressionEvaluator:
     """Compares named numbers with references."""
+
+    headline = "mae"
 
     def __init__(self, *, rounds: int = 1000, seed: int = 0) -> None:
         self.rounds, self.seed = rounds, seed
@@ -56,6 +58,10 @@ class RegressionEvaluator:
             }
             for name, value in target.values.items()
         ]
+
+    def resampled(self, rows: CaseRows) -> Resampled:
+        """The figures, for weighed cases (`omlab.roles.Resamples`)."""
+        return resampled(rows)
 
     def report(self, rows: CaseRows, folder: Path) -> Report:
         """Figures with intervals; writes `report.html` and `cases.csv`.

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.roles import Metric
+from omlab.roles import Metric, Resampled
 from omlab_evaluators.bootstrap import CaseRows, Estimate, bootstrap_figures, groups_of
 from omlab_evaluators.regression.agreement import MEASURES, agreement
 
@@ -62,6 +62,30 @@ def summarise(rows: CaseRows, *, rounds: int, seed: int) -> Summary:
         )
         figures.append({measure.key: estimate for measure, estimate in zip(MEASURES, estimates, strict=True)})
     return Summary(series, figures, len(rows))
+
+
+def resampled(rows: CaseRows) -> Resampled:
+    """The figures, for weighed cases (`omlab.roles.Resamples`); of several scores their names say whose they are."""
+    names = list(dict.fromkeys(row["name"] for case in rows.values() for row in case))
+    series = [_series(rows, name) for name in names]
+    numbers = {case: number for number, case in enumerate(rows)}
+    places = [[numbers[case] for case in one.cases] for one in series]
+    measures = [
+        measure.open(
+            name=measure.key if len(series) == 1 else f"{measure.key}_{one.name}",
+            unit=one.unit if measure.key in IN_UNIT else "",
+        )
+        for one in series
+        for measure in MEASURES
+    ]
+
+    def figures(weights: Floats) -> Floats:
+        parts = [
+            agreement(one.reference, one.result, weights[:, mine]) for one, mine in zip(series, places, strict=True)
+        ]
+        return np.concatenate(parts, axis=1)
+
+    return Resampled(measures=measures, figures=figures)
 
 
 def metrics_of(summary: Summary) -> list[Metric]:

@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab.errors import GeometryError, InputError
-from omlab.roles import Report, Sample
+from omlab.roles import Report, Resampled, Sample
 from omlab_evaluators.bootstrap import CaseRows
 from omlab_evaluators.segmentation.labels import Pair, match_labels
 from omlab_evaluators.segmentation.overlap import dice, volume_ml
 from omlab_evaluators.segmentation.pictures import draw
-from omlab_evaluators.segmentation.summary import Settings, Status, metrics_of, summarise
+from omlab_evaluators.segmentation.summary import Settings, Status, metrics_of, resampled, summarise
 from omlab_evaluators.segmentation.surface import surface_dice, surface_distances
 
 
@@ -40,6 +40,8 @@ def load(card: Any, *, settings: Mapping[str, Any]) -> SegmentationEvaluator:
 
 class SegmentationEvaluator:
     """Compares predicted label maps with references of the same grid."""
+
+    headline = "dice"
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -79,6 +81,10 @@ class SegmentationEvaluator:
         summary = summarise(rows, rounds=self.settings.bootstrap, seed=self.settings.seed)
         notes = write_report(rows, summary, settings=self.settings, folder=folder)
         return Report(metrics=metrics_of(summary), notes=notes)
+
+    def resampled(self, rows: CaseRows) -> Resampled:
+        """The means over labels, for weighed cases (`omlab.roles.Resamples`)."""
+        return resampled(rows)
 
     def _compare(
         self, target: NDArray[Any], predicted: NDArray[Any], pair: Pair, *, axes: NDArray[np.float64]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import warnings
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from omlab.errors import OmlabError, OmlabWarning
 from omlab.files import writing
 from omlab.payloads import Payload, Pictured
 from omlab.roles import Sample
+from omlab_evaluators.thumbnails import path_of_picture
 
 
 def draw(sample: Sample, prediction: Payload, *, folder: Path) -> None:
@@ -29,8 +28,5 @@ def draw(sample: Sample, prediction: Payload, *, folder: Path) -> None:
 
 
 def picture_path(folder: Path, *, case: str) -> Path:
-    """Where the picture of a case lies. Ids that are no plain file names get a digest."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "_", case).lstrip(".")[:80]
-    if plain != case:
-        plain = f"{plain}-{hashlib.sha256(case.encode('utf-8')).hexdigest()[:8]}"
-    return folder / "overlays" / f"{plain}.png"
+    """Where the picture of a case lies."""
+    return path_of_picture(folder, case=case, kind="overlays")

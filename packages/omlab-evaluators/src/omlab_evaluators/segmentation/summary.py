@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omlab.errors import SettingsError
-from omlab.roles import Metric
+from omlab.roles import Metric, Resampled
 from omlab_evaluators.bootstrap import CaseRows, Estimate, bootstrap_means, groups_of
 from omlab_evaluators.measures import Measure
 
@@ -51,18 +52,47 @@ class Summary:
 def summarise(rows: CaseRows, *, rounds: int, seed: int) -> Summary:
     """Means over cases with their intervals. Cases of one group (patient) are drawn together."""
     labels = list(dict.fromkeys(row["label"] for case in rows.values() for row in case))
-    place = {label: n for n, label in enumerate(labels)}
     by_label, overall = {}, {}
     for measure in MEASURES:
-        values = np.full((len(rows), len(labels)), np.nan)
-        for n, case in enumerate(rows.values()):
-            for row in case:
-                if row[measure.key] is not None:
-                    values[n, place[row["label"]]] = row[measure.key]
         by_label[measure.key], overall[measure.key] = bootstrap_means(
-            values, groups=groups_of(rows), rounds=rounds, seed=seed
+            _values(rows, labels, measure.key), groups=groups_of(rows), rounds=rounds, seed=seed
         )
     return Summary(labels, by_label, overall)
+
+
+def resampled(rows: CaseRows) -> Resampled:
+    """The means over labels, for weighed cases (`omlab.roles.Resamples`)."""
+    labels = list(dict.fromkeys(row["label"] for case in rows.values() for row in case))
+    values = [_values(rows, labels, measure.key) for measure in MEASURES]
+
+    def figures(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack([_mean_over_labels(table, weights) for table in values], axis=1)
+
+    return Resampled(measures=[measure.open() for measure in MEASURES], figures=figures)
+
+
+def _mean_over_labels(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean over labels of the weighed means over cases, (rounds,); NaN where nothing is defined."""
+    defined = np.isfinite(values)
+    counts = weights @ defined
+    sums = weights @ np.where(defined, values, 0.0)
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    known = (counts > 0).sum(axis=1)
+    result: NDArray[np.float64] = np.divide(
+        means.sum(axis=1), known, out=np.full(len(weights), np.nan), where=known > 0
+    )
+    return result
+
+
+def _values(rows: CaseRows, labels: list[str], key: str) -> NDArray[np.float64]:
+    """A measure by case and label, (cases, labels); NaN where it is not defined."""
+    place = {label: n for n, label in enumerate(labels)}
+    values = np.full((len(rows), len(labels)), np.nan)
+    for n, case in enumerate(rows.values()):
+        for row in case:
+            if row[key] is not None:
+                values[n, place[row["label"]]] = row[key]
+    return values
 
 
 def metrics_of(summary: Summary) -> list[Metric]:

@@ -16,10 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from omlab_kernels import tiles
 from omlab_kernels.dispatch import on_its_device
-
-_PROGRAMS = 528  # for a sample: four on each processor of the largest GPU; fixed, as the order of sums follows from it
-_NUMBERS = 16  # of a tile in a thread: what its registers hold beside six sums of each
 
 _LOG2E = tl.constexpr(1.4426950408889634)
 _LN2 = tl.constexpr(0.6931471805599453)
@@ -157,8 +155,8 @@ def class_sums(
 ) -> Tensor:
     """As `plain.class_sums`; `logits` with any strides."""
     batch, classes, voxels = logits.shape
-    labels, shape = _readable(labels), _shape(classes)
-    programs = min(_PROGRAMS, triton.cdiv(voxels, shape["V"]))
+    labels = _readable(labels)
+    programs, shape = _shape(classes, voxels)
     partial = torch.empty(batch, programs, 6, classes, dtype=torch.float32, device=logits.device)
     _sums_kernel[(programs, batch)](
         logits, labels, partial, classes, voxels, *logits.stride(), *_label_strides(labels), gamma or 0.0, ignore or 0,
@@ -174,9 +172,10 @@ def class_sums_backward(
 ) -> Tensor:  # fmt: skip
     """As `plain.class_sums_backward`."""
     batch, classes, voxels = logits.shape
-    labels, shape = _readable(labels), _shape(classes)
+    labels = _readable(labels)
+    programs, shape = _shape(classes, voxels)
     gradient = torch.empty_like(logits)
-    _gradient_kernel[(min(_PROGRAMS, triton.cdiv(voxels, shape["V"])), batch)](
+    _gradient_kernel[(programs, batch)](
         slopes.float().contiguous(), logits, labels, gradient, batch, classes, voxels,
         *logits.stride(), *_label_strides(labels), *gradient.stride(), gamma or 0.0, ignore or 0,
         SIGMOID=sigmoid, SQUARED=squared, FOCAL=gamma is not None, IGNORE=ignore is not None, **shape,
@@ -184,11 +183,12 @@ def class_sums_backward(
     return gradient
 
 
-def _shape(classes: int) -> dict[str, Any]:
-    """Classes and voxels of a tile, and its warps: fixed, as a choice by timing would not give the same bits."""
+def _shape(classes: int, voxels: int) -> tuple[int, dict[str, Any]]:
+    """Programs of a sample; classes and voxels of a tile, and its warps. The order of sums follows from them."""
+    numbers, warps, programs = tiles.sweep("dice", classes=classes)
     c = triton.next_power_of_2(classes)
-    warps = 4 if c <= 32 else 8
-    return {"C": c, "V": max(4, 32 * warps * _NUMBERS // c), "num_warps": warps}
+    v = max(4, numbers // c)
+    return min(programs, triton.cdiv(voxels, v)), {"C": c, "V": v, "num_warps": warps}
 
 
 def _readable(labels: Tensor) -> Tensor:

@@ -11,9 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from omlab_kernels import tiles
 from omlab_kernels.dispatch import on_its_device
-
-_VOXELS = 1024
 
 
 @triton.jit
@@ -66,9 +65,10 @@ def volume_fusion(
     """As `naive.volume_fusion`."""
     fused = torch.empty_like(first, memory_format=torch.contiguous_format)
     labels = torch.empty(first.shape[1:], dtype=torch.uint8, device=first.device)
-    _fusion_kernel[(triton.cdiv(labels.numel(), _VOXELS),)](
+    v, warps, _ = tiles.sweep("fusion")
+    _fusion_kernel[(triton.cdiv(labels.numel(), v),)](
         first, second, classes.contiguous(), fused, labels, first.shape[0], *first.shape[2:],
         labels.numel(), *block, *offset, *classes.shape, float(count),
-        *first.stride(), *second.stride(), V=_VOXELS,
+        *first.stride(), *second.stride(), V=v, num_warps=warps,
     )  # fmt: skip
     return fused, labels

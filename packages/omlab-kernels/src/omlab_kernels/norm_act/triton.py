@@ -16,9 +16,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from omlab_kernels import tiles
 from omlab_kernels.dispatch import on_its_device
 
-_TILE = 2048
 _TILES_A_PROGRAM = 8
 _WHOLE = 1 << 14
 """Numbers of a program's channels up to which one launch does everything: it is the launches that take the time."""
@@ -327,10 +327,11 @@ def _shape(x: Tensor) -> tuple[dict[str, int], bool]:
     A tile is many voxels of a channel or, channels-last, many channels of a voxel.
     """
     c = 1 if x.stride(2) <= x.stride(1) else min(64, triton.next_power_of_2(x.shape[1]))
-    v = _TILE // c
+    numbers, warps, _ = tiles.sweep("norm")
+    v = numbers // c
     whole = x.shape[2] * c <= _WHOLE
     step = triton.cdiv(_WHOLE, c) if whole else v * _TILES_A_PROGRAM
-    return {"C": c, "V": v, "STEP": step}, whole
+    return {"C": c, "V": v, "STEP": step, "num_warps": warps}, whole
 
 
 def _given(x: Tensor, *tensors: Tensor | None) -> tuple[Tensor, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from omlab_kernels import tiles
 from omlab_kernels.dispatch import form_for
 from omlab_kernels.operator import operator
 from omlab_kernels.relpos import plain
@@ -48,21 +49,11 @@ def attention_relpos(
     _check(q, k, v, factors, sink_logit, sink_value)
     if torch.is_autocast_enabled(q.device.type) and q.dtype != torch.float64:
         q, k, v = (tensor.to(torch.get_autocast_dtype(q.device.type)) for tensor in (q, k, v))
-    if factors:
-        kind = torch.float64 if q.dtype == torch.float64 else torch.float32
-        offsets, width = [], 0
-        for factor, key_index in factors:
-            offsets.append(key_index + width)
-            width += factor.shape[-1]
-        bias = torch.cat([factor.to(kind) for factor, _ in factors], -1)
-        index = torch.stack(offsets)
-    else:
-        bias = q.new_empty((*q.shape[:3], 0), dtype=torch.float32)
-        index = torch.empty((0, k.shape[2]), dtype=torch.long, device=q.device)
+    bias, table = _side_by_side(q, factors, keys=k.shape[2])
     if sink_value is not None:
         sink_value = sink_value.expand(*q.shape[:2], q.shape[3])
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    out: Tensor = _attention(q, k, v, bias, index, sink_logit, sink_value, scale)[0]
+    out: Tensor = _attention(q, k, v, bias, table, sink_logit, sink_value, scale)[0]
     return out
 
 
@@ -98,18 +89,49 @@ def _check(
         )
 
 
+def _side_by_side(q: Tensor, factors: Sequence[tuple[Tensor, Tensor]], *, keys: int) -> tuple[Tensor, Tensor]:
+    """All factors (B, heads, N, A), and the table (M, A) that holds a 1 where a column of theirs concerns a key.
+
+    On a GPU columns are filled up to what a kernel takes at a time, so that rows begin at aligned addresses.
+    """
+    if not factors:
+        return q.new_empty((*q.shape[:3], 0)), q.new_empty((keys, 0))
+    parts = [factor for factor, _ in factors]
+    widths = [part.shape[-1] for part in parts]
+    columns = sum(widths)
+    if q.is_cuda and (missing := whole_columns(columns) - columns):
+        parts.append(parts[0].new_zeros((*q.shape[:3], missing)))
+        columns += missing
+    return torch.cat(parts, -1), _key_columns([index for _, index in factors], widths, columns, q.dtype)
+
+
+def whole_columns(columns: int) -> int:
+    """16, 32 or a multiple of 64."""
+    return next((size for size in (16, 32) if columns <= size), -(-columns // 64) * 64)
+
+
+@operator("key_columns")
+def _key_columns(indices: Sequence[Tensor], widths: Sequence[int], columns: int, dtype: torch.dtype) -> Tensor:
+    table = indices[0].new_zeros((indices[0].shape[0], columns), dtype=dtype)
+    start = 0
+    for index, width in zip(indices, widths, strict=True):
+        if index.device.type == "cpu" and not 0 <= int(index.min()) <= int(index.max()) < width:
+            raise ValueError(f"Key indices of a factor with {width} columns must lie in 0..{width - 1}.")
+        table[:, start : start + width].scatter_(1, index[:, None], 1)
+        start += width
+    return table
+
+
 @operator("attention_relpos")
 def _attention(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, index: Tensor, sink_logit: Tensor | None, sink_value: Tensor | None,
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, table: Tensor, sink_logit: Tensor | None, sink_value: Tensor | None,
     scale: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    if index.device.type == "cpu" and index.numel() and not 0 <= int(index.min()) <= int(index.max()) < bias.shape[3]:
-        raise ValueError(f"Key indices must lie in 0..{bias.shape[3] - 1}, where factors have {bias.shape[3]} columns.")
-    if form_for(q) == "triton" and q.numel():
+    if _takes_triton(q):
         from omlab_kernels.relpos import triton
 
-        return triton.forward(q, k, v, bias, index, sink_logit, sink_value, scale)
-    return plain.forward(q, k, v, bias, index, sink_logit, sink_value, scale)
+        return triton.forward(q, k, v, bias, table, sink_logit, sink_value, scale)
+    return plain.forward(q, k, v, bias, table, sink_logit, sink_value, scale)
 
 
 @operator("attention_relpos_backward")
@@ -119,21 +141,31 @@ def _attention_backward(
     k: Tensor,
     v: Tensor,
     bias: Tensor,
-    index: Tensor,
+    table: Tensor,
     out: Tensor,
     sums: Tensor,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    if form_for(q) == "triton" and q.numel():
+    if _takes_triton(q):
         from omlab_kernels.relpos import triton
 
-        return triton.backward(slope, q, k, v, bias, index, out, sums, scale)
-    return plain.backward(slope, q, k, v, bias, index, out, sums, scale)
+        return triton.backward(slope, q, k, v, bias, table, out, sums, scale)
+    return plain.backward(slope, q, k, v, bias, table, out, sums, scale)
+
+
+def _takes_triton(q: Tensor) -> bool:
+    widest = tiles.WIDEST_HEAD["single" if q.dtype == torch.float32 else "half"]
+    return form_for(q) == "triton" and q.numel() > 0 and q.shape[3] <= widest
+
+
+@torch.library.register_fake("omlab_kernels::key_columns")  # type: ignore[untyped-decorator]
+def _(indices: Sequence[Tensor], widths: Sequence[int], columns: int, dtype: torch.dtype) -> Tensor:
+    return indices[0].new_empty((indices[0].shape[0], columns), dtype=dtype)
 
 
 @torch.library.register_fake("omlab_kernels::attention_relpos")  # type: ignore[untyped-decorator]
 def _(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, index: Tensor, sink_logit: Tensor | None, sink_value: Tensor | None,
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, table: Tensor, sink_logit: Tensor | None, sink_value: Tensor | None,
     scale: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     kind = torch.float64 if q.dtype == torch.float64 else torch.float32
@@ -147,7 +179,7 @@ def _(
     k: Tensor,
     v: Tensor,
     bias: Tensor,
-    index: Tensor,
+    table: Tensor,
     out: Tensor,
     sums: Tensor,
     scale: float,
@@ -163,8 +195,8 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> 
 
 
 def _backward(ctx: Any, slope: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    q, k, v, bias, index, sink_logit, sink_value, out, sums = ctx.saved_tensors
-    by_q, by_k, by_v, by_bias, delta = _attention_backward(slope, q, k, v, bias, index, out, sums, ctx.scale)
+    q, k, v, bias, table, sink_logit, sink_value, out, sums = ctx.saved_tensors
+    by_q, by_k, by_v, by_bias, delta = _attention_backward(slope, q, k, v, bias, table, out, sums, ctx.scale)
     by_logit = by_value = None
     if sink_logit is not None:
         slopes = slope.to(sums.dtype)

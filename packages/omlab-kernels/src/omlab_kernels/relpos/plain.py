@@ -1,7 +1,7 @@
 """Attention in plain PyTorch, some queries at a time: memory grows with N, not with N x M.
 
-A thin bias is a matrix of low rank: with `columns` (M x A) that holds a 1 where a factor's column concerns a key,
-score = scale q k' + R columns' is one product of [scale q, R] with [k, columns], and so is its gradient.
+A thin bias is a matrix of low rank: with a table T (M x A) that holds a 1 where a factor's column concerns a key,
+score = scale q k' + R T' is one product of [scale q, R] with [k, T], and so is its gradient.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ _SCORES_ELSEWHERE = 1 << 26
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, index: Tensor, sink_logit: Tensor | None, sink_value: Tensor | None,
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, table: Tensor, sink_logit: Tensor | None, sink_value: Tensor | None,
     scale: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Output (B, H, N, c) and the logarithm of each query's sum of exponentials (B, H, N).
 
-    q (B, H, N, c), k and v (B, H, M, c), bias (B, H, N, A), index (factors, M) into A, sink_logit (B, H, N),
+    q (B, H, N, c), k and v (B, H, M, c), bias (B, H, N, A), table (M, A) of zeros and ones, sink_logit (B, H, N),
     sink_value (B, H, c).
     """
-    keys = _wide_keys(k, bias, index)
+    keys = _wide_keys(k, table)
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
     sums = torch.empty(q.shape[:3], dtype=keys.dtype, device=q.device)
     values = v.to(keys.dtype)
@@ -48,13 +48,13 @@ def backward(
     k: Tensor,
     v: Tensor,
     bias: Tensor,
-    index: Tensor,
+    table: Tensor,
     out: Tensor,
     sums: Tensor,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients by q, k, v and bias, and the sum (B, H, N) of `slope` times the output over c."""
-    keys = _wide_keys(k, bias, index)
+    keys = _wide_keys(k, table)
     head = k.shape[-1]
     by_q, by_bias = (torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (q, bias))
     by_k, by_v = (torch.zeros(k.shape, dtype=keys.dtype, device=k.device) for _ in range(2))
@@ -74,12 +74,10 @@ def backward(
     return by_q, by_k.to(k.dtype), by_v.to(v.dtype), by_bias, delta
 
 
-def _wide_keys(k: Tensor, bias: Tensor, index: Tensor) -> Tensor:
-    """[k, columns], (B, H, M, c + A), in float32 or float64."""
-    columns = torch.zeros(k.shape[2], bias.shape[-1], dtype=_work_type(k), device=k.device)
-    for row in index:
-        columns.scatter_(1, row.unsqueeze(1), 1)
-    return torch.cat([k.to(columns.dtype), columns.expand(*k.shape[:2], -1, -1)], -1)
+def _wide_keys(k: Tensor, table: Tensor) -> Tensor:
+    """[k, table], (B, H, M, c + A), in float32 or float64."""
+    kind = _work_type(k)
+    return torch.cat([k.to(kind), table.to(kind).expand(*k.shape[:2], -1, -1)], -1)
 
 
 def _wide_queries(q: Tensor, bias: Tensor, part: slice, scale: float, dtype: torch.dtype) -> Tensor:

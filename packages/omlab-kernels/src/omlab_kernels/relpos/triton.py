@@ -6,30 +6,23 @@ The bias of a tile of scores is a product, as in `plain`: the rows of the factor
 a 1 where a column concerns a key; so is the gradient by the factors. Both add into the products that are there anyway.
 Columns go in blocks: where there are many, the gradient of each block has programs of its own, so that registers hold
 it. One kernel takes tiles of queries (output; gradients by q and the factors), another tiles of keys (by k and v).
+Forward is one launch and backward two or three: at some hundred tokens it is the launches that take the time.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from omlab_kernels import tiles
 from omlab_kernels.dispatch import on_its_device
 
-_SIZES = ["heads", "queries", "keys", "factors", "tiles"]  # a kernel serves them all
+_SIZES = ["heads", "queries", "keys", "columns"]  # a kernel serves them all
 _LOG2E = tl.constexpr(1.4426950408889634)
-
-
-class Tile(NamedTuple):
-    """Queries and keys of a tile, warps of a program, and tiles that are loaded ahead."""
-
-    n: int
-    m: int
-    warps: int
-    stages: int
 
 
 @triton.jit
@@ -52,29 +45,41 @@ def _rows(base, b, h, first, count, sb, sh, sn, sc, N: tl.constexpr, C: tl.const
 
 
 @triton.jit
-def _factors(bias, b, h, first, heads, queries, block, blocks, N: tl.constexpr, A: tl.constexpr):
-    """A block of the factors' columns for rows first.., (N, A)."""
-    n = first + tl.arange(0, N).to(tl.int64)[:, None]
-    here = ((b * heads + h) * queries + n) * (A * blocks) + block * A + tl.arange(0, A)[None, :]
-    return tl.load(bias + here, mask=n < queries, other=0.0)
+def _block(base, row, inside, columns, block, A: tl.constexpr, WHOLE: tl.constexpr):
+    """A block of the columns of rows (N, 1), (N, A), zero where a row is not `inside`; whole blocks are aligned."""
+    if WHOLE:
+        here = row * (A * tl.cdiv(columns, A)) + block * A + tl.arange(0, A)[None, :]
+    else:
+        a = block * A + tl.arange(0, A)[None, :]
+        here = row * columns + a
+        inside = inside & (a < columns)
+    return tl.load(base + here, mask=inside, other=0.0)
 
 
 @triton.jit
-def _table(table, first, keys, block, blocks, M: tl.constexpr, A: tl.constexpr):
+def _factors(bias, b, h, first, heads, queries, columns, block, N: tl.constexpr, A: tl.constexpr, WHOLE: tl.constexpr):
+    """A block of the factors' columns for rows first.., (N, A)."""
+    n = first + tl.arange(0, N).to(tl.int64)[:, None]
+    return _block(bias, (b * heads + h) * queries + n, n < queries, columns, block, A, WHOLE)
+
+
+@triton.jit
+def _columns(table, first, keys, columns, block, M: tl.constexpr, A: tl.constexpr, WHOLE: tl.constexpr):
     """The same columns for keys first.., (M, A): 1 where a column concerns a key."""
     m = first + tl.arange(0, M).to(tl.int64)[:, None]
-    return tl.load(table + m * (A * blocks) + block * A + tl.arange(0, A)[None, :], mask=m < keys, other=0.0)
+    return _block(table, m, m < keys, columns, block, A, WHOLE)
 
 
 @triton.jit
 def _biased(
-    scores, bias, table, b, h, row, key, heads, queries, keys, block, end, blocks,
-    N: tl.constexpr, M: tl.constexpr, A: tl.constexpr, TURNED: tl.constexpr, PRECISION: tl.constexpr,
+    scores, bias, table, b, h, row, key, heads, queries, keys, columns, block, end,
+    N: tl.constexpr, M: tl.constexpr, A: tl.constexpr, WHOLE: tl.constexpr, TURNED: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Scores (N, M), or turned (M, N), with the blocks of columns from `block` to `end` added."""
     for one in tl.range(block, end, num_stages=1):
-        r_tile = _factors(bias, b, h, row, heads, queries, one, blocks, N, A)
-        t_tile = _table(table, key, keys, one, blocks, M, A)
+        r_tile = _factors(bias, b, h, row, heads, queries, columns, one, N, A, WHOLE)
+        t_tile = _columns(table, key, keys, columns, one, M, A, WHOLE)
         if TURNED:
             scores = tl.dot(t_tile, tl.trans(r_tile), scores, input_precision=PRECISION)
         else:
@@ -82,24 +87,12 @@ def _biased(
     return scores
 
 
-@triton.jit
-def _columns_kernel(index, table, keys, COUNT: tl.constexpr, M: tl.constexpr, WIDE: tl.constexpr):
-    """The table of all columns from each factor's column of each key, `index` (COUNT, keys)."""
-    m = tl.program_id(0) * M + tl.arange(0, M).to(tl.int64)[:, None]
-    a = tl.program_id(1) * WIDE + tl.arange(0, WIDE)[None, :]
-    one = tl.zeros([M, WIDE], tl.int32)
-    for f in tl.static_range(COUNT):
-        one += (tl.load(index + f * keys + m, mask=m < keys, other=-1) == a).to(tl.int32)
-    here = table + m * (tl.num_programs(1) * WIDE) + a
-    tl.store(here, one.to(table.dtype.element_ty), mask=m < keys)
-
-
 @triton.jit(do_not_specialize=_SIZES)
 def _forward_kernel(
-    q, k, v, bias, table, sink_logit, sink_value, out, sums, heads, queries, keys, factors, scale,
+    q, k, v, bias, table, sink_logit, sink_value, out, sums, heads, queries, keys, columns, scale,
     qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc,
     SINK: tl.constexpr, N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, WIDTH: tl.constexpr,
-    A: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, PRECISION: tl.constexpr,
+    A: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, WHOLE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     first, b, h = _place(heads, queries, N)
     q_tile = _rows(q, b, h, first, queries, qb, qh, qn, qc, N, C, WIDTH)
@@ -115,20 +108,20 @@ def _forward_kernel(
         high = tl.full([N], -float("inf"), tl.float32)
         total = tl.zeros([N], tl.float32)
         found = tl.zeros([N, C], tl.float32)
-    blocks = tl.cdiv(factors, A)
+    blocks = tl.cdiv(columns, A)
     if SOME:
-        r_tile = _factors(bias, b, h, first, heads, queries, 0, blocks, N, A)
+        r_tile = _factors(bias, b, h, first, heads, queries, columns, 0, N, A, WHOLE)
     for start in range(0, keys, M):
         k_tile = _rows(k, b, h, start, keys, kb, kh, kn, kc, M, C, WIDTH)
         v_tile = _rows(v, b, h, start, keys, vb, vh, vn, vc, M, C, WIDTH)
         scores = scale * tl.dot(q_tile, tl.trans(k_tile), input_precision=PRECISION)
         if SOME:
-            t_tile = _table(table, start, keys, 0, blocks, M, A)
+            t_tile = _columns(table, start, keys, columns, 0, M, A, WHOLE)
             scores = tl.dot(r_tile, tl.trans(t_tile), scores, input_precision=PRECISION)
         if MANY:
             scores = _biased(
-                scores, bias, table, b, h, first, start, heads, queries, keys, 1, blocks, blocks,
-                N, M, A, False, PRECISION,
+                scores, bias, table, b, h, first, start, heads, queries, keys, columns, 1, blocks,
+                N, M, A, WHOLE, False, PRECISION,
             )  # fmt: skip
         scores = tl.where((start + tl.arange(0, M) < keys)[None, :], scores, -float("inf"))
         higher = tl.maximum(high, tl.max(scores, axis=1))
@@ -146,10 +139,10 @@ def _forward_kernel(
 
 @triton.jit(do_not_specialize=_SIZES)
 def _query_gradient_kernel(
-    slope, q, k, v, bias, table, out, sums, delta, by_q, by_bias, heads, queries, keys, factors, scale,
+    slope, q, k, v, bias, table, out, sums, delta, by_q, by_bias, heads, queries, keys, columns, scale,
     sb, sh, sn, sc, qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc,
     FIRST: tl.constexpr, N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, WIDTH: tl.constexpr,
-    A: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, PRECISION: tl.constexpr,
+    A: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, WHOLE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Gradients by q and by the first block of the factors, which makes `delta`; or by each of the other blocks."""
     first, b, h = _place(heads, queries, N)
@@ -168,25 +161,25 @@ def _query_gradient_kernel(
         mean = tl.load(delta + flat, mask=rows < queries, other=0.0)
     q_sum = tl.zeros([N, C], tl.float32)
     bias_sum = tl.zeros([N, A], tl.float32)
-    blocks = tl.cdiv(factors, A)
+    blocks = tl.cdiv(columns, A)
     own = 0 if FIRST else 1 + tl.program_id(1)
     if SOME:
-        r_tile = _factors(bias, b, h, first, heads, queries, own, blocks, N, A)
+        r_tile = _factors(bias, b, h, first, heads, queries, columns, own, N, A, WHOLE)
     for start in range(0, keys, M):
         k_tile = _rows(k, b, h, start, keys, kb, kh, kn, kc, M, C, WIDTH)
         v_tile = _rows(v, b, h, start, keys, vb, vh, vn, vc, M, C, WIDTH)
         scores = scale * tl.dot(q_tile, tl.trans(k_tile), input_precision=PRECISION)
         if SOME:
-            t_tile = _table(table, start, keys, own, blocks, M, A)
+            t_tile = _columns(table, start, keys, columns, own, M, A, WHOLE)
             scores = tl.dot(r_tile, tl.trans(t_tile), scores, input_precision=PRECISION)
         if MANY:
             scores = _biased(
-                scores, bias, table, b, h, first, start, heads, queries, keys, 0, own, blocks,
-                N, M, A, False, PRECISION,
+                scores, bias, table, b, h, first, start, heads, queries, keys, columns, 0, own,
+                N, M, A, WHOLE, False, PRECISION,
             )  # fmt: skip
             scores = _biased(
-                scores, bias, table, b, h, first, start, heads, queries, keys, own + 1, blocks, blocks,
-                N, M, A, False, PRECISION,
+                scores, bias, table, b, h, first, start, heads, queries, keys, columns, own + 1, blocks,
+                N, M, A, WHOLE, False, PRECISION,
             )  # fmt: skip
         weights = tl.exp2(scores * _LOG2E - total[:, None])
         weights = tl.where((start + tl.arange(0, M) < keys)[None, :], weights, 0.0)
@@ -200,24 +193,24 @@ def _query_gradient_kernel(
         tl.store(by_q + flat[:, None] * WIDTH + c[None, :], (scale * q_sum).to(by_q.dtype.element_ty), mask=inside)
     if SOME:
         a = own * A + tl.arange(0, A)
-        here = by_bias + flat[:, None] * factors + a[None, :]
-        tl.store(here, bias_sum.to(by_bias.dtype.element_ty), mask=(rows < queries)[:, None] & (a < factors)[None, :])
+        here = by_bias + flat[:, None] * columns + a[None, :]
+        tl.store(here, bias_sum.to(by_bias.dtype.element_ty), mask=(rows < queries)[:, None] & (a < columns)[None, :])
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def _key_gradient_kernel(
-    slope, q, k, v, bias, table, sums, delta, by_k, by_v, heads, queries, keys, factors, scale,
+    slope, q, k, v, bias, table, sums, delta, by_k, by_v, heads, queries, keys, columns, scale,
     sb, sh, sn, sc, qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc,
     N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, WIDTH: tl.constexpr,
-    A: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, PRECISION: tl.constexpr,
+    A: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, WHOLE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """With the scores turned, (M, N), so that no other product has to be."""
     first, b, h = _place(heads, keys, M)
     k_tile = _rows(k, b, h, first, keys, kb, kh, kn, kc, M, C, WIDTH)
     v_tile = _rows(v, b, h, first, keys, vb, vh, vn, vc, M, C, WIDTH)
-    blocks = tl.cdiv(factors, A)
+    blocks = tl.cdiv(columns, A)
     if SOME:
-        t_tile = _table(table, first, keys, 0, blocks, M, A)
+        t_tile = _columns(table, first, keys, columns, 0, M, A, WHOLE)
     k_sum = tl.zeros([M, C], tl.float32)
     v_sum = tl.zeros([M, C], tl.float32)
     for start in range(0, queries, N):
@@ -230,12 +223,12 @@ def _key_gradient_kernel(
         mean = tl.load(delta + flat, mask=rows < queries, other=0.0)
         scores = scale * tl.dot(k_tile, tl.trans(q_tile), input_precision=PRECISION)
         if SOME:
-            r_tile = _factors(bias, b, h, start, heads, queries, 0, blocks, N, A)
+            r_tile = _factors(bias, b, h, start, heads, queries, columns, 0, N, A, WHOLE)
             scores = tl.dot(t_tile, tl.trans(r_tile), scores, input_precision=PRECISION)
         if MANY:
             scores = _biased(
-                scores, bias, table, b, h, start, first, heads, queries, keys, 1, blocks, blocks,
-                N, M, A, True, PRECISION,
+                scores, bias, table, b, h, start, first, heads, queries, keys, columns, 1, blocks,
+                N, M, A, WHOLE, True, PRECISION,
             )  # fmt: skip
         weights = tl.exp2(scores * _LOG2E - total[None, :])
         v_sum = tl.dot(weights.to(slopes.dtype), slopes, v_sum, input_precision=PRECISION)
@@ -251,117 +244,79 @@ def _key_gradient_kernel(
 
 @on_its_device
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, index: Tensor, sink_logit: Tensor | None, sink_value: Tensor | None,
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, table: Tensor, sink_logit: Tensor | None, sink_value: Tensor | None,
     scale: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """As `plain.forward`; the factors are rounded to the type of q."""
     if _misread(q):
-        out, sums = forward(q.float(), k.float(), v.float(), bias, index, sink_logit, sink_value, scale)
+        out, sums = forward(q.float(), k.float(), v.float(), bias, table.float(), sink_logit, sink_value, scale)
         return out.to(q.dtype), sums
     batch, heads, queries, _ = q.shape
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
     sums = torch.empty(batch, heads, queries, dtype=torch.float32, device=q.device)
-    tile, shape = _FORWARD[_kind(q)], _shape(q, bias)
-    padded, table = _padded(bias, q, shape), _columns(index, q, bias.shape[3], shape)
-    _forward_kernel[(triton.cdiv(queries, tile.n) * batch * heads,)](
-        q, k, v, padded, table,
+    tile, shape = _tile("forward", q, queries), _shape(q, bias)
+    _forward_kernel[(triton.cdiv(queries, tile["N"]) * batch * heads,)](
+        q, k, v, bias.to(q.dtype), table,
         sums if sink_logit is None else sink_logit.contiguous(),
         sums if sink_value is None else sink_value.contiguous(),
         out, sums, heads, queries, k.shape[2], bias.shape[3], scale,
-        *q.stride(), *k.stride(), *v.stride(), SINK=sink_logit is not None, **shape, **_launch(tile),
+        *q.stride(), *k.stride(), *v.stride(), SINK=sink_logit is not None, **shape, **tile,
     )  # fmt: skip
     return out, sums
 
 
 @on_its_device
 def backward(
-    slope: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, index: Tensor, out: Tensor, sums: Tensor,
+    slope: Tensor, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, table: Tensor, out: Tensor, sums: Tensor,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """As `plain.backward`; the factors are rounded to the type of q."""
     if _misread(q):
-        found = backward(slope.float(), q.float(), k.float(), v.float(), bias, index, out, sums, scale)
-        return found[0].to(q.dtype), found[1].to(k.dtype), found[2].to(v.dtype), *found[3:]
+        given = slope.float(), q.float(), k.float(), v.float(), bias.float(), table.float()
+        by_q, by_k, by_v, by_bias, delta = backward(*given, out, sums, scale)
+        return by_q.to(q.dtype), by_k.to(k.dtype), by_v.to(v.dtype), by_bias.to(bias.dtype), delta
     batch, heads, queries, _ = q.shape
-    keys, factors = k.shape[2], bias.shape[3]
+    keys, columns = k.shape[2], bias.shape[3]
     by_q, by_k, by_v, by_bias = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v, bias))
     delta = torch.empty_like(sums)
     shape = _shape(q, bias)
-    padded, table = _padded(bias, q, shape), _columns(index, q, bias.shape[3], shape)
-    given = (slope, q, k, v, padded, table)
-    rest = (heads, queries, keys, factors, scale)
+    given = (slope, q, k, v, bias.to(q.dtype), table)
+    rest = (heads, queries, keys, columns, scale)
     strides = (*slope.stride(), *q.stride(), *k.stride(), *v.stride())
-    tile = _BY_QUERIES[_kind(q)]
-    programs = triton.cdiv(queries, tile.n) * batch * heads
+    tile = _tile("by_queries", q, queries)
+    programs = triton.cdiv(queries, tile["N"]) * batch * heads
     given_queries = (*given, out, sums, delta, by_q, by_bias, *rest, *strides)
-    _query_gradient_kernel[(programs,)](*given_queries, FIRST=True, **shape, **_launch(tile))
+    _query_gradient_kernel[(programs,)](*given_queries, FIRST=True, **shape, **tile)
     if shape["MANY"]:
-        further = triton.cdiv(factors, shape["A"]) - 1
-        _query_gradient_kernel[(programs, further)](*given_queries, FIRST=False, **shape, **_launch(tile))
-    tile = _BY_KEYS[_kind(q)]
-    _key_gradient_kernel[(triton.cdiv(keys, tile.m) * batch * heads,)](
-        *given, sums, delta, by_k, by_v, *rest, *strides, **shape, **_launch(tile)
+        further = triton.cdiv(columns, shape["A"]) - 1
+        _query_gradient_kernel[(programs, further)](*given_queries, FIRST=False, **shape, **tile)
+    tile = _tile("by_keys", q, keys)
+    _key_gradient_kernel[(triton.cdiv(keys, tile["M"]) * batch * heads,)](
+        *given, sums, delta, by_k, by_v, *rest, *strides, **shape, **tile
     )
     return by_q, by_k, by_v, by_bias, delta
 
 
-# A fixed table by type and head size: a choice by timing would not give the same bits each time. Of the tiles that
-# compile for compute capability 9.0 without spills and fit into 99 KiB of shared memory, in the order of the review of
-# the kernels; not tuned on a GPU yet.
-_FORWARD = {
-    ("half", 64): Tile(128, 64, 8, 3), ("half", 128): Tile(64, 64, 4, 2), ("half", 256): Tile(32, 32, 8, 2),
-    ("single", 64): Tile(64, 32, 4, 2), ("single", 128): Tile(16, 32, 8, 1), ("single", 256): Tile(16, 16, 8, 1),
-}  # fmt: skip
-_BY_QUERIES = {
-    ("half", 64): Tile(128, 64, 8, 2), ("half", 128): Tile(64, 32, 8, 2), ("half", 256): Tile(32, 32, 8, 1),
-    ("single", 64): Tile(64, 32, 4, 1), ("single", 128): Tile(16, 32, 8, 1), ("single", 256): Tile(16, 16, 8, 1),
-}  # fmt: skip
-_BY_KEYS = {
-    ("half", 64): Tile(64, 128, 8, 2), ("half", 128): Tile(32, 64, 8, 2), ("half", 256): Tile(32, 32, 8, 1),
-    ("single", 64): Tile(16, 64, 4, 1), ("single", 128): Tile(16, 16, 4, 1), ("single", 256): Tile(16, 16, 8, 1),
-}  # fmt: skip
-_BLOCK = {"half": 64, "single": 32}
-"""Columns of the factors in one product at most."""
+def _kind(q: Tensor) -> tiles.Kind:
+    return "single" if q.dtype == torch.float32 else "half"
 
 
-def _kind(q: Tensor) -> tuple[str, int]:
-    size = next((size for size in (64, 128) if q.shape[3] <= size), 256)
-    return "single" if q.dtype == torch.float32 else "half", size
+def _tile(kernel: tiles.AttentionKernel, q: Tensor, tokens: int) -> dict[str, int]:
+    kind = _kind(q)
+    head = min(q.shape[3], tiles.WIDEST_HEAD[kind])  # of what the interpreter takes as float32 it may be more
+    n, m, warps, stages = tiles.attention(kernel, kind=kind, head=head, tokens=tokens)
+    return {"N": n, "M": m, "num_warps": warps, "num_stages": stages}
 
 
 def _shape(q: Tensor, bias: Tensor) -> dict[str, Any]:
     """What a kernel is compiled for: the head size and its power of two, the columns of a block, how many blocks."""
-    width, factors = q.shape[3], bias.shape[3]
-    block = min(_BLOCK[_kind(q)[0]], max(16, triton.next_power_of_2(factors)))
+    width, columns = q.shape[3], bias.shape[3]
+    block = min(tiles.COLUMNS[_kind(q)], max(16, triton.next_power_of_2(columns)))
     return {
         "C": max(16, triton.next_power_of_2(width)), "WIDTH": width,
-        "A": block, "SOME": factors > 0, "MANY": factors > block,
+        "A": block, "SOME": columns > 0, "MANY": columns > block, "WHOLE": columns % block == 0,
         "PRECISION": "tf32x3" if q.dtype == torch.float32 else "ieee",
     }  # fmt: skip
-
-
-def _launch(tile: Tile) -> dict[str, int]:
-    return {"N": tile.n, "M": tile.m, "num_warps": tile.warps, "num_stages": tile.stages}
-
-
-def _padded(bias: Tensor, q: Tensor, shape: dict[str, Any]) -> Tensor:
-    """The factors in the type of q, filled up with zeros to whole blocks: rows that begin at aligned addresses."""
-    columns = bias.shape[3]
-    filled = q.new_empty((*bias.shape[:3], triton.cdiv(columns, shape["A"]) * shape["A"]))
-    filled[..., :columns].copy_(bias)
-    filled[..., columns:].zero_()
-    return filled
-
-
-def _columns(index: Tensor, q: Tensor, columns: int, shape: dict[str, Any]) -> Tensor:
-    """The table (M, columns): 1 where a column of a factor concerns a key."""
-    count, keys = index.shape
-    blocks = triton.cdiv(columns, shape["A"])
-    table = torch.empty(keys, shape["A"] * blocks, dtype=q.dtype, device=q.device)
-    if count:
-        grid = (triton.cdiv(keys, 64), blocks)
-        _columns_kernel[grid](index.contiguous(), table, keys, COUNT=count, M=64, WIDE=shape["A"])
-    return table
 
 
 def _misread(q: Tensor) -> bool:

@@ -11,10 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from omlab_kernels import tiles
 from omlab_kernels.dispatch import on_its_device
-
-_VOXELS = 256
-
 
 # Every cell of an image has another shape and place: specialised on them, the kernel would be compiled for each.
 _OF_A_CELL = [
@@ -67,10 +65,11 @@ def window_accumulate(
         for axis, (at, size) in enumerate(zip(start, scores.shape[1:], strict=True))
     ]
     steps = [-step if axis in flip else step for axis, step in enumerate(along)]
-    _accumulate_kernel[(triton.cdiv(voxels, _VOXELS),)](
+    v, warps, _ = tiles.sweep("accumulate")
+    _accumulate_kernel[(triton.cdiv(voxels, v),)](
         sums, scores, importance, len(sums), *sums.shape[2:], voxels, *sums.stride(),
         _offset(begin, along), across, *steps, _offset(start, importance.stride()), *importance.stride(),
-        SOFTMAX=softmax, V=_VOXELS,
+        SOFTMAX=softmax, V=v, num_warps=warps,
     )  # fmt: skip
 
 
@@ -138,12 +137,13 @@ def window_argmax(scores: Tensor, steps: Sequence[tuple[Tensor, Tensor, Tensor]]
     """As `naive.window_argmax`."""
     shape = [len(weight) for _, _, weight in steps]
     labels = scores.new_empty(shape, dtype=torch.uint8 if len(scores) <= 256 else torch.int32)
-    programs = triton.cdiv(labels.numel(), _VOXELS)
+    v, warps, _ = tiles.sweep("argmax")
+    programs = triton.cdiv(labels.numel(), v)
     wrong = torch.empty(programs, dtype=torch.int32, device=scores.device)
     mixed = [not torch.equal(lower, upper) for lower, upper, _ in steps]
     _argmax_kernel[(programs,)](
         scores, labels, wrong, _packed(steps).to(scores.device), len(scores), *shape, labels.numel(), *scores.stride(),
-        MIX_D=mixed[0], MIX_H=mixed[1], MIX_W=mixed[2], V=_VOXELS,
+        MIX_D=mixed[0], MIX_H=mixed[1], MIX_W=mixed[2], V=v, num_warps=warps,
     )  # fmt: skip
     return labels, ~wrong.any()
 

@@ -143,6 +143,7 @@ def one_step_trains(subject: RecipeSubject, folder: Path) -> None:
     ready = get_ready(subject, folder)
     recipe, module = ready.recipe, network(ready.model, name=subject.name)
     before = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+    groups = recipe.groups()  # asked for before the loop wraps the module
     whole = recipe.module  # the model's network, or one that it is part of
     recipe.module = _wrapped(whole)
     recipe.module.train()
@@ -156,7 +157,7 @@ def one_step_trains(subject: RecipeSubject, folder: Path) -> None:
     if not isinstance(figures, Mapping) or not all(isinstance(value, int | float) for value in figures.values()):
         raise PromiseError(f"The loss of '{subject.id}' comes without its mapping of figures, which are numbers.")
     loss.backward()
-    _step([parameter for group in recipe.groups() if group["lr"] for parameter in group["params"]])
+    _step([parameter for group in groups if group["lr"] for parameter in group["params"]])
     after = dict(module.named_parameters())
     if all(torch.equal(before[name], after[name].detach()) for name in before):
         raise PromiseError(f"A step of '{subject.id}' changes no weight of the model.")

@@ -1,0 +1,177 @@
+"""USFM as a model of omlab: an ultrasound image in, an embedding out; classes or label maps where it was trained.
+
+session = omlab.load_model("usfm", weights="USFM_latest.pth")
+vector = session.embed(omlab.read("frame.png"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import omlab
+from omlab.card_schema import ModelCard
+from omlab.errors import InputError, SettingsError, WeightsError
+from omlab.payloads import Inputs
+from omlab.roles import About, Dataset
+from omlab.weights import Weights
+from omlab_image import Image, LabelMap2D
+from omlab_payloads.classes import Classes
+from omlab_payloads.embedding import Embedding
+from omlab_usfm.atm import resized
+from omlab_usfm.encoder import EncoderConfig
+from omlab_usfm.images import whole, whole_for_masks
+from omlab_usfm.retarget import Plan, Task, retargeted
+from omlab_usfm.tables import Form
+from omlab_usfm.weights import Network, config_of, encoder_of, layers_of, load_encoder
+
+TINY = EncoderConfig(image_size=64, width=96, depth=4, heads=3, drop_path=0.0)
+
+
+def load(
+    card: ModelCard,
+    *,
+    weights: Weights | None,
+    needs: Mapping[str, Any],
+    device: str,
+    settings: Mapping[str, Any],
+    config: Mapping[str, Any] | None,
+) -> UsfmModel:
+    """The entry of the cards.
+
+    Raises:
+        WeightsError: The file cannot be read, or holds another network; names the keys.
+        SettingsError: `size` does not fit, or upstream's tables have gaps at it.
+    """
+    if config is not None:
+        plan, task = Plan.from_config(config["plan"]), _task(config)
+        network = plan.build()
+        if weights is not None:
+            weights.load(network)
+    else:
+        plan, task = Plan(encoder=TINY if card.name == "usfm-tiny" else EncoderConfig()), Task()
+        state, source = (weights.state_dict(), weights.path()) if weights is not None else ({}, None)
+        if source is not None:
+            plan = Plan(encoder=config_of(state, source=source))
+        plan = replace(plan, encoder=_sized(plan.encoder, settings["size"]))
+        network = plan.build()
+        if source is not None:
+            load_encoder(network, state, source=source, form=settings["tables"])
+    return UsfmModel(network, plan=plan, task=task, name=card.name, device=device, settings=settings)
+
+
+def _sized(config: EncoderConfig, size: int) -> EncoderConfig:
+    if size % config.patch_size:
+        raise SettingsError(f"size is {size}, but must be a multiple of the patch, {config.patch_size} pixels.")
+    return replace(config, image_size=size or config.image_size)
+
+
+def _task(config: Mapping[str, Any]) -> Task:
+    try:
+        task = config["task"]
+        return Task(**{**task, "classes": tuple(task["classes"]), "values": tuple(task["values"])})
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"The configuration is not one of an adapted USFM ({error}).") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An image as the network sees it, [3, S, S], and the image itself, whose pixels a label map is on."""
+
+    seen: Tensor
+    image: Image
+
+
+class UsfmModel:
+    """A network with its task: verbs `embed` and, where it was trained, `predict` (`omlab.roles.Trainable`).
+
+    Args:
+        module: The network.
+        plan: What it was built by.
+        task: What it tells; empty for an encoder.
+        name: Of the card.
+        device: "cpu", "cuda" or "cuda:N".
+        settings: Those of the card, complete.
+    """
+
+    def __init__(
+        self, module: Network, *, plan: Plan, task: Task, name: str, device: str, settings: Mapping[str, Any]
+    ) -> None:
+        self.module = module.to(device).eval()
+        self.plan, self.task, self.name, self.settings = plan, task, name, dict(settings)
+
+    @property
+    def device(self) -> str:
+        """Where the network is."""
+        return str(next(self.module.parameters()).device)
+
+    @property
+    def size(self) -> int:
+        """Side of the square that images are squeezed into."""
+        return self.plan.encoder.image_size
+
+    def prepare(self, verb: str, inputs: Inputs, /) -> Prepared:
+        """What the network sees of an image. Raises `InputError` where a pixel is no number."""
+        image = omlab.take(inputs, "image", Image)
+        if not image.is_finite():
+            raise InputError(f"{image.name or 'The image'} has pixels that are NaN or infinite: mend or leave it out.")
+        make = whole_for_masks if verb == "predict" and self.task.values else whole
+        return Prepared(seen=make(self.size)(image), image=image)
+
+    def embed(self, batch: Sequence[Prepared], /) -> Iterator[Embedding]:
+        """The features of images: the normed mean of the encoder's patch tokens."""
+        encoder = encoder_of(self.module)
+        for vector in self._applied(encoder.features, batch):
+            yield Embedding(vector=vector.numpy(), model=self.name)
+
+    def predict(self, batch: Sequence[Prepared], /) -> Iterator[Classes | LabelMap2D]:
+        """The probability of each class, or the class of each pixel on the image's own grid."""
+        for found, prepared in zip(self._applied(self.module, batch), batch, strict=True):
+            yield self._labels(found, prepared.image) if self.task.values else self._classes(found)
+
+    def _classes(self, logits: Tensor) -> Classes:
+        single = self.task.threshold is None
+        found = logits.double().softmax(0) if single else logits.double().sigmoid()
+        return Classes(names=self.task.classes, probabilities=found.tolist(), threshold=self.task.threshold)
+
+    def _labels(self, scores: Tensor, image: Image) -> LabelMap2D:
+        """Of (K, S, S): the best at each of the image's pixels."""
+        best = resized(scores[None], image.shape)[0].argmax(dim=0).numpy()
+        values = np.array([0, *self.task.values])
+        array = values.astype(np.uint8 if values.max() < 256 else np.uint16)[best]
+        names = dict(zip(self.task.values, self.task.classes, strict=True))
+        return LabelMap2D(array=array, names=names, spacing=image.spacing, source=image.source)
+
+    def _applied(self, network: Any, batch: Sequence[Prepared]) -> Tensor:
+        self.module.eval()
+        with torch.inference_mode():
+            found: Tensor = network(torch.stack([one.seen for one in batch]).to(self.device)).float().cpu()
+        return found
+
+    def layers(self) -> list[list[str]]:
+        """Parameter names from input to head: embeddings; each block; norms, pyramid and heads."""
+        return layers_of(self.module)
+
+    def retarget(self, recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> UsfmModel:
+        """A copy for the classes that `about` tells of, or with a decoder (`omlab_usfm.retarget`)."""
+        tables: Form = self.settings["tables"]
+        network, plan, task = retargeted(
+            self.module, recipe=recipe, about=about, settings=settings, tables=tables, seed=seed
+        )
+        return UsfmModel(network, plan=plan, task=task, name=self.name, device=self.device, settings=self.settings)
+
+    def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
+        """What is minimised (`omlab_usfm.training`)."""
+        from omlab_usfm.training import RECIPES
+
+        return RECIPES[recipe](self, data, settings=settings, seed=seed)
+
+    def config(self) -> dict[str, Any]:
+        """Everything but the weights, as JSON: architecture, head and classes."""
+        task = {**asdict(self.task), "classes": list(self.task.classes), "values": list(self.task.values)}
+        return {"plan": self.plan.to_config(), "task": task}

@@ -1,0 +1,100 @@
+"""Pictures in memory: discs on noise, with their classes and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omlab.payloads import Payload
+from omlab.roles import About, Case, Sample
+from omlab_image import Image, LabelMap2D
+from omlab_payloads.classes import Classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldCase:
+    """A case in memory."""
+
+    id: str
+    sample: Sample
+    group: str | None = None
+
+    @property
+    def files(self) -> Mapping[str, Sequence[Path]]:
+        return {}
+
+    def load(self) -> Sample:
+        return self.sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A data set in memory (`omlab.roles.Dataset`) with one split, `train`."""
+
+    samples: Sequence[Sample]
+    target: str = ""
+    classes: Mapping[int, str] = field(default_factory=dict)
+    ignored: Sequence[int] = ()
+
+    def splits(self) -> Sequence[str]:
+        return ["train"]
+
+    def prepare(self) -> None:
+        pass
+
+    def about(self, split: str) -> About:
+        return About(
+            inputs={"image": "image"},
+            target=self.target,
+            classes=self.classes,
+            ignored=self.ignored,
+            cases=len(self.samples),
+        )
+
+    def digest(self, split: str) -> str:
+        return "held"
+
+    def cases(self, split: str) -> Sequence[Case]:
+        return [HeldCase(id=sample.id, sample=sample) for sample in self.samples]
+
+    def verify(self) -> Sequence[str]:
+        return []
+
+
+def disc(number: int, *, rows: int = 40, columns: int = 48) -> tuple[Image, LabelMap2D, bool]:
+    """A grey picture with a bright (even numbers) or dark disc, where that is, and whether it is bright."""
+    random = np.random.default_rng(number)
+    is_bright = number % 2 == 0
+    y, x = np.mgrid[:rows, :columns]
+    middle = (rows / 2 + random.integers(-5, 6), columns / 2 + random.integers(-8, 9))
+    inside = (y - middle[0]) ** 2 + (x - middle[1]) ** 2 < (rows / 5) ** 2
+    pixels = random.normal(90, 10, (rows, columns)) + (120 if is_bright else -70) * inside
+    image = Image(array=pixels.clip(0, 255).astype(np.uint8), spacing=(0.2, 0.1))
+    labels = LabelMap2D(array=(7 * inside).astype(np.uint8), names={7: "nodule"}, spacing=(0.2, 0.1))
+    return image, labels, is_bright
+
+
+@pytest.fixture
+def discs() -> Callable[..., Held]:
+    """Eight discs with `target` "classes", "labelmap-2d" or none."""
+
+    def made(target: str = "") -> Held:
+        samples = []
+        for number in range(8):
+            image, labels, is_bright = disc(number)
+            echo = Classes(names=("bright", "dark"), probabilities=(float(is_bright), float(not is_bright)))
+            targets: dict[str, Payload] = {"classes": echo, "labelmap-2d": labels}
+            samples.append(Sample(id=str(number), inputs={"image": image}, target=targets.get(target)))
+        names = {"classes": {0: "bright", 1: "dark"}, "labelmap-2d": {7: "nodule"}}
+        return Held(samples=samples, target=target, classes=names.get(target, {}))
+
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMLAB_CACHE", str(tmp_path / "cache"))

@@ -1,0 +1,1 @@
+"""Adapters that learn from a model's embeddings alone: linear probe, nearest neighbours, nearest centroid."""

@@ -1,0 +1,1 @@
+"""Pictures and DICOM files, in and out."""

@@ -1,0 +1,172 @@
+"""The recipe of pre-training without targets: masked autoencoders, deblurring, spatial-frequency masking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from omlab.digests import digest_of
+from omlab.roles import Case, Dataset
+from omlab_image.image import Image
+from omlab_image.training.cases import TRAIN, VAL, Before, cases_of, figures_of, image_of, loaded, said_of
+from omlab_image.training.course import Course
+from omlab_image.training.order import Order
+from omlab_train import Group, Optimisation
+from omlab_train.layers import layer_groups
+from omlab_train.settings import mixed_seed
+
+Views = Callable[[Image, int], "Tensor | Mapping[str, Tensor]"]
+MAE_BETAS = (0.9, 0.95)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ViewBatches:
+    """Batches for `omlab_train.Recipe`: a function of seed and number alone.
+
+    Attributes:
+        cases: With an image among their inputs; read when their turn comes.
+        order: Which case comes when.
+        batch_size: Images in a batch.
+        views: (image, seed) -> what the module takes of an image: a tensor, or several by name.
+        input: Name of the image among the inputs.
+        before: What is done with every image first.
+    """
+
+    cases: tuple[Case, ...]
+    order: Order
+    batch_size: int
+    views: Views
+    input: str
+    before: Before | None
+
+    draws_globally = True  # torchvision does, within the seed of each image
+
+    def __call__(self, number: int) -> dict[str, Any]:
+        """`images`, the views stacked, and `seed`, for what the module draws."""
+        first = number * self.batch_size
+        return self.of([self.order(place) for place in range(first, first + self.batch_size)], number)
+
+    def of(self, drawn: Sequence[tuple[int, int]], number: int) -> dict[str, Any]:
+        """The batch of cases by (index, seed)."""
+        views = []
+        for index, seed in drawn:
+            image = image_of(loaded(self.cases[index]), input=self.input, before=self.before)
+            views.append(self.views(image, seed))
+        return {"images": _stacked(views), "seed": torch.tensor(mixed_seed(self.order.seed, number, -1))}
+
+
+class SelfSupervisedRecipe:
+    """Trains a module that states its own loss of images; fulfils `omlab_train.Recipe`.
+
+    AdamW with betas (0.9, 0.95), no layer-wise decay, no weight decay on biases and norms; the settings are those of
+    `Course`. After each epoch the split `val`, where there is one, gives the loss of always the same draws.
+
+    Args:
+        module: `module(images, generator)` gives (loss, parts): a scalar, and figures by name to show beside it.
+            `images` is (B, 3, H, W), or tensors by name where `views` gives several; the generator, on their device, is
+            what masks and noise are drawn from.
+        data: Its cases have an `Image` among their inputs; targets are not looked at.
+        views: (image, seed) -> what the module takes of an image, such as `omlab_image.transforms.pretraining`; its
+            `repr` says all that it does.
+        settings: Of the recipe; what is not among them has its default.
+        seed: What all randomness comes from.
+        input: Name of the image among the inputs; where a case has none of that name, its only image is.
+        before: What is done with every image first, such as `omlab_image.transforms.fundus_crop`.
+        undecayed: Names of further parameters without weight decay.
+
+    Raises:
+        TrainingError: There is nothing to train on.
+        SettingsError: A value cannot be.
+    """
+
+    def __init__(
+        self,
+        *,
+        module: nn.Module,
+        data: Dataset,
+        views: Views,
+        settings: Mapping[str, Any],
+        seed: int,
+        input: str = "image",
+        before: Before | None = None,
+        undecayed: Collection[str] = (),
+    ) -> None:
+        self.module = self._network = module  # the loop may wrap what it is given, and names change then
+        self.course = Course.of(
+            settings, betas=MAE_BETAS, epochs=800, warmup_epochs=40, learning_rate=1.5e-4, min_learning_rate=0.0
+        )
+        cases, val = cases_of(data, TRAIN), cases_of(data, VAL)
+        self.batches = _batches(cases, self.course, views, input=input, before=before, seed=seed)
+        self._validation = _batches(val, self.course, views, input=input, before=before, seed=seed) if val else None
+        self.epoch = self.course.epoch(len(cases))
+        self.steps = self.course.epochs * self.epoch
+        self._undecayed = frozenset(undecayed)
+        self._data = data.digest(TRAIN)
+
+    @property
+    def how(self) -> Optimisation:
+        """AdamW as the course says."""
+        return self.course.how
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that the batches depend on: a checkpoint of another one is not resumed."""
+        batches = self.batches
+        what = [batches.order.seed, batches.input, said_of(batches.views), said_of(batches.before)]
+        return digest_of([self._data, asdict(self.course), what])
+
+    def groups(self) -> list[Group]:
+        """All parameters at one rate."""
+        names = [name for name, _ in self._network.named_parameters()]
+        how = {"lr": self.course.rate, "weight_decay": self.course.weight_decay}
+        return layer_groups(self._network, [names], undecayed=self._undecayed, **how)
+
+    def schedule(self, step: int) -> float:
+        """The rise and half a cosine, in every step."""
+        return self.course.factor(step, epoch=self.epoch)
+
+    def loss(self, batch: Mapping[str, Any]) -> tuple[Tensor, Mapping[str, float]]:
+        """What the module says of a batch."""
+        device = batch["seed"].device
+        generator = torch.Generator(device=device).manual_seed(int(batch["seed"]))
+        loss, parts = self.module(batch["images"], generator)
+        return loss, figures_of(parts)
+
+    def validate(self) -> Mapping[str, float] | None:
+        """The mean loss of the split `val`; None where there is none."""
+        batches = self._validation
+        if batches is None:
+            return None
+        device = next(self.module.parameters()).device
+        sums: dict[str, float] = {}
+        count, size = len(batches.cases), batches.batch_size
+        for number, first in enumerate(range(0, count, size)):
+            indices = range(first, min(first + size, count))
+            batch = batches.of([(index, mixed_seed(index)) for index in indices], number)
+            loss, parts = self.loss(_on(batch, device))
+            for name, value in {"loss": float(loss), **parts}.items():
+                sums[name] = sums.get(name, 0.0) + value * len(indices)
+        return {name: value / count for name, value in sums.items()}
+
+
+def _batches(
+    cases: tuple[Case, ...], course: Course, views: Views, *, input: str, before: Before | None, seed: int
+) -> ViewBatches:
+    order = Order(count=len(cases), seed=seed)
+    return ViewBatches(cases=cases, order=order, batch_size=course.batch_size, views=views, input=input, before=before)
+
+
+def _stacked(views: Sequence[Any]) -> Any:
+    if isinstance(views[0], Tensor):
+        return torch.stack(list(views))
+    return {name: torch.stack([view[name] for view in views]) for name in views[0]}
+
+
+def _on(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    return {name: _on(part, device) for name, part in batch.items()}

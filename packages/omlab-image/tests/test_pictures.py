@@ -1,0 +1,66 @@
+"""Pictures of label maps over their images: in true proportions, with what was found and what is right."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from omlab.errors import GeometryError
+from omlab_image import Image, LabelMap2D
+from omlab_image.testing import example_images, example_labelmaps, odd_images, odd_labelmaps
+from omlab_payloads.colours import default_colour
+
+
+def _drawn(labelmap: LabelMap2D, image: Image, target: LabelMap2D | None = None) -> np.ndarray:
+    return np.array(Pillow.open(io.BytesIO(labelmap.overlay({"image": image}, target=target))).convert("RGB"))
+
+
+def test_classes_are_filled_where_they_are_and_nowhere_else() -> None:
+    image, labelmap = example_images()[2], example_labelmaps()[2]
+    drawn = _drawn(labelmap, image)
+    height = round(360 * image.shape[0] / image.shape[1])
+    assert drawn.shape[1] == 360
+    plain = _drawn(replace(labelmap, array=np.zeros_like(labelmap.array)), image)
+    differs = (drawn[:height] != plain[:height]).any(2)
+    labelled = np.array(Pillow.fromarray(labelmap.array).resize((360, height), Pillow.Resampling.NEAREST)) > 0
+    assert (differs & ~labelled).mean() < 0.02
+    assert (differs[labelled]).mean() > 0.95
+
+
+def test_the_edge_has_the_colour_of_its_class_and_the_reference_is_white() -> None:
+    image, labelmap = example_images()[0], example_labelmaps()[0]
+    drawn = _drawn(labelmap, image)
+    for value in (1, 2):
+        assert (drawn[: 300 // 1] == default_colour(value)).all(2).any()
+    moved = replace(labelmap, array=np.roll(labelmap.array, 5, axis=1))
+    with_reference = _drawn(labelmap, image, moved)
+    assert (with_reference[:300] == 255).all(2).sum() > (drawn[:300] == 255).all(2).sum() + 50
+
+
+def test_pixels_have_their_true_proportions() -> None:
+    image = Image(array=np.zeros((40, 40), np.uint8), spacing=(0.2, 0.1))
+    labelmap = LabelMap2D(array=np.zeros((40, 40), np.uint8), spacing=(0.2, 0.1))
+    assert _drawn(labelmap, image).shape[:2] == (360, 180)
+
+
+def test_other_pixels_are_refused() -> None:
+    image, labelmap = example_images()[0], example_labelmaps()[0]
+    with pytest.raises(GeometryError, match=r"40 x 48.*56 x 37"):
+        labelmap.overlay({"image": example_images()[1]})
+    with pytest.raises(GeometryError, match="reference"):
+        labelmap.overlay({"image": image}, target=example_labelmaps()[1])
+
+
+def test_odd_ones_are_drawn() -> None:
+    labelmap = example_labelmaps()[0]
+    for image in odd_images().values():
+        fitting = LabelMap2D(array=np.resize(labelmap.array, image.shape))
+        assert _drawn(fitting, image).size
+    for odd in odd_labelmaps().values():
+        assert _drawn(odd, Image(array=np.zeros(odd.shape, np.uint8))).size
+    many = LabelMap2D(array=np.arange(30, dtype=np.uint8).reshape(5, 6))
+    assert _drawn(many, Image(array=np.zeros((5, 6), np.uint8))).size
