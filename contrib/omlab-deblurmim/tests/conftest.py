@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from omlab.payloads import Payload
-from omlab.roles import About, Case, Sample
+from omlab.roles import About, Sample
 from omlab_image import Image, LabelMap2D
 from omlab_payloads.classes import Classes
+from omlab_testkit.held import Held
 
 SLOW = "unetpp_convmae_512.json"
 
@@ -22,56 +22,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SLOW in item.name:
             item.add_marker(pytest.mark.slow)
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldCase:
-    """A case in memory."""
-
-    id: str
-    sample: Sample
-    group: str | None = None
-
-    @property
-    def files(self) -> Mapping[str, Sequence[Path]]:
-        return {}
-
-    def load(self) -> Sample:
-        return self.sample
-
-
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    """A data set in memory (`omlab.roles.Dataset`) with one split, `train`."""
-
-    samples: Sequence[Sample]
-    target: str = ""
-    classes: Mapping[int, str] = field(default_factory=dict)
-    ignored: Sequence[int] = ()
-
-    def splits(self) -> Sequence[str]:
-        return ["train"]
-
-    def prepare(self) -> None:
-        pass
-
-    def about(self, split: str) -> About:
-        return About(
-            inputs={"image": "image"},
-            target=self.target,
-            classes=self.classes,
-            ignored=self.ignored,
-            cases=len(self.samples),
-        )
-
-    def digest(self, split: str) -> str:
-        return "held"
-
-    def cases(self, split: str) -> Sequence[Case]:
-        return [HeldCase(id=sample.id, sample=sample) for sample in self.samples]
-
-    def verify(self) -> Sequence[str]:
-        return []
 
 
 def disc(number: int, *, rows: int = 40, columns: int = 48) -> tuple[Image, LabelMap2D, bool]:
@@ -99,7 +49,8 @@ def discs() -> Callable[..., Held]:
             targets: dict[str, Payload] = {"classes": echo, "labelmap-2d": labels}
             samples.append(Sample(id=str(number), inputs={"image": image}, target=targets.get(target)))
         names = {"classes": {0: "bright", 1: "dark"}, "labelmap-2d": {7: "nodule"}}
-        return Held(samples=samples, target=target, classes=names.get(target, {}))
+        about = About(inputs={"image": "image"}, target=target, classes=names.get(target, {}))
+        return Held(samples=samples, says=about)
 
     return made
 

@@ -163,7 +163,8 @@ def test_what_cannot_be_is_said(discs: Discs) -> None:
         model.retarget("classification", discs().about("train"), settings=settings_of("classification"), seed=0)
     with pytest.raises(TrainingError, match="no classes"):
         model.retarget("segmentation", discs().about("train"), settings=settings_of("segmentation"), seed=0)
-    ignoring = replace(discs("labelmap-2d"), ignored=(255,))
+    data = discs("labelmap-2d")
+    ignoring = replace(data, says=replace(data.says, ignored=(255,)))
     with pytest.raises(TrainingError, match="not annotated"):
         model.retarget("segmentation", ignoring.about("train"), settings=settings_of("segmentation"), seed=0)
     wrong = settings_of("segmentation", size=50)

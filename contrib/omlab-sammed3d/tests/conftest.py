@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from omlab.roles import About, Case, Sample
+from omlab.roles import About, Sample
+from omlab_testkit.held import Held
 
 if not torch.cuda.is_available() and "triton" not in sys.modules:
     os.environ["TRITON_INTERPRET"] = "1"
@@ -28,56 +27,17 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMLAB_KERNELS", "interpret")
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeldCase:
-    """A case in memory."""
-
-    id: str
-    sample: Sample
-    group: str | None = None
-
-    @property
-    def files(self) -> Mapping[str, Sequence[Path]]:
-        return {}
-
-    def load(self) -> Sample:
-        return self.sample
-
-
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    """A data set in memory (`omlab.roles.Dataset`) with one split, `train`."""
-
-    samples: Sequence[Sample]
-    inputs: Mapping[str, str] = field(default_factory=lambda: {"volume": "volume"})
-    ignored: Sequence[int] = ()
-    name: str = "held"
-
-    def splits(self) -> Sequence[str]:
-        return ["train"]
-
-    def prepare(self) -> None:
-        pass
-
-    def about(self, split: str) -> About:
-        return About(inputs=self.inputs, target="labelmap", ignored=self.ignored, cases=len(self.samples))
-
-    def digest(self, split: str) -> str:
-        return self.name
-
-    def cases(self, split: str) -> Sequence[Case]:
-        return [HeldCase(id=sample.id, sample=sample) for sample in self.samples]
-
-    def verify(self) -> Sequence[str]:
-        return []
-
-
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMLAB_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
-def held() -> Any:
+def held() -> Callable[..., Held]:
     """Makes a data set of samples."""
-    return Held
+
+    def made(*, samples: Sequence[Sample], ignored: Sequence[int] = (), name: str = "held") -> Held:
+        about = About(inputs={"volume": "volume"}, target="labelmap", ignored=ignored)
+        return Held(samples=samples, says=about, name=name)
+
+    return made

@@ -215,7 +215,7 @@ def test_a_case_is_prepared_once(recipe: Any, held: Any) -> None:
             return [Watched()]
 
     for spacing in (1.5, 1.5, 2.0):
-        recipe(data=Data(samples=[]), spacing=spacing)
+        recipe(data=Data(samples=[], says=held(samples=[]).says), spacing=spacing)
     assert len(read) == 2  # again at another spacing
 
 

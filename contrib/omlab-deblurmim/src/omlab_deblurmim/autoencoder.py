@@ -8,6 +8,7 @@ in and the sharp one is what is painted. Keys are the published ones.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -39,7 +40,7 @@ class DecoderConfig:
     mlp_ratio: float = 4.0
 
 
-class MaskedAutoencoder(nn.Module):
+class MaskedAutoencoder(nn.Module, ABC):
     """The base of both autoencoders: their decoder, whose parts lie beside the encoder's in the published files.
 
     Called with images (B, 3, S, S) and a generator, it gives the error over the removed patches; with two images by
@@ -95,9 +96,9 @@ class MaskedAutoencoder(nn.Module):
         counts = None if is_deblurring else masking.mask
         return masked_patch_error(painted, target, counts, patch=self.patch, normalise=self.normalise), {}
 
+    @abstractmethod
     def encode(self, image: Tensor, masking: Masking) -> Tensor:
         """The normed tokens of the patches that are seen, after the class token's where there is one."""
-        raise NotImplementedError
 
     def decode(self, encoded: Tensor, masking: Masking) -> Tensor:
         """What is painted on each patch (B, L, 3 patch^2), of what `encode` gives."""

@@ -22,6 +22,7 @@ from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_image import Image
+from omlab_image.answers import classes_of
 from omlab_image.transforms import IMAGENET_MEAN, IMAGENET_STD, Evaluation, evaluation
 from omlab_medfmc.parts import Classifier, Head
 from omlab_medfmc.swin import Swin, SwinConfig
@@ -121,8 +122,7 @@ class MedfmcModel:
     def predict(self, batch: Sequence[Tensor], /) -> Iterator[Classes]:
         """The probability of each class."""
         for logits in self._applied(self.module, batch):
-            found = logits.double().softmax(0) if self.task.threshold is None else logits.double().sigmoid()
-            yield Classes(names=self.task.classes, probabilities=found.tolist(), threshold=self.task.threshold)
+            yield classes_of(logits, names=self.task.classes, threshold=self.task.threshold)
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: embeddings, each layer or block, norm, head."""

@@ -22,6 +22,7 @@ from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_image import Image
+from omlab_image.answers import classes_of
 from omlab_image.transforms import fundus_crop
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
@@ -113,9 +114,7 @@ class RetFoundModel:
     def predict(self, batch: Sequence[Tensor], /) -> Iterator[Classes]:
         """The probability of each class."""
         for logits in self._applied(self.module, batch):
-            single = self.task.threshold is None
-            found = logits.double().softmax(0) if single else logits.double().sigmoid()
-            yield Classes(names=self.task.classes, probabilities=found.tolist(), threshold=self.task.threshold)
+            yield classes_of(logits, names=self.task.classes, threshold=self.task.threshold)
 
     def explain(self, batch: Sequence[Tensor], /, *, form: str) -> Iterator[Image]:
         """Where the network looks (`omlab_retfound.attention`), on what it sees of each image."""

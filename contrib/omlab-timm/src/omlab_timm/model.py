@@ -19,6 +19,7 @@ from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import UNTRAINED, Weights
 from omlab_image import Image
+from omlab_image.answers import classes_of
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_timm.network import build, check, copied, layers_of, transform, with_head
@@ -105,8 +106,7 @@ class TimmModel:
     def predict(self, batch: Sequence[Tensor], /) -> Iterator[Classes]:
         """The probability of each class."""
         for logits in self._applied(self.module, batch):
-            found = logits.double().softmax(0) if self.threshold is None else logits.double().sigmoid()
-            yield Classes(names=self.classes, probabilities=found.tolist(), threshold=self.threshold)
+            yield classes_of(logits, names=self.classes, threshold=self.threshold)
 
     def _features(self, images: Tensor) -> Tensor:
         module: Any = self.module

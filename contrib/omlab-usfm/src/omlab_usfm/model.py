@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_image import Image, LabelMap2D
+from omlab_image.answers import classes_of, label_map_of
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_usfm.atm import resized
@@ -135,17 +135,12 @@ class UsfmModel:
             yield self._labels(found, prepared.image) if self.task.values else self._classes(found)
 
     def _classes(self, logits: Tensor) -> Classes:
-        single = self.task.threshold is None
-        found = logits.double().softmax(0) if single else logits.double().sigmoid()
-        return Classes(names=self.task.classes, probabilities=found.tolist(), threshold=self.task.threshold)
+        return classes_of(logits, names=self.task.classes, threshold=self.task.threshold)
 
     def _labels(self, scores: Tensor, image: Image) -> LabelMap2D:
         """Of (K, S, S): the best at each of the image's pixels."""
         best = resized(scores[None], image.shape)[0].argmax(dim=0).numpy()
-        values = np.array([0, *self.task.values])
-        array = values.astype(np.uint8 if values.max() < 256 else np.uint16)[best]
-        names = dict(zip(self.task.values, self.task.classes, strict=True))
-        return LabelMap2D(array=array, names=names, spacing=image.spacing, source=image.source)
+        return label_map_of(best, values=self.task.values, names=self.task.classes, image=image)
 
     def _applied(self, network: Any, batch: Sequence[Prepared]) -> Tensor:
         self.module.eval()

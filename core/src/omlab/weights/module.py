@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 class _Bag:
     """Stands for any object that the file names; keeps its attributes."""
 
-    def __init__(self, *_: object) -> None:
-        self.held: dict[str, Any] = {}
+    held: dict[str, Any]
 
     def __new__(cls, *_: object) -> _Bag:
         bag = super().__new__(cls)
