@@ -6,7 +6,7 @@ What a model does stands in its card as verbs; each is one method of one form, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -411,48 +411,6 @@ class Adapter(Protocol):
         ...
 
 
-@runtime_checkable
-class FitsMany(Protocol):
-    """An adapter that does many episodes at once, such as those of `omlab.episodes(data, shots, seeds)`."""
-
-    def fit_many(
-        self,
-        base: Base,
-        episodes: Sequence[Dataset],
-        *,
-        recipe: str | None,
-        settings: Mapping[str, Any],
-        seeds: Sequence[int],
-        folders: Sequence[Path],
-        features: Path,
-    ) -> Sequence[Adapted | OmlabError]:
-        """Adapt to the `train` split of each episode; all are of one data set, so that an id is one case.
-
-        What it gives for an episode is, to the byte, what it gives for that one alone or in other company. An episode
-        that cannot be learned from gives an error in its place and harms no other.
-
-        Args:
-            base: The model.
-            episodes: Data sets.
-            recipe: As for `fit`.
-            settings: As for `fit`.
-            seeds: One for each episode.
-            folders: One for each episode, made where they are not there: `Adapted.tensors` lies in it.
-            features: The folder of a feature store (`omlab.features`), which other adapters and calls may share: what
-                is in it is not computed again.
-        """
-        ...
-
-
-@runtime_checkable
-class AnswersEmbeddings(Protocol):
-    """An adapted model that answers by its base's embeddings alone: these, once stored, are not computed again."""
-
-    def predict_embedded(self, embeddings: Sequence[Payload | OmlabError], /) -> Answers:
-        """What `predict` gives for inputs with these embeddings; an error among them stays."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """One figure of a report: `value` with the 95 % interval `low`..`high` over `n` cases.
@@ -486,20 +444,6 @@ Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 """What an evaluator measured, by case id."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Resampled:
-    """The figures of the whole for cases that count several times, or not at all.
-
-    Attributes:
-        measures: The figures by name, unit and direction; their values are left open.
-        figures: How often each case counts, (rounds, cases) in the order of the rows, to the figures of each round,
-            (rounds, measures); NaN: not defined there.
-    """
-
-    measures: Sequence[Metric]
-    figures: Callable[[Any], Any]
-
-
 class Evaluator(Protocol):
     """Cases with results -> report. Entry of an evaluator card: `load(card, *, settings) -> Evaluator`.
 
@@ -530,17 +474,3 @@ class Evaluator(Protocol):
 
 Answers = Iterable["Payload | OmlabError"]
 """What a verb gives for a batch."""
-
-
-@runtime_checkable
-class Resamples(Protocol):
-    """An evaluator whose figures can be had for resampled cases: what benchmarks compare models by.
-
-    `headline` names the figure that a ranking goes by, where nobody says otherwise.
-    """
-
-    headline: str
-
-    def resampled(self, rows: Rows) -> Resampled:
-        """The rows of all cases, ready to be weighed."""
-        ...

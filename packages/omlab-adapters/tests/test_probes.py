@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from omlab import About, OmlabError, Sample
+from omlab.abilities import AnswersEmbeddings, FitsMany
 from omlab.errors import OmlabWarning, SettingsError, TrainingError
 from omlab.models import load_adapter
-from omlab.roles import Adapted, AnswersEmbeddings, FitsMany
+from omlab.roles import Adapted
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_payloads.scores import Scores

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from omlab.roles import Resamples
+from omlab.abilities import Resamples
 from omlab_evaluators.classification.evaluator import ClassificationEvaluator
 from omlab_evaluators.regression.evaluator import RegressionEvaluator
 from omlab_evaluators.segmentation.evaluator import SegmentationEvaluator

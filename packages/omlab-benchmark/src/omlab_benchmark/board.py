@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from omlab import FileCase, run_cases
+from omlab.abilities import Resamples
 from omlab.arguments import path_of, table_of
 from omlab.datasets import open_dataset
 from omlab.digests import digest_of
@@ -22,7 +23,7 @@ from omlab.jobs.evaluate import choose_evaluator
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.verbs import UNTRAINED_NOTE
 from omlab.registry import load_entry
-from omlab.roles import Evaluator, Report, Resamples, Rows
+from omlab.roles import Evaluator, Report, Rows
 from omlab.runs import Run
 from omlab.settings import by_home, complete, decisive
 from omlab.shards import this_shard

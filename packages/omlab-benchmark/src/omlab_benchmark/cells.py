@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from omlab import adapt, episodes, features, load_model
+from omlab.abilities import AnswersEmbeddings, FitsMany
 from omlab.card_schema import EvaluatorCard
 from omlab.datasets import DataRef
 from omlab.errors import OmlabError, PluginError
@@ -22,7 +23,7 @@ from omlab.jobs.mapped import MappedData, training_verb
 from omlab.jobs.sources import cases_of_data
 from omlab.models import ModelBase
 from omlab.payloads import Payload
-from omlab.roles import Adapted, AnswersEmbeddings, Case, Dataset, Evaluator, FitsMany, Sample
+from omlab.roles import Adapted, Case, Dataset, Evaluator, Sample
 from omlab.session import Session
 from omlab_benchmark.entries import ALL, Cell, Entry
 from omlab_benchmark.results import write_rows

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from omlab.abilities import FitsMany
 from omlab.card_schema import AdapterCard, ModelCard, Training
 from omlab.digests import digest_of
 from omlab.errors import UsageError
 from omlab.jobs.adapt import choose_recipe
 from omlab.models import ModelRef, find_card, find_model, load_adapter
-from omlab.roles import Adapter, FitsMany
+from omlab.roles import Adapter
 from omlab.settings import by_home, complete, decisive
 from omlab.suggest import did_you_mean
 

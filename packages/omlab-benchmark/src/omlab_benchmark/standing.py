@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.roles import Metric, Resamples
+from omlab.abilities import Resamples
+from omlab.roles import Metric
 from omlab_benchmark.entries import shots_name
 from omlab_benchmark.results import read_rows
 

@@ -28,7 +28,7 @@ class Learned:
 
 
 class EmbeddingAdapter(ABC):
-    """An adapter that learns from embeddings alone (`omlab.roles.Adapter`, `omlab.roles.FitsMany`).
+    """An adapter that learns from embeddings alone (`omlab.roles.Adapter`, `omlab.abilities.FitsMany`).
 
     A subclass says what it learns of a lesson, and makes a head of it.
     """
@@ -82,7 +82,7 @@ class EmbeddingAdapter(ABC):
         folders: Sequence[Path],
         features: Path,
     ) -> list[Adapted | OmlabError]:
-        """Learn from many episodes (shots, seeds) of one data set; see `omlab.roles.FitsMany`."""
+        """Learn from many episodes (shots, seeds) of one data set; see `omlab.abilities.FitsMany`."""
         lessons = read_lessons(base.session(), episodes, with_val=self.needs_val, folder=features)
         return [
             lesson if isinstance(lesson, OmlabError) else self._adapted(base, lesson, seed=seed, folder=folder)

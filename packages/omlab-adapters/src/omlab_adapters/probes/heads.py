@@ -71,7 +71,7 @@ class Answers:
 
 
 class HeadModel:
-    """Verbs `predict`, by a head on embeddings, and `embed`, the base's own (`omlab.roles.AnswersEmbeddings`)."""
+    """Verbs `predict`, by a head on embeddings, and `embed`, the base's own (`omlab.abilities.AnswersEmbeddings`)."""
 
     def __init__(self, session: Session, *, head: Head, answers: Answers) -> None:
         self.session, self.head, self.answers = session, head, answers

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omlab.abilities import Resampled
 from omlab.errors import InputError
-from omlab.roles import Metric, Report, Resampled, Sample
+from omlab.roles import Metric, Report, Sample
 from omlab_evaluators.bootstrap import CaseRows
 from omlab_evaluators.classification.comparison import compare
 from omlab_evaluators.classification.subgroups import by_subgroup, values_of
@@ -138,7 +139,7 @@ class ClassificationEvaluator:
         return Report(metrics=metrics_of(summary), notes=notes, details=details)
 
     def resampled(self, rows: CaseRows) -> Resampled:
-        """The figures over all classes, for weighed cases (`omlab.roles.Resamples`); none of prediction sets."""
+        """The figures over all classes, for weighed cases (`omlab.abilities.Resamples`); none of prediction sets."""
         found = judged(rows, undefined=self.undefined)
         places = [
             n for n, measure in enumerate(found.overall) if measure.key not in OF_SETS

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from omlab.abilities import Resampled
 from omlab.errors import InputError
-from omlab.roles import Report, Resampled, Sample
+from omlab.roles import Report, Sample
 from omlab_evaluators.bootstrap import CaseRows
 from omlab_evaluators.names import matched
 from omlab_evaluators.regression.summary import metrics_of, resampled, summarise
@@ -60,7 +61,7 @@ class RegressionEvaluator:
         ]
 
     def resampled(self, rows: CaseRows) -> Resampled:
-        """The figures, for weighed cases (`omlab.roles.Resamples`)."""
+        """The figures, for weighed cases (`omlab.abilities.Resamples`)."""
         return resampled(rows)
 
     def report(self, rows: CaseRows, folder: Path) -> Report:

@@ -8,7 +8,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.roles import Metric, Resampled
+from omlab.abilities import Resampled
+from omlab.roles import Metric
 from omlab_evaluators.bootstrap import CaseRows, Estimate, bootstrap_figures, groups_of
 from omlab_evaluators.regression.agreement import MEASURES, agreement
 
@@ -65,7 +66,7 @@ def summarise(rows: CaseRows, *, rounds: int, seed: int) -> Summary:
 
 
 def resampled(rows: CaseRows) -> Resampled:
-    """The figures, for weighed cases (`omlab.roles.Resamples`); of several scores their names say whose they are."""
+    """The figures, for weighed cases (`omlab.abilities.Resamples`); those of several scores are named by them."""
     names = list(dict.fromkeys(row["name"] for case in rows.values() for row in case))
     series = [_series(rows, name) for name in names]
     numbers = {case: number for number, case in enumerate(rows)}

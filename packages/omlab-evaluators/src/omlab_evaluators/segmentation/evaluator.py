@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omlab.abilities import Resampled
 from omlab.errors import GeometryError, InputError
-from omlab.roles import Report, Resampled, Sample
+from omlab.roles import Report, Sample
 from omlab_evaluators.bootstrap import CaseRows
 from omlab_evaluators.segmentation.labels import Pair, match_labels
 from omlab_evaluators.segmentation.overlap import dice, volume_ml
@@ -83,7 +84,7 @@ class SegmentationEvaluator:
         return Report(metrics=metrics_of(summary), notes=notes)
 
     def resampled(self, rows: CaseRows) -> Resampled:
-        """The means over labels, for weighed cases (`omlab.roles.Resamples`)."""
+        """The means over labels, for weighed cases (`omlab.abilities.Resamples`)."""
         return resampled(rows)
 
     def _compare(

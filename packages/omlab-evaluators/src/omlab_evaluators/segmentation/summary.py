@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from omlab.abilities import Resampled
 from omlab.errors import SettingsError
-from omlab.roles import Metric, Resampled
+from omlab.roles import Metric
 from omlab_evaluators.bootstrap import CaseRows, Estimate, bootstrap_means, groups_of
 from omlab_evaluators.measures import Measure
 
@@ -61,7 +62,7 @@ def summarise(rows: CaseRows, *, rounds: int, seed: int) -> Summary:
 
 
 def resampled(rows: CaseRows) -> Resampled:
-    """The means over labels, for weighed cases (`omlab.roles.Resamples`)."""
+    """The means over labels, for weighed cases (`omlab.abilities.Resamples`)."""
     labels = list(dict.fromkeys(row["label"] for case in rows.values() for row in case))
     values = [_values(rows, labels, measure.key) for measure in MEASURES]
 
