@@ -123,3 +123,33 @@ def test_an_evaluation_that_makes_no_sense_is_one_sentence(call, error, sentence
         omlab.evaluate(arguments.pop("model"), arguments.pop("data"), **arguments)
     assert refusal.value.exit_status == 2
     assert not Path("board").exists()
+
+
+def test_a_page_gets_what_the_model_looked_at_for_the_cases_that_it_shows(install):
+    text = (
+        "from omlab import Card, hookimpl\n"
+        "from omlab_toy.evaluators import ErrorEvaluator\nfrom omlab_toy.models import Adder\n"
+        "OMLAB_HOOK_API = 2\n"
+        "common = dict(summary='Looks.', licence='CC0', citation='none', intended_use='Tests.', limits='All.')\n"
+        "verb = dict(takes={'signal': 'signal'}, gives='signal')\n"
+        "does = {'predict': verb, 'explain': verb}\n"
+        "model = dict(name='looker', entry='looker_plugin:load_model', does=does, **common)\n"
+        "judge = dict(name='shown', summary='Shows.', entry='looker_plugin:load', licence='CC0', task='none', "
+        "judges='signal', target='signal')\n"
+        "@hookimpl\ndef omlab_evaluators():\n"
+        "    return [Card(kind='evaluator', name='shown', summary='Shows.', data=judge)]\n"
+        "@hookimpl\ndef omlab_models():\n"
+        "    return [Card(kind='model', name='looker', summary='Looks.', data=model)]\n"
+        "class Looker(Adder):\n    def explain(self, batch, /):\n"
+        "        return [i['signal'] for i in batch]\n"
+        "class Shown(ErrorEvaluator):\n    def illustrated(self, rows):\n        return list(rows)[:1]\n"
+        "    def illustrate(self, case, explanation, folder):\n"
+        "        (folder / f'{case}.seen').write_text(str(explanation.values))\n"
+        "def load(card, *, settings):\n    return Shown()\n"
+        "def load_model(card, **given):\n    return Looker(0)\n"
+    )
+    install("looker", entry_points={"looker": "looker_plugin"}, files={"looker_plugin.py": text})
+    omlab.evaluate("looker", "ramps", evaluator="shown", verb="predict", output="board")
+    assert [path.name for path in Path("board").glob("*.seen")] == ["c.seen"]
+    omlab.evaluate("adder", "ramps", evaluator="shown", output="plain")
+    assert not list(Path("plain").glob("*.seen"))

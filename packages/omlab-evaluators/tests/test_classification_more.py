@@ -285,6 +285,23 @@ def test_the_strip_shows_wrong_and_right_cases_with_what_was_said(tmp_path):
     assert "said: " in strip
 
 
+def test_the_strip_shows_where_the_model_looked(tmp_path):
+    judge = evaluator()
+    pairs = random_pairs(1, 40, skill=1.5)
+    rows = rows_of(pairs, judge, inputs={"image": Picture()}, folder=tmp_path)
+    shown = judge.illustrated(rows)
+    assert 12 < len(shown) <= 24
+    for case in shown[:3]:
+        judge.illustrate(case, Picture(colour=200), tmp_path)
+    with pytest.raises(InputError, match="no picture"):
+        judge.illustrate(shown[3], object(), tmp_path)
+    judge.report(rows, tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert html.count("where the model looked") >= 3
+    assert all(f"{case}: where the model looked" in html for case in shown[:3])
+    assert f"{shown[3]}: where the model looked" not in html
+
+
 def test_curves_are_written_for_spreadsheets(tmp_path):
     judge = evaluator()
     judge.report(rows_of(random_pairs(1, 30), judge), tmp_path)

@@ -19,6 +19,7 @@ from omlab.engine import Item, Roles, Stages, do_cases
 from omlab.errors import InputError, UsageError
 from omlab.formats import format_cards, implementation, read
 from omlab.jobs.concluding import REPORT, conclude, stored_report
+from omlab.jobs.illustrating import explained_cases, illustrate
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.running import at_work, finish, letting_go
 from omlab.jobs.sources import cases_of_data
@@ -90,7 +91,8 @@ def evaluate(
         ref = find_model(model, weights=weights, device=device, settings=given["model"], needs=needs, offline=offline)
         facts = ref.card.does[verb]
         cases = cases_of_data(source.dataset, split, facts, model=str(model), name=source.name, mapped=mapped)
-        answers = _ByModel(ref=ref, verb=verb, facts=facts, batch=batch or facts.at_once)
+        explained = explained_cases(ref, judge, source.dataset, split, name=source.name, inputs=frozenset(facts.takes))
+        answers = _ByModel(ref=ref, verb=verb, facts=facts, batch=batch or facts.at_once, explained=explained)
     else:
         cases = source.dataset.cases(split)
         answers = _OfRun(path_of(predictions, "The folder of predictions"), card.judges)
@@ -164,6 +166,7 @@ class _ByModel:
     verb: str
     facts: Verb
     batch: int
+    explained: Sequence[Case]
 
     @property
     def name(self) -> str:
@@ -178,6 +181,9 @@ class _ByModel:
             lambda sample: session.prepare(self.verb, sample.inputs, **options),
             lambda batch: session.apply(self.verb, batch, **options),
         )
+
+    def illustrate(self, run: Run, judge: Evaluator) -> None:
+        illustrate(run, judge, self.ref, self.explained)
 
 
 class _OfRun:
@@ -198,6 +204,9 @@ class _OfRun:
 
     def open(self) -> _Opened:
         return self._result, lambda batch: batch
+
+    def illustrate(self, run: Run, judge: Evaluator) -> None:
+        """Nothing: there is no model to ask."""
 
     def _result(self, sample: Sample) -> Payload:
         record = self.log.get(sample.id)
@@ -224,6 +233,7 @@ def _in_run(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel
 
         def whole() -> None:
             _copy_history(run, history)
+            answers.illustrate(run, judge)
             reports.append(conclude(run, judge.report))
 
         is_whole = finish(run, whole)

@@ -19,14 +19,16 @@ SIZE = 192
 def keep_picture(sample: Sample, *, folder: Path) -> None:
     """Write a small picture of the first input that can be looked at; one that cannot be drawn is warned about."""
     viewable = next((payload for payload in sample.inputs.values() if isinstance(payload, Viewable)), None)
-    if viewable is None:
-        return
-    try:
-        picture = viewable.thumbnail(size=SIZE)
-    except OmlabError as error:
-        warnings.warn(f"Case {sample.id} has no picture: {error}", OmlabWarning, stacklevel=2)
-        return
-    path = path_of_picture(folder, case=sample.id)
+    if viewable is not None:
+        try:
+            draw_picture(viewable, path_of_picture(folder, case=sample.id))
+        except OmlabError as error:
+            warnings.warn(f"Case {sample.id} has no picture: {error}", OmlabWarning, stacklevel=2)
+
+
+def draw_picture(viewable: Viewable, path: Path) -> None:
+    """Write a small picture of a payload. Raises `OmlabError` where it cannot be drawn or written."""
+    picture = viewable.thumbnail(size=SIZE)
     with writing("A picture", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture)

@@ -71,7 +71,7 @@ class Answers:
 
 
 class HeadModel:
-    """Verbs `predict`, by a head on embeddings, and `embed`, the base's own (`omlab.abilities.AnswersEmbeddings`)."""
+    """Verbs `predict`, by a head on embeddings (`omlab.abilities.AnswersEmbeddings`), and those of the base."""
 
     def __init__(self, session: Session, *, head: Head, answers: Answers) -> None:
         self.session, self.head, self.answers = session, head, answers
@@ -92,9 +92,18 @@ class HeadModel:
         """What the base embeds."""
         return self.session.apply(VERB, list(batch), **options)
 
+    def explain(self, batch: Sequence[Mapping[str, Any]], /, **options: Any) -> list[Any]:
+        """What the base looks at: it does not depend on the head."""
+        return self.session.apply("explain", list(batch), **options)
+
 
 def verbs(base: Base, form: Form) -> dict[str, Any]:
-    """What a model with a head does: it embeds as its base does, and predicts from the same inputs."""
-    facts = base.session().card.does[VERB].model_dump(mode="json", exclude_defaults=True)
-    predict = {name: value for name, value in facts.items() if name in ("takes", "accepts", "batch")}
-    return {VERB: facts, "predict": {**predict, "gives": Scores.kind if form == "scores" else Classes.kind}}
+    """What a model with a head does: embeds and explains as its base does, and predicts from the same inputs."""
+    does = base.session().card.does
+    kept = {
+        name: facts.model_dump(mode="json", exclude_defaults=True)
+        for name, facts in does.items()
+        if name in (VERB, "explain")
+    }
+    predict = {name: value for name, value in kept[VERB].items() if name in ("takes", "accepts", "batch")}
+    return {**kept, "predict": {**predict, "gives": Scores.kind if form == "scores" else Classes.kind}}

@@ -14,6 +14,7 @@ from typing import Any
 
 from omlab.abilities import Resampled
 from omlab.errors import InputError
+from omlab.payloads import Viewable
 from omlab.roles import Metric, Report, Sample
 from omlab_evaluators.bootstrap import CaseRows
 from omlab_evaluators.classification.comparison import compare
@@ -21,7 +22,7 @@ from omlab_evaluators.classification.subgroups import by_subgroup, values_of
 from omlab_evaluators.classification.summary import OF_SETS, Undefined, judged, metrics_of, summarise
 from omlab_evaluators.names import matched
 from omlab_evaluators.other_runs import name_of_run, rows_of_run
-from omlab_evaluators.thumbnails import keep_picture
+from omlab_evaluators.thumbnails import draw_picture, keep_picture, path_of_picture
 
 
 def load(card: Any, *, settings: Mapping[str, Any]) -> ClassificationEvaluator:
@@ -137,6 +138,21 @@ class ClassificationEvaluator:
             {"comparison": comparison.to_json()} if comparison is not None else {}
         )
         return Report(metrics=metrics_of(summary), notes=notes, details=details)
+
+    def illustrated(self, rows: CaseRows) -> list[str]:
+        """The cases of the strip of right and wrong pictures (`omlab.abilities.Illustrates`)."""
+        from omlab_evaluators.classification.page_pictures import shown_in_strip
+
+        found = judged(dict(sorted(rows.items())), undefined=self.undefined)
+        return shown_in_strip(found, found.worst_first())
+
+    def illustrate(self, case: str, explanation: Any, folder: Path) -> None:
+        """Keep a small picture of where the model looked. Raises `InputError` where it cannot be drawn."""
+        from omlab_evaluators.classification.page_pictures import LOOKED_AT
+
+        if not isinstance(explanation, Viewable):
+            raise InputError("what 'explain' gives is no picture.")
+        draw_picture(explanation, path_of_picture(folder, case=case, kind=LOOKED_AT))
 
     def resampled(self, rows: CaseRows) -> Resampled:
         """The figures over all classes, for weighed cases (`omlab.abilities.Resamples`); none of prediction sets."""

@@ -67,7 +67,7 @@ def write_report(
     judged, history, run = summary.judged, read_history(folder), read_run(folder)
     notes = [*_notes(summary, rounds=rounds, seed=seed), *forgotten(history)]
     curves = shown_curves(judged, rounds=rounds, seed=seed)
-    order = _worst_first(judged)
+    order = judged.worst_first()
     sections = [
         Section("", [_key_figures(summary)]),
         *([comparison_section(comparison)] if comparison is not None else []),
@@ -253,10 +253,6 @@ def _cases_section(judged: Judged, order: Sequence[int]) -> Section:
     which = "All cases" if len(order) <= SHOWN_CASES else f"The first {SHOWN_CASES} of {len(order)} cases"
     text = f"{which}: wrong ones first, the largest error of the probabilities first. All figures are in cases.csv."
     return Section("By case", [Table(columns, rows)], text=text)
-
-
-def _worst_first(judged: Judged) -> list[int]:
-    return sorted(range(len(judged.cases)), key=lambda n: (bool(judged.correct[n]), -float(judged.brier[n])))
 
 
 def _names(judged: Judged, case: int, flags: NDArray[np.bool_]) -> str:

@@ -86,6 +86,10 @@ class Judged:
         some |= {name: [getattr(self, name)[place] for place in places] for name in ("cases", "groups")}
         return replace(self, sets=None if self.sets is None else self.sets[chosen], **some)
 
+    def worst_first(self) -> list[int]:
+        """Places of the cases: wrong ones first, then the larger error of the probabilities."""
+        return sorted(range(len(self.cases)), key=lambda n: (bool(self.correct[n]), -float(self.brier[n])))
+
     @cached_property
     def correct(self) -> Flags:
         """The cases of which all annotated classes are as predicted."""
