@@ -127,6 +127,17 @@ def test_info_shows_what_a_model_does_and_needs(run):
     assert "needs helper adder" in one_line(run("info", "mover.published")[1])
 
 
+def test_info_tells_how_an_adapted_model_was_made(run, here):
+    assert run("adapt", "adder.untrained", "--data", "ramps", "--adapter", "shift", "-o", "mine")[0] == 0
+    shown = one_line(run("info", "mine")[1])
+    assert "mine (adapted model)" in shown
+    assert "base adder.untrained" in shown
+    assert "adapter shift" in shown
+    stored = json.loads(run("info", "mine", "--json")[1])
+    assert (stored["kind"], stored["adapted"]["base"]) == ("adapted model", "adder.untrained")
+    assert "weights" not in stored
+
+
 def test_info_as_json_has_does_and_trains(run):
     shown = json.loads(run("info", "adder", "--json")[1])
     assert (shown["kind"], shown["distribution"]) == ("model", "omlab-toy")

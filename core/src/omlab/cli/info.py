@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,15 +20,35 @@ if TYPE_CHECKING:
 @click.argument("name", metavar="NAME", shell_complete=options.card_names)
 @options.as_json
 def info(name: str, as_json: bool) -> None:
-    """Show everything about one thing: what it does, licence, weights, settings, limits."""
+    """Show everything about one thing, or an adapted model: what it does, licence, weights, settings, limits."""
+    from omlab.adapted import ADAPTED
     from omlab.card_schema import validate
 
+    if (Path(name) / ADAPTED).is_file():
+        _adapted(Path(name), as_json=as_json)
+        return
     for card in _named(name):
         facts = validate(card).model_dump(mode="json")
         if as_json:
             click.echo(json.dumps({"kind": card.kind, "distribution": card.distribution, **facts}, indent=2))
         else:
             _show(card, facts)
+
+
+def _adapted(folder: Path, *, as_json: bool) -> None:
+    """An adapted model: what it does itself, how it was made, and what holds of its base."""
+    from omlab.adapted import read_description
+    from omlab.models import find_card
+
+    made = read_description(folder)
+    facts = find_card(folder).model_dump(mode="json", exclude={"weights", "default_weights", "parameters", "entry"})
+    if as_json:
+        click.echo(json.dumps({"kind": "adapted model", "adapted": made.to_json(), **facts}, indent=2))
+        return
+    how = f"{made.adapter}, recipe {made.recipe}" if made.recipe else made.adapter
+    data = made.data.get("name", "unknown data")
+    history = {"base": made.base, "adapter": how, "data": data, "seed": str(made.seed)}
+    _table(f"[bold]{_escaped(folder.resolve().name)}[/] (adapted model)", facts["summary"], {**history, **facts})
 
 
 def _named(name: str) -> list[Card]:
@@ -44,14 +65,17 @@ def _named(name: str) -> list[Card]:
 
 
 def _show(card: Card, facts: dict[str, Any]) -> None:
-    from rich.markup import escape
+    _table(f"[bold]{_escaped(card.name)}[/] ({card.kind}, from {card.distribution})", card.summary, facts)
+
+
+def _table(title: str, summary: str, facts: dict[str, Any]) -> None:
     from rich.table import Table
 
     from omlab.cli.console import stdout_console
 
     console = stdout_console()
-    console.print(f"[bold]{escape(card.name)}[/] ({card.kind}, from {card.distribution})")
-    console.print(escape(card.summary))
+    console.print(title)
+    console.print(_escaped(summary))
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(ratio=1)
@@ -59,8 +83,14 @@ def _show(card: Card, facts: dict[str, Any]) -> None:
         if key in ("name", "summary") or value in (None, "", [], {}, False):
             continue
         for label, text in _lines(key, value):
-            table.add_row(label, escape(text))
+            table.add_row(label, _escaped(text))
     console.print(table)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
 
 
 def _lines(key: str, value: Any) -> Iterator[tuple[str, str]]:
