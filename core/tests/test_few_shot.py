@@ -80,6 +80,21 @@ def test_each_class_has_its_shots_and_more_shots_are_more_of_the_same():
     assert len({frozenset(by[3, s]) for s in range(4)}) > 1
 
 
+def test_lists_of_the_data_set_itself_come_first():
+    class Listed(Cases):
+        prepared = False
+
+        def prepare(self):
+            self.prepared = True
+
+        def episode(self, shots, seed):
+            return Listed(said(2)) if shots == 1 and seed == 0 else None
+
+    listed, drawn, more = episodes(Listed(said(20)), [1, 2], [0, 1])[:3]
+    assert (ids(listed), listed.prepared) == (["c0", "c1"], True)
+    assert (drawn.seed, len(ids(drawn)), len(ids(more))) == (1, 2, 4)
+
+
 def test_an_episode_depends_on_seed_and_ids_alone():
     data = Cases(said(20))
     shuffled = Cases(reversed(said(20)))

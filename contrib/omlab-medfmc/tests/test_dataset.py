@@ -105,6 +105,17 @@ def test_published_few_shot_lists_warn_of_what_is_in_both(tmp_path: Path) -> Non
     assert list(map(str, data.cases("test"))) == list(map(str, opened("endo", root).cases("test")))
 
 
+def test_episodes_are_the_published_lists(tmp_path: Path) -> None:
+    data = opened("endo", tiny.baseline(tmp_path, "endo"), disjoint=True)
+    found, further = omlab.episodes(data, 1, [0]), opened("endo", data.root, shots=1, exp=1, disjoint=True)
+    assert [case.id for case in found[0].cases("train")] == [case.id for case in further.cases("train")]
+    assert [case.id for case in found[0].cases("test")] == [case.id for case in data.cases("test")]
+    with pytest.warns(OmlabWarning, match=r"no list endo_1-shot_train_exp8.txt of MedFMC's Endo .* drawn by MedFMC"):
+        (drawn,) = omlab.episodes(data, 1, 7)
+    assert not {case.id for case in drawn.cases("train")} & {case.id for case in drawn.cases("val")}
+    assert further.episode(1, 0) is None
+
+
 def test_lists_may_lie_elsewhere(tmp_path: Path) -> None:
     root = tiny.baseline(tmp_path / "data-of-mine", "chest")
     apart = tmp_path / "data_anns" / "MedFMC" / "chest"

@@ -1,4 +1,4 @@
-"""What adapters, adapted models and evaluators may be able to do besides their roles (`omlab.roles`).
+"""What data sets, adapters, adapted models and evaluators may be able to do besides their roles (`omlab.roles`).
 
 Each is a protocol that is looked for with `isinstance`: who lacks one is used in the ordinary way.
 """
@@ -15,6 +15,15 @@ from omlab.roles import Adapted, Answers, Base, Dataset, Metric, Rows
 
 if TYPE_CHECKING:
     from omlab.errors import OmlabError
+
+
+@runtime_checkable
+class HasEpisodes(Protocol):
+    """A data set with few-shot lists of its own, such as those that a benchmark published."""
+
+    def episode(self, shots: int, seed: int) -> Dataset | None:
+        """The data set with its own list of so many shots for `train`; None: it has none, `omlab.episodes` draws."""
+        ...
 
 
 @runtime_checkable

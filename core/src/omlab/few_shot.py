@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
+from omlab.abilities import HasEpisodes
 from omlab.digests import digest_of
 from omlab.errors import UsageError
 from omlab.roles import About, Case, Dataset
@@ -69,10 +70,10 @@ class Episode:
         return getattr(self.data, name)
 
 
-def episodes(data: Dataset, shots: int | Iterable[int], seeds: int | Iterable[int]) -> list[Episode]:
-    """Episodes for each number of shots and each seed, in that order.
+def episodes(data: Dataset, shots: int | Iterable[int], seeds: int | Iterable[int]) -> list[Dataset]:
+    """Episodes for each number of shots and each seed, in that order: the data set's own, else drawn ones.
 
-    An episode depends on the seed and the ids alone, and holds the episodes of fewer shots with the same seed, so that
+    A drawn one depends on the seed and the ids alone, and holds the episodes of fewer shots with the same seed, so that
     more shots are more of the same. A group (patient) gives a class at most one of its `shots`, and a group that has a
     case in another split gives none. A case with several classes counts for each.
 
@@ -89,19 +90,43 @@ def episodes(data: Dataset, shots: int | Iterable[int], seeds: int | Iterable[in
         raise UsageError(f"An episode has at least one shot, not {min(numbers, default=0)}.")
     if TRAIN not in data.splits():
         raise UsageError(f"Episodes are drawn from the split '{TRAIN}', but there are {', '.join(data.splits())}.")
+    pool: _Pool | None = None
+    found: list[Dataset] = []
+    for number in numbers:
+        for seed in draws:
+            own = data.episode(number, seed) if isinstance(data, HasEpisodes) else None
+            if own is not None:
+                own.prepare()
+            else:
+                pool = pool or _pool(data)
+                own = pool.episode(number, seed)
+            found.append(own)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pool:
+    """The cases that episodes are drawn from, with the classes of each."""
+
+    data: Dataset
+    cases: Sequence[Case]
+    labels: Sequence[frozenset[str]]
+    classes: Mapping[int, str]
+
+    def episode(self, shots: int, seed: int) -> Episode:
+        chosen = _draw(self.cases, self.labels, shots=shots, seed=seed)
+        drawn = [case for index, case in enumerate(self.cases) if index in chosen]
+        return Episode(data=self.data, shots=shots, seed=seed, drawn=drawn, classes=self.classes)
+
+
+def _pool(data: Dataset) -> _Pool:
     elsewhere = {
         case.group for split in data.splits() if split != TRAIN for case in data.cases(split) if case.group is not None
     }
     cases = [case for case in data.cases(TRAIN) if case.group not in elsewhere]
     classes: dict[int, str] = {}
     labels = _labels(cases, classes)
-    found = []
-    for number in numbers:
-        for seed in draws:
-            chosen = _draw(cases, labels, shots=number, seed=seed)
-            drawn = [case for index, case in enumerate(cases) if index in chosen]
-            found.append(Episode(data=data, shots=number, seed=seed, drawn=drawn, classes=classes))
-    return found
+    return _Pool(data=data, cases=cases, labels=labels, classes=classes)
 
 
 def _several(value: int | Iterable[int]) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from random import Random
@@ -118,6 +118,26 @@ class Medfmc:
                 OmlabWarning,
                 stacklevel=2,
             )
+
+    def episode(self, shots: int, seed: int) -> Medfmc | None:
+        """The published lists of exp `seed + 1` (`omlab.abilities.HasEpisodes`), else a draw by MedFMC's rule.
+
+        None where the settings name a few-shot set. Warns where published lists are not there.
+        """
+        if self.draw.shots:
+            return None
+        draw = replace(self.draw, shots=shots, exp=seed + 1)
+        names = [few_shot_list(self.one, shots=shots, exp=draw.exp, split=split) for split in ("train", "val")]
+        missing = [name for name in names if name not in self.layout.lists]
+        if missing and not draw.own and self.one.published:
+            warnings.warn(
+                f"There is no list {missing[0]}.txt of {self._name} (published are 1, 5 and 10 shots of exp 1 to 5): "
+                "this episode is drawn by MedFMC's rule.",
+                OmlabWarning,
+                stacklevel=2,
+            )
+        own = draw.own or bool(missing)
+        return Medfmc(self.one, root=self.root, lists=self.lists, draw=replace(draw, own=own))
 
     def about(self, split: str) -> About:
         """Kinds, classes and numbers, from the lists alone."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from omlab.abilities import HasEpisodes
 from omlab.card_schema import ModelCard, Verb
 from omlab.jobs.sources import MappedCase, match_inputs
 from omlab.roles import About, Case, Dataset
@@ -53,6 +54,11 @@ class MappedData:
         if all(name == own for name, own in names.items()):
             return cases
         return [MappedCase(case=case, names=names) for case in cases]
+
+    def episode(self, shots: int, seed: int) -> MappedData | None:
+        """The data set's own few-shot list, where it has one (`omlab.abilities.HasEpisodes`)."""
+        found = self._data.episode(shots, seed) if isinstance(self._data, HasEpisodes) else None
+        return MappedData(found, self._facts, **self._called) if found is not None else None  # type: ignore[arg-type]
 
     def _names(self, about: About) -> dict[str, str]:
         """The data set's names of inputs to those that they are given; none takes another's place."""
