@@ -63,6 +63,9 @@ def odd(device: str) -> None:
     first, second = torch.randn(2, 1, 17, 19, 23, device=device)
     classes = torch.arange(27, device=device).reshape(3, 3, 3) % 5
     omlab_kernels.volume_fusion(first, second, classes, block=(5, 5, 7), offset=(2, 3, 1), count=4)
+    prediction = torch.randn(2, 16, 75, device=device).requires_grad_()
+    images, mask = torch.randn(2, 3, 20, 20, device=device), torch.arange(32, device=device).reshape(2, 16) % 3
+    omlab_kernels.masked_patch_error(prediction, images, mask, patch=5).backward()  # type: ignore[no-untyped-call]
     scores, weights = torch.randn(13, 9, 7, 5, device=device), torch.rand(9, 7, 5, device=device)
     sums = torch.zeros(13, 4, 3, 5, device=device)
     omlab_kernels.window_accumulate(sums, scores, weights, start=(5, 1, 0), flip=(0, 2), softmax=True)

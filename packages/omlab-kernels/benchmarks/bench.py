@@ -170,6 +170,22 @@ def fusion(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: to
     return lambda: volume_fusion(first, second, classes, **options)
 
 
+def patch_error(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
+    """MAE's loss on normalised patches of 16 pixels, three quarters of which are removed."""
+    batch, side, patch = shape["batch"], shape["side"], 16
+    draw, numbers, L = drawn_with(0, device), 3 * patch * patch, (side // patch) ** 2
+    images = draw(batch, 3, side, side).to(drawn).to(dtype)
+    prediction = draw(batch, L, numbers).to(drawn).to(dtype).requires_grad_()
+    mask = (torch.arange(batch * L, device=device).reshape(batch, L) * 7 % 4 != 0).to(dtype)
+    options = {"patch": patch, "normalise": True, "eps": 1e-6}
+    if way == "ours":
+        from omlab_kernels import masked_patch_error
+    else:
+        from omlab_kernels.patch_error.naive import masked_patch_error
+    called = torch.compile(masked_patch_error, dynamic=False) if way.endswith("compiled") else masked_patch_error
+    return with_gradients(lambda: called(prediction, images, mask, **options), [prediction])
+
+
 def window(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
     classes, side, to = (shape[name] for name in ("classes", "side", "to"))
     scores = drawn_with(0, device)(classes, side, side, side).to(drawn).to(dtype)
@@ -238,6 +254,18 @@ CASES = {
         prepare=fusion,
         # two volumes are read, one and the labels written
         work=lambda shape, size: (shape["side"] ** 3 * (3 * size + 1), 0),
+        exact=lambda shape: True,
+    ),
+    "patch-error": Case(
+        ways=["naive", "naive-compiled", "ours"],
+        shapes={
+            "cpu": [{"batch": 16, "side": 224}],
+            "cuda": [{"batch": 128, "side": 224}],
+            "rehearsal": [{"batch": 1, "side": 32}],
+        },
+        prepare=patch_error,
+        # three quarters of both are read twice, and the gradient is written whole: 12 numbers a pixel of three channels
+        work=lambda shape, size: (3 * 4 * shape["batch"] * shape["side"] ** 2 * size, 0),
         exact=lambda shape: True,
     ),
     "window": Case(

@@ -139,6 +139,18 @@ def fusions(dtype: torch.dtype) -> None:
         form.volume_fusion(volume, volume, classes, block=(block,) * 3, offset=(1, 0, 2), count=4)
 
 
+def patches(dtype: torch.dtype) -> None:
+    """MAE's patches of 16 and DINOv2's of 14, of images of several sizes."""
+    from omlab_kernels.patch_error import triton as form
+
+    for side, patch in ((224, 16), (448, 16), (224, 14)):
+        images, L = meta(2, 3, side, side, dtype=dtype), (side // patch) ** 2
+        prediction, mask = meta(2, L, 3 * patch * patch, dtype=dtype), meta(2, L, dtype=torch.uint8)
+        options = {"patch": patch, "normalise": True, "eps": 1e-6}
+        form.forward(prediction, images, mask, **options)
+        form.backward(prediction, images, mask, meta(2, L, dtype=torch.float32), **options)
+
+
 HALF, SINGLE = torch.bfloat16, torch.float32
 CASES: dict[str, Callable[[], None]] = {
     "attention": lambda: attention(HALF, 512, 64, 24),
@@ -161,6 +173,7 @@ CASES: dict[str, Callable[[], None]] = {
     "norm-small": lambda: norm(HALF, 512, 8),
     "windows": lambda: windows(HALF),
     "fusions": lambda: fusions(SINGLE),
+    "patches": lambda: patches(HALF),
 }
 
 

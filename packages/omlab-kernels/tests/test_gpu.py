@@ -62,8 +62,18 @@ def window(device: torch.device) -> list[Tensor]:
     return [sums, labels, finite]
 
 
+def patches(device: torch.device) -> list[Tensor]:
+    mask = torch.arange(2 * 16, device=device).reshape(2, 16) % 4 != 0
+    images = drawn(device, 2, 3, 56, 56)
+
+    def call(prediction: Tensor) -> Tensor:
+        return omlab_kernels.masked_patch_error(prediction, images, mask, patch=14)
+
+    return with_gradients(call, drawn(device, 2, 16, 588))
+
+
 CALLS: dict[str, Call] = {
-    "attention": attention, "loss": loss, "norm": norm, "fusion": fusion, "window": window,
+    "attention": attention, "loss": loss, "norm": norm, "fusion": fusion, "window": window, "patches": patches,
 }  # fmt: skip
 EACH = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 

@@ -10,6 +10,10 @@ CALLS = {
         "dice_cross_entropy(z, torch.zeros(1, 3, 3, dtype=torch.long)).backward()"
     ),
     "instance_norm_act": "x = torch.randn(1, 2, 5, requires_grad=True); instance_norm_act(x).sum().backward()",
+    "masked_patch_error": (
+        "p = torch.zeros(1, 4, 4, requires_grad=True);"
+        "masked_patch_error(p, torch.randn(1, 1, 4, 4), patch=2).backward()"
+    ),
     "volume_fusion": (
         "x = torch.ones(1, 2, 2, 2); c = torch.ones(1, 1, 1, dtype=torch.long);"
         "volume_fusion(x, x, c, block=(1, 1, 1), offset=(0, 0, 0), count=1)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omlab_kernels import masked_patch_error
@@ -50,6 +50,58 @@ def test_it_is_the_specification(
     found.backward()
     wanted.backward()
     torch.testing.assert_close(first.grad, second.grad)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    channels=st.integers(1, 3), grid=st.tuples(st.integers(1, 2), st.integers(1, 3)), patch=st.integers(2, 5),
+    normalise=st.booleans(), masked=st.booleans(), last=st.booleans(), seed=st.integers(0, 1000),
+)  # fmt: skip
+def test_the_kernels_are_the_specification(
+    interpreted: None,
+    channels: int,
+    grid: tuple[int, int],
+    patch: int,
+    normalise: bool,
+    masked: bool,
+    last: bool,
+    seed: int,
+) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    images = 3 + torch.randn(2, channels, grid[0] * patch, grid[1] * patch, generator=draw)
+    images = images.contiguous(memory_format=torch.channels_last) if last else images
+    shape = (2, grid[0] * grid[1], patch * patch * channels)
+    prediction = torch.randn(shape, generator=draw)
+    mask = torch.rand(shape[:2], generator=draw) < 0.6 if masked else None
+    if mask is not None:
+        mask[0, 0] = True
+    strided = torch.stack([prediction, prediction], dim=3)[..., 0].requires_grad_()
+    exact = prediction.double().requires_grad_()
+    found = masked_patch_error(strided, images, mask, patch=patch, normalise=normalise)
+    wanted = naive.masked_patch_error(
+        exact,
+        images.double(),
+        None if mask is None else mask.double(),
+        patch=patch,
+        normalise=normalise,
+        eps=1e-6,
+    )
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-6)
+    found.backward()
+    wanted.backward()
+    assert strided.grad is not None
+    torch.testing.assert_close(strided.grad.double(), exact.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_kernels_hold_in_half_precision_and_where_no_patch_counts(interpreted: None) -> None:
+    images = torch.randn(1, 1, 4, 4)
+    prediction = torch.zeros(1, 4, 4, dtype=torch.bfloat16, requires_grad=True)
+    none = masked_patch_error(prediction, images, torch.zeros(1, 4), patch=2)
+    none.backward()
+    assert (none.item(), none.dtype) == (0, torch.float32)
+    assert prediction.grad is not None
+    assert not prediction.grad.any()
+    assert prediction.grad.dtype == torch.bfloat16
 
 
 def test_half_precision_is_summed_in_float32_and_nothing_that_counts_gives_zero() -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 AttentionKernel = Literal["forward", "by_queries", "by_keys"]
-SweepKernel = Literal["dice", "norm", "accumulate", "argmax", "fusion"]
+SweepKernel = Literal["dice", "norm", "accumulate", "argmax", "fusion", "patch"]
 Kind = Literal["half", "single"]
 
 ANY = 1 << 62
@@ -74,12 +74,13 @@ ATTENTION: dict[AttentionKernel, dict[Fits, Tile]] = {
 COLUMNS: dict[Kind, int] = {"half": 64, "single": 32}
 """Of the factors of attention in one product, at most."""
 
-SWEEPS: dict[SweepKernel, dict[int, Sweep]] = {  # by the largest number of classes
+SWEEPS: dict[SweepKernel, dict[int, Sweep]] = {  # by the largest number of classes, where one stands
     "dice": {32: Sweep(2048, 4, 528), ANY: Sweep(4096, 8, 528)},  # four programs on each processor of the largest GPU
     "norm": {ANY: Sweep(2048, 4)},
     "accumulate": {ANY: Sweep(256, 4)},
     "argmax": {ANY: Sweep(256, 4)},
     "fusion": {ANY: Sweep(1024, 4)},
+    "patch": {1024: Sweep(1, 4), ANY: Sweep(1, 8)},  # patches; by their numbers
 }
 
 _tried: dict[str, Tile | Sweep] = {}

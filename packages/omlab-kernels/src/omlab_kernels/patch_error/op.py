@@ -1,13 +1,18 @@
-"""`masked_patch_error`: what masked autoencoders minimise, computed on the patches that count and no others.
-
-Plain PyTorch in every place: patches are a view of the images, of which only those that count are gathered, normalised
-and compared. MAE removes 75 to 85 % of them; where all count and targets are raw, nothing is gathered at all.
-"""
+"""`masked_patch_error`: what masked autoencoders minimise, computed on the patches that count and no others."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from omlab_kernels.dispatch import form_for
+from omlab_kernels.operator import operator
+from omlab_kernels.patch_error import plain
+
+WIDEST = 8192
+"""Numbers of a patch in Triton's form; wider ones take the plain one."""
 
 
 def masked_patch_error(
@@ -36,23 +41,54 @@ def masked_patch_error(
         ValueError: Shapes do not fit.
     """
     _check(prediction, images, mask, patch=patch)
-    B, C, H, W = images.shape
-    h, w = H // patch, W // patch
-    dtype = torch.float64 if prediction.dtype == torch.float64 else torch.float32
-    target = images.detach().reshape(B, C, h, patch, w, patch).permute(0, 2, 4, 3, 5, 1)  # (B, h, w, P, P, C), a view
+    images = images.detach()
+    if form_for(prediction) == "torch" or not 1 < prediction.shape[2] <= WIDEST:
+        return plain.masked_patch_error(prediction, images, mask, patch=patch, normalise=normalise, eps=eps)
     if mask is None:
-        prediction = prediction.reshape(target.shape)
-    else:
-        counts = mask != 0
-        target, prediction = target[counts.reshape(B, h, w)], prediction[counts]  # (N, P, P, C), (N, P^2 C)
-        prediction = prediction.reshape(target.shape)
-    target, prediction = target.to(dtype), prediction.to(dtype)
-    if not target.numel():
-        return prediction.sum()
-    if normalise:
-        variance, mean = torch.var_mean(target, dim=(-3, -2, -1), keepdim=True)
-        target = (target - mean) * (variance + eps).rsqrt()
-    return (prediction - target).square().mean()
+        mask = torch.ones(prediction.shape[:2], dtype=torch.uint8, device=prediction.device)
+    counts = (mask != 0).to(torch.uint8).contiguous()
+    sums: Tensor = _sums(prediction, images, counts, patch, normalise, eps)
+    return sums.sum() / (counts.sum() * prediction.shape[2]).clamp_min(1)
+
+
+@operator("patch_error_sums")
+def _sums(prediction: Tensor, images: Tensor, mask: Tensor, patch: int, normalise: bool, eps: float) -> Tensor:
+    from omlab_kernels.patch_error import triton
+
+    return triton.forward(prediction, images, mask, patch=patch, normalise=normalise, eps=eps)
+
+
+@operator("patch_error_sums_backward")
+def _sums_backward(
+    prediction: Tensor, images: Tensor, mask: Tensor, gradient: Tensor, patch: int, normalise: bool, eps: float
+) -> Tensor:
+    from omlab_kernels.patch_error import triton
+
+    return triton.backward(prediction, images, mask, gradient, patch=patch, normalise=normalise, eps=eps)
+
+
+@torch.library.register_fake("omlab_kernels::patch_error_sums")  # type: ignore[untyped-decorator]
+def _(prediction: Tensor, images: Tensor, mask: Tensor, patch: int, normalise: bool, eps: float) -> Tensor:
+    return prediction.new_empty(mask.shape, dtype=torch.float32)
+
+
+@torch.library.register_fake("omlab_kernels::patch_error_sums_backward")  # type: ignore[untyped-decorator]
+def _(
+    prediction: Tensor, images: Tensor, mask: Tensor, gradient: Tensor, patch: int, normalise: bool, eps: float
+) -> Tensor:
+    return torch.empty_like(prediction, memory_format=torch.contiguous_format)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    prediction, images, mask, *ctx.options = inputs
+    ctx.save_for_backward(prediction, images, mask)
+
+
+def _slope(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    return _sums_backward(*ctx.saved_tensors, gradient, *ctx.options), None, None, None, None, None
+
+
+torch.library.register_autograd("omlab_kernels::patch_error_sums", _slope, setup_context=_keep)
 
 
 def _check(prediction: Tensor, images: Tensor, mask: Tensor | None, *, patch: int) -> None:
