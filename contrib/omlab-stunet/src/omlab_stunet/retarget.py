@@ -12,10 +12,12 @@ import torch
 from omlab.errors import TrainingError, WeightsWarning
 from omlab.roles import About
 from omlab_stunet.network import StuNet, StuNetConfig, untrained
-from omlab_stunet.plan import plan_for
+from omlab_stunet.plan import fill_poolings
 from omlab_stunet.task import Task
 from omlab_stunet.weights import transfer
 from omlab_volume.labels import default_colour
+from omlab_volume.training.planning import plan_for, poolings_for
+from omlab_volume.training.targets import channels_of, label_values, labels_of, mirrored_axes, volume_name
 from omlab_volume.volume import Label
 
 HEADS = "seg_outputs."
@@ -34,21 +36,21 @@ def retargeted(
         TrainingError: The data have no volumes, or name no classes.
         SettingsError: `spacing` or `patch_size` cannot be.
     """
-    name = volume_name(about)
-    facts = about.facts.get(name, {})
-    labels = _labels(about)
-    channels = int(facts.get("channels") or len(about.channels.get(name, ())) or 1)
+    facts = about.facts.get(volume_name(about), {})
+    labels, channels = labels_of(about), channels_of(about)
     if settings["keep_classes"]:
         network, task = _with_more_classes(before, task, labels, channels=channels, seed=seed)
         return network, task if settings["augment"] else replace(task, mirror_axes=())
-    plan, poolings = plan_for(facts, plan=task.plan, spacing=settings["spacing"], patch_size=settings["patch_size"])
+    plan = plan_for(facts, plan=task.plan, spacing=settings["spacing"], patch_size=settings["patch_size"])
+    assert plan.spacing is not None
+    poolings = fill_poolings(poolings_for(plan.patch_size, plan.spacing))
     shape = replace(before.config, in_channels=channels, num_classes=len(labels) + 1, poolings=poolings)
-    sided = any("left" in label.name.lower() or "right" in label.name.lower() for label in labels)
-    axes = (0, 1) if sided else (0, 1, 2)
     task = Task(
         plan=plan,
         labels=labels,
-        mirror_axes=axes if settings["augment"] else (),  # what was not mirrored in training must not be later
+        mirror_axes=mirrored_axes(labels)
+        if settings["augment"]
+        else (),  # what was not mirrored in training must not be later
         intensities=tuple(facts.get("intensities") or task.intensities),
     )
     return _taken_over(before, shape, seed=seed), task
@@ -58,29 +60,6 @@ def taught_outputs(about: About, labels: Sequence[Label]) -> list[int]:
     """The output for each label value of the data, in their order: the class of the same name."""
     outputs = {label.name: output for output, label in enumerate(labels, start=1)}
     return [outputs[about.classes[value]] for value in label_values(about)]
-
-
-def label_values(about: About) -> list[int]:
-    """The label values of the classes to learn: neither the background's nor those of voxels left out."""
-    return [value for value in sorted(about.classes) if value != 0 and value not in about.ignored]
-
-
-def volume_name(about: About) -> str:
-    """The input that is a volume. Raises `TrainingError` where there is none, or several."""
-    found = [name for name, kind in about.inputs.items() if kind == "volume"]
-    if len(found) != 1:
-        has = ", ".join(f"{name} ({kind})" for name, kind in about.inputs.items()) or "no inputs"
-        raise TrainingError(f"STU-Net trains on data with one volume a case, but these have {has}.")
-    return found[0]
-
-
-def _labels(about: About) -> tuple[Label, ...]:
-    labels = tuple(
-        Label(value=value, name=about.classes[value], colour=default_colour(value)) for value in label_values(about)
-    )
-    if not labels:
-        raise TrainingError("The data set names no classes: there is nothing to learn.")
-    return labels
 
 
 def _taken_over(before: StuNet, shape: StuNetConfig, *, seed: int) -> StuNet:

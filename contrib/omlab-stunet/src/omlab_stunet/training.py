@@ -18,10 +18,11 @@ from torch import Tensor
 
 from omlab.roles import Dataset
 from omlab_stunet.network import StuNet
-from omlab_stunet.retarget import label_values, taught_outputs, volume_name
+from omlab_stunet.retarget import taught_outputs
 from omlab_train.losses import deep_supervision_loss, dice_cross_entropy
 from omlab_volume.training.cases import prepared_cases
 from omlab_volume.training.segmentation import NNUNET, Loss, SegmentationRecipe
+from omlab_volume.training.targets import label_values, volume_name
 
 if TYPE_CHECKING:
     from omlab_stunet.model import StuNetModel
