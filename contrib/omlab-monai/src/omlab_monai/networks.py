@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from math import gcd, prod
+from typing import Any
 
 import torch
 from torch import nn
@@ -77,22 +79,23 @@ def layers_of(network: nn.Module, config: NetworkConfig) -> list[list[str]]:
     return [*parts.values(), head]
 
 
-def _segresnet(config: NetworkConfig) -> nn.Module:
-    from monai.networks.nets import SegResNet
+def _nets() -> Any:
+    return import_module("monai.networks.nets")  # it is large: who only lists models does without
 
-    return SegResNet(
+
+def _segresnet(config: NetworkConfig) -> nn.Module:
+    network: nn.Module = _nets().SegResNet(
         spatial_dims=3,
         init_filters=config.width,
         in_channels=config.in_channels,
         out_channels=config.num_classes,
         norm=("GROUP", {"num_groups": gcd(8, config.width)}),
     )
+    return network
 
 
 def _segresnet_ds(config: NetworkConfig) -> nn.Module:
-    from monai.networks.nets import SegResNetDS
-
-    return SegResNetDS(
+    network: nn.Module = _nets().SegResNetDS(
         spatial_dims=3,
         init_filters=config.width,
         in_channels=config.in_channels,
@@ -100,21 +103,19 @@ def _segresnet_ds(config: NetworkConfig) -> nn.Module:
         norm="instance",
         blocks_down=(1, 2, 2, 4),
     )
+    return network
 
 
 def _swinunetr(config: NetworkConfig) -> nn.Module:
-    from monai.networks.nets import SwinUNETR
-
-    return SwinUNETR(
+    network: nn.Module = _nets().SwinUNETR(
         in_channels=config.in_channels, out_channels=config.num_classes, feature_size=config.width, spatial_dims=3
     )
+    return network
 
 
 def _dynunet(config: NetworkConfig) -> nn.Module:
-    from monai.networks.nets import DynUNet
-
     stages = len(config.poolings) + 1
-    return DynUNet(
+    network: nn.Module = _nets().DynUNet(
         spatial_dims=3,
         in_channels=config.in_channels,
         out_channels=config.num_classes,
@@ -123,12 +124,11 @@ def _dynunet(config: NetworkConfig) -> nn.Module:
         upsample_kernel_size=list(config.poolings),
         filters=[min(_WIDEST, config.width * 2**stage) for stage in range(stages)],
     )
+    return network
 
 
 def _mednext(config: NetworkConfig) -> nn.Module:
-    from monai.networks.nets import MedNeXt
-
-    return MedNeXt(
+    network: nn.Module = _nets().MedNeXt(
         spatial_dims=3,
         init_filters=config.width,
         in_channels=config.in_channels,
@@ -136,6 +136,7 @@ def _mednext(config: NetworkConfig) -> nn.Module:
         kernel_size=3,
         use_residual_connection=True,
     )
+    return network
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {

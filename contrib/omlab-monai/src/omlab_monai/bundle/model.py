@@ -90,8 +90,8 @@ class BundleModel:
         Raises:
             InputError: It has other channels than the bundle takes, or the bundle's transforms refuse it.
         """
-        from monai.data import MetaTensor
-        from monai.transforms import ResampleToMatch
+        from monai.data.meta_tensor import MetaTensor
+        from monai.transforms.spatial.array import ResampleToMatch
 
         wanted = channels_in(self.metadata)
         if wanted is not None and volume.channels != wanted:

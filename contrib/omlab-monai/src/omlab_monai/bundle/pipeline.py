@@ -50,7 +50,7 @@ class Pipeline:
 
 def pipeline_of(config: Config) -> Pipeline:
     """The steps that a configuration names. Raises `WeightsError` where one is not among what omlab builds."""
-    from monai.transforms import Compose
+    from monai.transforms.compose import Compose
 
     where = f"{config.path}: 'preprocessing'"
     parts = parts_of(config.value("preprocessing"), where=where) if "preprocessing" in config else []
@@ -80,7 +80,7 @@ def _is_wanted(part: Any) -> bool:
 
 def _moves(before: Any) -> bool:
     """Whether some transform can be taken back: MONAI warns where `Invertd` finds none."""
-    from monai.transforms import InvertibleTransform
+    from monai.transforms.inverse import InvertibleTransform
 
     return any(isinstance(transform, InvertibleTransform) for transform in before.transforms)
 
@@ -110,13 +110,13 @@ def _whole(image: Any, network: nn.Module) -> Any:
 def names_of(metadata: Mapping[str, Any]) -> dict[int, str]:
     """Channel numbers with the names that a bundle's metadata gives them."""
     outputs = metadata.get("network_data_format", {}).get("outputs", {})
-    described = outputs.get(PREDICTION) or next(iter(outputs.values()), {})
+    described: Mapping[str, Any] = outputs.get(PREDICTION) or next(iter(outputs.values()), {})
     return {int(channel): str(name) for channel, name in described.get("channel_def", {}).items()}
 
 
 def channels_in(metadata: Mapping[str, Any]) -> int | None:
     """Channels of the image that a bundle takes; None where its metadata does not say."""
     inputs = metadata.get("network_data_format", {}).get("inputs", {})
-    described = inputs.get("image") or next(iter(inputs.values()), {})
+    described: Mapping[str, Any] = inputs.get("image") or next(iter(inputs.values()), {})
     count = described.get("num_channels")
     return int(count) if isinstance(count, int) else None
