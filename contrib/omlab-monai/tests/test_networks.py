@@ -60,3 +60,9 @@ def test_layers_begin_at_the_input_and_end_at_the_head() -> None:
     layers = layers_of(built(config), config)
     assert layers[0] == ["convInit.conv.weight"]
     assert layers[-1][0].startswith("conv_final.")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_parameters_are_those_of_the_cards(architecture: str) -> None:
+    model = omlab.load_model(f"monai-{architecture}.untrained", device="cpu")
+    assert sum(value.numel() for value in model.model.module.parameters()) == model.card.parameters
