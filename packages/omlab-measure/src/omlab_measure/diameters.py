@@ -184,7 +184,7 @@ def _edge(corners: Floats, places: Floats, *, sign: int) -> Floats:
             kept.pop()
         kept.append(corner)
     x, y = np.array(kept).T
-    return np.interp(places, x, y)
+    return np.asarray(np.interp(places, x, y), dtype=np.float64)
 
 
 def _turn(a: Floats, b: Floats, c: Floats) -> float:

@@ -4,7 +4,7 @@
 
 Each structure is a measurement group: TID 1411 (Volumetric ROI) that refers to its segment where the label map was read
 from a DICOM-SEG, TID 1501 otherwise. The report's image library lists the source series. Names of measurements are
-coded by IBSI and SNOMED CT where these have the concept, else by `99OMLAB`. Source: DICOM PS3.16, TID 1500 and CID 7477.
+coded by IBSI and SNOMED CT where these have the concept, else by `99OMLAB`. Source: DICOM PS3.16, TID 1500, CID 7477.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from omlab_volume.io.dicom_files import parsing, read_header
 from omlab_volume.io.dicom_seg_read import VALUE_TEXT
 from omlab_volume.io.paths import check_file, written
 from omlab_volume.io.quiet import quiet
-from omlab_volume.volume import LabelMap, Source, Volume
+from omlab_volume.volume import LabelMap, Volume
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _MAY_BE_EMPTY = (  # "type 2" elements of patient and study: present in every object, if without a value
@@ -159,7 +159,9 @@ def _report(found: Measurements, evidence: _Evidence) -> sr.Comprehensive3DSR:
         uid=hd.UID(), name="omlab", manufacturer_name="omlab", model_name="omlab-measure", serial_number=__version__
     )
     context = sr.ObservationContext(
-        observer_device_context=sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
+        observer_device_context=sr.ObserverContext(
+            observer_type=codes.DCM.Device, observer_identifying_attributes=device
+        )
     )
     content = sr.MeasurementReport(
         observation_context=context,

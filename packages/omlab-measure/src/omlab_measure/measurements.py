@@ -45,7 +45,7 @@ SHAPE: Mapping[str, str] = {
     "centroid_a_mm": "mm",
     "centroid_s_mm": "mm",
 }
-"""Figures of size and form, with their units. Positions are RAS+: `r` grows to the right, `a` anterior, `s` superior."""
+"""Figures of size and form, with their units; positions are RAS+ (`r` grows to the right)."""
 
 INTENSITIES: Mapping[str, str] = {
     "mean": INTENSITY,
@@ -200,12 +200,7 @@ def _structure(row: Any, number: int) -> Structure:
         name: None if value is None else checked.number(value, name=name)
         for name, value in checked.table(found["figures"], name="figures").items()
     }
-    lines = {
-        name: tuple(_position(end, name=name) for end in checked.entries(ends, name=name))
-        for name, ends in checked.table(found.get("lines", {}), name="lines").items()
-    }
-    if any(len(ends) != 2 for ends in lines.values()):
-        raise UsageError(f"A line of structure {number} must have two ends.")
+    lines = {name: _line(ends, name=name) for name, ends in checked.table(found.get("lines", {}), name="lines").items()}
     return Structure(
         value=found["value"],
         name=checked.text(found["name"], name="name"),
@@ -214,6 +209,13 @@ def _structure(row: Any, number: int) -> Structure:
         code=code,
         touches_edge=bool(found.get("touches_edge", False)),
     )
+
+
+def _line(value: Any, *, name: str) -> tuple[Position, Position]:
+    ends = [_position(end, name=name) for end in checked.entries(value, name=name)]
+    if len(ends) != 2:
+        raise UsageError(f"'{name}' must have two ends, not {checked.brief(value)}.")
+    return (ends[0], ends[1])
 
 
 def _position(value: Any, *, name: str) -> Position:
