@@ -38,6 +38,9 @@ SHOWN = 20
 @options.settings
 @click.option("--channel", metavar="N", type=click.IntRange(min=1), default=1, show_default=True, help="Of the image.")
 @click.option(
+    "--unit", metavar="TEXT", default="", help="Of intensities, such as HU, where the image's file does not say it."
+)
+@click.option(
     "--bin-width",
     metavar="W",
     type=click.FloatRange(min=0, min_open=True),

@@ -50,6 +50,7 @@ def measure_files(
     read_settings: Mapping[str, Mapping[str, Any]] | None = None,
     output: str | Path | None = None,
     channel: int = 1,
+    unit: str = "",
     bin_width: float = BIN_WIDTH,
 ) -> Outcome:
     """Measure the structures of label maps: files, folders, or a data set with the inputs `labelmap` and `volume`.
@@ -66,6 +67,7 @@ def measure_files(
         output: A file (`.json` or `.dcm` of one case, `.csv` of all), or a folder that gets them all, pictures of the
             largest structures and a page; by default one in `omlab-runs/`.
         channel: The image's channel that intensities are of, from 1.
+        unit: Of intensities, such as `HU`; "": as the image says it, which NIfTI does not.
         bin_width: Of entropy and uniformity, in the image's unit.
 
     Raises:
@@ -83,7 +85,8 @@ def measure_files(
     place = path_of(output, "The output") if output is not None else None
     into_file = place is not None and is_one_file(str(output), Measurements.kind)
     suffix = place.suffix.lower() if place is not None and into_file else ".json"
-    request: dict[str, Any] = {"command": KIND, "channel": channel, "bin_width": bin_width, "read": read}
+    request: dict[str, Any] = {"command": KIND, "channel": channel, "unit": unit, "bin_width": bin_width}
+    request["read"] = read
     if source is not None:
         request["data"] = source.card.name
     if place is not None and into_file:
@@ -97,6 +100,7 @@ def measure_files(
         cases={case.id: case for case in cases},
         format=named_format(_FORMATS[".json" if suffix == ".csv" else suffix], Measurements.kind),
         channel=channel,
+        unit=unit,
         bin_width=bin_width,
         is_pictured=not into_file,
     )
@@ -138,6 +142,7 @@ class _Work:
     cases: Mapping[str, Case]
     format: FormatCard
     channel: int
+    unit: str
     bin_width: float
     is_pictured: bool
 
@@ -146,7 +151,7 @@ class _Work:
         inputs = self.cases[case.id].load().inputs
         labelmap = take(inputs, LABELMAP, LabelMap)
         image = take(inputs, VOLUME, Volume) if VOLUME in inputs else None
-        found = measure(labelmap, image, channel=self.channel, bin_width=self.bin_width)
+        found = measure(labelmap, image, channel=self.channel, unit=self.unit, bin_width=self.bin_width)
         name = file_name(case.id)
         write_as(self.format, found, folder / f"{name}{self.format.suffixes[0]}", inputs=inputs)
         for card in self._beside(case.id):

@@ -22,7 +22,12 @@ _UNITS = {"hu": "HU", "suv": "SUV"}
 
 
 def measure(
-    labelmap: LabelMap, image: Volume | None = None, *, channel: int = 1, bin_width: float = BIN_WIDTH
+    labelmap: LabelMap,
+    image: Volume | None = None,
+    *,
+    channel: int = 1,
+    unit: str = "",
+    bin_width: float = BIN_WIDTH,
 ) -> Measurements:
     """Measure every structure of a label map.
 
@@ -30,6 +35,7 @@ def measure(
         labelmap: The structures.
         image: On its grid; without one there are no intensities.
         channel: The image's channel that intensities are of, from 1.
+        unit: Of the image's intensities, such as `HU`; "": as the image says it, which NIfTI does not.
         bin_width: Of entropy and uniformity, in the image's unit.
 
     Raises:
@@ -72,7 +78,7 @@ def measure(
         structures=structures,
         labelmap=labelmap.name or "",
         image="" if image is None else image.name or "",
-        intensity_unit="" if image is None else _UNITS.get(image.intensity, ""),
+        intensity_unit="" if image is None else unit or _UNITS.get(image.intensity, ""),
         bin_width=float(bin_width),
     )
 
