@@ -10,8 +10,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 import omlab
 from omlab.errors import InputError
 from omlab_measure.dicom_sr import DicomSr
-from omlab_measure.measurements import UNITS
 from omlab_measure.measuring import measure
+from omlab_measure.structures import UNITS
 from omlab_volume.volume import Code, Label, LabelMap
 
 SR = "1.2.840.10008.5.1.4.1.1.88.34"

@@ -25,7 +25,8 @@ from omlab.errors import InputError, OmlabError, OutputError
 from omlab.payloads import Inputs, Payload
 from omlab_measure import __version__
 from omlab_measure.files import checked_kind
-from omlab_measure.measurements import INTENSITY, UNITS, Measurements, Structure
+from omlab_measure.measurements import Measurements
+from omlab_measure.structures import INTENSITY, UNITS, Structure
 from omlab_volume.io.dicom_files import parsing, read_header
 from omlab_volume.io.dicom_seg_read import VALUE_TEXT
 from omlab_volume.io.paths import check_file, written

@@ -9,7 +9,8 @@ from typing import Any
 
 from omlab.errors import InputError, UsageError
 from omlab.payloads import Inputs, Payload, describe
-from omlab_measure.measurements import UNITS, Measurements
+from omlab_measure.measurements import Measurements
+from omlab_measure.structures import UNITS
 from omlab_payloads.cells import Cell, row_writer
 
 HEAD = ("case", "value", "name", "code", "touches_edge", "intensity_unit")

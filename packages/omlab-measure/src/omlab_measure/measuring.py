@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from omlab.errors import GeometryError, InputError, OmlabWarning, SettingsError
 from omlab_measure.diameters import Line, border_ends, in_slices, longest, voxel_width
 from omlab_measure.intensity import BIN_WIDTH, first_order
-from omlab_measure.measurements import Measurements, Position, Structure
+from omlab_measure.measurements import Measurements
 from omlab_measure.regions import Mask, Region, inner_voxels, regions
 from omlab_measure.shape import MM3_PER_ML, Moments, moments, sphericity, surface, volume
+from omlab_measure.structures import Position, Structure
 from omlab_volume.labels import Label
 from omlab_volume.orientation import AxisOrder, canonical_order
 from omlab_volume.volume import LabelMap, Volume

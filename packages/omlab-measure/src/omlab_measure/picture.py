@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from omlab_measure.measurements import Measurements, Position, Structure
+from omlab_measure.structures import Position, Structure
 from omlab_volume.orientation import canonical_grid
 from omlab_volume.pictures.planes import Panel, planes
 from omlab_volume.pictures.words import BACKGROUND, INK, write
@@ -22,9 +22,9 @@ _SMOOTH = 4  # lines are drawn this much larger and made smaller
 _LONG, _SHORT = (255, 214, 64), (92, 214, 255)
 
 
-def picture(found: Measurements, volume: Volume, labelmap: LabelMap) -> bytes:
+def picture(structures: Sequence[Structure], volume: Volume, labelmap: LabelMap) -> bytes:
     """A PNG of the largest structures: radiological convention, long axis yellow, short axis blue, lengths in mm."""
-    largest = sorted(found.structures, key=lambda entry: -(entry.figures.get("volume_ml") or 0.0))[:SHOWN]
+    largest = sorted(structures, key=lambda entry: -(entry.figures.get("volume_ml") or 0.0))[:SHOWN]
     canvas = _side_by_side([_drawn(entry, volume, labelmap) for entry in largest if "long_axis" in entry.lines])
     stream = io.BytesIO()
     canvas.save(stream, "PNG")

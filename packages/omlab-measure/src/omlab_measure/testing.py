@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from omlab_measure.measurements import Measurements, Structure
+from omlab_measure.measurements import Measurements
 from omlab_measure.measuring import measure
+from omlab_measure.structures import Structure
 from omlab_volume.volume import Code, Label, LabelMap, Volume
 
 
