@@ -27,6 +27,7 @@ from omlab.roles import Case
 from omlab_measure.intensity import BIN_WIDTH
 from omlab_measure.measurements import Measurements
 from omlab_measure.measuring import measure
+from omlab_measure.placing import placed_on
 from omlab_measure.report import TABLE, conclude
 from omlab_volume.volume import LabelMap, Volume
 
@@ -151,6 +152,9 @@ class _Work:
         inputs = self.cases[case.id].load().inputs
         labelmap = take(inputs, LABELMAP, LabelMap)
         image = take(inputs, VOLUME, Volume) if VOLUME in inputs else None
+        if image is not None:
+            labelmap = placed_on(labelmap, image.grid)
+            inputs = {**inputs, LABELMAP: labelmap}
         found = measure(labelmap, image, channel=self.channel, unit=self.unit, bin_width=self.bin_width)
         name = file_name(case.id)
         write_as(self.format, found, folder / f"{name}{self.format.suffixes[0]}", inputs=inputs)
