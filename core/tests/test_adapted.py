@@ -6,10 +6,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 import omlab
 from omlab.adapted import read_description
-from omlab.errors import OmlabError, OutputError, SettingsError, UnknownNameError, UsageError, WeightsError
+from omlab.card_schema import ModelCard
+from omlab.errors import (
+    OmlabError,
+    OutputError,
+    PluginError,
+    SettingsError,
+    UnknownNameError,
+    UsageError,
+    WeightsError,
+)
+from omlab.jobs.adapt import verbs_of
 from omlab.models import find_card
 from omlab.run_folder import read_log
 
@@ -81,6 +92,25 @@ def test_an_adapter_may_give_verbs_of_its_own(signal):
     assert predicted("probe", signal, 5.0).text == "above"
     with pytest.raises(UsageError, match="'probe' has no verb 'embed': there are predict"):
         omlab.embed("probe", signal("a.sig", [1]))
+
+
+def test_a_verb_that_a_recipe_adds_keeps_the_grid_that_the_recipe_promises():
+    does = {"embed": {"takes": {"image": "signal"}, "gives": "note", "grid": "image"}}
+    common = {
+        "name": "toy", "summary": "A toy.", "entry": "toy:load", "licence": "MIT", "intended_use": "Tests.",
+        "limits": "All else.", "citation": "None.", "does": does,
+    }  # fmt: skip
+
+    def trained(**recipe):
+        card = ModelCard.model_validate({**common, "trains": {"paint": {"gives": {"predict": "signal"}, **recipe}}})
+        return verbs_of(card, "paint")["predict"]
+
+    assert "grid" not in trained()
+    assert trained(grid={"predict": "image"}) == {"takes": {"image": "signal"}, "gives": "signal", "grid": "image"}
+    with pytest.raises(PluginError, match="grid of 'picture', which is no input; there are image"):
+        trained(grid={"predict": "picture"})
+    with pytest.raises(ValidationError, match="grid names the verb 'embed'"):
+        trained(grid={"embed": "image"})
 
 
 def test_an_adapted_model_can_be_adapted_again_and_takes_its_base_along(signal):

@@ -1,8 +1,12 @@
 """What a command shows of a report: every figure with its name, however narrow the screen is."""
 
+from pathlib import Path
+
 import pytest
 
-from omlab.cli.results import show_report
+from omlab.cli.results import show_report, show_words
+from omlab.jobs.outcome import Outcome
+from omlab.records import Record
 from omlab.roles import Metric, Report
 
 METRICS = [
@@ -41,3 +45,17 @@ def test_a_table_has_the_rows_that_have_a_figure_in_it(capsys, monkeypatch):
 def test_a_report_without_metrics_shows_nothing(capsys):
     show_report(Report(metrics=[]))
     assert capsys.readouterr().out == ""
+
+
+def test_small_results_are_said_case_by_case(capsys):
+    log = [
+        Record(id="[a]", status="done", values={"in_words": "cyst 0.600"}),
+        Record(id="b", status="done"),
+        Record(id="c", status="failed", values={"in_words": "cyst 0.100"}),
+        *(Record(id=f"d{n:02}", status="done", values={"in_words": "x"}) for n in range(20)),
+    ]
+    show_words(Outcome(place=Path("out"), log=log))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "[a]: cyst 0.600"
+    assert lines[1:3] == ["d00: x", "d01: x"]
+    assert (len(lines), lines[-1]) == (21, "...")

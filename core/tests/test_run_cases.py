@@ -8,7 +8,7 @@ import pytest
 from omlab import FileCase, run_cases
 from omlab.errors import InputError, OmlabError, OutputError, PluginError, UsageError
 from omlab.jobs.running import Interrupted
-from omlab.records import CaseLog
+from omlab.records import CaseLog, Role
 from omlab.roles import Metric, Report
 
 REQUEST = {"command": "count"}
@@ -78,6 +78,18 @@ def test_cases_are_done_logged_and_summed_up(count, tmp_path):
     record = CaseLog(tmp_path / "out").get("a")
     assert record.values == {"rows": [{"words": 2}]}
     assert record.main() == ["a.txt"]
+
+
+def test_files_of_a_case_have_the_role_that_they_are_given(count, tmp_path):
+    write(a="one")
+
+    def role(name):
+        return Role("picture" if name.endswith(".txt") else "main", "plain")
+
+    (record,) = run(count, "a", role=role)
+    assert [(row["path"], row["role"], row["format"]) for row in record.outputs] == [("a.txt", "picture", "plain")]
+    (record,) = run(count, "a", output="other")
+    assert [row["role"] for row in record.outputs] == ["main"]
 
 
 def test_a_second_start_has_nothing_to_do(count):

@@ -16,6 +16,8 @@ NOT_BROUGHT: dict[str, set[str]] = {
     "omlab-payloads": {*HEAVY, "pyarrow", "scipy"},
     "omlab-report": {*HEAVY, "scipy"},
     "omlab-retrieval": {"torch", "transformers", "timm", "omlab-image", *OF_VOLUMES},
+    "omlab-measure": {"transformers", "timm", "scikit-learn", "omlab-image"},
+    "omlab-prompts": {*HEAVY, *OF_VOLUMES},
     "omlab-medbench": {*HEAVY, *OF_VOLUMES},
     "omlab-pulse-eval": {*HEAVY, *OF_VOLUMES},
     "omlab-stunet": {"timm", "transformers", "scikit-learn"},

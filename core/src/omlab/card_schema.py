@@ -189,8 +189,9 @@ class Verb(Strict):
 class Training(Strict):
     """A recipe: what is minimised. `target` is the kind of the targets ("": it needs none).
 
-    `gives` says what verbs of the trained model give, where that is not what the model gave before. `defaults`
-    advises adapters: settings of theirs by their name. `loop` "own": the recipe trains itself.
+    `gives` says what verbs of the trained model give, where that is not what the model gave before, `grid` on which
+    input's grid the result of such a verb is promised, where the model had no such verb. `defaults` advises adapters:
+    settings of theirs by their name. `loop` "own": the recipe trains itself.
     """
 
     summary: str = ""
@@ -198,7 +199,15 @@ class Training(Strict):
     loop: Literal["omlab", "own"] = "omlab"
     settings: Settings = {}
     gives: dict[Word, Name] = {}
+    grid: dict[Word, Word] = {}
     defaults: dict[Name, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _promises_what_it_gives(self) -> Training:
+        for verb in self.grid:
+            if verb not in self.gives:
+                raise ValueError(f"grid names the verb '{verb}', which is none that the recipe gives")
+        return self
 
 
 class BaseCard(Strict):

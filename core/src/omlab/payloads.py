@@ -149,6 +149,15 @@ class Pictured(Protocol):
 
 
 @runtime_checkable
+class Told(Protocol):
+    """A result that is small enough to be said in a line, which commands show when a run ends."""
+
+    def in_words(self) -> str:
+        """The line, such as the most probable classes."""
+        ...
+
+
+@runtime_checkable
 class Viewable(Protocol):
     """An input that can be looked at by itself, small: an image, a slice of a volume."""
 

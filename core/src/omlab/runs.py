@@ -200,8 +200,11 @@ class Run:
         *,
         files: Mapping[str, Sequence[Path]],
         work: Callable[[Path], Mapping[str, Any]],
+        role: Callable[[str], Role] | None = None,
     ) -> Record:
         """Do one case: `work(folder)` writes its results into `folder` and returns values for the log.
+
+        `role` says what a file that it wrote is, by its name; without it all are main outputs.
 
         An `OmlabError` makes it a failed case with that reason; any other exception does too, and its
         traceback is kept in the log. Disk full and missing rights (`OutputError`) end the run instead.
@@ -212,7 +215,8 @@ class Run:
                 record.inputs = stamps(files)
                 record.values = dict(work(folder))
                 record.seconds = round(time.perf_counter() - start, 3)
-                self.adopt(record, folder)
+                roles = None if role is None else {path.name: role(path.name) for path in folder.iterdir()}
+                self.adopt(record, folder, roles=roles)
             except Exception as error:
                 blame(record, error)
                 record.seconds = round(time.perf_counter() - start, 3)

@@ -93,6 +93,18 @@ def test_numbers_are_scores_and_words_are_classes(table):
     assert numbered.about("test").classes == {0: "0", 1: "1"}
 
 
+def test_a_case_may_have_several_classes(table):
+    data = table("id,line,target,split", "a,0.line,cyst; mass,test", "b,1.line,mass,test", "c,2.line,,test")
+    assert data.about("test").classes == {0: "cyst", 1: "mass"}
+    found = loaded(data)
+    assert found["a"].target.predicted == ("cyst", "mass")
+    assert found["b"].target.predicted == ("mass",)  # also what stands alone is of a table of several
+    assert (found["b"].target.threshold, found["c"].target) == (0.5, None)
+    assert [case.label for case in data.cases("test")] == [None, None, None]
+    with pytest.raises(InputError, match="'mas' is none of the classes"):
+        table("id,line,target,split", "a,0.line,cyst;mas,test", classes="cyst,mass").about("test")
+
+
 def test_a_class_may_be_called_like_a_folder(table, folder):
     (folder / "sick").mkdir()
     data = table("id,line,target,split", "a,0.line,sick,test")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omlab_evaluators.segmentation.surfels import CORNERS, areas, codes
+from omlab_evaluators.segmentation.surfels import CORNERS, areas, codes, shares
 
 spacings = st.tuples(*[st.floats(0.2, 5)] * 3)
 
@@ -81,3 +81,19 @@ def test_the_surface_of_a_box_nears_its_true_area():
     found = areas(np.diag(spacing))[codes(mask)].sum()
     true = 2 * (a * b + b * c + a * c)
     assert 0.95 * true < found < true  # edges and corners are bevelled
+
+
+def test_what_is_inside_a_cube():
+    table = shares()
+    assert table[0] == 0
+    uneven = [code for code in range(256) if code.bit_count() != 4]  # of four each the inside is cut apart both ways
+    np.testing.assert_allclose((table + table[::-1])[uneven], 1)  # what one set of corners leaves is the other's
+    np.testing.assert_allclose([table[0b1], table[0b11], table[0b1111], table[0b1001]], [1 / 48, 1 / 8, 1 / 2, 1 / 24])
+
+
+def test_the_volume_inside_a_surface():
+    voxel = np.bincount(codes(np.ones((1, 1, 1), dtype=bool)).ravel(), minlength=256)
+    assert np.isclose(voxel @ shares(), 1 / 6)  # an octahedron
+    ball = ((np.indices((40, 40, 40)) - 19.5) ** 2).sum(axis=0) < 15.2**2
+    found = np.bincount(codes(ball).ravel(), minlength=256) @ shares()
+    assert np.isclose(found, 14801.666666666666, rtol=1e-12)  # MeshVolume of pyradiomics 3.0.1

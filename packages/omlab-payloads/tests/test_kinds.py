@@ -68,6 +68,13 @@ def test_one_class_or_each_by_itself_is_predicted():
     assert Classes(names=names, probabilities=(math.nan, 0.1, 0.2)).predicted == ("c",)
 
 
+def test_classes_are_said_in_a_line():
+    names, probabilities = ["a", "b", "c", "d"], [0.1, 0.6, math.nan, 0.25]
+    assert Classes(names=names, probabilities=probabilities).in_words() == "b 0.600, d 0.250, a 0.100, and 1 more"
+    assert Classes(names=["a", "b"], probabilities=[0.7, 0.6], threshold=0.5).in_words() == "a and b (a 0.700, b 0.600)"
+    assert Classes(names=["a"], probabilities=[0.2], threshold=0.5).in_words() == "none (a 0.200)"
+
+
 def test_a_prediction_set_holds_what_reaches_its_level():
     names, numbers = ("a", "b", "c"), (0.2, 0.5, 0.3)
     assert Classes(names=names, probabilities=numbers).prediction_set is None

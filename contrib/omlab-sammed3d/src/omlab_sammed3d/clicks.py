@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage  # type: ignore[import-untyped]
 
 from omlab.errors import UsageError
+from omlab_prompts.picking import depth
 from omlab_prompts.prompts import Point
 
 Mask = NDArray[np.bool_]
@@ -38,17 +38,11 @@ def ritm_click(mask: Mask, reference: Mask, *, draw: Draw) -> Point:
     Where nothing is wrong it is `random_click`, which also says what is raised.
     """
     _check(mask, reference)
-    missed, false = (_depth(kind) for kind in (reference & ~mask, mask & ~reference))
-    depth = missed if missed.max() > false.max() else false
-    if depth.max() == 0:
+    missed, false = (depth(kind) for kind in (reference & ~mask, mask & ~reference))
+    deep = missed if missed.max() > false.max() else false
+    if deep.max() == 0:
         return random_click(mask, reference, draw=draw)
-    return _chosen(depth > depth.max() / 2, reference, draw=draw)
-
-
-def _depth(region: Mask) -> NDArray[np.float64]:
-    """Distance in voxels to the nearest voxel outside the region."""
-    found: NDArray[np.float64] = ndimage.distance_transform_edt(np.pad(region, 1))
-    return found[1:-1, 1:-1, 1:-1]
+    return _chosen(deep > deep.max() / 2, reference, draw=draw)
 
 
 def _chosen(candidates: Mask, reference: Mask, *, draw: Draw) -> Point:

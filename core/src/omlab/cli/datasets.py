@@ -75,14 +75,18 @@ def verify(
         for line in dict.fromkeys(_contents(abouts)):
             click.echo(line)
         for split, about in abouts.items():
-            groups = f", {about.groups} groups" if about.groups is not None else ""
-            click.echo(f"{split}: {about.cases} cases{groups}")
+            groups = f", {_counted(about.groups, 'group')}" if about.groups is not None else ""
+            click.echo(f"{split}: {_counted(about.cases, 'case')}{groups}")
         for problem in problems:
             click.echo(problem, err=True)
-        click.echo("Nothing is wrong." if not problems else f"{len(problems)} problems.")
+        click.echo("Nothing is wrong." if not problems else f"{_counted(len(problems), 'problem')}.")
         for page in pages:
             click.echo(page)
     raise click.exceptions.Exit(1 if problems else 0)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _contents(abouts: Mapping[str, About]) -> Iterator[str]:

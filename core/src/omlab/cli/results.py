@@ -58,6 +58,21 @@ def show_outcome(outcome: Outcome) -> None:
         stdout_console().print(escape(str(outcome.place)), soft_wrap=True)
 
 
+def show_words(outcome: Outcome) -> None:
+    """Say the results that are small enough for a line, case by case."""
+    from rich.markup import escape
+
+    from omlab.jobs.outputs import IN_WORDS
+
+    console = stdout_console()
+    told = (record for record in outcome if record.status == "done" and IN_WORDS in record.values)
+    for number, record in enumerate(told, start=1):
+        if number > SHOWN:
+            console.print("...")
+            break
+        console.print(f"{escape(record.id)}: {escape(record.values[IN_WORDS])}", soft_wrap=True, highlight=False)
+
+
 def _tell(record: Record) -> None:
     from rich.markup import escape
 

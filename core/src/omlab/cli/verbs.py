@@ -68,7 +68,7 @@ def _run(
     **more: Any,
 ) -> None:
     from omlab.cli.console import working
-    from omlab.cli.results import conclude
+    from omlab.cli.results import conclude, show_words
     from omlab.jobs.verbs import apply_verb
     from omlab.models import find_card
     from omlab.session import verb_of
@@ -96,6 +96,7 @@ def _run(
             weights=weights,
             **more,
         )
+    show_words(outcome)
     conclude(outcome)
 
 

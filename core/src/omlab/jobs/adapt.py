@@ -335,7 +335,7 @@ def _description(plan: _Plan, adapted: Adapted, *, needs: Mapping[str, str]) -> 
 def verbs_of(card: ModelCard, recipe: str | None) -> dict[str, Any]:
     """What a trained model does: what it did before, with what the recipe's card says that it gives now."""
     does = {name: facts.model_dump(mode="json", exclude_defaults=True) for name, facts in card.does.items()}
-    gives = card.trains[recipe].gives if recipe else {}
+    gives, grids = (card.trains[recipe].gives, card.trains[recipe].grid) if recipe else ({}, {})
     for verb, kind in gives.items():
         pattern = does.get(verb) or next(iter(does.values()), None)
         if pattern is None:
@@ -343,5 +343,10 @@ def verbs_of(card: ModelCard, recipe: str | None) -> dict[str, Any]:
                 f"The recipe '{recipe}' gives '{verb}', but the card of '{card.name}' has no verb to go by."
             )
         promised = {name: value for name, value in pattern.items() if name not in ("grid", "frame") or verb in does}
-        does[verb] = {**promised, "gives": kind}
+        if verb in grids and grids[verb] not in pattern["takes"]:
+            raise PluginError(
+                f"The recipe '{recipe}' of '{card.name}' promises '{verb}' on the grid of '{grids[verb]}', which is no "
+                f"input; there are {', '.join(pattern['takes'])}."
+            )
+        does[verb] = promised | ({"grid": grids[verb]} if verb in grids else {}) | {"gives": kind}
     return does

@@ -15,12 +15,14 @@ from omlab.engine import Item, Roles
 from omlab.errors import OmlabError, OmlabWarning, OutputError
 from omlab.files import replacing, writing
 from omlab.formats import companions, default_format, format_cards, implementation, read_format, suffix_of, write_as
-from omlab.payloads import Compound, Inputs, Payload, Pictured, an, keeps
+from omlab.payloads import Compound, Inputs, Payload, Pictured, Told, an, keeps
 from omlab.records import Role
 from omlab.roles import Collects, Sample
 from omlab.runs import Run
 
 PICTURE = ".png"
+IN_WORDS = "in_words"
+"""What the log has of a result that can be said in a line."""
 
 
 def file_name(id: str) -> str:
@@ -48,6 +50,8 @@ class Outputs:
 
     def write(self, item: Item, sample: Sample, result: Payload, folder: Path) -> Roles:
         """Write one result into the case's folder; a collected one is added to the run's records."""
+        if keeps(result, Told):
+            item.record.values[IN_WORDS] = result.in_words()
         if self.format is not None and result.kind in self.format.collects:
             self._collect(item, self.format, result)
             roles: dict[str, Role] = {}

@@ -15,6 +15,7 @@ from omlab.files import replacing, writing
 from omlab.jobs.concluding import REPORT, conclude, stored_report
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.running import at_work, finish, letting_go
+from omlab.records import Role
 from omlab.roles import Report, Rows, Sample
 from omlab.run_folder import CASES
 from omlab.runs import Run, open_run
@@ -51,6 +52,7 @@ def run_cases(
     kind: str,
     arguments: Mapping[str, Any] | None = None,
     report: Concluding | None = None,
+    role: Callable[[str], Role] | None = None,
     prepare: Callable[[Run], None] = lambda run: None,
 ) -> Outcome:
     """Do cases in a run: resumed, sharded and logged as every run is.
@@ -78,6 +80,7 @@ def run_cases(
         kind: What the run is called in its log.
         arguments: How the user put it, for the log alone (JSON).
         report: Sums up the cases once they are done.
+        role: What a file of a case is, by its name (main, beside, picture; format, kind); without it all are main.
         prepare: Called before the first case, such as to make a place in `run.scratch` for what must not be paid twice.
 
     Raises:
@@ -104,7 +107,7 @@ def run_cases(
     with at_work(run), kept_by_case(), progress.bar("cases", total=len(missing)) as advance:
         prepare(run)
         for case in missing:  # in this thread: an interruption stops the work at once
-            run.attempt(case.id, files=case.files, work=partial(do, case))
+            run.attempt(case.id, files=case.files, work=partial(do, case), role=role)
             advance(1)
         is_whole = finish(run, whole)
     return Outcome(place=run.final, log=run.log, report=reports[0] if reports else None, is_whole=is_whole)

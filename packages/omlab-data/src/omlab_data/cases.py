@@ -41,7 +41,9 @@ def whole_case(table: Table, row: Row) -> WholeCase:
     id = id_of(cells)
     sources = {column.name: column.source(cells.get(column.header), folder=folder, id=id) for column in table.inputs}
     cell = None if target is None else cells.get(target.header)
-    is_class = target is not None and target.is_value and target.kind == CLASSES and not is_empty(cell)
+    is_class = (
+        target is not None and target.is_value and target.kind == CLASSES and not target.several and not is_empty(cell)
+    )
     return WholeCase(
         id=id,
         sources={name: source for name, source in sources.items() if source is not None},

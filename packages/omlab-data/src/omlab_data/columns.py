@@ -26,7 +26,9 @@ ID, TARGET, GROUP, SPLIT = "id", "target", "group", "split"
 RESERVED = (ID, TARGET, GROUP, SPLIT)
 CLASSES, SCORES = "classes", "scores"
 SEPARATOR = ";"
-"""Between the files of one cell, which are channels."""
+"""Between the files of one cell, which are channels, and between the classes of one."""
+MULTI_LABEL = 0.5
+"""The threshold of targets where a case may have several classes."""
 ENTRY = "#"
 """Between a file of many entries and the key of one."""
 
@@ -43,6 +45,7 @@ class Column:
         kind: "": not known yet.
         is_value: Whether a cell holds the input itself.
         many: Whether files hold many entries: a cell `PATH#KEY` names one, else the case's id does.
+        several: Whether a cell may name several classes.
     """
 
     header: str
@@ -50,6 +53,7 @@ class Column:
     kind: str = ""
     is_value: bool = False
     many: bool = False
+    several: bool = False
 
     def source(self, cell: Any, *, folder: Path, id: str, classes: Sequence[str] = ()) -> Source | None:
         """Where a cell's payload comes from; None for an empty cell."""
@@ -65,7 +69,9 @@ class Column:
 
     def _value(self, cell: Any, classes: Sequence[str]) -> Any:
         if self.name == TARGET and self.kind == CLASSES:
-            return {"probabilities": {name: float(name == class_name(cell)) for name in classes}}
+            right = class_names(cell)
+            value = {"probabilities": {name: float(name in right) for name in classes}}
+            return value | ({"threshold": MULTI_LABEL} if self.several else {})
         if self.name == TARGET and self.kind == SCORES:
             return {"values": numbers_in(cell)}
         return cell
@@ -93,6 +99,12 @@ def entry_in(part: str) -> tuple[str, str]:
 def class_name(cell: Any) -> str:
     """A cell as the name of a class."""
     return str(cell).strip()
+
+
+def class_names(cell: Any) -> list[str]:
+    """The classes of a cell: one, or several in a list or with a semicolon between them."""
+    parts = cell if isinstance(cell, list) else class_name(cell).split(SEPARATOR)
+    return [name for part in parts if (name := class_name(part))]
 
 
 def columns_of(headers: Sequence[str], *, path: Path, meta: Sequence[str]) -> tuple[list[Column], Column | None]:

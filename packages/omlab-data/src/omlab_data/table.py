@@ -22,6 +22,7 @@ from omlab_data.columns import (
     TARGET,
     Column,
     class_name,
+    class_names,
     columns_of,
     entry_in,
     file_column,
@@ -260,7 +261,11 @@ class _Reader:
                 f"the column {TARGET}:{CLASSES} where targets are classes."
             )
         if column.kind == CLASSES:
-            self._class(class_name(cell), row)
+            names = class_names(cell)
+            for name in names:
+                self._class(name, row)
+            if not column.several and (len(names) > 1 or isinstance(cell, list)):
+                column = replace(column, several=True)
         return column
 
     def _class(self, name: str, row: Row) -> None:

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 from omlab.errors import UsageError
 from omlab_payloads import checked
 
+_SAID = 3
+"""Classes that a line has room for."""
 _NUMBERS = ("threshold", "set_level", "set_coverage")
 
 
@@ -76,6 +78,16 @@ class Classes:
     def present(self) -> dict[int, str]:
         """The predicted classes, by their place among the names."""
         return {self.names.index(name): name for name in self.predicted}
+
+    def in_words(self) -> str:
+        """The most probable classes with their probabilities; of several right ones those that are predicted first."""
+        ranked = sorted(zip(self.names, self.probabilities, strict=True), key=lambda row: (row[1] != row[1], -row[1]))
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in ranked[:_SAID])
+        left = len(ranked) - _SAID
+        said = f"{shown}, and {left} more" if left > 0 else shown
+        if self.threshold is None:
+            return said
+        return f"{' and '.join(self.predicted) or 'none'} ({said})"
 
     @property
     def nbytes(self) -> int:

@@ -26,9 +26,14 @@ def omlab_formats() -> list[Card]:
 
 @hookimpl
 def omlab_commands(cli: LazyGroup) -> None:
-    """`omlab simulate`."""
+    """`omlab simulate` and `omlab prompt-from`."""
     cli.add_lazy(
         "simulate",
         "omlab_prompts.command:simulate",
         "Click by itself against a reference, and show how good it gets.",
+    )
+    cli.add_lazy(
+        "prompt-from",
+        "omlab_prompts.from_command:prompt_from",
+        "Make prompts of what a model found: label maps, boxes or points.",
     )

@@ -14,6 +14,7 @@ faces to polygons. Two choices make the surface definite, and agree with the are
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from itertools import product
 from typing import Any
@@ -53,13 +54,51 @@ def areas(axes: Floats) -> Floats:
 
 
 @cache
+def shares() -> Floats:
+    """Which share of a unit cube lies inside, (256,) by code; times a voxel's volume, whatever its spacing or shear."""
+    return np.array([_share(code) for code in range(256)])
+
+
+def _share(code: int) -> float:
+    """By the divergence theorem, from the middle of the cube: the polygons, and what of each face is inside."""
+    inside = {corner for bit, corner in enumerate(CORNERS) if code >> bit & 1}
+    if len(inside) > 4:  # the surface is that of the corners outside
+        return 1 - _share(255 - code)
+    middle = np.full(3, 0.5)
+    flux = sum(_inside_of(face, inside) * 0.5 for face in _faces())
+    for polygon in _polygons(code):
+        apex, fan = _largest_fan(np.array(polygon))
+        area = fan.sum(axis=0)
+        flux += float(area @ (apex - middle)) * np.sign(area @ _outwards(polygon, inside))
+    return float(flux) / 3
+
+
+def _inside_of(face: list[Corner], inside: set[Corner]) -> float:
+    """The area of a face that is inside; corners at a diagonal are cut apart."""
+    taken = [corner in inside for corner in face]
+    if sum(taken) == 2:
+        return 0.25 if taken[0] == taken[2] else 0.5
+    return {0: 0.0, 1: 0.125, 3: 0.875, 4: 1.0}[sum(taken)]
+
+
+def _outwards(polygon: list[Vertex], inside: set[Corner]) -> Floats:
+    """A direction from the inside corners beside a polygon to those outside."""
+    steps = []
+    for vertex in polygon:
+        ends = [tuple(math.floor(x) if side == 0 else math.ceil(x) for x in vertex) for side in (0, 1)]
+        step = np.subtract(ends[1], ends[0])
+        steps.append(step if ends[0] in inside else -step)
+    return np.asarray(np.sum(steps, axis=0), dtype=np.float64)
+
+
+@cache
 def _triangles() -> tuple[Floats, NDArray[np.intp]]:
     """Area vectors (n, 3) of all triangles on the unit cube, and the code that each belongs to (n,)."""
     vectors: list[Floats] = []
     owners: list[int] = []
     for code in range(256):
         for polygon in _polygons(code):
-            fan = _largest_fan(np.array(polygon))
+            _, fan = _largest_fan(np.array(polygon))
             vectors.extend(fan)
             owners.extend([code] * len(fan))
     return np.array(vectors), np.array(owners, dtype=np.intp)
@@ -109,11 +148,12 @@ def _middle(a: Corner, b: Corner) -> Vertex:
     return ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, (a[2] + b[2]) / 2)
 
 
-def _largest_fan(polygon: Floats) -> list[Floats]:
-    """Area vectors of the triangles of the fan (from one vertex to all others) with the largest area."""
+def _largest_fan(polygon: Floats) -> tuple[Floats, Floats]:
+    """The vertex (3,) of the fan (from it to all others) with the largest area, and its triangles' area vectors."""
     fans: list[Floats] = []
     for start in range(len(polygon)):
         spokes = np.roll(polygon, -start, axis=0)[1:] - polygon[start]
         fans.append(np.cross(spokes[:-1], spokes[1:]) / 2)
     sizes = [float(np.linalg.norm(fan, axis=1).sum()) for fan in fans]
-    return list(fans[int(np.argmax(sizes))])
+    start = int(np.argmax(sizes))
+    return polygon[start], fans[start]
