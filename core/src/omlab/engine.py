@@ -201,13 +201,16 @@ class _Writer:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         """Write what was computed, unless the user or the disk ends it."""
-        at_once = kind is not None and not (issubclass(kind, OmlabError) and not issubclass(kind, OutputError))
-        if at_once:
-            self.stopped.set()
         try:
             if kind is None:
                 self._take(most=0)
+        except BaseException as error:
+            kind = type(error)
+            raise
         finally:
+            at_once = kind is not None and not (issubclass(kind, OmlabError) and not issubclass(kind, OutputError))
+            if at_once:  # what is computed while it is written ends, too
+                self.stopped.set()
             self.pool.shutdown(wait=True, cancel_futures=at_once)
 
     def put(self, item: Item, result: Any) -> None:
