@@ -135,7 +135,7 @@ def is_one_file(output: str, gives: str) -> bool:
     if suffix_of(Path(output), writers):
         return True
     suffix = Path(output).suffix.lower()
-    if suffix == PICTURE or suffix in {suffix for card in format_cards() for suffix in card.suffixes}:
+    if suffix == PICTURE or suffix_of(Path(output), format_cards()):
         known = ", ".join(sorted({s for card in format_cards() if gives in card.writes for s in card.suffixes}))
         hint = " A picture is asked for with --overlay." if suffix == PICTURE else ""
         raise UsageError(
