@@ -84,8 +84,7 @@ def read_multiscale(attributes: Mapping[str, Any], *, path: Path) -> Multiscale:
     affine = _own_affine(attributes)
     if affine is None:
         affine = np.eye(4)
-        for row, name in enumerate("xyz"):
-            mm = _mm(units[name], name=name, path=path)
+        for row, (name, mm) in enumerate(zip("xyz", _mm(units, path=path), strict=True)):
             affine[row, row] = scale[axes.index(name)] * mm
             affine[row, 3] = translation[axes.index(name)] * mm
     if not np.isfinite(affine).all() or min(np.linalg.norm(affine[:3, :3], axis=0)) <= 0:
@@ -131,13 +130,16 @@ def _composed(transforms: Sequence[Any], *, axes: int) -> tuple[NDArray[np.float
     return scale, translation
 
 
-def _mm(unit: Any, *, name: str, path: Path) -> float:
-    if unit is None:
-        warnings.warn(f"{path} gives no unit for its axis {name}: taken as micrometre.", GeometryWarning, stacklevel=5)
-        return 1e-3
-    if unit not in _MM:
-        raise GeometryError(f"{path} gives the unit '{unit}' for its axis {name}, of which the mm are not known.")
-    return _MM[unit]
+def _mm(units: Mapping[str, Any], *, path: Path) -> list[float]:
+    """The mm of the units of x, y and z."""
+    lacking = [name for name in "xyz" if units[name] is None]
+    if lacking:
+        what = f"gives no unit for its axes {', '.join(lacking)}: taken as micrometre"
+        warnings.warn(f"{path} {what}.", GeometryWarning, stacklevel=5)
+    for name in "xyz":
+        if units[name] is not None and units[name] not in _MM:
+            raise GeometryError(f"{path} gives the unit '{units[name]}' for its axis {name}, whose mm are not known.")
+    return [_MM[units[name] or "micrometer"] for name in "xyz"]
 
 
 def _own_affine(attributes: Mapping[str, Any]) -> NDArray[np.float64] | None:
