@@ -291,6 +291,16 @@ def test_what_was_begun_of_another_grid_is_begun_anew(tmp_path):
     assert done == list(range(8))
 
 
+def test_what_is_whole_is_not_computed_again(tmp_path):
+    array = np.ones((1, 8, 8, 8), np.uint8)
+    OmeZarr().write(blocks(array), tmp_path / "a.zarr")
+    with pytest.warns(OmlabWarning, match="a.zarr is whole already: nothing was computed"):
+        OmeZarr().write(blocks(array, fail_at=0), tmp_path / "a.zarr")
+    other = BigLabelMap(voxels=blocks(array).voxels, affine=np.diag([2.0, 2, 2, 1]))
+    with pytest.raises(OutputError, match="exists already"):
+        OmeZarr().write(other, tmp_path / "a.zarr")
+
+
 def test_torn_progress_is_begun_anew(tmp_path):
     path, done = tmp_path / "a.zarr", []
     array = np.ones((1, 8, 8, 8), np.uint8)

@@ -287,9 +287,10 @@ class _Column:
         for first in range(0, len(places), how.batch_size):
             batch = places[first : first + how.batch_size]
             with torch.inference_mode():
-                windows = np.stack([window(*place) for place in batch]).astype(np.float32)
+                stacked = np.stack([window(*place) for place in batch]).astype(np.float32)
+                windows = torch.from_numpy(stacked).to(how.device)
                 for flip in how.flips():
-                    scores = how.forward(self.stream.network, torch.from_numpy(windows).to(how.device), flip=flip)
+                    scores = how.forward(self.stream.network, windows, flip=flip)
                     for place, score in zip(batch, scores, strict=True):
                         sums.add(score, place, flip)
                     del scores  # before the next ones are made

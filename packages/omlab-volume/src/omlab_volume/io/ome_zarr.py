@@ -25,6 +25,7 @@ from omlab.payloads import Inputs, Payload
 from omlab_volume.big.payloads import BigLabelMap, BigVolume
 from omlab_volume.big.voxels import Region, Shape3, Shape4
 from omlab_volume.io.ome_metadata import OWN, Multiscale, foreign_labels, read_multiscale
+from omlab_volume.io.quiet import quiet
 from omlab_volume.labels import JSON_KEY, Label, labels_from_json
 from omlab_volume.volume import Source
 
@@ -168,7 +169,8 @@ def zarr_for(path: Path) -> Any:
 def _opened_group(path: Path) -> Any:
     zarr = zarr_for(path)
     try:
-        node = zarr.open(store=zarr.storage.LocalStore(path, read_only=True), mode="r")
+        with quiet():
+            node = zarr.open(store=zarr.storage.LocalStore(path, read_only=True), mode="r")
         attributes = dict(node.attrs)
     except Exception as error:  # of json, of zarr's own checks, of the system
         raise InputError(

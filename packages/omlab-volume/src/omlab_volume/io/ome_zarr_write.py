@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shutil import rmtree
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from omlab import progress
 from omlab.digests import digest_of
-from omlab.errors import OutputError
+from omlab.errors import OmlabWarning, OutputError
 from omlab.files import writing
 from omlab_volume.big.payloads import BigLabelMap, BigVolume
 from omlab_volume.big.voxels import Computed, Region, tiles
@@ -28,6 +29,7 @@ from omlab_volume.labels import JSON_KEY, labels_to_json
 Version = Literal["0.4", "0.5"]
 
 PROGRESS = "omlab-progress.json"
+_ROOTS = ("zarr.json", ".zgroup")
 _CHUNK = 128
 _LEAST = 256  # voxels of the longest axis from which no coarser level is made
 _AT_ONCE = 1 << 28  # bytes that are read of a payload that is not computed
@@ -41,6 +43,9 @@ def write_store(payload: BigVolume | BigLabelMap, path: Path, *, version: Versio
     regions = _regions(payload)
     what = _description(payload, regions, version=version)
     with writing("The OME-Zarr image", path):
+        if _is_whole(path, what):
+            warnings.warn(f"{path} is whole already: nothing was computed.", OmlabWarning, stacklevel=3)
+            return
         done = _done(path, what)
         arrays = _arrays(payload, path, is_new=done is None, version=version)
         done = done or 0
@@ -56,7 +61,7 @@ def write_store(payload: BigVolume | BigLabelMap, path: Path, *, version: Versio
         method = _method(payload)
         for fine, coarse in itertools.pairwise(arrays):
             _coarsen(fine, coarse, method=method)
-        _describe(payload, path, count=len(arrays), method=method, version=version)
+        _describe(payload, path, what, count=len(arrays), method=method, version=version)
         (path / PROGRESS).unlink()
 
 
@@ -98,13 +103,23 @@ def _description(payload: BigVolume | BigLabelMap, regions: Sequence[Region], *,
     return digest_of([facts, payload.affine.tolist()])
 
 
+def _is_whole(path: Path, what: str) -> bool:
+    """Whether an earlier start brought it to its end: it may have been killed before the folder got its name."""
+    import zarr
+
+    if not path.exists() or (path / PROGRESS).exists() or not any((path / name).exists() for name in _ROOTS):
+        return False
+    own = zarr.open_group(zarr.storage.LocalStore(path), mode="r").attrs.get(OWN)
+    return isinstance(own, dict) and own.get("made_of") == what
+
+
 def _done(path: Path, what: str) -> int | None:
     """How many blocks an earlier start wrote; None: nothing is there. What is begun of something else is removed."""
     if not path.exists():
         return None
     try:
         known = json.loads((path / PROGRESS).read_text(encoding="utf-8"))
-        if known["what"] == what and (path / "zarr.json").exists() | (path / ".zgroup").exists():
+        if known["what"] == what and any((path / name).exists() for name in _ROOTS):
             return int(known["done"])
     except FileNotFoundError:
         raise OutputError(f"{path} exists already; remove it or choose another output.") from None
@@ -199,7 +214,9 @@ def halved(array: NDArray[Any], *, method: str) -> NDArray[Any]:
     return np.asarray(mean if array.dtype.kind == "f" else np.rint(mean)).astype(array.dtype)
 
 
-def _describe(payload: BigVolume | BigLabelMap, path: Path, *, count: int, method: str, version: Version) -> None:
+def _describe(
+    payload: BigVolume | BigLabelMap, path: Path, what: str, *, count: int, method: str, version: Version
+) -> None:
     """Write the metadata that make it an image."""
     import zarr
 
@@ -211,7 +228,7 @@ def _describe(payload: BigVolume | BigLabelMap, path: Path, *, count: int, metho
         method=method,
         version=version,
     )
-    own: dict[str, Any] = {"affine": payload.affine.tolist()}
+    own: dict[str, Any] = {"affine": payload.affine.tolist(), "made_of": what}
     if isinstance(payload, BigLabelMap):
         place = attributes["ome"] if version == "0.5" else attributes
         place["image-label"] = label_attributes(payload.labels, version=version)

@@ -24,6 +24,7 @@ from omlab.errors import GeometryWarning, InputError, MissingDependencyError, Om
 from omlab_volume.big.payloads import BigLabelMap, BigVolume
 from omlab_volume.big.voxels import Region, Shape3, Shape4, Voxels
 from omlab_volume.io.paths import check_file
+from omlab_volume.io.quiet import quiet
 from omlab_volume.io.tiff_spacing import stated_spacing
 from omlab_volume.volume import Source
 
@@ -191,8 +192,8 @@ def _stated(files: Sequence[Path], *, path: Path) -> tuple[float, ...]:
     lacking = "".join(name for name, size in zip("xyz", found, strict=True) if size is None)
     if lacking:
         warnings.warn(
-            f"{path} does not say its voxel size along {', '.join(lacking)}: taken as 1 micrometre; give it with the "
-            "setting 'spacing' of its format.",
+            f"{path} does not say its voxel size along {', '.join(lacking)}: taken as 1 micrometre; give it with "
+            "-s read.spacing=x,y,z.",
             GeometryWarning,
             stacklevel=4,
         )
@@ -287,7 +288,7 @@ def _opened(path: Path) -> Iterator[Any]:
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} may not be read by this user, or is not there: check the path and its rights.")
     try:
-        with tifffile.TiffFile(path) as tif:
+        with quiet(), tifffile.TiffFile(path) as tif:
             yield tif
     except InputError:
         raise
