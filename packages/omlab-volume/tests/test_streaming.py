@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import omlab
+from omlab import progress
 from omlab.errors import OmlabError
 from omlab_volume.big.payloads import BigVolume, big
 from omlab_volume.big.voxels import Held
@@ -127,6 +130,27 @@ def test_empty_windows_are_not_given_to_the_network():
     assert 0 < sum(asked) < 7 * 3 * 3
     assert not kept.array[:, :, :8].any()
     assert np.array_equal(kept.array[4:8, 4:8, 20:28], whole[4:8, 4:8, 20:28])  # every window there has a voxel
+
+
+@pytest.mark.parametrize("empty_up_to", [None, 10.0])
+@pytest.mark.parametrize("first", [0, 3])
+def test_progress_is_told_in_windows(empty_up_to, first):
+    told = {"total": 0, "done": 0}
+
+    @contextmanager
+    def sink(description, total):
+        assert description == "windows"
+        told["total"] = total
+        yield lambda steps=1, /, **figures: told.update(done=told["done"] + steps)
+
+    how = SlidingWindow(patch_size=(8, 8, 8), classes=2, mirror=False)
+    volume = big(noise((12, 20, 24)))
+    streamed = stream_windows(
+        network(2), volume, how=how, labels=LABELS[:1], column=(8, 8), chunk=8, empty_up_to=empty_up_to
+    )
+    with progress.shown_by(sink):
+        assert len(list(streamed.voxels.compute(first))) == len(streamed.voxels.regions) - first
+    assert told["done"] == told["total"] > 0
 
 
 class Watched:

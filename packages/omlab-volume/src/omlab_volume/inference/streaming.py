@@ -17,7 +17,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,17 +171,14 @@ class _Stream:
     def compute(self, first: int) -> Iterator[NDArray[Any]]:
         """The blocks (1, i, j, k) of `regions` from that number on."""
         number, layer = divmod(first, len(self.layers))
-        with ExitStack() as stack:
-            todo = sum(
-                _Column(stream=self, rows=y, columns=x, first=layer if n == 0 else 0).windows
-                for n, (y, x) in enumerate(self.columns[number:])
-            )
-            advance = stack.enter_context(progress.bar("windows", total=todo))
-            for rows, columns in self.columns[number:]:
-                column = _Column(stream=self, rows=rows, columns=columns, first=layer, advance=advance)
-                for block in column.layers():
+        todo = [
+            _Column(stream=self, rows=rows, columns=columns, first=layer if n == 0 else 0)
+            for n, (rows, columns) in enumerate(self.columns[number:])
+        ]
+        with progress.bar("windows", total=sum(column.windows for column in todo)) as advance:
+            for column in todo:
+                for block in column.layers(advance):
                     yield block.transpose(2, 1, 0)[None]
-                layer = 0
 
 
 @dataclass(eq=False, kw_only=True)
@@ -193,7 +189,6 @@ class _Column:
     rows: slice
     columns: slice
     first: int
-    advance: progress.Advance = progress.nothing
 
     def __post_init__(self) -> None:
         stream, patch = self.stream, self.stream.how.patch_size
@@ -213,50 +208,46 @@ class _Column:
         """How many there are."""
         return math.prod(len(starts) for starts in self.starts)
 
-    def layers(self) -> Iterator[NDArray[Any]]:
-        """The labels (z, y, x) of the column's layers, from the first."""
-        waiting: list[NDArray[Any]] = []
-        layers = iter(self.stream.layers[self.first :])
-        layer = next(layers)
-        for labels in self._decided():
-            waiting.append(labels)
-            while layer is not None and sum(len(part) for part in waiting) >= layer.stop - layer.start:
-                together = np.concatenate(waiting)
-                yield together[: layer.stop - layer.start]
-                waiting = [together[layer.stop - layer.start :]]
-                layer = next(layers, None)  # type: ignore[arg-type]
+    def layers(self, advance: progress.Advance) -> Iterator[NDArray[Any]]:
+        """The labels (z, y, x) of the column's layers, from the first; `advance` is told of each window."""
+        decided = self._decided(advance)
+        parts: list[NDArray[Any]] = []
+        for layer in self.stream.layers[self.first :]:
+            planes = layer.stop - layer.start
+            while sum(len(part) for part in parts) < planes:
+                parts.append(next(decided))
+            together = np.concatenate(parts)
+            yield together[:planes]
+            parts = [together[planes:].copy()]
 
-    def _decided(self) -> Iterator[NDArray[Any]]:
+    def _decided(self, advance: progress.Advance) -> Iterator[NDArray[Any]]:
         """Labels (z, y, x) of the column, plane after plane from `begin` on, as soon as their sums are final."""
         patch = self.stream.how.patch_size
         sums = _Sums(self)
         slab: NDArray[Any] | None = None
         base = self.starts[0][0]
         for at in self.starts[0]:
-            yield from self._final(sums.final(at - base), base)
+            yield self._labels(sums, slice(base, at))
             sums.drop(at - base)
             slab = self._slab(at, slab, shift=at - base)
             base = at
-            self._add_row(sums, slab, at)
-        yield from self._final(sums.final(patch[0]), base)
+            self._add_row(sums, slab, advance)
+        yield self._labels(sums, slice(base, base + patch[0]))
 
-    def _final(self, taken: tuple[Tensor, Tensor | None], base: int) -> Iterator[NDArray[Any]]:
-        """Labels of planes whose sums are final, cut to those of the column."""
-        scores, weight = taken
-        first = max(self.inside[0].start - base, 0)
-        last = min(self.inside[0].stop - base, scores.shape[1])
-        if first >= last:
-            return
-        scores = scores[:, first:last]
+    def _labels(self, sums: _Sums, planes: slice) -> NDArray[Any]:
+        """Labels (z, y, x) of the first planes of the sums, which are final, cut to those of the column."""
+        first = max(self.inside[0].start - planes.start, 0)
+        last = max(min(self.inside[0].stop, planes.stop) - planes.start, first)
+        scores = sums.sums[:, first:last]
+        if first == last:
+            return np.zeros(tuple(scores.shape[1:]), label_type(self.stream.how.classes))
+        if sums.weight is None or self.stream.decide is None:
+            return labels_from_scores(scores, scores.shape[1:])
+        weight = sums.weight[first:last]
         with torch.inference_mode():
-            decide = self.stream.decide
-            if decide is None:
-                yield labels_from_scores(scores, scores.shape[1:])
-                return
-            assert weight is not None
-            mean = scores / weight[first:last].clamp_min(torch.finfo(torch.float32).tiny)
-            labels: NDArray[Any] = decide(mean).cpu().numpy().astype(label_type(self.stream.how.classes))
-            yield labels
+            decided = self.stream.decide(scores / weight.clamp_min(torch.finfo(torch.float32).tiny))
+            found: NDArray[Any] = torch.where(weight > 0, decided, 0).cpu().numpy()
+        return found.astype(label_type(self.stream.how.classes))
 
     def _slab(self, at: int, before: NDArray[Any] | None, *, shift: int) -> NDArray[Any]:
         """The voxels (C, z, y, x) under the windows at z `at`; what the last slab has of them is not read again."""
@@ -270,8 +261,8 @@ class _Column:
         read = read_padded(stream.volume, box)
         return read if before is None or not kept else np.concatenate([before[:, -kept:], read], axis=1)
 
-    def _add_row(self, sums: _Sums, slab: NDArray[Any], at: int) -> None:
-        """Add the scores of all windows of the column at z `at`."""
+    def _add_row(self, sums: _Sums, slab: NDArray[Any], advance: progress.Advance) -> None:
+        """Add the scores of all windows of the column at one z, whose voxels are `slab`."""
         how = self.stream.how
         corner = [starts[0] for starts in self.starts[1:]]
 
@@ -282,7 +273,7 @@ class _Column:
         places = list(itertools.product(*self.starts[1:]))
         if self.stream.empty_up_to is not None:
             kept = [place for place in places if window(*place).max() > self.stream.empty_up_to]
-            self.advance(len(places) - len(kept))
+            advance(len(places) - len(kept))
             places = kept
         for first in range(0, len(places), how.batch_size):
             batch = places[first : first + how.batch_size]
@@ -296,7 +287,7 @@ class _Column:
                     del scores  # before the next ones are made
             for place in batch:
                 sums.count(place)
-            self.advance(len(batch))
+            advance(len(batch))
 
 
 class _Sums:
@@ -340,10 +331,6 @@ class _Sums:
             goal.append(slice(first - part.start, last - part.start))
             start.append(first - at)
         return (goal[0], goal[1], goal[2]), (start[0], start[1], start[2])
-
-    def final(self, planes: int) -> tuple[Tensor, Tensor | None]:
-        """The sums and weights of the first planes: no window is to come that touches them."""
-        return self.sums[:, :planes], None if self.weight is None else self.weight[:planes]
 
     def drop(self, planes: int) -> None:
         """Let the planes after the first ones move up, and zeros follow."""
