@@ -243,7 +243,8 @@ class FormatCard(BaseCard):
     formats whose readings get a result in this format too (DICOM-SEG beside DICOM). `pictured`: payload
     kinds, of those that it reads, that can be drawn over their input (`omlab.roles.Pictured`). `many`: a file holds
     many entries, read one by one by their key. `collects`: kinds that are written into one file for all cases.
-    `lazy`: inputs are read in parts while they are used, and told by their size and sampled blocks.
+    `lazy`: inputs are read in parts while they are used, and told by their size and sampled blocks. `resumes`: a result
+    that is written for long is gone on with where an earlier start was stopped (`omlab.roles.Format.write`).
     """
 
     suffixes: list[Annotated[str, StringConstraints(pattern=r"^\.[a-z0-9.]+$")]]
@@ -258,6 +259,7 @@ class FormatCard(BaseCard):
     many: bool = False
     collects: list[Name] = []
     lazy: bool = False
+    resumes: bool = False
 
 
 class DatasetCard(BaseCard):

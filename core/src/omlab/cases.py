@@ -177,7 +177,7 @@ def _resolved(path: Path, folders: dict[Path, str]) -> str:
 
 def _stem(path: Path, cards: Iterable[FormatCard]) -> str:
     name = path.name if path.name not in ("", "..") else path.absolute().resolve().name
-    suffix = "" if path.is_dir() else suffix_of(path, cards)
+    suffix = suffix_of(path, [card for card in cards if card.folders] if path.is_dir() else cards)
     return name[: len(name) - len(suffix)] or name
 
 
@@ -214,8 +214,10 @@ def _cases_of(path: Path, kind: str, cards: list[FormatCard]) -> list[tuple[Path
 def _cases_inside(folder: Path, kind: str, cards: list[FormatCard]) -> list[tuple[Path, str | None]]:
     """The files that can be read; without any the folder itself, where a format reads folders, else those in it.
 
-    Results of omlab are not the next inputs.
+    A folder that is named as a format's are is one. Results of omlab are not the next inputs.
     """
+    if suffix_of(folder, [card for card in cards if card.folders]):
+        return [(folder, None)]
     results = _results_in(folder)
     children = [
         child for child in sorted(folder.iterdir()) if not child.name.startswith(".") and child.name not in results

@@ -11,9 +11,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from omlab import progress
@@ -191,6 +193,7 @@ class _Writer:
     def __init__(self, run: Run, stages: Stages, advance: progress.Advance) -> None:
         self.run, self.stages, self.advance = run, stages, advance
         self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="omlab-write")
+        self.stopped = Event()
         self.waiting: deque[tuple[int, Future[None]]] = deque()
 
     def __enter__(self) -> _Writer:
@@ -198,17 +201,23 @@ class _Writer:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         """Write what was computed, unless the user or the disk ends it."""
-        at_once = kind is not None and not (issubclass(kind, OmlabError) and not issubclass(kind, OutputError))
         try:
             if kind is None:
                 self._take(most=0)
+        except BaseException as error:
+            kind = type(error)
+            raise
         finally:
+            at_once = kind is not None and not (issubclass(kind, OmlabError) and not issubclass(kind, OutputError))
+            if at_once:  # what is computed while it is written ends, too
+                self.stopped.set()
             self.pool.shutdown(wait=True, cancel_futures=at_once)
 
     def put(self, item: Item, result: Any) -> None:
         """Have a result written; waits where too many, or too large ones, wait already."""
         held = _size(item.value) + nbytes(result)
-        self.waiting.append((held, self.pool.submit(self._write, item, result)))
+        # in a copy of the context, where bars are shown: some results are computed while they are written
+        self.waiting.append((held, self.pool.submit(copy_context().run, self._write, item, result)))
         self._take(most=2 * self.stages.batch + 2)
 
     def _take(self, *, most: int) -> None:
@@ -222,7 +231,7 @@ class _Writer:
 
     def _write(self, item: Item, result: Any) -> None:
         record = item.record
-        with self.run.attempt_folder() as folder, noted(record.warnings):
+        with self.run.attempt_folder() as folder, noted(record.warnings), progress.stoppable(self.stopped):
             try:
                 if isinstance(result, Exception):
                     raise result

@@ -171,11 +171,21 @@ def companions(source: FormatCard, kind: str) -> list[FormatCard]:
 
 
 def _readers(path: Path, cards: Sequence[FormatCard]) -> list[FormatCard]:
-    """Those of the formats that read `path`: by its suffix, else by what it begins with."""
+    """Those of the formats that read `path`: by its suffix, else by how it begins; of a folder by what it holds."""
     if path.is_dir():
-        return [card for card in cards if card.folders]
+        cards = [card for card in cards if card.folders]
+        named = [card for card in cards if suffix_of(path, [card])]
+        return named or (sorted(cards, key=lambda card: not _holds(path, card)) if len(cards) > 1 else cards)
     suffix = suffix_of(path, cards)
     return [card for card in cards if suffix in card.suffixes] or [card for card in cards if _has_magic(path, card)]
+
+
+def _holds(folder: Path, card: FormatCard) -> bool:
+    """Whether a folder holds a file with a suffix of the format."""
+    try:
+        return any(suffix_of(child, [card]) for child in folder.iterdir() if not child.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}.") from error
 
 
 def _has_magic(path: Path, card: FormatCard) -> bool:

@@ -100,6 +100,15 @@ class Sized(Protocol):
 
 
 @runtime_checkable
+class Lazy(Protocol):
+    """A payload that is read, or computed, in parts: it may be larger than the memory."""
+
+    def loaded(self) -> Any:
+        """The same whole and in memory, as the payload that it then is."""
+        ...
+
+
+@runtime_checkable
 class Checked(Protocol):
     """A payload of numbers."""
 

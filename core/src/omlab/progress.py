@@ -7,6 +7,8 @@ shows bars (`omlab.cli.bars`), a library user sees nothing unless she installs a
         for window in windows:
             ...
             advance(1)
+
+Whoever runs it may also end it: `advance` then raises `KeyboardInterrupt`, as if it had come there.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from threading import Event
 from typing import Protocol
 
 
@@ -53,3 +56,23 @@ def shown_by(sink: Sink) -> Iterator[None]:
         yield
     finally:
         _sink.reset(token)
+
+
+@contextmanager
+def stoppable(stopped: Event) -> Iterator[None]:
+    """End what shows a bar in this context at its next step once `stopped` is set: work in a thread of its own."""
+    sink = _sink.get()
+
+    @contextmanager
+    def watched(description: str, total: int | None) -> Iterator[Advance]:
+        with sink(description, total) as advance:
+
+            def step(steps: int = 1, /, **figures: float) -> None:
+                if stopped.is_set():
+                    raise KeyboardInterrupt
+                advance(steps, **figures)
+
+            yield step
+
+    with shown_by(watched):
+        yield

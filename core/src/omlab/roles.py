@@ -196,6 +196,9 @@ class Format(Protocol):
     def write(self, payload: Payload, path: Path, *, inputs: Inputs) -> None:
         """Write `payload` to `path`, which does not exist yet and lies in a temporary folder.
 
+        Where the card says `resumes`, what an earlier start of the same run left at `path` may be there: it is gone on
+        with. `path` may become a folder.
+
         `inputs` are those it was made from, where they are known: what a DICOM object refers to.
         """
         ...

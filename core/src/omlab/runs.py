@@ -167,7 +167,7 @@ class Run:
         """
         before = self.log.get(record.id)
         old = before.paths() if before else set()
-        names = sorted(path.relative_to(attempt).as_posix() for path in attempt.rglob("*") if path.is_file())
+        names = _outputs_in(attempt, roles or {})
         for name in names:
             if name not in old and os.path.lexists(self.folder / name):
                 raise OutputError(
@@ -178,7 +178,8 @@ class Run:
             record.outputs.append(_output(attempt / name, name=name, role=role))
         record.status = "done"
         with writing("A result", self.final):
-            self._remove(old - set(names))  # before the line that no longer tells of them
+            folders = {name for name in names if (attempt / name).is_dir()}  # no folder takes the place of another
+            self._remove(old - set(names) | old & folders)  # before the line that no longer tells of them
             self.append(record)
             for name in names:
                 place = self.folder / name
@@ -333,7 +334,10 @@ class Run:
 
     def _remove(self, names: set[str]) -> None:
         for name in names:
-            (self.folder / name).unlink(missing_ok=True)
+            if (self.folder / name).is_dir():
+                rmtree(self.folder / name)
+            else:
+                (self.folder / name).unlink(missing_ok=True)
 
     def _save(self, *, finished: str | None) -> None:
         """Write `run.json`; what others wrote there meanwhile, other parts or a later omlab, is kept."""
@@ -410,7 +414,19 @@ def stamps(parts: Parts, *, sampled: Sequence[str] = ()) -> dict[str, list[dict[
     }
 
 
+def _outputs_in(attempt: Path, roles: Mapping[str, Role]) -> list[str]:
+    """The files that a case left, by name; a folder that has a role is one of them, whatever it holds."""
+    folders = [attempt / name for name in roles if (attempt / name).is_dir()]
+    inside = {path for folder in folders for path in folder.rglob("*")} if folders else set()
+    files = [path for path in attempt.rglob("*") if path.is_file() and path not in inside]
+    return sorted(path.relative_to(attempt).as_posix() for path in (*files, *folders))
+
+
 def _output(path: Path, *, name: str, role: Role) -> dict[str, Any]:
+    if path.is_dir():
+        known = stamp(path, digest=True, sampled=True).to_json()
+        del known["path"]
+        return {"path": name, **{field: value for field, value in role._asdict().items() if value}, **known}
     facts = path.stat()
     row = {"size": facts.st_size, "mtime_ns": facts.st_mtime_ns, "sha256": file_digest(path)}
     return {"path": name, **{field: value for field, value in role._asdict().items() if value}, **row}

@@ -25,7 +25,7 @@ _BLOCK = 1 << 16
 class Stamp:
     """A file, or a folder as a whole: `mtime_ns` is the latest, `size` the sum of its files.
 
-    `sampled`: the sha256 is over the size and blocks spread over the file, which is read lazily.
+    `sampled`: the sha256 is over the size and blocks spread over the file or folder, which is read lazily.
     """
 
     path: str
@@ -144,9 +144,9 @@ def _sum_of(facts: Iterable[Any]) -> tuple[int, int]:
 
 
 def _sampled_digest(path: Path) -> str:
-    """sha256 over the size and some blocks of a file too large to be read through."""
+    """sha256 over the size and some blocks of a file, or a folder's files, too large to be read through."""
     if path.is_dir():
-        return file_digest(path)
+        return _sampled_folder(path)
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as stream:
@@ -154,3 +154,11 @@ def _sampled_digest(path: Path) -> str:
             stream.seek(max(0, size - _BLOCK) * number // (_SAMPLED - 1))
             digest.update(stream.read(_BLOCK))
     return digest.hexdigest()
+
+
+def _sampled_folder(folder: Path) -> str:
+    """sha256 over the names and sizes of all files of a folder, and blocks of some of them spread over it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sampled = {len(files) * number // _SAMPLED for number in range(_SAMPLED)} if files else set()
+    rows = [(str(path.relative_to(folder)), path.stat().st_size) for path in files]
+    return digest_of([rows, [_sampled_digest(files[number]) for number in sorted(sampled)]])

@@ -18,7 +18,7 @@ CARDS = {card.name: card for card in plugin.omlab_formats()}
 
 
 def test_the_cards_are_complete() -> None:
-    assert sorted(CARDS) == ["dicom", "dicom-seg", "mha", "nifti", "nrrd"]
+    assert sorted(CARDS) == ["dicom", "dicom-seg", "mha", "nifti", "nifti-mapped", "nrrd", "ome-zarr", "tiff-stack"]
     for card in CARDS.values():
         validated = validate(card)
         assert isinstance(validated, FormatCard)
@@ -29,7 +29,7 @@ def test_the_cards_are_complete() -> None:
 
 def test_the_payloads_have_examples_that_belong_together() -> None:
     cards = {card.name: validate(card) for card in plugin.omlab_payloads()}
-    assert sorted(cards) == ["labelmap", "volume"]
+    assert {"big-labelmap", "big-volume", "labelmap", "volume"} <= set(cards)
     found = {}
     for card in plugin.omlab_payloads():
         validated = cards[card.name]
@@ -39,7 +39,8 @@ def test_the_payloads_have_examples_that_belong_together() -> None:
         kind = load_entry(card, validated.entry)
         found[card.name] = load_entry(card, validated.examples)()
         assert all(isinstance(one, kind) for one in (*found[card.name], *load_entry(card, validated.odd)().values()))
-    assert all(a.same_grid(b) for a, b in zip(found["volume"], found["labelmap"], strict=True))
+    for one, other in (("volume", "labelmap"), ("big-volume", "big-labelmap")):
+        assert all(a.same_grid(b) for a, b in zip(found[one], found[other], strict=True))
 
 
 @pytest.mark.parametrize("name", ["nifti", "nrrd", "mha"])
@@ -65,7 +66,7 @@ def test_a_format_reads_what_it_writes(tmp_path: Path, name: str) -> None:
 def test_listing_imports_nothing_heavy() -> None:
     code = (
         "import sys; from omlab_volume import plugin; plugin.omlab_formats(); plugin.omlab_payloads(); "
-        "heavy = ('numpy', 'torch', 'nibabel', 'pydicom', 'highdicom', 'SimpleITK', 'scipy'); "
+        "heavy = ('numpy', 'torch', 'nibabel', 'pydicom', 'highdicom', 'SimpleITK', 'scipy', 'zarr', 'tifffile'); "
         "print([name for name in heavy if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

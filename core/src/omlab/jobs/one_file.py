@@ -127,9 +127,12 @@ def is_one_file(output: str, gives: str) -> bool:
 
     Raises `UsageError` where its suffix is that of a format which does not write such a result, or of a picture.
     """
+    writers = [card for card in format_cards() if gives in card.writes]
+    if suffix_of(Path(output), [card for card in writers if card.folders]):
+        return True
     if output.endswith("/") or Path(output).is_dir():
         return False
-    if suffix_of(Path(output), [card for card in format_cards() if gives in card.writes]):
+    if suffix_of(Path(output), writers):
         return True
     if suffix := suffix_of(Path(output), format_cards()) or (PICTURE if output.lower().endswith(PICTURE) else ""):
         known = ", ".join(sorted({s for card in format_cards() if gives in card.writes for s in card.suffixes}))

@@ -11,10 +11,20 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from omlab.card_schema import FormatCard
+from omlab.digests import digest_of
 from omlab.engine import Item, Roles
 from omlab.errors import OmlabError, OmlabWarning, OutputError
 from omlab.files import replacing, writing
-from omlab.formats import companions, default_format, format_cards, implementation, read_format, suffix_of, write_as
+from omlab.formats import (
+    companions,
+    default_format,
+    format_cards,
+    implementation,
+    read,
+    read_format,
+    suffix_of,
+    write_as,
+)
 from omlab.payloads import Compound, Inputs, Payload, Pictured, Told, an, keeps
 from omlab.records import Role
 from omlab.roles import Collects, Sample
@@ -56,9 +66,9 @@ class Outputs:
             self._collect(item, self.format, result)
             roles: dict[str, Role] = {}
         else:
-            roles = dict(self._main(item.record.id, result, sample.inputs, folder))
+            roles = dict(self._main(item, result, sample.inputs, folder))
             roles |= self._beside(item, result, sample.inputs, folder)
-        self._picture(item.record.id, result, sample)
+        self._picture(item.record.id, result, sample, folder=folder, roles=roles)
         return roles
 
     def close(self) -> None:
@@ -67,15 +77,28 @@ class Outputs:
             self._records.close()
             self._records = None
 
-    def _main(self, id: str, result: Payload, inputs: Inputs, folder: Path) -> Iterator[tuple[str, Role]]:
+    def _main(self, item: Item, result: Payload, inputs: Inputs, folder: Path) -> Iterator[tuple[str, Role]]:
         for part, value in parts_of(result):
             card, suffix = self.format, self.suffix
             if card is None or value.kind not in card.writes:
                 card = default_format(value.kind)
                 suffix = max(card.suffixes, key=len)
-            name = f"{file_name(id)}{'.' if part else ''}{part}{suffix}"
-            write_as(card, value, folder / name, inputs=inputs)
+            name = f"{file_name(item.record.id)}{'.' if part else ''}{part}{suffix}"
+            if card.resumes:
+                self._resume(card, value, folder / name, item, inputs)
+            else:
+                write_as(card, value, folder / name, inputs=inputs)
             yield name, Role("main", card.name, value.kind)
+
+    def _resume(self, card: FormatCard, value: Payload, path: Path, item: Item, inputs: Inputs) -> None:
+        """Write in the run's scratch, where the next start finds what this one leaves; whole, it gets its name.
+
+        What is there of other inputs is under another name.
+        """
+        begun = self.run.scratch / digest_of([item.record.id, item.record.inputs])[:16] / path.name
+        begun.parent.mkdir(exist_ok=True)
+        write_as(card, value, begun, inputs=inputs)
+        begun.replace(path)
 
     def _beside(self, item: Item, result: Payload, inputs: Inputs, folder: Path) -> Iterable[tuple[str, Role]]:
         found = []
@@ -92,12 +115,17 @@ class Outputs:
                     found.append((name, Role("beside", card.name, value.kind)))
         return found
 
-    def _picture(self, id: str, result: Payload, sample: Sample) -> None:
+    def _picture(self, id: str, result: Payload, sample: Sample, *, folder: Path, roles: Roles) -> None:
         place = self.pictures.get(id)
         if place is None:
             return
         try:
-            draw([part for _, part in parts_of(result)], sample, place, kind=result.kind)
+            # what was computed while it was written is not computed again: it is read
+            lazy = {card.name for card in format_cards() if card.resumes}
+            read_again = {role.kind: folder / name for name, role in roles.items() if role.format in lazy}
+            parts = [part for _, part in parts_of(result)]
+            shown = [read(read_again[part.kind], kind=part.kind) if part.kind in read_again else part for part in parts]
+            draw(shown, sample, place, kind=result.kind)
         except Exception as error:  # likewise: a picture is for looking at
             why = error if isinstance(error, OmlabError) else f"{type(error).__name__}: {error}"
             warnings.warn(f"The picture {place} was not drawn: {why}", OmlabWarning, stacklevel=2)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omlab.payloads import Lazy, keeps
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
@@ -39,8 +41,10 @@ def difference(
 ) -> str:
     """Say in a few words where `got` differs from `wanted`; empty where they agree.
 
-    Fields named in `ignore` are passed over. NaN equals NaN.
+    Fields named in `ignore` are passed over. NaN equals NaN. Payloads that are read in parts are compared whole.
     """
+    if keeps(got, Lazy) and keeps(wanted, Lazy):
+        got, wanted = got.loaded(), wanted.loaded()
     if is_array(got) and is_array(wanted):
         return _array_difference(as_array(got), as_array(wanted), tolerance=tolerance, where=where)
     if _are_numbers(got) and _are_numbers(wanted):
@@ -139,6 +143,8 @@ def _array_difference(got: NDArray[Any], wanted: NDArray[Any], *, tolerance: Tol
 
 
 def _feed(digest: Any, value: Any) -> None:
+    if keeps(value, Lazy):
+        value = value.loaded()
     if is_array(value):
         array = as_array(value)
         digest.update(f"{array.dtype}{array.shape}".encode())

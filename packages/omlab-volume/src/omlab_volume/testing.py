@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omlab_volume.big.payloads import BigLabelMap, BigVolume, big
 from omlab_volume.geometry import unit_axes
 from omlab_volume.volume import Grid, Label, LabelMap, Volume
 
@@ -52,6 +53,26 @@ def example_volumes(*, channels: int = 1) -> list[Volume]:
 def example_labelmaps() -> list[LabelMap]:
     """The organ (1) and the bone (2) of `example_volumes`."""
     return [LabelMap(array=_classes(grid), affine=grid.affine, labels=LABELS) for grid in example_grids()]
+
+
+def example_big_volumes() -> list[BigVolume]:
+    """`example_volumes` as what is read by region."""
+    return [big(volume) for volume in example_volumes()]
+
+
+def example_big_labelmaps() -> list[BigLabelMap]:
+    """`example_labelmaps` as what is read by region."""
+    return [big(labelmap) for labelmap in example_labelmaps()]
+
+
+def odd_big_volumes() -> dict[str, BigVolume]:
+    """`odd_volumes` as what is read by region."""
+    return {name: big(volume) for name, volume in odd_volumes().items()}
+
+
+def odd_big_labelmaps() -> dict[str, BigLabelMap]:
+    """`odd_labelmaps` as what is read by region."""
+    return {name: big(labelmap) for name, labelmap in odd_labelmaps().items()}
 
 
 def odd_volumes() -> dict[str, Volume]:

@@ -19,7 +19,7 @@ from omlab.payloads import Inputs, Payload, describe
 from omlab_volume.geometry import Grid
 from omlab_volume.labels import Code, Label, complete_labels, default_colour
 
-__all__ = ["Code", "Grid", "Intensity", "Label", "LabelMap", "Source", "Volume"]
+__all__ = ["Code", "Grid", "Intensity", "Label", "LabelMap", "OnGrid", "Source", "Volume"]
 
 Intensity = Literal["hu", "mr", "suv", "unknown"]
 
@@ -49,7 +49,7 @@ class Source:
         return frozenset({path.name for path in self.paths} | ({self.name} if self.name else set()))
 
 
-class _OnGrid:
+class OnGrid:
     """What volumes and label maps have in common."""
 
     array: NDArray[Any]
@@ -99,7 +99,7 @@ def _frame_of_reference(source: Source | None) -> str:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Volume(_OnGrid):
+class Volume(OnGrid):
     """A 3-D image: `array` (C, I, J, K) with `affine` (4, 4) and what its `intensity` means."""
 
     kind: ClassVar[str] = "volume"
@@ -143,7 +143,7 @@ class Volume(_OnGrid):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LabelMap(_OnGrid):
+class LabelMap(OnGrid):
     """One class per voxel: `array` (I, J, K) of unsigned integers, 0 the background."""
 
     kind: ClassVar[str] = "labelmap"

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from omlab.card_schema import FormatCard
 from omlab.errors import InputError, MissingDependencyError, OmlabError
+from omlab.payloads import Lazy, keeps
 from omlab.settings import complete
 from omlab_testkit.checks import check
 from omlab_testkit.checks.odd import refusal
@@ -159,6 +160,8 @@ def _check_entries(subject: CardSubject, path: Path, payloads: dict[str, Any], *
 def _check_kept(got: Any, wanted: Any, *, what: str) -> None:
     """Raise where a payload read back differs; of one with array and affine, these two are what must be kept."""
     problem = ""
+    if getattr(got, "kind", None) == wanted.kind and keeps(got, Lazy) and keeps(wanted, Lazy):
+        got, wanted = got.loaded(), wanted.loaded()
     if getattr(got, "kind", None) != wanted.kind:
         problem = f"it comes back as {getattr(got, 'kind', type(got).__name__)}"
     elif all(hasattr(wanted, name) for name in _GEOMETRY):

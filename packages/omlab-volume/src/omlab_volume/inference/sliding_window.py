@@ -136,6 +136,29 @@ class SlidingWindow:
         axes = self._mirror_axes()
         return [chosen for count in range(len(axes) + 1) for chosen in itertools.combinations(axes, count)]
 
+    def forward(self, network: Network, windows: Tensor, *, flip: Axes = ()) -> Tensor:
+        """The scores (B, K, *patch) of windows (B, C, *patch) that `flip` turned, still turned.
+
+        Halves the batch where CUDA's memory runs out. Raises `OmlabError` for scores of another shape.
+        """
+        turned = windows.flip([axis + 2 for axis in flip]) if flip else windows
+        kind = torch.device(self.device).type
+        scores: Tensor | None = None
+        try:
+            with torch.autocast(kind, torch.float16, enabled=kind == "cuda" and self.autocast):
+                scores = network(turned)
+        except torch.OutOfMemoryError:
+            if len(windows) == 1:
+                raise
+        if scores is None:  # outside the handler, whose traceback would keep the failed run's tensors alive
+            torch.cuda.empty_cache()
+            half = len(windows) // 2
+            return torch.cat([self.forward(network, part, flip=flip) for part in (windows[:half], windows[half:])])
+        expected = (len(windows), self.classes, *self.patch_size)
+        if tuple(scores.shape) != expected:
+            raise OmlabError(f"The network gave scores of shape {tuple(scores.shape)} where {expected} was expected.")
+        return scores
+
     def cells(self, network: Network, image: Tensor) -> Iterator[Cell]:
         """Run `network` over `image` (C, D, H, W) and yield its cells, each after its lower neighbours on every axis.
 
@@ -210,7 +233,7 @@ class _Run:
 
     def _predict(self, batch: list[Place], windows: Tensor, flip: Axes) -> None:
         """Scores of the windows, flipped by `flip`, added to the sums; no score outlives this call."""
-        scores = self._forward(windows.flip([axis + 2 for axis in flip]) if flip else windows)
+        scores = self.how.forward(self.network, windows, flip=flip)
         for place, score in zip(batch, scores, strict=True):
             self._add(place, score, flip)
         large = scores.nbytes >= _GIVEN_BACK
@@ -221,26 +244,6 @@ class _Run:
     def _window(self, place: Place) -> tuple[slice, ...]:
         corner = [starts[index] for starts, index in zip(self.starts, place, strict=True)]
         return (slice(None), *(slice(at, at + n) for at, n in zip(corner, self.how.patch_size, strict=True)))
-
-    def _forward(self, windows: Tensor) -> Tensor:
-        """The network's scores of `windows`, (B, K, *patch); halves the batch where CUDA's memory runs out."""
-        scores: Tensor | None = None
-        try:
-            with torch.autocast(
-                self.device.type, torch.float16, enabled=self.device.type == "cuda" and self.how.autocast
-            ):
-                scores = self.network(windows)
-        except torch.OutOfMemoryError:
-            if len(windows) == 1:
-                raise
-        if scores is None:  # outside the handler, whose traceback would keep the failed run's tensors alive
-            torch.cuda.empty_cache()
-            half = len(windows) // 2
-            return torch.cat([self._forward(windows[:half]), self._forward(windows[half:])])
-        expected = (len(windows), self.how.classes, *self.how.patch_size)
-        if tuple(scores.shape) != expected:
-            raise OmlabError(f"The network gave scores of shape {tuple(scores.shape)} where {expected} was expected.")
-        return scores
 
     def _spans(self, axis: int, index: int) -> list[tuple[int, slice]]:
         """The cells between borders along `axis` that window `index` covers, and where in the window they lie."""

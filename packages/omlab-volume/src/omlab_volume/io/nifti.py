@@ -56,9 +56,9 @@ class Nifti:
         """
         if kind not in ("volume", "labelmap"):
             raise InputError(f"{path}: NIfTI holds a volume or a labelmap, not a '{kind}'.")
-        image = _open(path)
+        image = opened(path)
         header = image.header
-        shape = _four_axes(header.get_data_shape(), path=path)
+        shape = four_axes(header.get_data_shape(), path=path)
         affine = nifti_header.read_affine(header, shape=shape[:3], path=path)
         array = _voxels(image, path=path, exact=kind == "labelmap").reshape(shape, order="F")
         codes = {"sform_code": int(header["sform_code"]), "qform_code": int(header["qform_code"])}
@@ -86,7 +86,8 @@ class Nifti:
                 nib.save(image, path)
 
 
-def _open(path: Path) -> Any:
+def opened(path: Path) -> Any:
+    """The file as nibabel's image, its voxels not read yet. Raises `InputError` where it is no scan."""
     size = check_file(path)
     _check_magic(path)
     try:
@@ -128,7 +129,8 @@ def _is_nifti(start: bytes) -> bool:
     return start[344:347] in (b"n+1", b"ni1") or start[4:7] in (b"n+2", b"ni2")
 
 
-def _four_axes(shape: tuple[int, ...], *, path: Path) -> tuple[int, int, int, int]:
+def four_axes(shape: tuple[int, ...], *, path: Path) -> tuple[int, int, int, int]:
+    """The axes i, j, k and channels of a file. Raises `InputError` where it has fewer than two or further ones."""
     axes = tuple(int(n) for n in shape)
     if len(axes) < 2:
         raise InputError(f"{path} has one axis only, of {axes[0]} values: an image with two to four is needed.")

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
-_LIBRARIES = re.compile(r"(pydicom|highdicom|nibabel)(\.|$)")
+_LIBRARIES = re.compile(r"(pydicom|highdicom|nibabel|zarr|tifffile)(\.|$)")
 _PRINTING = logging.getLogger("nibabel.global")  # it has a handler of its own
-_UNHEARD = logging.getLogger("highdicom")  # it has none, so that Python prints
+_UNHEARD = [logging.getLogger(name) for name in ("highdicom", "tifffile")]  # they have none, so that Python prints
 
 _lock = Lock()
 _inside = 0
@@ -20,7 +20,7 @@ _inside = 0
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what pydicom, highdicom and nibabel warn of or log where nobody listens; all else is heard as before.
+    """Without what these libraries warn of or log where nobody listens; all else is heard as before.
 
     Files are read by several threads at once, so the filter is set by the first that enters and taken away by the last
     that leaves: `warnings.catch_warnings` would bring back what it found, whoever is still inside.
@@ -31,8 +31,9 @@ def quiet() -> Iterator[None]:
         if _inside == 1:
             warnings.filterwarnings("ignore", module=_LIBRARIES.pattern)
             _PRINTING.disabled = True
-            if not _UNHEARD.handlers:
-                _UNHEARD.addHandler(logging.NullHandler())
+            for logger in _UNHEARD:
+                if not logger.handlers:
+                    logger.addHandler(logging.NullHandler())
     try:
         yield
     finally:

@@ -29,6 +29,7 @@ _WIDTH = 1800  # of the three panels, at most
 _GAP, _FOOTER, _LINE = 6, 14, 22
 _LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 _NAMES = {2: "Axial", 1: "Coronal", 0: "Sagittal"}
+_LENGTHS = [digit * 10.0**power for power in (1, 0, -1, -2, -3) for digit in (10, 5, 2)] + [1e-3]  # mm, of a scale
 _LEGEND = 8  # names of labels at most
 
 Key = tuple[Image.Image | None, str]
@@ -125,12 +126,12 @@ def _draw_words(draw: ImageDraw.ImageDraw, panel: Panel, *, affine: Affine) -> N
     write(draw, (width / 2, 5), high_down, size=14, anchor="mt", colour=FAINT)
     write(draw, (width / 2, height - 5), low_down, size=14, anchor="mb", colour=FAINT)
     pixels = height / (panel.size[panel.down] * panel.spacing[panel.down])
-    length = next((mm for mm in (100, 50, 20, 10, 5, 2, 1) if mm * pixels <= width / 4), 1)
+    length = next((mm for mm in _LENGTHS if mm * pixels <= width / 4), _LENGTHS[-1])
     x, y = width - 8, height - 10
     draw.line(((x - length * pixels, y), (x, y)), fill=(*INK, 255), width=2)
     for end in (x - length * pixels, x):
         draw.line(((end, y - 3), (end, y + 3)), fill=(*INK, 255), width=1)
-    write(draw, (x, y - 6), f"{length} mm", size=11, anchor="rb")
+    write(draw, (x, y - 6), f"{length:g} mm" if length >= 1 else f"{1000 * length:g} um", size=11, anchor="rb")
 
 
 def _keys(panels: Sequence[Panel], labels: Sequence[Label], marks: Marks, *, outlined: bool) -> list[Key]:
