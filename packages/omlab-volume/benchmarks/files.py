@@ -30,6 +30,7 @@ WAYS = {
     "nifti-read": ["SimpleITK", "nibabel", "omlab", "omlab zlib"],
     "nifti-write": ["SimpleITK", "nibabel", "omlab", "omlab zlib"],
     "nifti-write-labels": ["SimpleITK", "nibabel", "omlab", "omlab zlib"],
+    "dicom-read": ["SimpleITK", "omlab"],
 }  # fmt: skip
 
 
@@ -73,15 +74,57 @@ def nifti_write(way: str, path: Path, array: np.ndarray[Any, Any]) -> Callable[[
     return lambda: Nifti().write(payload, path)
 
 
+def make_series(folder: Path, slices: int) -> Path:
+    """The head CT's files at even positions along their normal, which is what every reader takes as they are."""
+    series = folder / "series"
+    if series.exists():
+        return series
+    series.mkdir()
+    paths = sorted(SERIES.glob("*.dcm"))
+    first = pydicom.dcmread(paths[0])
+    axes = np.array(first.ImageOrientationPatient, float).reshape(2, 3)
+    origin, normal = np.array(first.ImagePositionPatient, float), np.cross(*axes)
+    for k in range(slices):
+        one = pydicom.dcmread(paths[k % len(paths)])
+        one.ImagePositionPatient = [f"{n:.6f}" for n in origin + 2.5 * k * normal]
+        one.ImageOrientationPatient, one.SeriesInstanceUID = first.ImageOrientationPatient, first.SeriesInstanceUID
+        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"{first.SeriesInstanceUID}.{k}"[-64:]
+        one.save_as(series / f"{k:03}.dcm")
+    return series
+
+
+def dicom_read(way: str, series: Path) -> Callable[[], Any]:
+    if way == "SimpleITK":
+        import SimpleITK as sitk  # noqa: N813
+
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+        def read() -> Any:
+            reader = sitk.ImageSeriesReader()
+            reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series)))
+            return sitk.GetArrayFromImage(reader.Execute())
+
+        return read
+    from omlab_volume.io.dicom import Dicom
+
+    return lambda: Dicom().read(series, kind="volume").array
+
+
+def prepared(what: str, way: str, folder: Path, slices: int) -> tuple[Callable[[], Any], Path]:
+    """What is timed, and the file that it reads or writes."""
+    if what == "dicom-read":
+        return dicom_read(way, make_series(folder, slices)), folder / "series" / "000.dcm"
+    array = voxels(slices, labels="labels" in what)
+    path = folder / ("read.nii.gz" if "read" in what else f"{way}.nii.gz")
+    return (nifti_read if "read" in what else nifti_write)(way, path, array), path
+
+
 def measure(arguments: dict[str, Any]) -> None:
     what, way = arguments["what"], arguments["way"]
     if way.endswith("zlib"):
         sys.modules["isal"] = None  # type: ignore[assignment]  # as where the extra is not installed
     warnings.simplefilter("ignore")
-    array = voxels(arguments["slices"], labels="labels" in what)
-    folder = Path(arguments["folder"])
-    path = folder / ("read.nii.gz" if "read" in what else f"{way}.nii.gz")
-    do = (nifti_read if "read" in what else nifti_write)(way, path, array)
+    do, path = prepared(what, way, Path(arguments["folder"]), arguments["slices"])
     base, seconds, cpu = record.memory_mib(), [], []
     for _ in range(arguments["repeats"]):
         if "write" in what:

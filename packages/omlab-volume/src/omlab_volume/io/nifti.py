@@ -34,7 +34,7 @@ _nifti1: Any = nib.nifti1  # nibabel's functions are not typed
 _nifti2: Any = nib.nifti2
 _SUFFIXES = (".nii", ".nii.gz")
 _SCANNER = 1  # what sform_code and qform_code say when the source says nothing: scanner coordinates
-_UNREADABLE = (
+_UNREADABLE: tuple[type[Exception], ...] = (
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
     nib.wrapstruct.WrapStructError,
