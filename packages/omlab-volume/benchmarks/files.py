@@ -31,6 +31,8 @@ WAYS = {
     "nifti-write": ["SimpleITK", "nibabel", "omlab", "omlab zlib"],
     "nifti-write-labels": ["SimpleITK", "nibabel", "omlab", "omlab zlib"],
     "dicom-read": ["SimpleITK", "omlab"],
+    "dicom-seg-write": ["highdicom", "omlab"],
+    "dicom-labelmap-seg-write": ["highdicom", "omlab"],
 }  # fmt: skip
 
 
@@ -110,10 +112,56 @@ def dicom_read(way: str, series: Path) -> Callable[[], Any]:
     return lambda: Dicom().read(series, kind="volume").array
 
 
+def balls(shape: tuple[int, ...], count: int) -> np.ndarray[Any, Any]:
+    """A label map of `count` balls, some over others."""
+    draw = np.random.default_rng(0)
+    labels = np.zeros(shape, np.uint8)
+    along = np.meshgrid(*[np.arange(n) / n for n in shape], indexing="ij", sparse=True)
+    for number in range(1, count + 1):
+        centre = draw.uniform(0.15, 0.85, 3)
+        labels[sum((x - c) ** 2 for x, c in zip(along, centre, strict=True)) < 0.12**2] = number
+    return labels
+
+
+def seg_write(what: str, way: str, series: Path, path: Path) -> Callable[[], Any]:
+    import highdicom as hd
+    from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+    from omlab_volume.io import dicom_seg
+    from omlab_volume.io.dicom import Dicom
+    from omlab_volume.volume import Label, LabelMap
+
+    scan = Dicom().read(series, kind="volume")
+    labels = [Label(value=n, name=f"organ {n}", colour=(n, 100, 200)) for n in range(1, 21)]
+    array = balls(scan.grid.shape, len(labels))
+    as_labelmap = "labelmap" in what
+    if way == "omlab":
+        payload = LabelMap(array=array, affine=scan.affine, labels=labels, source=scan.source)
+        writer = dicom_seg.DicomLabelmapSeg() if as_labelmap else dicom_seg.DicomSeg()
+        return lambda: writer.write(payload, path)
+
+    def write() -> None:
+        images = [pydicom.dcmread(one, stop_before_pixels=True) for one in scan.source.paths]
+        for image in images:
+            for keyword in dicom_seg._MAY_BE_EMPTY:
+                image.setdefault(keyword, "")
+        hd.seg.Segmentation(
+            images, np.ascontiguousarray(array.T), "LABELMAP" if as_labelmap else "BINARY",
+            [dicom_seg._description(n, label) for n, label in enumerate(labels, start=1)],
+            hd.UID(), 1, hd.UID(), 1, "maker", "model", "1", "0",
+            transfer_syntax_uid=RLELossless if as_labelmap else ExplicitVRLittleEndian,
+        ).save_as(path)  # fmt: skip
+
+    return write
+
+
 def prepared(what: str, way: str, folder: Path, slices: int) -> tuple[Callable[[], Any], Path]:
     """What is timed, and the file that it reads or writes."""
     if what == "dicom-read":
         return dicom_read(way, make_series(folder, slices)), folder / "series" / "000.dcm"
+    if what.startswith("dicom"):
+        path = folder / f"{way}.dcm"
+        return seg_write(what, way, make_series(folder, slices), path), path
     array = voxels(slices, labels="labels" in what)
     path = folder / ("read.nii.gz" if "read" in what else f"{way}.nii.gz")
     return (nifti_read if "read" in what else nifti_write)(way, path, array), path

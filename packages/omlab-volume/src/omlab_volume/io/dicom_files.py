@@ -35,7 +35,7 @@ _LOOKED_AT = frozenset(Tag(name) for name in (
     "SliceThickness", "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SegmentSequence",
 ))  # fmt: skip
-_Known = dict[tuple[int, str | None, Any, bool], DataElement]  # parsed elements by what stands in the file
+KnownElements = dict[tuple[int, str | None, Any, bool], DataElement]  # parsed elements by what stands in the file
 _MOST_LISTED = 8  # series or files that an error spells out
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 _PREAMBLE = 128  # bytes, mostly 0, before "DICM" and the first element
@@ -103,7 +103,7 @@ def parsing(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is damaged DICOM ({type(error).__name__}: {reason}); export it again.") from error
 
 
-def read_file(path: Path, *, known: _Known | None = None) -> DicomFile | None:
+def read_file(path: Path, *, known: KnownElements | None = None) -> DicomFile | None:
     """The file without its pixels; None where it is no DICOM file. Raises `InputError` where it is a damaged one.
 
     `known` are elements of other files: what says the same is not parsed again.
@@ -117,7 +117,7 @@ def read_file(path: Path, *, known: _Known | None = None) -> DicomFile | None:
         return DicomFile(path=path, header=header, pixels=_native_pixels(file, header))
 
 
-def _parse_elements(header: Dataset, known: _Known) -> None:
+def _parse_elements(header: Dataset, known: KnownElements) -> None:
     """Parse what is looked at, so that damage is found here; what `known` has already is taken from there."""
     for tag in _LOOKED_AT & header.keys():
         raw = header.get_item(tag)
@@ -188,7 +188,7 @@ def _scans_in(folder: Path) -> list[DicomFile]:
     others: list[DicomFile] = []  # DICOM files without an image
     foreign: list[Path] = []
     damaged: dict[Path, str] = {}
-    known: _Known = {}
+    known: KnownElements = {}
     with progress.bar("DICOM headers", total=len(paths)) as advance:
         for path in paths:
             try:
