@@ -16,7 +16,14 @@ _FEWEST_PLANES = 4  # of a stretch of labels: they share what is interpolated wi
 
 
 def window_accumulate(
-    sums: Tensor, scores: Tensor, importance: Tensor, *, start: Sequence[int], flip: Sequence[int], softmax: bool
+    sums: Tensor,
+    scores: Tensor,
+    importance: Tensor,
+    *,
+    start: Sequence[int],
+    flip: Sequence[int],
+    softmax: bool,
+    fresh: bool = False,
 ) -> None:
     """As `naive.window_accumulate`; the scores may be on another device than the sums."""
     box = [slice(at, at + n) for at, n in zip(start, sums.shape[1:], strict=True)]
@@ -28,12 +35,16 @@ def window_accumulate(
             slice(size - inside.stop, size - inside.start) if axis in flip else inside
             for axis, (inside, size) in enumerate(zip(here, scores.shape[1:], strict=True))
         ]
-        part = scores[(slice(None), *there)].to(sums.dtype)
+        part = scores[(slice(None), *there)].to(importance.dtype)
         if softmax:
             part = part.softmax(0)
         if flip:
             part = part.flip([axis + 1 for axis in flip])
-        goal.addcmul_(part.to(sums.device), importance[tuple(here)])
+        part, weight = part.to(sums.device), importance[tuple(here)]
+        if fresh:
+            torch.mul(part, weight, out=goal)
+        else:
+            goal.addcmul_(part, weight)
 
 
 class _Along(NamedTuple):
