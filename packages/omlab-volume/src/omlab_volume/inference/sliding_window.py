@@ -87,12 +87,8 @@ class Cell(NamedTuple):
     weight: Tensor | None
 
     def mean(self) -> Tensor:
-        """The blended scores (K, dz, dy, dx); divides in place, unless the sums are half precision."""
-        if self.weight is None:
-            return self.scores
-        if self.scores.dtype != self.weight.dtype:
-            return self.scores / self.weight
-        return self.scores.div_(self.weight)
+        """The blended scores (K, dz, dy, dx); divides in place."""
+        return self.scores if self.weight is None else self.scores.div_(self.weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +179,7 @@ class _Run:
     network: Network
     image: Tensor
     sums: dict[Place, Tensor] = field(default_factory=dict)
+    shares: dict[Place, Tensor] = field(default_factory=dict)
     spare: list[Tensor] = field(default_factory=list)  # memory of cells that are done
 
     def __post_init__(self) -> None:
@@ -277,9 +274,11 @@ class _Run:
         return found[:size].view(self.how.classes, *shape)
 
     def _weight(self, place: Place) -> Tensor | None:
-        """The sums of weights (dz, dy, dx) of a cell, or None where there is one window."""
-        if self.importance is None:
-            return None
+        """The sums of weights (dz, dy, dx) of a cell, or None where they are 1: one window, or parts of the whole."""
+        return None if self.importance is None or self.how.sum_type == torch.float16 else self._weights(place)
+
+    def _weights(self, place: Place) -> Tensor:
+        assert self.importance is not None
         covering = [
             [span for index in range(len(self.starts[axis])) for at, span in self._spans(axis, index) if at == cell]
             for axis, cell in enumerate(place)
@@ -287,18 +286,36 @@ class _Run:
         first, *others = (self.importance[at] for at in itertools.product(*covering))
         return sum(others, start=first)
 
+    def _share(self, place: Place) -> Tensor:
+        """The weights of a window's voxels, for one flip.
+
+        Half precision cannot hold the small ones at a window's corners: there they are parts of the whole weight of a
+        voxel, so that the sums are the blended scores themselves.
+        """
+        if self.importance is None or self.how.sum_type != torch.float16:
+            return self.share
+        if place not in self.shares:
+            whole = torch.empty_like(self.importance)
+            for spans in itertools.product(*(self._spans(axis, index) for axis, index in enumerate(place))):
+                cell, inside = zip(*spans, strict=True)
+                whole[inside] = self._weights(cell)
+            self.shares[place] = self.share / whole
+        return self.shares[place]
+
     def _add(self, place: Place, scores: Tensor, flip: Axes) -> None:
         """Add one window's scores (K, d, h, w), still flipped, to the cells that it touches."""
         softmax = self.how.combine == "probabilities"
+        share = self._share(place)
         for spans in itertools.product(*(self._spans(axis, index) for axis, index in enumerate(place))):
             cell, inside = zip(*spans, strict=True)
             start = [part.start for part in inside]
             if fresh := cell not in self.sums:
                 self.sums[cell] = self._new_sums(cell)
-            window_accumulate(self.sums[cell], scores, self.share, start=start, flip=flip, softmax=softmax, fresh=fresh)
+            window_accumulate(self.sums[cell], scores, share, start=start, flip=flip, softmax=softmax, fresh=fresh)
 
     def _final(self, place: Place) -> Iterator[Cell]:
         """The cells whose last window was the one at `place`, without the padding."""
+        self.shares.pop(place, None)
         for cell in itertools.product(*(self._ending(axis, index) for axis, index in enumerate(place))):
             borders = [self.edges[axis][at : at + 2] for axis, at in enumerate(cell)]
             (z, y, x), cut = zip(*(self._unpadded(axis, *ends) for axis, ends in enumerate(borders)), strict=True)
