@@ -83,18 +83,18 @@ class LabelExport:
         if not any(self._linear):
             # A positive weight leaves the argmax of a voxel as it is: it matters only where voxels are mixed.
             return cell.scores, begin
-        befores: list[Tensor | None] = []
+        earlier: list[Tensor | None] = []
         for axis, faces in enumerate(self._faces):
             here = tuple(part.start for other, part in enumerate(inside) if other != axis)
-            befores.append(faces.pop(here, None) if self._linear[axis] else None)
-        margins = [int(before is not None) for before in befores]
+            earlier.append(faces.pop(here, None) if self._linear[axis] else None)
+        margins = [int(before is not None) for before in earlier]
         block = self._room(cell.scores, [margin + n for margin, n in zip(margins, cell.scores.shape[1:], strict=True)])
         own = block[:, margins[0] :, margins[1] :, margins[2] :]
         if cell.weight is None:
             own.copy_(cell.scores)
         else:
             torch.div(cell.scores, cell.weight, out=own)
-        for axis, (before, part) in enumerate(zip(befores, inside, strict=True)):
+        for axis, (before, part) in enumerate(zip(earlier, inside, strict=True)):
             if not self._linear[axis]:
                 continue
             # With the neighbours along the earlier axes, so that the face has the corners too.
