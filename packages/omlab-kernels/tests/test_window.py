@@ -119,16 +119,20 @@ def test_no_output(each_form: str) -> None:
     assert finite
 
 
+_CLOSE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 5e-4}
+
+
 def accumulated(scores: Tensor, *, kind: torch.dtype = torch.float32, **how: Any) -> Tensor:
     """What both forms add to a strided part of some sums; checks that they agree."""
-    importance = torch.rand(scores.shape[1:], generator=torch.Generator().manual_seed(1), dtype=kind)
+    weights = torch.float32 if kind == torch.float16 else kind
+    importance = torch.rand(scores.shape[1:], generator=torch.Generator().manual_seed(1), dtype=weights)
     box = [size - at - 1 if size - at > 1 else 1 for size, at in zip(scores.shape[1:], how["start"], strict=True)]
     whole = torch.ones(len(scores), *(n + 2 for n in box), dtype=kind)
     part = whole[:, 1:-1, 1:-1, 1:-1]
     wanted = torch.ones_like(part, dtype=torch.float64)
     naive.window_accumulate(wanted, scores.double(), importance.double(), **how)
     window_accumulate(part, scores, importance, **how)
-    assert (part - wanted).abs().max() <= (1e-12 if kind == torch.float64 else 3e-6) * max(1.0, float(wanted.max()))
+    assert (part - wanted).abs().max() <= _CLOSE[kind] * max(1.0, float(wanted.max()))
     whole[:, 1:-1, 1:-1, 1:-1] = 1
     assert (whole == 1).all()  # nothing was written outside the box
     return part
@@ -138,7 +142,31 @@ def accumulated(scores: Tensor, *, kind: torch.dtype = torch.float32, **how: Any
 @pytest.mark.parametrize("flip", [(), (0,), (1, 2), (0, 1, 2)])
 def test_sums(each_form: str, flip: tuple[int, ...], softmax: bool) -> None:
     accumulated(drawn(5, 4, 5, 6), start=(1, 0, 2), flip=flip, softmax=softmax)
+    accumulated(drawn(5, 4, 5, 6), start=(1, 0, 2), flip=flip, softmax=softmax, fresh=True)
+    accumulated(drawn(5, 4, 5, 6), start=(1, 0, 2), flip=flip, softmax=softmax, kind=torch.float16)
     accumulated(drawn(1, 1, 1, 1), start=(0, 0, 0), flip=flip, softmax=softmax)
+
+
+def test_fresh_sums_are_those_added_to_nothing(each_form: str) -> None:
+    scores, importance = drawn(5, 4, 5, 6), torch.rand(4, 5, 6)
+    for kind in (torch.float32, torch.float16):
+        fresh, added = torch.full((5, 3, 4, 5), torch.nan, dtype=kind), torch.zeros(5, 3, 4, 5, dtype=kind)
+        window_accumulate(fresh, scores, importance, start=(1, 1, 1), flip=(2,), softmax=True, fresh=True)
+        window_accumulate(added, scores, importance, start=(1, 1, 1), flip=(2,), softmax=True)
+        assert torch.equal(fresh, added)
+
+
+def test_a_class_that_cannot_win_is_left_out() -> None:
+    scores, steps = drawn(9, 6, 7, 8), steps_to((6, 7, 8), (9, 10, 12))
+    scores[[1, 4, 8]] -= 100
+    scores[5] = scores[3]  # a tie
+    assert plain._candidates(scores) == [2, 3, 5, 6, 7]
+    wanted, _ = naive.window_argmax(scores.double(), steps)
+    found, finite = plain.window_argmax(scores, steps)
+    assert finite
+    assert torch.equal(found, wanted)
+    scores[4, 1, 2, 3] = torch.nan
+    assert 4 in plain._candidates(scores)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -178,7 +206,7 @@ def test_operators_are_well_registered_and_compile() -> None:
     torch.library.opcheck(torch.ops.omlab_kernels.window_argmax.default, (scores, lower, upper, weight))
     sums, importance = torch.zeros(3, 2, 2, 2), torch.rand(4, 5, 6)
     torch.library.opcheck(
-        torch.ops.omlab_kernels.window_accumulate.default, (sums, scores, importance, [1, 0, 2], [0], True)
+        torch.ops.omlab_kernels.window_accumulate.default, (sums, scores, importance, [1, 0, 2], [0], True, False)
     )
     compiled = torch.compile(window_argmax, fullgraph=True, backend="aot_eager")(scores, steps)
     for one, other in zip(compiled, window_argmax(scores, steps), strict=True):
@@ -211,7 +239,7 @@ def test_grids_that_do_not_fit(change: dict[str, Any], message: str) -> None:
     ("change", "message"),
     [
         ({"sums": torch.zeros(3, 2, 2, 2)}, "one K"),
-        ({"sums": torch.zeros(2, 2, 2, 2).half()}, "float32 or float64"),
+        ({"sums": torch.zeros(2, 2, 2, 2).bfloat16()}, "float32, float64 or float16"),
         ({"importance": torch.zeros(3, 3, 2)}, "window's shape"),
         ({"start": (0, 2, 0)}, "leaves the window"),
         ({"start": (-1, 0, 0)}, "leaves the window"),

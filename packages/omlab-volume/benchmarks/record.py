@@ -19,7 +19,7 @@ COLUMNS = [
     "benchmark", "way", "classes", "combine", "size", "patch", "output", "batch",
     "p20_s", "p50_s", "p80_s", "cpu_s", "peak_mib", "base_mib",
     "time_ratio", "cpu_ratio", "peak_ratio", "added_ratio", "differing",
-    "machine", "cores", "threads", "python", "torch", "monai", "date",
+    "machine", "cores", "threads", "python", "torch", "monai", "date", "load", "bytes",
 ]  # fmt: skip
 
 
@@ -30,7 +30,10 @@ def memory_mib() -> float:
 
 def child(script: str, arguments: dict[str, Any], *, threads: int) -> dict[str, Any]:
     """Run `script --child ARGUMENTS` alone and return the JSON that it prints last."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    environment = {
+        **os.environ,
+        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), str(threads)),
+    }
     done = subprocess.run(
         [sys.executable, script, "--child", json.dumps(arguments)],
         env=environment, capture_output=True, text=True, check=False,
@@ -64,7 +67,8 @@ def compared(found: dict[str, dict[str, Any]], *, against: str) -> dict[str, dic
         row["time_ratio"] = round(row["p50_s"] / theirs["p50_s"], 3)
         row["cpu_ratio"] = round(row["cpu_s"] / theirs["cpu_s"], 3)
         row["peak_ratio"] = round(row["peak_mib"] / theirs["peak_mib"], 3)
-        row["added_ratio"] = round((found[way]["peak"] - found[way]["base"]) / (base["peak"] - base["base"]), 3)
+        added = base["peak"] - base["base"]
+        row["added_ratio"] = round((found[way]["peak"] - found[way]["base"]) / added, 3) if added else ""
     return rows
 
 
@@ -94,6 +98,7 @@ def append(rows: list[dict[str, Any]], *, threads: int) -> None:
         "python": platform.python_version(),
         "torch": importlib.metadata.version("torch"),
         "date": subprocess.run(["date", "-u", "+%F"], capture_output=True, text=True, check=True).stdout.strip(),
+        "load": round(os.getloadavg()[0], 1),
     }
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="") as file:

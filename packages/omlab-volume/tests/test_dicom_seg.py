@@ -13,10 +13,11 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import RLELossless
 
 from omlab.errors import GeometryError, InputError, OmlabWarning, OutputError
 from omlab_volume.io.dicom import Dicom
-from omlab_volume.io.dicom_seg import DicomSeg
+from omlab_volume.io.dicom_seg import DicomLabelmapSeg, DicomSeg
 from omlab_volume.io.nifti import Nifti
 from omlab_volume.volume import Code, Label, LabelMap, Source, Volume
 
@@ -175,6 +176,36 @@ def test_more_labels_than_a_byte_holds(tmp_path: Path, scan: Volume) -> None:
     array[0, 0, 0], array[1, 1, 1] = 300, 65535
     DicomSeg().write(LabelMap(array=array, affine=scan.affine, source=scan.source), tmp_path / "seg.dcm")
     assert np.array_equal(DicomSeg().read(tmp_path / "seg.dcm", kind="labelmap").array, array)
+
+
+@pytest.mark.parametrize("values", [(2, 5), (5, 2), (1, 2), (300, 65535)])
+def test_one_number_a_voxel_reads_back_and_is_read_by_others(
+    tmp_path: Path, scan: Volume, values: tuple[int, int]
+) -> None:
+    array = np.zeros(scan.grid.shape, np.uint16 if max(values) > 255 else np.uint8)
+    array[1:4, 2:7, 2:4], array[7:9, 1:3, 4] = values
+    labels = [Label(value=value, name=f"organ {value}", colour=(10, 250, 20)) for value in sorted(values)]
+    labelmap = LabelMap(array=array, affine=scan.affine, labels=labels, source=scan.source)
+    DicomLabelmapSeg().write(labelmap, tmp_path / "seg.dcm")
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert (dataset.SegmentationType, dataset.file_meta.TransferSyntaxUID) == ("LABELMAP", RLELossless)
+    again = DicomSeg().read(tmp_path / "seg.dcm", kind="labelmap")
+    assert again.same_grid(labelmap)
+    assert np.array_equal(again.array, array)
+    assert [(label.value, label.name) for label in again.labels] == [(label.value, label.name) for label in labels]
+    found = hd.seg.segread(tmp_path / "seg.dcm").get_volume(combine_segments=True)
+    assert set(np.unique(found.array)) == {0, *values}  # a viewer shows the values themselves
+
+
+def test_a_number_without_a_segment_stays_as_it_is(tmp_path: Path, scan: Volume, edit_dicom: Any) -> None:
+    labelmap = _labelmap(scan)
+    labels = [label for label in LABELS if label.name != "absent"]
+    DicomLabelmapSeg().write(
+        LabelMap(array=labelmap.array, affine=scan.affine, labels=labels, source=scan.source), tmp_path / "seg.dcm"
+    )
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    edit_dicom(tmp_path / "seg.dcm", SegmentSequence=[dataset.SegmentSequence[0]])
+    assert np.array_equal(DicomSeg().read(tmp_path / "seg.dcm", kind="labelmap").array, labelmap.array)
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path, scan: Volume) -> None:

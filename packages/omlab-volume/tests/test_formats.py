@@ -18,7 +18,17 @@ CARDS = {card.name: card for card in plugin.omlab_formats()}
 
 
 def test_the_cards_are_complete() -> None:
-    assert sorted(CARDS) == ["dicom", "dicom-seg", "mha", "nifti", "nifti-mapped", "nrrd", "ome-zarr", "tiff-stack"]
+    assert sorted(CARDS) == [
+        "dicom",
+        "dicom-labelmap-seg",
+        "dicom-seg",
+        "mha",
+        "nifti",
+        "nifti-mapped",
+        "nrrd",
+        "ome-zarr",
+        "tiff-stack",
+    ]
     for card in CARDS.values():
         validated = validate(card)
         assert isinstance(validated, FormatCard)

@@ -145,6 +145,32 @@ def test_only_half_a_window_of_depth_is_kept():
     assert not run.sums
 
 
+def test_memory_of_cells_is_used_again() -> None:
+    how = SlidingWindow(patch_size=(8, 8, 8), classes=2, mirror=False)
+    run = sliding_window._Run(how, network(2), torch.zeros(1, 64, 21, 13))
+    alive, held = [], []
+    for _ in run.cells():
+        alive.append(sum(sums.nbytes for sums in run.sums.values()))
+        held.append(alive[-1] + sum(spare.nbytes for spare in run.spare))
+    assert max(held) <= 1.3 * max(alive)
+
+
+def test_half_precision_sums_take_half_and_agree() -> None:
+    image = torch.randn(1, 14, 13, 12, generator=torch.Generator().manual_seed(0))
+    for combine in ("probabilities", "logits"):
+        how = {"patch_size": (6, 6, 6), "classes": 3, "mirror": (0, 1), "combine": combine}
+        exact = predict_scores(network(), image, **how)
+        half = predict_scores(network(), image, sum_type=torch.float16, **how)
+        assert half.dtype == torch.float32
+        assert (
+            half - exact
+        ).abs().max() <= 8 / 2048 * exact.abs().max()  # of the 32 / 2048 that 8 x 4 summands may come to
+    run = sliding_window._Run(SlidingWindow(**how, sum_type=torch.float16), network(), image)
+    assert {sums.dtype for _ in run.cells() for sums in run.sums.values()} == {torch.float16}
+    with pytest.raises(ValueError, match="sum_type"):
+        SlidingWindow(patch_size=(4, 4, 4), classes=2, sum_type=torch.bfloat16)
+
+
 def test_progress_counts_windows_and_flips():
     counted = []
 

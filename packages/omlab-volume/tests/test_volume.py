@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from omlab.errors import GeometryError
-from omlab_volume.labels import complete_labels, default_colour, labels_from_names
+from omlab_volume.labels import complete_labels, default_colour, labels_from_names, present_values
 from omlab_volume.volume import Grid, Label, LabelMap, Source, Volume
 
 
@@ -146,3 +146,12 @@ def test_a_label_map_says_what_is_in_it_and_takes_names() -> None:
     assert [(label.value, label.name) for label in named.labels] == [(1, "liver"), (2, "kidney"), (3, "lien")]
     assert named.labels[2].colour == (1, 2, 3)
     assert named.present() == {1: "liver", 3: "lien"}
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.int64])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_values_that_occur_are_those_of_a_sort(kind: type, order: str) -> None:
+    for shape in ((0, 2, 3), (1, 1, 1), (5, 6, 7)):
+        array = np.asarray(np.random.default_rng(0).integers(0, 200, shape).astype(kind), order=order)
+        assert present_values(array) == set(np.unique(array).tolist()) - {0}
+        assert present_values(array[::2, 1:]) == set(np.unique(array[::2, 1:]).tolist()) - {0}

@@ -25,8 +25,9 @@ from omlab.abilities import Resampled
 from omlab.errors import GeometryError, InputError
 from omlab.roles import Report, Sample
 from omlab_evaluators.bootstrap import CaseRows
+from omlab_evaluators.segmentation.boxes import boxes, joined
 from omlab_evaluators.segmentation.labels import Pair, match_labels
-from omlab_evaluators.segmentation.overlap import dice, volume_ml
+from omlab_evaluators.segmentation.overlap import dice_of_counts, volume_ml
 from omlab_evaluators.segmentation.pictures import draw
 from omlab_evaluators.segmentation.summary import Settings, Status, metrics_of, resampled, summarise
 from omlab_evaluators.segmentation.surface import surface_dice, surface_distances
@@ -62,11 +63,14 @@ class SegmentationEvaluator:
         pairs = [pair for pair in pairs if pair.reference not in sample.ignored]
         predicted = np.where(np.isin(target.array, sample.ignored), 0, result.array) if sample.ignored else result.array
         axes = np.asarray(target.affine, dtype=np.float64)[:3, :3]
-        rows = [
-            {"label": pair.name, "value": pair.reference, "group": sample.group}
-            | self._compare(target.array, predicted, pair, axes=axes)
-            for pair in pairs
-        ]
+        ours = boxes(target.array, [pair.reference for pair in pairs])
+        theirs = boxes(predicted, [pair.prediction for pair in pairs if pair.prediction is not None])
+        rows = []
+        for pair in pairs:
+            # What is outside both boxes is in neither mask, and changes no figure.
+            box = joined(ours.get(pair.reference), None if pair.prediction is None else theirs.get(pair.prediction))
+            found = self._compare(target.array[box], predicted[box], pair, axes=axes)
+            rows.append({"label": pair.name, "value": pair.reference, "group": sample.group} | found)
         draw(sample, result, folder=folder)
         return rows
 
@@ -92,12 +96,12 @@ class SegmentationEvaluator:
     ) -> dict[str, Any]:
         reference = target == pair.reference
         prediction = np.zeros_like(reference) if pair.prediction is None else predicted == pair.prediction
-        ours, theirs = int(np.count_nonzero(reference)), int(np.count_nonzero(prediction))
+        ours, theirs, both = (int(np.count_nonzero(one)) for one in (reference, prediction, reference & prediction))
         distances = surface_distances(reference, prediction, axes=axes)
         nsd = surface_dice(distances, tolerance=self.settings.surface_tolerance_mm, both_empty=ours + theirs == 0)
         return {
             "status": _status(ours, theirs),
-            "dice": _json(dice(reference, prediction)),
+            "dice": _json(dice_of_counts(ours, theirs, both=both)),
             "surface_dice": _json(nsd),
             "hd95": None if distances is None else distances.percentile(95),
             "reference_ml": volume_ml(ours, axes=axes),

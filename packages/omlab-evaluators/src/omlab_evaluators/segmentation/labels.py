@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omlab.errors import InputError, OmlabWarning, SettingsError
 from omlab_evaluators.names import key_of
@@ -55,7 +56,7 @@ def _foreground(label_map: Any) -> list[Any]:
 
 def _pairs(labels: list[Any], *, target: Any, prediction: Any) -> list[Pair]:
     if not labels:
-        values = [int(value) for value in np.unique(target.array) if value != 0]
+        values = [value for value in _occurring(target.array) if value != 0]
         return [Pair(_name(prediction, value), value, value) for value in values]
     theirs = _foreground(prediction)
     if not theirs:
@@ -63,6 +64,12 @@ def _pairs(labels: list[Any], *, target: Any, prediction: Any) -> list[Pair]:
     _by_key(labels, "reference")
     values_of = _by_key(theirs, "prediction")
     return [Pair(label.name, int(label.value), values_of.get(key_of(label.name))) for label in labels]
+
+
+def _occurring(array: NDArray[Any]) -> list[int]:
+    flat = array.ravel(order="K")  # as it lies in memory
+    changes = flat[1:] != flat[:-1]  # neighbours are mostly alike: only where they are not a value can be new
+    return [int(value) for value in np.unique(np.concatenate([flat[:1], flat[1:][changes]]))]
 
 
 def _wanted(pairs: list[Pair], choice: str | int, *, named: bool) -> Pair:

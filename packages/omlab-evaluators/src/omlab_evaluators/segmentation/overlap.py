@@ -15,10 +15,14 @@ def dice(reference: NDArray[Any], prediction: NDArray[Any], *, empty_value: floa
     """2 |A and B| / (|A| + |B|) of two masks of one shape (Dice 1945); `empty_value` where both are empty."""
     if reference.shape != prediction.shape:
         raise ValueError(f"The masks have different shapes: {reference.shape} and {prediction.shape}.")
-    total = int(np.count_nonzero(reference)) + int(np.count_nonzero(prediction))
-    if total == 0:
-        return empty_value
-    return 2 * int(np.count_nonzero(reference & prediction)) / total
+    ours, theirs, both = (int(np.count_nonzero(one)) for one in (reference, prediction, reference & prediction))
+    return dice_of_counts(ours, theirs, both=both, empty_value=empty_value)
+
+
+def dice_of_counts(reference: int, prediction: int, *, both: int, empty_value: float = math.nan) -> float:
+    """`dice` of masks with so many voxels, `both` of them shared."""
+    total = reference + prediction
+    return 2 * both / total if total else empty_value
 
 
 def volume_ml(voxels: int, *, axes: NDArray[np.float64]) -> float:

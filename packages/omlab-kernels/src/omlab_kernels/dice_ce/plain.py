@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _STRETCH = {"cpu": 1 << 17}  # logits in one stretch: what a core's cache holds
+_LEAST = {kind: torch.finfo(kind).min for kind in (torch.float32, torch.float64)}
 _STRETCH_ELSEWHERE = 1 << 24
 
 
@@ -21,21 +22,25 @@ def class_sums(
     sums = torch.zeros(6, batch, classes, dtype=torch.float64, device=logits.device)
     for sample, part in _stretches(logits):
         z = logits[sample, :, part].to(dtype)
-        target, mask = _target(labels[sample, ..., part], classes, sigmoid=sigmoid, ignore=ignore)
+        target, mask = _target(labels[sample, ..., part], classes, z, sigmoid=sigmoid, ignore=ignore)
         if sigmoid:
             p = z.sigmoid()
-            entropy = ((functional.softplus(z) - torch.where(target, z, 0)) * mask).sum(1)
+            entropy = (functional.softplus(z) - torch.where(target != 0, z, 0)).mul_(_all(mask)).sum(1)
             every = torch.zeros_like(entropy)
         else:
-            logs = z.log_softmax(0) * mask
+            logs = z.log_softmax(0).clamp_min_(_LEAST[dtype])  # of a class that is excluded: so that 0 times it is 0
             p = logs.exp()
-            entropy = -torch.where(target, logs, 0).sum(1)
+            if mask is not None:
+                logs.mul_(mask)
+            entropy = -(target * logs).sum(1)
             every = -logs.sum(1)
-        p = p * mask
-        rows = [torch.where(target, p, 0).sum(1), (p * p if squared else p).sum(1), target.sum(1), entropy, every]
+        if mask is not None:
+            p.mul_(mask)
+        rows = [(target * p).sum(1), (p * p if squared else p).sum(1), target.sum(1), entropy, every]
         if gamma is not None:
-            u = torch.where(target, z, -z)
-            rows.append((-(gamma * functional.logsigmoid(-u)).exp() * functional.logsigmoid(u) * mask).sum(1))
+            u = torch.where(target != 0, z, -z)
+            focal = -(gamma * functional.logsigmoid(-u)).exp() * functional.logsigmoid(u)
+            rows.append(focal.mul_(_all(mask)).sum(1))
         for row, value in enumerate(rows):
             sums[row, sample] += value
     return sums.to(dtype)
@@ -54,22 +59,22 @@ def class_sums_backward(
     gradient = torch.empty_like(logits)
     for sample, part in _stretches(logits):
         z = logits[sample, :, part].to(dtype)
-        target, mask = _target(labels[sample, ..., part], classes, sigmoid=sigmoid, ignore=ignore)
+        target, mask = _target(labels[sample, ..., part], classes, z, sigmoid=sigmoid, ignore=ignore)
         overlap, size, _, entropy, every, focal = slopes[:, sample].to(dtype).unsqueeze(2)
         p = z.sigmoid() if sigmoid else z.softmax(0)
-        q = torch.where(target, overlap, 0) + (2 * p * size if squared else size)
+        q = torch.addcmul(2 * p * size if squared else size, target, overlap)
         if sigmoid:
-            slope = p * (1 - p) * q + entropy * (p - target.to(dtype))
+            slope = p * (1 - p) * q + entropy * (p - target)
         else:
-            t = p * q - torch.where(target, entropy, 0) - every
-            slope = t - p * t.sum(0, keepdim=True)
+            t = q.mul_(p).addcmul_(target, entropy, value=-1).sub_(every)
+            slope = t.addcmul_(p, t.sum(0, keepdim=True), value=-1)
         if gamma is not None:
-            sign = target.to(dtype) * 2 - 1
+            sign = target * 2 - 1
             u = z * sign
             right = u.sigmoid()
             rest = (gamma * functional.logsigmoid(-u)).exp()
             slope = slope + focal * sign * rest * (gamma * right * functional.logsigmoid(u) - (1 - right))
-        gradient[sample, :, part] = slope * mask
+        gradient[sample, :, part] = slope if mask is None else slope.mul_(mask)
     return gradient
 
 
@@ -84,7 +89,8 @@ def check_labels(labels: Tensor, classes: int, *, sigmoid: bool, ignore: int | N
     known = labels if ignore is None else labels[labels != ignore]
     if not known.numel():
         return
-    low, high, top = int(known.min()), int(known.max()), 1 if sigmoid else classes - 1
+    low, high = (int(end) for end in known.aminmax())
+    top = 1 if sigmoid else classes - 1
     if low < 0 or high > top:
         what = "Masks of regions" if sigmoid else "Labels"
         raise ValueError(f"{what} go from {low} to {high}, but here they may go from 0 to {top}.")
@@ -102,10 +108,24 @@ def _stretches(logits: Tensor) -> Iterator[tuple[int, slice]]:
             yield sample, slice(start, start + step)
 
 
-def _target(labels: Tensor, classes: int, *, sigmoid: bool, ignore: int | None) -> tuple[Tensor, Tensor]:
-    """One-hot labels (C, v) and which voxels count, (1, v) or (C, v), both boolean."""
-    mask = torch.ones_like(labels, dtype=torch.bool) if ignore is None else labels != ignore
+def _target(
+    labels: Tensor, classes: int, like: Tensor, *, sigmoid: bool, ignore: int | None
+) -> tuple[Tensor, Tensor | None]:
+    """One-hot labels (C, v) and which voxels count, (1, v) or (C, v), None: all do; 0 and 1 in the type of `like`.
+
+    Comparisons into numbers, and products with them, take a fraction of the time of booleans and `where`.
+    """
     if sigmoid:
-        return (labels != 0) & mask, mask
-    numbers = torch.arange(classes, device=labels.device).unsqueeze(1)
-    return (labels == numbers) & mask, mask.unsqueeze(0)
+        target = (labels != 0).to(like)
+    else:
+        numbers = torch.arange(classes, device=labels.device, dtype=like.dtype).unsqueeze(1)
+        target = torch.eq(labels.to(like.dtype).unsqueeze(0), numbers, out=torch.empty_like(like))
+    if ignore is None:
+        return target, None
+    mask = (labels != ignore).to(like)
+    mask = mask if sigmoid else mask.unsqueeze(0)
+    return target.mul_(mask), mask
+
+
+def _all(mask: Tensor | None) -> Tensor | float:
+    return 1.0 if mask is None else mask

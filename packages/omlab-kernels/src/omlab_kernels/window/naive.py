@@ -21,12 +21,21 @@ from torch import Tensor
 
 
 def window_accumulate(
-    sums: Tensor, scores: Tensor, importance: Tensor, *, start: Sequence[int], flip: Sequence[int], softmax: bool
+    sums: Tensor,
+    scores: Tensor,
+    importance: Tensor,
+    *,
+    start: Sequence[int],
+    flip: Sequence[int],
+    softmax: bool,
+    fresh: bool = False,
 ) -> None:
     """Add to `sums` (K, dz, dy, dx); more in `op.window_accumulate`."""
     part = scores.to(sums).flip([axis + 1 for axis in flip])
     weighed = (part.softmax(0) if softmax else part) * importance
     box = tuple(slice(at, at + n) for at, n in zip(start, sums.shape[1:], strict=True))
+    if fresh:
+        sums.zero_()
     sums += weighed[(slice(None), *box)]
 
 

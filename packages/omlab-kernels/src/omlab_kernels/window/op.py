@@ -13,6 +13,9 @@ from omlab_kernels.window import plain
 
 Steps = tuple[Tensor, Tensor, Tensor]
 
+_SUMS = {torch.float32: torch.float32, torch.float64: torch.float64, torch.float16: torch.float32}
+"""Types of sums, and what is added to them is computed in."""
+
 
 def window_accumulate(
     sums: Tensor,
@@ -22,18 +25,22 @@ def window_accumulate(
     start: Sequence[int] = (0, 0, 0),
     flip: Sequence[int] = (),
     softmax: bool = False,
+    fresh: bool = False,
 ) -> None:
     """Add a box of a window's weighed scores to `sums`, in place; `naive` has the formula.
 
     Not differentiable.
 
     Args:
-        sums: (K, dz, dy, dx) in float32 or float64, of any strides; may be on another device than the scores.
+        sums: (K, dz, dy, dx) in float32, float64 or float16, of any strides; may be on another device than the scores.
+            What is added to float16 is computed in float32 and rounded once.
         scores: (K, d, h, w), what the network gave for the window.
-        importance: (d, h, w), the weight of each voxel of the window, on the device and of the type of `sums`.
+        importance: (d, h, w), the weight of each voxel of the window, on the device and of the type of `sums` (float32
+            for float16).
         start: Where the box of `sums` begins in the window.
         flip: The axes (0, 1, 2) along which the window was flipped for the network; the scores are flipped back.
         softmax: Whether the softmax of the scores over the classes is what is added.
+        fresh: Whether `sums` holds nothing yet: it is set, whatever it was.
 
     Raises:
         ValueError: Shapes or types do not fit, or the box leaves the window.
@@ -41,13 +48,12 @@ def window_accumulate(
     found = f"{sums.dtype} {tuple(sums.shape)}, {scores.dtype} {tuple(scores.shape)}"
     if sums.ndim != 4 or scores.ndim != 4 or len(sums) != len(scores) or not len(scores):
         raise ValueError(f"Sums and scores are (K, ...) on three axes with one K of at least 1, not {found}.")
-    if sums.dtype not in (torch.float32, torch.float64) or not scores.is_floating_point():
-        raise ValueError(f"Sums are float32 or float64 and scores floating-point numbers, not {found}.")
-    if importance.shape != scores.shape[1:] or importance.dtype != sums.dtype or importance.device != sums.device:
+    if sums.dtype not in _SUMS or not scores.is_floating_point():
+        raise ValueError(f"Sums are float32, float64 or float16 and scores floating-point numbers, not {found}.")
+    kind = _SUMS[sums.dtype]
+    if importance.shape != scores.shape[1:] or importance.dtype != kind or importance.device != sums.device:
         given = f"{importance.dtype} {tuple(importance.shape)} on {importance.device}"
-        raise ValueError(
-            f"Weights for {found} on {sums.device} have the window's shape and the sums' type, not {given}."
-        )
+        raise ValueError(f"Weights for {found} on {sums.device} have the window's shape in {kind}, not {given}.")
     if len(start) != 3 or any(
         at < 0 or at + n > size for at, n, size in zip(start, sums.shape[1:], scores.shape[1:], strict=True)
     ):
@@ -56,7 +62,7 @@ def window_accumulate(
         )
     if not set(flip) <= {0, 1, 2}:
         raise ValueError(f"Axes to flip are 0, 1 and 2, not {tuple(flip)}.")
-    _accumulate(sums.detach(), scores.detach(), importance.detach(), list(start), list(flip), softmax)
+    _accumulate(sums.detach(), scores.detach(), importance.detach(), list(start), list(flip), softmax, fresh)
 
 
 def window_argmax(scores: Tensor, steps: Sequence[Steps]) -> tuple[Tensor, Tensor]:
@@ -96,17 +102,25 @@ def window_argmax(scores: Tensor, steps: Sequence[Steps]) -> tuple[Tensor, Tenso
 
 @operator("window_accumulate", mutates=("sums",))
 def _accumulate(
-    sums: Tensor, scores: Tensor, importance: Tensor, start: Sequence[int], flip: Sequence[int], softmax: bool
+    sums: Tensor,
+    scores: Tensor,
+    importance: Tensor,
+    start: Sequence[int],
+    flip: Sequence[int],
+    softmax: bool,
+    fresh: bool,
 ) -> None:
     if not sums.numel():
         return
-    alike = sums.device == scores.device and sums.dtype == torch.float32
+    alike = sums.device == scores.device and sums.dtype != torch.float64
     if alike and form_for(scores) == "triton":
         from omlab_kernels.window import triton
 
+        if fresh:
+            sums.zero_()
         triton.window_accumulate(sums, scores, importance, start=start, flip=flip, softmax=softmax)
     else:
-        plain.window_accumulate(sums, scores, importance, start=start, flip=flip, softmax=softmax)
+        plain.window_accumulate(sums, scores, importance, start=start, flip=flip, softmax=softmax, fresh=fresh)
 
 
 @operator("window_argmax")
@@ -128,7 +142,13 @@ def _argmax(
 
 @torch.library.register_fake("omlab_kernels::window_accumulate")  # type: ignore[untyped-decorator]
 def _(
-    sums: Tensor, scores: Tensor, importance: Tensor, start: Sequence[int], flip: Sequence[int], softmax: bool
+    sums: Tensor,
+    scores: Tensor,
+    importance: Tensor,
+    start: Sequence[int],
+    flip: Sequence[int],
+    softmax: bool,
+    fresh: bool,
 ) -> None:
     return None
 

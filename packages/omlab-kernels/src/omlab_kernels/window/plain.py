@@ -11,11 +11,19 @@ from torch import Tensor
 _VALUES = {"cpu": 1 << 19}  # scores added at a time
 _VOXELS = {"cpu": 1 << 17}  # labels decided at a time
 _ELSEWHERE = 1 << 24
+_ROUNDING = (1e-6, 1e-14)  # of values interpolated in single and in double precision, relative
 _FEWEST_PLANES = 4  # of a stretch of labels: they share what is interpolated within planes
 
 
 def window_accumulate(
-    sums: Tensor, scores: Tensor, importance: Tensor, *, start: Sequence[int], flip: Sequence[int], softmax: bool
+    sums: Tensor,
+    scores: Tensor,
+    importance: Tensor,
+    *,
+    start: Sequence[int],
+    flip: Sequence[int],
+    softmax: bool,
+    fresh: bool = False,
 ) -> None:
     """As `naive.window_accumulate`; the scores may be on another device than the sums."""
     box = [slice(at, at + n) for at, n in zip(start, sums.shape[1:], strict=True)]
@@ -27,12 +35,16 @@ def window_accumulate(
             slice(size - inside.stop, size - inside.start) if axis in flip else inside
             for axis, (inside, size) in enumerate(zip(here, scores.shape[1:], strict=True))
         ]
-        part = scores[(slice(None), *there)].to(sums.dtype)
+        part = scores[(slice(None), *there)].to(importance.dtype)
         if softmax:
             part = part.softmax(0)
         if flip:
             part = part.flip([axis + 1 for axis in flip])
-        goal.addcmul_(part.to(sums.device), importance[tuple(here)])
+        part, weight = part.to(sums.device), importance[tuple(here)]
+        if fresh:
+            torch.mul(part, weight, out=goal)
+        else:
+            goal.addcmul_(part, weight)
 
 
 class _Along(NamedTuple):
@@ -50,6 +62,9 @@ class _Along(NamedTuple):
         """`values` (three axes, cut to the inputs) interpolated along `axis`."""
         if self.copied:
             return values
+        if axis == 2:  # whole lines are copied many times as fast as single voxels: as lines of the transposed
+            turned = self.apply(values.reshape(1, -1, values.shape[2]).transpose(1, 2).contiguous(), 1)[0]
+            return turned.t().contiguous().view(*values.shape[:2], -1)
         low = values.index_select(axis, self.lower.to(values.device))
         if self.nearest:
             return low
@@ -92,15 +107,29 @@ def _decide(scores: Tensor, along: tuple[_Along, _Along, _Along], labels: Tensor
     def resampled(index: int) -> Tensor:
         return planes.apply(rows.apply(columns.apply(scores[index].to(kind), 2), 1), 0)
 
+    candidates = _candidates(scores)
     best = resampled(0).clone()
-    labels.zero_()
-    step = torch.empty_like(labels)
-    higher = torch.empty_like(best, dtype=torch.bool)
-    for index in range(1, len(scores)):
+    winner = torch.zeros_like(best)  # comparing and choosing are fastest in the scores' own type
+    step = torch.empty_like(best)
+    for index in candidates:
         values = resampled(index)
         # Classes rise, so the latest that was higher is the largest: a maximum instead of a masked fill.
-        torch.gt(values, best, out=higher)
-        torch.mul(higher, index, out=step)
-        torch.maximum(labels, step, out=labels)
+        torch.gt(values, best, out=step)
+        torch.maximum(winner, step.mul_(index), out=winner)
         torch.maximum(best, values, out=best)
+    labels.copy_(winner)
     return best
+
+
+def _candidates(scores: Tensor) -> list[int]:
+    """The classes above 0 that may have the highest score somewhere.
+
+    Interpolation stays between its inputs (but for rounding): a class that is nowhere as high as another is everywhere
+    cannot win. Looked at on the CPU only: it would stall a GPU.
+    """
+    if scores.device.type != "cpu" or not scores.numel():
+        return list(range(1, len(scores)))
+    low, high = scores.amin((1, 2, 3)).double(), scores.amax((1, 2, 3)).double()
+    spare = _ROUNDING[scores.dtype == torch.float64] * torch.maximum(low.abs(), high.abs())
+    beaten = high + spare < (low - spare).max()
+    return [index for index in range(1, len(scores)) if not beaten[index]]

@@ -10,6 +10,7 @@ Interpolation is linear (order 1), or nearest (order 0) along a separate axis, a
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -57,6 +58,7 @@ class LabelExport:
         self.labels = np.zeros(self.shape, label_type(classes))
         self._linear = [bool((steps.lower != steps.upper).any()) for steps in self.steps]
         self._faces: list[dict[tuple[int, ...], Tensor]] = [{}, {}, {}]
+        self._block: Tensor | None = None
 
     def add(self, cell: Cell) -> None:
         """Decide the voxels whose scores are complete with `cell`; its lower neighbours came before.
@@ -65,9 +67,7 @@ class LabelExport:
             OmlabError: scores are not finite.
         """
         with torch.inference_mode():
-            # A positive weight leaves the argmax of a voxel as it is: it matters only where voxels are mixed.
-            scores = cell.scores if self.shape == self.size else cell.mean()
-            block, begin = self._with_neighbours(scores, cell)
+            block, begin = self._with_neighbours(cell)
             goal, steps = [], []
             for axis, inside in enumerate((cell.z, cell.y, cell.x)):
                 # The outputs that are complete with this cell: their upper input lies there.
@@ -76,22 +76,46 @@ class LabelExport:
                 steps.append(self.steps[axis].part(goal[-1], origin=begin[axis]))
             self.labels[tuple(goal)] = _decided(block, steps)
 
-    def _with_neighbours(self, scores: Tensor, cell: Cell) -> tuple[Tensor, list[int]]:
-        """`scores` with the last plane of the lower neighbours where outputs mix them; and where that block begins."""
-        block, inside = scores, (cell.z, cell.y, cell.x)
+    def _with_neighbours(self, cell: Cell) -> tuple[Tensor, list[int]]:
+        """The blended scores with the last plane of the lower neighbours where outputs mix them; where that begins."""
+        inside = (cell.z, cell.y, cell.x)
         begin = [part.start for part in inside]
+        if not any(self._linear):
+            # A positive weight leaves the argmax of a voxel as it is: it matters only where voxels are mixed.
+            return cell.scores, begin
+        earlier: list[Tensor | None] = []
         for axis, faces in enumerate(self._faces):
+            here = tuple(part.start for other, part in enumerate(inside) if other != axis)
+            earlier.append(faces.pop(here, None) if self._linear[axis] else None)
+        margins = [int(before is not None) for before in earlier]
+        block = self._room(cell.scores, [margin + n for margin, n in zip(margins, cell.scores.shape[1:], strict=True)])
+        own = block[:, margins[0] :, margins[1] :, margins[2] :]
+        if cell.weight is None:
+            own.copy_(cell.scores)
+        else:
+            torch.div(cell.scores, cell.weight, out=own)
+        for axis, (before, part) in enumerate(zip(earlier, inside, strict=True)):
             if not self._linear[axis]:
                 continue
-            here = tuple(part.start for other, part in enumerate(inside) if other != axis)
-            before = faces.pop(here, None)
-            # The block already has the neighbours along the earlier axes, so the face has the corners too.
-            if inside[axis].stop < self.size[axis]:
-                faces[here] = block.narrow(axis + 1, block.shape[axis + 1] - 1, 1).clone()
+            # With the neighbours along the earlier axes, so that the face has the corners too.
+            so_far = block
+            for later in range(axis + 1, 3):
+                so_far = so_far.narrow(later + 1, margins[later], so_far.shape[later + 1] - margins[later])
             if before is not None:
-                block = torch.cat([before, block], dim=axis + 1)
+                so_far.narrow(axis + 1, 0, 1).copy_(before)
                 begin[axis] -= 1
+            if part.stop < self.size[axis]:
+                here = tuple(one.start for other, one in enumerate(inside) if other != axis)
+                self._faces[axis][here] = so_far.narrow(axis + 1, so_far.shape[axis + 1] - 1, 1).clone()
         return block, begin
+
+    def _room(self, like: Tensor, shape: Sequence[int]) -> Tensor:
+        """Memory for a block (K, ...) of `shape`, the same for all cells."""
+        size = len(like) * math.prod(shape)
+        kind = torch.float64 if like.dtype == torch.float64 else torch.float32
+        if self._block is None or self._block.numel() < size:
+            self._block = torch.empty(size, dtype=kind, device=like.device)
+        return self._block[:size].view(len(like), *shape)
 
 
 def _steps(size: Sequence[int], shape: Sequence[int], separate: int | None) -> list[LinearSteps]:
@@ -137,6 +161,7 @@ def predict_labels(
     batch_size: int = 1,
     device: torch.device | str = "cpu",
     accumulate_device: torch.device | str | None = None,
+    sum_type: torch.dtype = torch.float32,
 ) -> NDArray[Any]:
     """Labels of `image` (C, D, H, W) on a grid of `shape` (Z, Y, X); by default the image's own.
 
@@ -155,6 +180,7 @@ def predict_labels(
         batch_size: windows in one call.
         device: the network's.
         accumulate_device: of the sums.
+        sum_type: of the sums, torch.float32 or torch.float16.
 
     Returns:
         uint8 (uint16 above 256 classes).
@@ -173,6 +199,7 @@ def predict_labels(
         batch_size=batch_size,
         device=device,
         accumulate_device=accumulate_device,
+        sum_type=sum_type,
     )
     wanted = tuple(image.shape[1:]) if shape is None else tuple(shape)
     try:

@@ -28,6 +28,7 @@ def segment(
     batch_size: int = 1,
     device: torch.device | str = "cpu",
     accumulate_device: torch.device | str | None = None,
+    sum_type: torch.dtype = torch.float32,
 ) -> LabelMap:
     """The label map of `volume`, on its grid.
 
@@ -45,6 +46,7 @@ def segment(
         batch_size: windows in one call.
         device: the network's.
         accumulate_device: of the sums.
+        sum_type: of the sums; torch.float16 halves their memory.
 
     Returns:
         Labels with the shape, affine and source of `volume`; 0 outside the crop.
@@ -67,6 +69,7 @@ def segment(
         batch_size=batch_size,
         device=device,
         accumulate_device=accumulate_device,
+        sum_type=sum_type,
     )
     whole = np.zeros(prepared.canonical.shape[::-1], decided.dtype)
     whole[prepared.crop] = decided

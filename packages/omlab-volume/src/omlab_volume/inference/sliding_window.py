@@ -33,6 +33,7 @@ Combine = Literal["probabilities", "logits"]
 Axes = tuple[int, ...]
 Place = tuple[int, ...]  # of a window or a cell: its number along z, y and x
 
+_ROOMY = 1.1  # of a cell's size: memory up to so large is used for it
 _GIVEN_BACK = 1 << 25  # bytes of a call's scores from which freed memory goes back to the system after it
 
 
@@ -76,7 +77,7 @@ class Cell(NamedTuple):
     """Final sums of part of the image: voxels `z` x `y` x `x`.
 
     `scores` (K, dz, dy, dx) is the weighted sum, `weight` (dz, dy, dx) the sum of the weights, or None where
-    it is 1 everywhere.
+    it is 1 everywhere. Its memory is used again for a later cell: what is kept of it beyond the next is a copy.
     """
 
     z: slice
@@ -103,6 +104,8 @@ class SlidingWindow:
         batch_size: windows in one call of the network.
         device: where the network is.
         accumulate_device: where the sums are kept; None is `device`.
+        sum_type: of the sums: torch.float32, or torch.float16, which takes half the memory. What is added is computed
+            in float32 and rounded once; a sum of n windows and flips is off by at most n / 2048 of itself.
         autocast: run the network in float16 where it is on CUDA.
     """
 
@@ -114,6 +117,7 @@ class SlidingWindow:
     batch_size: int = 1
     device: torch.device | str = "cpu"
     accumulate_device: torch.device | str | None = None
+    sum_type: torch.dtype = torch.float32
     autocast: bool = True
 
     def __post_init__(self) -> None:
@@ -123,6 +127,8 @@ class SlidingWindow:
             raise ValueError(f"classes {self.classes} and batch_size {self.batch_size} must be at least 1")
         if self.combine not in ("probabilities", "logits"):
             raise ValueError(f"combine must be 'probabilities' or 'logits', not {self.combine!r}")
+        if self.sum_type not in (torch.float32, torch.float16):
+            raise ValueError(f"sum_type must be torch.float32 or torch.float16, not {self.sum_type}")
         if not set(self._mirror_axes()) <= {0, 1, 2}:
             raise ValueError(f"mirror axes are 0, 1 and 2, not {self.mirror}")
 
@@ -196,6 +202,8 @@ class _Run:
     network: Network
     image: Tensor
     sums: dict[Place, Tensor] = field(default_factory=dict)
+    shares: dict[Place, Tensor] = field(default_factory=dict)
+    spare: list[Tensor] = field(default_factory=list)  # memory of cells that are done
 
     def __post_init__(self) -> None:
         how = self.how
@@ -252,17 +260,28 @@ class _Run:
         first, last = edges.index(start), edges.index(start + self.how.patch_size[axis])
         return [(cell, slice(edges[cell] - start, edges[cell + 1] - start)) for cell in range(first, last)]
 
-    def _sums(self, place: Place) -> Tensor:
-        """The sums of scores (K, dz, dy, dx) of a cell."""
-        if place not in self.sums:
-            shape = [self.edges[axis][cell + 1] - self.edges[axis][cell] for axis, cell in enumerate(place)]
-            self.sums[place] = torch.zeros((self.how.classes, *shape), device=self.keep)
-        return self.sums[place]
+    def _new_sums(self, place: Place) -> Tensor:
+        """Room for the sums of scores (K, dz, dy, dx) of a cell, whatever stands in it.
+
+        Fresh memory costs as much as adding to it: that of a cell that is done is used again where it is little larger.
+        """
+        shape = [self.edges[axis][cell + 1] - self.edges[axis][cell] for axis, cell in enumerate(place)]
+        size = self.how.classes * math.prod(shape)
+        fitting = [spare for spare in self.spare if size <= spare.numel() <= _ROOMY * size]
+        if fitting:
+            found = min(fitting, key=torch.Tensor.numel)
+            self.spare = [spare for spare in self.spare if spare is not found]
+        else:
+            del self.spare[:1]  # no more cells' memory than cells are alive at a time
+            found = torch.empty(size, dtype=self.how.sum_type, device=self.keep)
+        return found[:size].view(self.how.classes, *shape)
 
     def _weight(self, place: Place) -> Tensor | None:
-        """The sums of weights (dz, dy, dx) of a cell, or None where there is one window."""
-        if self.importance is None:
-            return None
+        """The sums of weights (dz, dy, dx) of a cell, or None where they are 1: one window, or parts of the whole."""
+        return None if self.importance is None or self.how.sum_type == torch.float16 else self._weights(place)
+
+    def _weights(self, place: Place) -> Tensor:
+        assert self.importance is not None
         covering = [
             [span for index in range(len(self.starts[axis])) for at, span in self._spans(axis, index) if at == cell]
             for axis, cell in enumerate(place)
@@ -270,21 +289,43 @@ class _Run:
         first, *others = (self.importance[at] for at in itertools.product(*covering))
         return sum(others, start=first)
 
+    def _share(self, place: Place) -> Tensor:
+        """The weights of a window's voxels, for one flip.
+
+        Half precision cannot hold the small ones at a window's corners: there they are parts of the whole weight of a
+        voxel, so that the sums are the blended scores themselves.
+        """
+        if self.importance is None or self.how.sum_type != torch.float16:
+            return self.share
+        if place not in self.shares:
+            whole = torch.empty_like(self.importance)
+            for spans in itertools.product(*(self._spans(axis, index) for axis, index in enumerate(place))):
+                cell, inside = zip(*spans, strict=True)
+                whole[inside] = self._weights(cell)
+            self.shares[place] = self.share / whole
+        return self.shares[place]
+
     def _add(self, place: Place, scores: Tensor, flip: Axes) -> None:
         """Add one window's scores (K, d, h, w), still flipped, to the cells that it touches."""
         softmax = self.how.combine == "probabilities"
+        share = self._share(place)
         for spans in itertools.product(*(self._spans(axis, index) for axis, index in enumerate(place))):
             cell, inside = zip(*spans, strict=True)
             start = [part.start for part in inside]
-            window_accumulate(self._sums(cell), scores, self.share, start=start, flip=flip, softmax=softmax)
+            if fresh := cell not in self.sums:
+                self.sums[cell] = self._new_sums(cell)
+            window_accumulate(self.sums[cell], scores, share, start=start, flip=flip, softmax=softmax, fresh=fresh)
 
     def _final(self, place: Place) -> Iterator[Cell]:
         """The cells whose last window was the one at `place`, without the padding."""
+        self.shares.pop(place, None)
         for cell in itertools.product(*(self._ending(axis, index) for axis, index in enumerate(place))):
             borders = [self.edges[axis][at : at + 2] for axis, at in enumerate(cell)]
             (z, y, x), cut = zip(*(self._unpadded(axis, *ends) for axis, ends in enumerate(borders)), strict=True)
             weight = self._weight(cell)
-            yield Cell(z, y, x, self.sums.pop(cell)[(slice(None), *cut)], None if weight is None else weight[cut])
+            sums = self.sums.pop(cell)
+            yield Cell(z, y, x, sums[(slice(None), *cut)], None if weight is None else weight[cut])
+            self.spare.append(torch.as_strided(sums, (sums.untyped_storage().nbytes() // sums.itemsize,), (1,), 0))
 
     def _ending(self, axis: int, index: int) -> list[int]:
         """The cells along `axis` that no window after `index` covers."""
@@ -311,6 +352,7 @@ def predict_scores(
     batch_size: int = 1,
     device: torch.device | str = "cpu",
     accumulate_device: torch.device | str | None = None,
+    sum_type: torch.dtype = torch.float32,
 ) -> Tensor:
     """Blended scores (K, D, H, W), float32 on the CPU, of `image` (C, D, H, W).
 
@@ -327,6 +369,7 @@ def predict_scores(
         batch_size=batch_size,
         device=device,
         accumulate_device=accumulate_device,
+        sum_type=sum_type,
     )
     result = torch.empty((classes, *image.shape[1:]))
     for cell in how.cells(network, image):

@@ -74,7 +74,7 @@ def _one_at_each_position(places: Sequence[Sequence[Frame]], *, folder: Path) ->
     reader, dropped = PixelReader(), 0
     for place in places:
         kept = place[0]
-        pixels = reader.stored(kept) if len(place) > 1 else None
+        pixels = reader.stored(kept).copy() if len(place) > 1 else None
         for other in place[1:]:
             same_place = np.abs(other.position - kept.position).max() < 0.01
             same_scale = (other.slope, other.intercept) == (kept.slope, kept.intercept)

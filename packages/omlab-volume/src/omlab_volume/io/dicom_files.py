@@ -12,10 +12,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pydicom
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from omlab import progress
@@ -25,34 +29,46 @@ from omlab_volume.io.quiet import quiet
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # binary or fractional; label map
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds below it: screen shots, dose pages
-_LOOKED_AT = (
+_LOOKED_AT = frozenset(Tag(name) for name in (
     "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "SeriesNumber", "ImageType", "Rows", "Columns",
     "NumberOfFrames", "SamplesPerPixel", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "SliceThickness", "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SegmentSequence",
-)  # fmt: skip
+))  # fmt: skip
+KnownElements = dict[tuple[int, str | None, Any, bool], DataElement]  # parsed elements by what stands in the file
 _MOST_LISTED = 8  # series or files that an error spells out
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 _PREAMBLE = 128  # bytes, mostly 0, before "DICM" and the first element
+_PIXEL_DATA = b"\xe0\x7f\x10\x00"  # the tag of pixels that are no floats
 _NOT_SCANS = ("RTDOSE", "SEG", "PR", "KO", "SR", "REG", "RTSTRUCT", "RTPLAN", "DOC")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DicomFile:
-    """One file with everything that it says but its pixels."""
+    """One file with everything that it says but its pixels.
+
+    `pixels` is which bytes of the file they are; None where they are compressed, big-endian or not there.
+    """
 
     path: Path
     header: Dataset
+    pixels: range | None = None
 
 
-def read_dataset(path: Path, *, pixels: bool = True) -> Dataset:
+def read_dataset(path: Path) -> Dataset:
     """What pydicom reads of the file, which may also lack preamble and file meta information.
 
     Raises `InvalidDicomError` where it is no DICOM file, and whatever pydicom raises for a damaged one.
     """
+    with path.open("rb") as file:
+        return _parsed(file, pixels=True)
+
+
+def _parsed(file: BinaryIO, *, pixels: bool) -> Dataset:
+    """The data set of an open file, which is left before its pixels unless they are asked for."""
     with quiet():
-        bare = _is_bare(path)
-        dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=bare)
+        bare = _is_bare(file)
+        dataset = pydicom.dcmread(file, stop_before_pixels=not pixels, force=bare)
         if bare and "TransferSyntaxUID" not in getattr(dataset, "file_meta", ()):
             dataset.file_meta = FileMetaDataset()
             implicit, _ = dataset.original_encoding
@@ -60,10 +76,10 @@ def read_dataset(path: Path, *, pixels: bool = True) -> Dataset:
     return dataset
 
 
-def _is_bare(path: Path) -> bool:
+def _is_bare(file: BinaryIO) -> bool:
     """Whether the file begins with a data set at once: its first element is of group 2 or 8, and a plausible one."""
-    with path.open("rb") as file:
-        start = file.read(8)
+    start = file.read(8)
+    file.seek(0)
     group, element, length = (int.from_bytes(part, "little") for part in (start[:2], start[2:4], start[4:8]))
     known = len(start) == 8 and group in (2, 8) and element <= 0x20
     return known and ((start[4:6].isalpha() and start[4:6].isupper()) or length <= 64)
@@ -87,16 +103,50 @@ def parsing(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is damaged DICOM ({type(error).__name__}: {reason}); export it again.") from error
 
 
-def read_header(path: Path) -> Dataset | None:
-    """The file's header; None where it is no DICOM file. Raises `InputError` where it is a damaged one."""
-    with parsing(path):
+def read_file(path: Path, *, known: KnownElements | None = None) -> DicomFile | None:
+    """The file without its pixels; None where it is no DICOM file. Raises `InputError` where it is a damaged one.
+
+    `known` are elements of other files: what says the same is not parsed again.
+    """
+    with parsing(path), path.open("rb") as file:
         try:
-            header = read_dataset(path, pixels=False)
+            header = _parsed(file, pixels=False)
         except InvalidDicomError:
             return None
-        for keyword in _LOOKED_AT:
-            header.get(keyword)
-        return header
+        _parse_elements(header, {} if known is None else known)
+        return DicomFile(path=path, header=header, pixels=_native_pixels(file, header))
+
+
+def _parse_elements(header: Dataset, known: KnownElements) -> None:
+    """Parse what is looked at, so that damage is found here; what `known` has already is taken from there."""
+    for tag in _LOOKED_AT & header.keys():
+        raw = header.get_item(tag)
+        if not isinstance(raw, RawDataElement) or dictionary_VR(tag) == "SQ":
+            header[tag]
+            continue
+        key = (tag, raw.VR, raw.value, raw.is_little_endian)
+        if key in known:
+            header[tag] = known[key]
+        else:
+            known[key] = header[tag]
+
+
+def _native_pixels(file: BinaryIO, header: Dataset) -> range | None:
+    """The bytes of uncompressed little-endian pixels in a file that stands before them."""
+    if header.file_meta.get("TransferSyntaxUID") not in (ImplicitVRLittleEndian, ExplicitVRLittleEndian):
+        return None
+    implicit, little = header.original_encoding
+    element = file.read(8 if implicit else 12)
+    length = int.from_bytes(element[-4:], "little")
+    start = file.tell()
+    whole = start + length <= file.seek(0, os.SEEK_END)  # an unknown length, of all ones, is above any file's
+    return range(start, start + length) if little and element[:4] == _PIXEL_DATA and whole else None
+
+
+def read_header(path: Path) -> Dataset | None:
+    """The header of `read_file`."""
+    file = read_file(path)
+    return None if file is None else file.header
 
 
 def find_series(path: Path, *, series: str = "") -> list[DicomFile]:
@@ -108,12 +158,12 @@ def find_series(path: Path, *, series: str = "") -> list[DicomFile]:
     """
     if not path.is_dir():
         check_file(path)
-        header = read_header(path)
-        if header is None:
+        file = read_file(path)
+        if file is None:
             raise InputError(f"{path} is not a DICOM file.")
-        if not _is_scan(header):
-            raise InputError(f"{path} {_what_instead(header)}.")
-        return [DicomFile(path=path, header=header)]
+        if not _is_scan(file.header):
+            raise InputError(f"{path} {_what_instead(file.header)}.")
+        return [file]
     files = _scans_in(path)
     by_series: dict[str, list[DicomFile]] = {}
     for file in _without_localisers(files, folder=path):
@@ -138,17 +188,18 @@ def _scans_in(folder: Path) -> list[DicomFile]:
     others: list[DicomFile] = []  # DICOM files without an image
     foreign: list[Path] = []
     damaged: dict[Path, str] = {}
+    known: KnownElements = {}
     with progress.bar("DICOM headers", total=len(paths)) as advance:
         for path in paths:
             try:
-                header = read_header(path)
+                file = read_file(path, known=known)
             except InputError:
                 damaged[path] = "damaged"
             else:
-                if header is None:
+                if file is None:
                     foreign.append(path)
                 else:
-                    (found if _is_scan(header) else others).append(DicomFile(path=path, header=header))
+                    (found if _is_scan(file.header) else others).append(file)
             advance()
     damaged |= {path: "0 bytes" if not path.stat().st_size else "no DICOM" for path in _lost(foreign, found)}
     damaged |= {file.path: "header cut short" for file in _cut_short(others, found)}

@@ -1,6 +1,10 @@
-"""DICOM Segmentation objects (BINARY, one segment a label), written with highdicom and read with pydicom.
+"""DICOM Segmentation objects, written with highdicom and read with pydicom.
 
     DicomSeg().write(labelmap, Path("seg.dcm"), inputs={"volume": ct})     # a DICOM series that it was made from
+    DicomLabelmapSeg().write(labelmap, Path("seg.dcm"), inputs={"volume": ct})
+
+The first has one bit a voxel and segment (BINARY), which every viewer reads; the second one number a voxel, compressed
+without loss (LABELMAP, in the standard since 2024b): a small part of the size and of the time.
 
 The object lies on the label map's own grid, whatever its axis order, in the frame of reference of the source series,
 and refers to every file of it. Frames without a voxel are left out; a private element keeps the whole grid, so that
@@ -11,11 +15,11 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import highdicom as hd
 import numpy as np
@@ -24,12 +28,13 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from omlab.errors import GeometryError, InputError, OmlabError, OmlabWarning, OutputError
 from omlab.payloads import Inputs, Payload
 from omlab_volume import __version__
 from omlab_volume.geometry import is_orthogonal, swap_lps_ras, unit_axes
-from omlab_volume.io.dicom_files import parsing, read_header
+from omlab_volume.io.dicom_files import KnownElements, parsing, read_file
 from omlab_volume.io.dicom_seg_read import GRID_BLOCK, GRID_GROUP, VALUE_TEXT, read_segmentation
 from omlab_volume.io.paths import check_file, written
 from omlab_volume.io.quiet import quiet
@@ -47,7 +52,9 @@ _LONGEST_TEXT = 64  # of DICOM's LO
 
 
 class DicomSeg:
-    """Reads and writes label maps as DICOM Segmentation objects."""
+    """Reads label maps from DICOM Segmentation objects, and writes them as BINARY ones."""
+
+    kind: ClassVar[hd.seg.SegmentationTypeValues] = hd.seg.SegmentationTypeValues.BINARY
 
     def read(self, path: Path, *, kind: str) -> LabelMap:
         """Read the segmentation in the file `path`; see `read_segmentation`."""
@@ -69,12 +76,19 @@ class DicomSeg:
             raise GeometryError(f"{path}: DICOM-SEG needs axes at right angles; the label map's affine is sheared.")
         images = _source_images(_source(payload, inputs))
         labels = _segments(payload, path=path)
-        frames = _segment_numbers(payload.array, labels).transpose(2, 1, 0)
+        numbers = _numbers(labels, kind=self.kind)
+        frames = _segment_frames(payload.array, numbers)
         with quiet(), written(path), _said_in_a_sentence(path):
-            segmentation = _segmentation(frames, payload, labels=labels, images=images)
+            segmentation = _segmentation(frames, payload, numbers=numbers, images=images, kind=self.kind)
             segmentation.SpecificCharacterSet = "ISO_IR 192"  # the source's cannot spell every label's name
             _keep_grid(segmentation, payload)
             segmentation.save_as(path)
+
+
+class DicomLabelmapSeg(DicomSeg):
+    """Writes label maps as LABELMAP DICOM Segmentation objects, run-length encoded."""
+
+    kind = hd.seg.SegmentationTypeValues.LABELMAP
 
 
 @contextmanager
@@ -100,14 +114,16 @@ def _source_images(source: Source | None) -> list[Dataset]:
     if source is None or source.format != "dicom" or not source.paths:
         found = "its source is unknown" if source is None else f"it was made from {source.format}"
         raise InputError(f"DICOM-SEG must refer to a DICOM series, but {found}: write NIfTI, or predict from DICOM.")
-    return [_source_image(path) for path in source.paths]
+    known: KnownElements = {}
+    return [_source_image(path, known=known) for path in source.paths]
 
 
-def _source_image(path: Path) -> Dataset:
+def _source_image(path: Path, *, known: KnownElements) -> Dataset:
     check_file(path)
-    header = read_header(path)
-    if header is None:
+    file = read_file(path, known=known)
+    if file is None:
         raise InputError(f"{path} is no longer the DICOM file that the label map was made from.")
+    header = file.header
     with parsing(path):
         missing = [keyword for keyword in _NEEDED if not header.get(keyword)]
         if missing:
@@ -135,17 +151,33 @@ def _segments(labelmap: LabelMap, *, path: Path) -> list[Label]:
     return present
 
 
-def _segment_numbers(array: NDArray[Any], labels: Sequence[Label]) -> NDArray[Any]:
-    """Label values replaced by segment numbers, which DICOM counts 1, 2, ... without gaps."""
-    table = np.zeros(max(int(array.max()), *(label.value for label in labels)) + 1, dtype=np.uint16)
-    for number, label in enumerate(labels, start=1):
+def _numbers(labels: Sequence[Label], *, kind: hd.seg.SegmentationTypeValues) -> dict[int, Label]:
+    """Labels by segment number: 1, 2, ... without gaps, which BINARY demands, else their own values."""
+    if kind is hd.seg.SegmentationTypeValues.LABELMAP:
+        return {label.value: label for label in labels}
+    return dict(enumerate(labels, start=1))
+
+
+def _segment_frames(array: NDArray[Any], numbers: Mapping[int, Label]) -> NDArray[Any]:
+    """The label map with segment numbers for its values, slice by slice (K, J, I)."""
+    kind = np.uint8 if max(numbers) < 256 else np.uint16
+    # highdicom looks at each slice once for each segment: they have to lie one after the other in memory.
+    frames = np.ascontiguousarray(array.transpose(2, 1, 0))
+    if all(number == label.value for number, label in numbers.items()):
+        return frames.astype(kind, copy=False)
+    table = np.zeros(max(label.value for label in numbers.values()) + 1, dtype=kind)
+    for number, label in numbers.items():
         table[label.value] = number
-    numbers: NDArray[Any] = table[array]
-    return numbers.astype(np.uint8) if len(labels) < 256 else numbers
+    return table.take(frames)
 
 
 def _segmentation(
-    frames: NDArray[Any], labelmap: LabelMap, *, labels: Sequence[Label], images: Sequence[Dataset]
+    frames: NDArray[Any],
+    labelmap: LabelMap,
+    *,
+    numbers: Mapping[int, Label],
+    images: Sequence[Dataset],
+    kind: hd.seg.SegmentationTypeValues,
 ) -> hd.seg.Segmentation:
     affine = swap_lps_ras(labelmap.affine)
     axes, spacing = unit_axes(affine), labelmap.grid.spacing
@@ -153,8 +185,9 @@ def _segmentation(
     return hd.seg.Segmentation(
         source_images=images,
         pixel_array=frames,
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_description(number, label) for number, label in enumerate(labels, start=1)],
+        segmentation_type=kind,
+        transfer_syntax_uid=RLELossless if kind is hd.seg.SegmentationTypeValues.LABELMAP else ExplicitVRLittleEndian,
+        segment_descriptions=[_description(number, label) for number, label in numbers.items()],
         series_instance_uid=hd.UID(),
         series_number=100,
         sop_instance_uid=hd.UID(),

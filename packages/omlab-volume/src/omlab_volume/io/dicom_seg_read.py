@@ -106,14 +106,18 @@ def _slice_index(frame: Frame, *, grid: Grid, path: Path) -> int:
 
 
 def _filled(frames: list[Frame], *, header: Dataset, grid: Grid, values: dict[int, int], path: Path) -> NDArray[Any]:
-    array = np.zeros(grid.shape[::-1], dtype=np.uint8 if max(values.values()) < 256 else np.uint16)
     is_labelmap = header.get("SegmentationType") == "LABELMAP"
+    highest = max(values.values())
+    if is_labelmap:
+        table = np.arange(1 << int(header.BitsAllocated))  # a number that is no segment stays as it is
+        table[list(values)] = list(values.values())
+        highest = int(table.max()) if int(header.BitsAllocated) > 8 else max(highest, 255)
+    array = np.zeros(grid.shape[::-1], dtype=np.uint8 if highest < 256 else np.uint16)
     overlapping = 0
     for frame, pixels in zip(frames, _pixels(path), strict=True):
         plane = array[_slice_index(frame, grid=grid, path=path)]
         if is_labelmap:
-            for number in np.unique(pixels):
-                plane[pixels == number] = values.get(int(number), int(number))
+            plane[...] = table[pixels]
             continue
         group = functional_group(header, frame.index, "SegmentIdentificationSequence")
         here = pixels > 0

@@ -9,12 +9,13 @@ travel inside the file (see `nifti_header`).
 
 from __future__ import annotations
 
-import gzip
+import io
 import warnings
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from omlab.errors import InputError, OmlabWarning, OutputError
 from omlab.payloads import Inputs, Payload
 from omlab_volume.io import nifti_header
+from omlab_volume.io.gzipped import UNREADABLE, read_gzip, write_gzip
 from omlab_volume.io.paths import check_file, written
 from omlab_volume.io.quiet import quiet
 from omlab_volume.labels import smallest_unsigned
@@ -32,16 +34,15 @@ _nifti1: Any = nib.nifti1  # nibabel's functions are not typed
 _nifti2: Any = nib.nifti2
 _SUFFIXES = (".nii", ".nii.gz")
 _SCANNER = 1  # what sform_code and qform_code say when the source says nothing: scanner coordinates
-_UNREADABLE = (
+_UNREADABLE: tuple[type[Exception], ...] = (
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
     nib.wrapstruct.WrapStructError,
-    EOFError,
-    OSError,
     ValueError,
     OverflowError,
-    zlib.error,
+    *UNREADABLE,
 )
+_WRITTEN_AT_ONCE = 1 << 22  # bytes of voxels put in the file's order and compressed at a time
 
 
 class Nifti:
@@ -79,11 +80,10 @@ class Nifti:
         else:
             raise OutputError(f"{path}: NIfTI holds a volume or a labelmap, not a '{payload.kind}'.")
         with quiet():
-            header = _header(array, payload)
-            large = isinstance(header, _nifti2.Nifti2Header)
-            image = (_nifti2.Nifti2Image if large else _nifti1.Nifti1Image)(array, None, header=header)
-            with written(path):
-                nib.save(image, path)
+            start = _encoded(_header(array, payload))
+            with written(path), _writing(path) as file:
+                file.write(start)
+                _write_voxels(file, array)
 
 
 def opened(path: Path) -> Any:
@@ -117,7 +117,7 @@ def _check_magic(path: Path) -> None:
         raise InputError(f"{path} is compressed with gzip: name it .nii.gz.")
     if zipped:
         try:
-            with gzip.open(path) as file:
+            with read_gzip(path) as file:
                 start = file.read(348)
         except _UNREADABLE as error:
             raise InputError(f"{path} is damaged or cut short: {_reason(error)}; copy it again.") from error
@@ -173,10 +173,10 @@ def _stored(image: Any, *, path: Path) -> NDArray[Any]:
     dtype = image.header.get_data_dtype()
     buffer: NDArray[Any] = np.empty(int(np.prod(image.shape)) * dtype.itemsize, dtype=np.uint8)
     view, filled = buffer.data, 0
-    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+    with read_gzip(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
         file.seek(image.dataobj.offset)
         while filled < len(buffer):
-            if not (count := file.readinto(view[filled:])):
+            if not (count := file.readinto(view[filled:])):  # type: ignore[attr-defined]
                 raise EOFError(f"{filled:,} of {len(buffer):,} bytes of voxels are there")
             filled += count
         while file.read(1 << 20):
@@ -223,6 +223,34 @@ def _header(array: NDArray[Any], payload: Volume | LabelMap) -> Any:
     if isinstance(payload, LabelMap):
         nifti_header.add_labels(header, labels=list(payload.labels))
     return header
+
+
+def _encoded(header: Any) -> bytes:
+    """The header with its extensions, as the file begins; the voxels follow."""
+    header["magic"] = header.single_magic
+    start = io.BytesIO()
+    header.write_to(start)  # says in `vox_offset` where the voxels begin
+    return start.getvalue().ljust(int(header.get_data_offset()), b"\0")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[BinaryIO]:
+    with path.open("wb") as file:
+        if not path.name.lower().endswith(".gz"):
+            yield file
+            return
+        with write_gzip(file) as zipped:
+            yield zipped
+
+
+def _write_voxels(file: BinaryIO, array: NDArray[Any]) -> None:
+    """Write the voxels, first axis fastest, in native byte order: the header's."""
+    lines = array.T  # last axis first: in C order, the order of the file
+    plane = max(1, lines[:1].nbytes)
+    step = max(1, _WRITTEN_AT_ONCE // plane)
+    for first in range(0, len(lines), step):
+        part = np.ascontiguousarray(lines[first : first + step], dtype=array.dtype.newbyteorder("="))
+        file.write(part.reshape(-1).view(np.uint8).data)
 
 
 def _reason(error: BaseException) -> str:
