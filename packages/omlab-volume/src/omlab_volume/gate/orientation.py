@@ -83,7 +83,7 @@ def check_template(look: Look, template: Mapping[str, Any]) -> tuple[list[str], 
     found["not_told"] = [TURNS[n].name for n in single if n in untold]
     best = max(told, key=lambda n: gains[n], default=None)
     doubts = []
-    if best is not None and gains[best] > 0:
+    if best is not None and gains[best] > 0 and agrees + gains[best] >= template["agreement"]:
         doubts.append(
             f"It looks {TURNS[best].name}: so it agrees better with the training cases ({agrees + gains[best]:.2f} "
             f"instead of {agrees:.2f}), though its header says otherwise."

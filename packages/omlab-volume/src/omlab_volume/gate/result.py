@@ -51,7 +51,7 @@ def volumes_ml(labelmap: LabelMap) -> dict[str, tuple[int, float]]:
     """Value and volume of each class that is there, by name."""
     if not labelmap.array.size:
         return {}
-    voxel = abs(float(np.linalg.det(labelmap.affine[:3, :3]))) / 1000
+    voxel = labelmap.grid.voxel_ml
     counts = np.zeros(int(labelmap.array.max()) + 1, np.int64)
     for plane in labelmap.array:
         part = np.bincount(plane.ravel())

@@ -15,7 +15,7 @@ from omlab_volume.gate.look import Look
 
 NEIGHBOURS = 4
 """Steps on either side that a step between slices is held against."""
-JUMP = 2.0
+JUMP = 1.7
 """How many times the largest step around it a step is that tells of missing slices."""
 _PIXELS = 48
 """Means of a slice along each of its axes: noise goes, anatomy stays."""
@@ -44,7 +44,8 @@ def check_slices(look: Look, axis: int) -> tuple[list[str], dict[str, Any]]:
         return doubts, {}
     same = int((changes <= 1e-3 * usual).sum())
     if same:
-        doubts.append(f"{same} slices are the same as the one before them: were they repeated in place of others?")
+        which = "One slice is" if same == 1 else f"{same} slices are"
+        doubts.append(f"{which} the same as the one before: repeated in place of another?")
     jumps = np.array([_jump(changes, at, floor=usual) for at in range(len(changes))])
     worst = int(jumps.argmax())
     if jumps[worst] > JUMP:
@@ -67,7 +68,8 @@ def _empty(small: NDArray[Any]) -> list[str]:
     if not used.size:
         return []
     inside = int(used[-1] - used[0] + 1 - used.size)
-    return [f"{inside} slices between others show nothing: they were lost or filled in."] if inside else []
+    which = "One slice between others shows" if inside == 1 else f"{inside} slices between others show"
+    return [f"{which} nothing: lost, or filled in."] if inside else []
 
 
 def _small(plane: NDArray[Any]) -> NDArray[np.float32]:

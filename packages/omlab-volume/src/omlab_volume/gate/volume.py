@@ -6,7 +6,7 @@ A card's `[model.does.VERB.expects.volume]`, every entry of which may be left ou
     values = "hu"                  # what the numbers are: hu, mr, suv
     spacing = [[a, b], ...]        # mm, least and most along z, y, x
     extent = [[a, b], ...]         # mm, of the image
-    levels = { low = [a, b], ... } # least and most of `omlab_volume.gate.look.Look.levels`
+    levels = { low = [a, b], ... } # of what is no HU: least and most of `omlab_volume.gate.look.Look.levels`
     template = { ... }             # how training cases look (`omlab_volume.gate.orientation`)
     region = "trunk"               # without a template: CT of a body, perhaps with other parts
 
@@ -72,6 +72,8 @@ def _about_values(volume: Volume, look: Look, guess: str, expected: Mapping[str,
     is_hu = guess == "hu"
     if wanted is not None and is_hu != (wanted == "hu"):
         return [f"The model was made for {_WORDS[wanted]}, but the numbers look like {describe_guess(guess, look)}."]
+    if is_hu:
+        return []
     odd = []
     for name, (low, high) in expected.get("levels", {}).items():
         value, reach = look.levels[name], max(high - low, 0.25 * max(abs(low), abs(high)))

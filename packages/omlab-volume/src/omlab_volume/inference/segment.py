@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from omlab_volume.inference.confidence import Sureness
 from omlab_volume.inference.export import predict_labels
 from omlab_volume.inference.preprocess import Plan, prepare
 from omlab_volume.inference.sliding_window import Combine, Network
@@ -47,18 +48,21 @@ def segment(
         accumulate_device: of the sums.
 
     Returns:
-        Labels with the shape, affine and source of `volume`; 0 outside the crop.
+        Labels with the shape, affine and source of `volume`; 0 outside the crop. Its `facts` say how large each
+        structure is and how sure the network is of it (`omlab_volume.inference.confidence`).
 
     Raises:
         InputError: the volume does not fit the network.
         OmlabError: prediction failed; the sentence says why.
     """
     prepared = prepare(volume, plan, channels=channels)
+    classes = classes or max((label.value for label in labels), default=0) + 1
+    sureness = Sureness(classes, softmax=combine == "logits")
     decided = predict_labels(
         network,
         torch.from_numpy(prepared.array),
         patch_size=plan.patch_size,
-        classes=classes or max((label.value for label in labels), default=0) + 1,
+        classes=classes,
         shape=prepared.cropped_shape,
         separate=prepared.separate,
         step=step,
@@ -67,8 +71,11 @@ def segment(
         batch_size=batch_size,
         device=device,
         accumulate_device=accumulate_device,
+        sureness=sureness,
     )
+    counts = np.bincount(decided.ravel(), minlength=classes)
+    facts = sureness.facts(labels, counts=counts.tolist(), voxel_ml=prepared.canonical.voxel_ml)
     whole = np.zeros(prepared.canonical.shape[::-1], decided.dtype)
     whole[prepared.crop] = decided
     array = reorient_labels(whole.transpose(2, 1, 0), prepared.source)
-    return LabelMap(array=array, affine=volume.affine, labels=tuple(labels), source=volume.source)
+    return LabelMap(array=array, affine=volume.affine, labels=tuple(labels), source=volume.source, facts=facts)
