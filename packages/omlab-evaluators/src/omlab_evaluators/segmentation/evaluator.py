@@ -29,6 +29,7 @@ from omlab_evaluators.segmentation.labels import Pair, match_labels
 from omlab_evaluators.segmentation.overlap import dice, volume_ml
 from omlab_evaluators.segmentation.pictures import draw
 from omlab_evaluators.segmentation.summary import Settings, Status, metrics_of, resampled, summarise
+from omlab_evaluators.segmentation.sureness import sureness_of
 from omlab_evaluators.segmentation.surface import surface_dice, surface_distances
 
 
@@ -65,6 +66,7 @@ class SegmentationEvaluator:
         rows = [
             {"label": pair.name, "value": pair.reference, "group": sample.group}
             | self._compare(target.array, predicted, pair, axes=axes)
+            | sureness_of(result, pair.prediction)
             for pair in pairs
         ]
         draw(sample, result, folder=folder)

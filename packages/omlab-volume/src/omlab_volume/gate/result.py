@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from omlab_volume.labels import complete_labels
+from omlab_volume.labels import complete_labels, voxel_counts
 from omlab_volume.orientation import canonical_array
 from omlab_volume.volume import LabelMap
 
@@ -52,10 +52,7 @@ def volumes_ml(labelmap: LabelMap) -> dict[str, tuple[int, float]]:
     if not labelmap.array.size:
         return {}
     voxel = labelmap.grid.voxel_ml
-    counts = np.zeros(int(labelmap.array.max()) + 1, np.int64)
-    for plane in labelmap.array:
-        part = np.bincount(plane.ravel())
-        counts[: len(part)] += part
+    counts = voxel_counts(labelmap.array)
     return {
         label.name: (label.value, float(counts[label.value] * voxel))
         for label in complete_labels(labelmap, present_only=True)

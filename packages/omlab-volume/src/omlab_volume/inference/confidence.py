@@ -27,9 +27,9 @@ from omlab_volume.inference.sliding_window import Cell
 from omlab_volume.volume import Label
 
 FEATURES = ("margin", "entropy", "surface_margin", "surface_entropy")
-_PLANE_VOXELS = 1 << 17
+_PLANE_VOXELS = 1 << 15
 """Voxels of a cell whose class is looked at, about."""
-_VOXELS = 1 << 15
+_VOXELS = 1 << 13
 """Voxels of a cell whose scores are looked at, at most."""
 
 
@@ -57,20 +57,23 @@ class Sureness:
         if not voxels or self.classes < 2:
             return
         every = max(1, math.ceil(voxels / _PLANE_VOXELS))
-        scores = cell.scores[:, ::every]
-        labels = scores.argmax(0)  # positive weights do not change which is the highest
-        places = (labels > 0).nonzero()
+        planes = cell.scores[:, ::every]
+        scores = planes.flatten(1)  # (K, voxels), contiguous: many times as fast to look through
+        labels = scores.max(0).indices  # positive weights do not change which is the highest
+        places = (labels > 0).nonzero().squeeze(1)
         if not len(places):
             return
         places = places[:: math.ceil(len(places) / _VOXELS)]
-        at = tuple(places.T)
-        found = scores[(slice(None), *at)].float()  # (K, n)
+        found = scores.index_select(1, places).float()
         if cell.weight is not None:
-            found = found / cell.weight[::every][at].float()
+            found = found / cell.weight[::every].flatten()[places].float()
         found = found.softmax(0) if self.softmax else found / found.sum(0).clamp(min=1e-12)
-        first, second = found.topk(2, dim=0).values
+        on_surface = _surface(labels.view(planes.shape[1:])).flatten()[places]
+        labels = labels[places]
+        first = found.gather(0, labels[None])[0]
+        second = found.scatter(0, labels[None], -1.0).amax(0)
         entropy = -torch.special.xlogy(found, found).sum(0) / math.log(self.classes)
-        self._take(labels[at], first - second, entropy, on_surface=_surface(labels)[at])
+        self._take(labels, first - second, entropy, on_surface=on_surface)
 
     def _take(self, labels: Tensor, margin: Tensor, entropy: Tensor, *, on_surface: Tensor) -> None:
         weight = on_surface.double()

@@ -11,6 +11,7 @@ from omlab_volume.inference.confidence import Sureness
 from omlab_volume.inference.export import predict_labels
 from omlab_volume.inference.preprocess import Plan, prepare
 from omlab_volume.inference.sliding_window import Combine, Network
+from omlab_volume.labels import voxel_counts
 from omlab_volume.orientation import reorient_labels
 from omlab_volume.volume import Label, LabelMap, Volume
 
@@ -73,7 +74,7 @@ def segment(
         accumulate_device=accumulate_device,
         sureness=sureness,
     )
-    counts = np.bincount(decided.ravel(), minlength=classes)
+    counts = voxel_counts(decided, least=classes)
     facts = sureness.facts(labels, counts=counts.tolist(), voxel_ml=prepared.canonical.voxel_ml)
     whole = np.zeros(prepared.canonical.shape[::-1], decided.dtype)
     whole[prepared.crop] = decided
