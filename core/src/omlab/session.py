@@ -269,12 +269,15 @@ class Session:
             self._check_result(verb, case.inputs, answer)
         except OmlabError as error:
             return error
-        result: Payload = answer
+        return self.told(verb, case, answer)
+
+    def told(self, verb: str, case: Prepared, result: Payload) -> Payload:
+        """A result that tells what the gate found of its inputs and of itself, where it tells anything."""
         found = {**case.found, **self.gates.result(self.card.does[verb], result)}
-        if found and keeps(result, Telling):
-            told: Payload = result.telling({**result.tells(), "gate": found})
-            return told
-        return result
+        if not found or not keeps(result, Telling):
+            return result
+        told: Payload = result.telling({**result.tells(), "gate": found})
+        return told
 
     def _check_result(self, verb: str, inputs: Inputs, answer: Any) -> None:
         """Raise where a result is not what the card promises: kind, grid, frame, finite numbers."""

@@ -290,7 +290,7 @@ def test_how_sure_a_model_was_stands_beside_its_dice(evaluator, stand_ins, tmp_p
     assert "Lowest confidence" in page
     assert "0.600" in page
     with (tmp_path / "cases.csv").open() as stream:
-        assert [row["confidence"] for row in csv.DictReader(stream)][-1] == "0.6"
+        assert float([row["confidence"] for row in csv.DictReader(stream)][-1]) == pytest.approx(0.6)
 
 
 def test_without_calibration_nothing_is_called_a_confidence(evaluator, stand_ins, tmp_path):
