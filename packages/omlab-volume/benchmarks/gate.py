@@ -176,11 +176,13 @@ def _real(folder: Path) -> Iterator[tuple[str, Volume]]:
     """Real images, the modality left to the numbers where their format does not say it."""
     mr = omlab.read(folder / "mr-brain-nifti" / "icbm152_t1.nii.gz", kind="volume")
     yield "a real MR of a brain given as CT", mr
-    yield "a real CT angiography of a head, stored as uint8", omlab.read(
-        folder / "ct-head-nifti" / "ct_avm.nii.gz", kind="volume"
+    yield (
+        "a real CT angiography of a head, stored as uint8",
+        omlab.read(folder / "ct-head-nifti" / "ct_avm.nii.gz", kind="volume"),
     )
-    yield "a real CT of a head (tilted, spacing changes; the reader warns of both)", omlab.read(
-        folder / "ct-head-dicom", kind="volume"
+    yield (
+        "a real CT of a head (tilted, spacing changes; the reader warns of both)",
+        omlab.read(folder / "ct-head-dicom", kind="volume"),
     )
 
 

@@ -32,7 +32,7 @@ def guess_values(look: Look) -> Guess:
         return "hu"
     if _STEP[0] <= middle - dark <= _STEP[1] and abs(dark + 1000) > 100:
         return "offset"
-    has_no_air = low > -800 and low < -30 and TISSUE[0] <= middle <= TISSUE[1]
+    has_no_air = -800 < look.levels["low"] < -30 and TISSUE[0] <= middle <= TISSUE[1]
     return "hu" if has_no_air else "other"
 
 
