@@ -150,10 +150,10 @@ class Pictured(Protocol):
 
 @runtime_checkable
 class Telling(Protocol):
-    """A result that tells more of itself than a file of its kind holds: how sure its parts are, what was doubtful."""
+    """A result that tells more of itself than its file holds: how sure its parts are, what was doubtful."""
 
     def tells(self) -> Mapping[str, Any]:
-        """What it tells (JSON, empty: nothing): the `values` of its case in the log, and `<id>.json` beside its file."""
+        """What it tells (JSON; empty: nothing): `values` of its case in the log, and `<id>.json` beside its file."""
         ...
 
     def telling(self, facts: Mapping[str, Any]) -> Any:

@@ -272,7 +272,7 @@ def told(label_map, **figures):
     """The label map with what a model tells of its classes."""
     made = type(label_map)(label_map.array, label_map.affine, label_map.labels)
     names = [label.name for label in label_map.labels if label.value]
-    object.__setattr__(made, "facts", {"structures": {name: figures for name in names}})
+    object.__setattr__(made, "facts", {"structures": dict.fromkeys(names, figures)})
     return made
 
 

@@ -25,8 +25,11 @@ from omlab.roles import Sample
 from omlab_phantom.demo import DATA, MODEL, RECIPE, TRAINING
 from omlab_volume.inference.calibration import compared
 from omlab_volume.labels import name_key
+from omlab_volume.orientation import canonical_array, canonical_grid
 from omlab_volume.volume import LabelMap, Volume
 
+Worsen = Callable[[Any, Any], Any]
+"""(voxels (C, x, y, z), generator) -> worse ones."""
 PHANTOM = {"seed": 200, "train": 8, "val": 8, "test": 8}
 SETTINGS = {f"data.{name}": value for name, value in PHANTOM.items()}
 
@@ -49,10 +52,9 @@ def main() -> None:
         rows, doubts = _judged(session, samples, worsen)
         clean = clean or rows[:, [0, 1, 2]].tolist()
         said, dice, margin = (rows[:, n].astype(float) for n in (1, 2, 3))
-        print(
-            f"| {name} | {len(rows)} | {dice.mean():.3f} | {said.mean():.3f} | {np.abs(said - dice).mean():.3f} | "
-            f"{spearmanr(said, dice).statistic:.2f} | {spearmanr(margin, dice).statistic:.2f} | {doubts} of {len(samples)} |"
-        )
+        ranks = [f"{spearmanr(figures, dice).statistic:.2f}" for figures in (said, margin)]
+        means = [f"{figure.mean():.3f}" for figure in (dice, said, np.abs(said - dice))]
+        print("|", " | ".join([name, str(len(rows)), *means, *ranks, f"{doubts} of {len(samples)}"]), "|")
     print("\n| structure | Dice | confidence | mean difference |\n|---|---|---|---|")
     for name in dict.fromkeys(row[0] for row in clean):
         mine = np.array([[float(said), float(dice)] for other, said, dice in clean if other == name])
@@ -60,16 +62,20 @@ def main() -> None:
         print(f"| {name} | {mine[:, 1].mean():.3f} | {mine[:, 0].mean():.3f} | {gap:.3f} |")
 
 
-def _judged(
-    session: Any, samples: Sequence[Sample], worsen: Callable[[Any, Any], Any]
-) -> tuple[np.ndarray[Any, Any], int]:
+def _judged(session: Any, samples: Sequence[Sample], worsen: Worsen) -> tuple[np.ndarray[Any, Any], int]:
     """Name, confidence, Dice and surface margin of every structure, and in how many cases something was doubtful."""
     rows, doubtful = [], 0
     for number, sample in enumerate(samples):
         volume, target = take(sample.inputs, "volume", Volume), sample.target
         assert isinstance(target, LabelMap)
-        changed = worsen(volume.array.astype(np.float32), np.random.default_rng(number))
-        (result,) = session.apply("predict", [{"volume": replace(volume, array=changed)}])
+        # along RAS+ axes, on which the flip is one of left and right
+        array = canonical_array(volume.array, volume.grid).astype(np.float32)
+        worse = np.ascontiguousarray(worsen(array, np.random.default_rng(number)))
+        changed = replace(volume, array=worse, affine=canonical_grid(volume.grid).affine)
+        target = replace(
+            target, array=canonical_array(target.array, target.grid), affine=canonical_grid(target.grid).affine
+        )
+        (result,) = session.apply("predict", [{"volume": changed}])
         doubtful += bool(result.facts["gate"]["volume"]["doubts"])
         for label in result.labels:
             facts = result.facts["structures"].get(label.name)
@@ -79,13 +85,13 @@ def _judged(
     return np.array(rows, dtype=object), doubtful
 
 
-WORSE: dict[str, Callable[[Any, Any], Any]] = {
+WORSE: dict[str, Worsen] = {
     "as they are": lambda array, rng: array,
     "noise of 60 HU": lambda array, rng: array + rng.normal(0, 60, array.shape).astype(np.float32),
     "noise of 150 HU": lambda array, rng: array + rng.normal(0, 150, array.shape).astype(np.float32),
     "blurred by 6 mm": lambda array, rng: gaussian_filter(array, (0, 2, 2, 1)),
     "+1024 HU": lambda array, rng: array + 1024,
-    "flipped left-right": lambda array, rng: np.ascontiguousarray(np.flip(array, 1)),
+    "flipped left-right": lambda array, rng: np.flip(array, 1),
 }
 
 

@@ -2,10 +2,10 @@
 
     python packages/omlab-volume/benchmarks/gate.py --real shared/data
 
-Prints the table of docs/confidence.md. The gate's thresholds were set on `--seed 100`; what is reported is seed 200 and
-the real images, which no threshold was set on. Two gates are tried: one that learned from eight phantoms, as every
-adapted model does while its training cases are surveyed, and one that knows a card alone, as a published model for CT of
-the trunk.
+Prints the table of docs/confidence.md. The gate's thresholds were set on `--seed 100`; what is reported is seed 200
+and the real images, which no threshold was set on. Two gates are tried: one that learned from eight phantoms, as every
+adapted model does while its training cases are surveyed, and one that knows a card alone, as a published model for CT
+of the trunk.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def test_the_adapter_makes_a_model_that_tells_its_confidence(tmp_path):
 
 
 def test_a_split_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(UsageError, match="no split 'held-out'.*it has train, val"):
+    with pytest.raises(UsageError, match=r"no split 'held-out'.*it has train, val"):
         Calibrate(split="held-out").fit(SureBase(), BlobData(), recipe=None, settings={}, seed=0, folder=tmp_path)
 
 

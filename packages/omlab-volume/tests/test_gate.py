@@ -181,7 +181,7 @@ def test_every_turn_is_another_one():
 
 
 def test_structures_of_unusual_size_are_told(learned):
-    volume, labelmap = trunk(41)
+    _, labelmap = trunk(41)
     shrunk = replace(labelmap, array=np.where(np.arange(48)[:, None, None] > 32, 0, labelmap.array).astype(np.uint8))
     (sentence,) = check_result(shrunk, learned["labelmap"])["doubts"]
     assert sentence.startswith("liver is unusually small")

@@ -1,7 +1,7 @@
 """Adapter `calibrate`: any model that segments volumes, told by cases with labels how sure it may be.
 
-Nothing of the network changes: what is kept is a map of six numbers (`omlab_volume.inference.calibration`), by which the
-label maps of the adapted model tell a confidence of each structure.
+Nothing of the network changes: what is kept is a map of five numbers (`omlab_volume.inference.calibration`), by which
+the label maps of the adapted model tell a confidence of each structure.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Calibrate:
                     raise TrainingError(f"Case '{case.id}' could not be segmented: {result}") from result
                 if not isinstance(result, LabelMap) or "structures" not in result.facts:
                     raise TrainingError(
-                        f"'{session.name}' does not say how sure it is of what it segments: there is nothing to calibrate."
+                        f"'{session.name}' does not say how sure it is of what it segments: it cannot be calibrated."
                     )
                 if not isinstance(sample.target, LabelMap):
                     raise TrainingError(f"Case '{case.id}' has no label map to calibrate by.")

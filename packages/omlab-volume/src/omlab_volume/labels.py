@@ -84,7 +84,7 @@ def present_values(array: NDArray[Any]) -> set[int]:
 
 
 def voxel_counts(array: NDArray[Any], *, least: int = 0) -> NDArray[np.int64]:
-    """How many voxels have the value 0, 1, ..., at least `least` counts; a plane at a time, as counting takes memory."""
+    """How many voxels have the value 0, 1, ..., at least `least` counts; plane by plane, as counting takes memory."""
     counts = np.zeros(max(int(array.max(initial=0)) + 1, least), np.int64)
     for plane in array:
         part = np.bincount(plane.ravel())

@@ -147,8 +147,8 @@ class LabelMap(_OnGrid):
     """One class per voxel: `array` (I, J, K) of unsigned integers, 0 the background.
 
     `facts` (JSON) is what its model says of it: `structures` by name with how sure they are
-    (`omlab_volume.inference.confidence`), `gate` what was doubtful. Files of label maps do not hold it: it stands in the
-    run's log, and as JSON beside them (`omlab.payloads.Telling`).
+    (`omlab_volume.inference.confidence`), `gate` what was doubtful. Files of label maps do not hold it: it stands in
+    the run's log, and as JSON beside them (`omlab.payloads.Telling`).
     """
 
     kind: ClassVar[str] = "labelmap"

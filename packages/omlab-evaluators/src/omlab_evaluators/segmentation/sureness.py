@@ -26,8 +26,8 @@ CONFIDENCE, RAW = KEYS[0], "surface_margin"
 def sureness_of(result: Any, value: int | None) -> dict[str, float]:
     """What a label map tells of the class with this value; nothing where it tells nothing."""
     told: Mapping[str, Any] = getattr(result, "facts", {}).get("structures", {})
-    name = next((label.name for label in result.labels if label.value == value), None)
-    return {key: float(told[name][key]) for key in KEYS if key in told[name]} if name in told else {}
+    facts = next((told.get(label.name, {}) for label in result.labels if label.value == value), {})
+    return {key: float(facts[key]) for key in KEYS if key in facts}
 
 
 def least_sure(case: Sequence[Row], key: str) -> float | None:
@@ -65,14 +65,15 @@ def _text(said: Any, true: Any, key: str) -> str:
     ranks = "" if alike is None else f" Their ranks correlate by {alike:.2f}."
     if key != CONFIDENCE:
         return (
-            "The margin is by how much the network's best class beat the second, on the surface of what it found: its own "
-            "opinion, not calibrated. Adapt it with the adapter calibrate to have confidences."
+            "The margin is by how much the network's best class beat the second, on the surface of what it found: its "
+            "own opinion, not calibrated. Adapt it with the adapter calibrate to have confidences."
             f"{ranks} Structures that were not found have none."
         )
+    away, above = float(np.abs(said - true).mean()), float((said - true).mean())
     return (
-        "The confidence is the Dice to expect, as calibrated on cases that the model was not trained on; here it is "
-        f"{float(np.abs(said - true).mean()):.3f} away from the Dice in the mean, and {float((said - true).mean()):+.3f} "
-        f"above it.{ranks} It holds for images like those of the calibration. Structures that were not found have none."
+        "The confidence is the Dice to expect, as calibrated on cases that the model was not trained on. Here it is "
+        f"{away:.3f} away from the Dice in the mean, and {above:+.3f} above it.{ranks} It holds for images like those of "
+        "the calibration. Structures that were not found have none."
     )
 
 

@@ -26,7 +26,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """A volume as the gate sees it: its first channel, thinned out, with padding and what is not finite as the least."""
+    """A volume as the gate sees it: its first channel, thinned out; padding and what is not finite are the least."""
 
     volume: Volume
 
@@ -87,9 +87,7 @@ class Look:
 
     @cached_property
     def levels(self) -> dict[str, float]:
-        """`low` and `high`: the 1st and 99th percentile; `dark`: the most common dark value; `middle`: the median of the
-        bright half.
-        """
+        """`low`, `high`: the 1st and 99th percentile; `dark`: the most common dark value; `middle`: the bright one."""
         low, high = (float(value) for value in np.percentile(self.thin, [1, 99]))
         dark, bright = self.thin[~self.bright], self.thin[self.bright]
         return {

@@ -65,15 +65,16 @@ def learn_template(thumbnails: Sequence[Array]) -> dict[str, Any] | None:
     stack = np.stack(thumbnails)
     whole = stack.sum(axis=0)
     gains = np.array([_gains(one, (whole - one) / (len(stack) - 1)) for one in stack])  # (cases, turns)
-    untold = [n for n, of_turn in enumerate(gains.T) if of_turn.max() > 0 or of_turn.mean() + 3 * of_turn.std() > 0]
+    likely = np.maximum(gains.max(axis=0), gains.mean(axis=0) + 3 * gains.std(axis=0))
+    untold = [int(n) for n in np.flatnonzero(likely > 0)]
     mean = np.rint(255 * whole / len(stack)).astype(int)
     return {"mean": mean.ravel().tolist(), "untold": untold, "agreement": _least_agreement(stack)}
 
 
 def check_template(look: Look, template: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Doubts about an image's orientation by a template, and how well it agrees (a correlation, as it is and turned)."""
+    """Doubts about an image's orientation, how well it agrees with a template (a correlation), and what is not told."""
     thumbnail = look.thumbnail(SIZE)
-    mean = np.array(template["mean"], np.float32).reshape(SIZE, SIZE, SIZE) / 255
+    mean = np.array(template["mean"], np.float32).reshape(SIZE, SIZE, SIZE) / np.float32(255)
     gains = _gains(thumbnail, mean)
     untold = set(template["untold"])
     told = [n for n in range(len(TURNS)) if n not in untold]

@@ -23,7 +23,7 @@ import numpy as np
 from omlab_volume.gate.look import Look
 from omlab_volume.gate.orientation import AXES, check_template, check_trunk
 from omlab_volume.gate.slices import check_slices, slice_axis
-from omlab_volume.gate.values import describe_guess, guess_values
+from omlab_volume.gate.values import Guess, describe_guess, guess_values
 from omlab_volume.volume import Volume
 
 SLACK = 0.1
@@ -65,7 +65,7 @@ def check(volume: Volume, expected: Mapping[str, Any]) -> dict[str, Any]:
     return {"doubts": [f"{name}: {doubt}" for doubt in doubts], **found}
 
 
-def _about_values(volume: Volume, look: Look, guess: str, expected: Mapping[str, Any]) -> list[str]:
+def _about_values(volume: Volume, look: Look, guess: Guess, expected: Mapping[str, Any]) -> list[str]:
     wanted = expected.get("values")
     if wanted and volume.intensity not in ("unknown", wanted):
         return [f"It says that it is {_WORDS[volume.intensity]}, but the model was made for {_WORDS[wanted]}."]

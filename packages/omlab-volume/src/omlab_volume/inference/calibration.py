@@ -4,9 +4,10 @@ A logistic map, monotone in every feature (`omlab_volume.inference.confidence.FE
 
     confidence = sigmoid(b + sum over f of w_f x_f),    w >= 0 of margins, w <= 0 of entropies
 
-with x the features brought to mean 0 and deviation 1, is fitted by cross-entropy to the Dice of structures in cases that
-the model was not trained on (fractional responses: Papke and Wooldridge 1996), with a ridge of one structure's weight. All
-structures share one map. A structure that was invented counts with Dice 0; one that was not found has no features.
+with x the features brought to mean 0 and deviation 1, is fitted by cross-entropy to the Dice of structures in cases
+that the model was not trained on (fractional responses: Papke and Wooldridge 1996), with a ridge of one structure's
+weight. All structures share one map. A structure that was invented counts with Dice 0; one that was not found has no
+features.
 
 It holds for images like those it was fitted on: in others a network may well be sure and wrong.
 """

@@ -5,10 +5,10 @@ At a voxel with blended class probabilities p (K), of which p1 and p2 are the tw
     margin  = p1 - p2                              1: sure, 0: a tie
     entropy = -sum over k of p_k log p_k / log K   0: sure, 1: all classes alike
 
-Their means over the voxels of a structure say how sure it is of what, those over its surface (voxels with a neighbour of
-another class) how sure it is of where it ends. They are the network's opinion of itself: high margins in an image unlike
-the training ones mean nothing. What Dice they stand for is known after calibration (`omlab_volume.inference.calibration`);
-until then nothing is called a confidence.
+Their means over the voxels of a structure say how sure it is of what, those over its surface (voxels with a neighbour
+of another class) how sure it is of where it ends. They are the network's opinion of itself: high margins in an image
+unlike the training ones mean nothing. What Dice they stand for is known after calibration
+(`omlab_volume.inference.calibration`); until then nothing is called a confidence.
 
 What is held is four sums and two counts a class. Of each cell of the sliding window some planes are looked at, and of
 these the voxels that are not background, thinned out where they are many; surfaces are seen within a plane.
