@@ -26,7 +26,7 @@ CONFIDENCE, RAW = KEYS[0], "surface_margin"
 def sureness_of(result: Any, value: int | None) -> dict[str, float]:
     """What a label map tells of the class with this value; nothing where it tells nothing."""
     told: Mapping[str, Any] = getattr(result, "facts", {}).get("structures", {})
-    facts = next((told.get(label.name, {}) for label in result.labels if label.value == value), {})
+    facts: Mapping[str, Any] = next((told.get(label.name, {}) for label in result.labels if label.value == value), {})
     return {key: float(facts[key]) for key in KEYS if key in facts}
 
 
@@ -72,8 +72,8 @@ def _text(said: Any, true: Any, key: str) -> str:
     away, above = float(np.abs(said - true).mean()), float((said - true).mean())
     return (
         "The confidence is the Dice to expect, as calibrated on cases that the model was not trained on. Here it is "
-        f"{away:.3f} away from the Dice in the mean, and {above:+.3f} above it.{ranks} It holds for images like those of "
-        "the calibration. Structures that were not found have none."
+        f"{away:.3f} away from the Dice in the mean, and {above:+.3f} above it.{ranks} It holds for images like those "
+        "of the calibration. Structures that were not found have none."
     )
 
 
