@@ -52,21 +52,30 @@ class Sureness:
         self._counts = torch.zeros((2, self.classes), dtype=torch.float64)
 
     def add(self, cell: Cell) -> None:
-        """Take in a cell, which stays as it is."""
-        voxels = cell.scores[0].numel()
+        """Take in a cell of a sliding window, which stays as it is."""
+        self.add_scores(cell.scores, weight=cell.weight)
+
+    def add_scores(self, scores: Tensor, *, weight: Tensor | None = None) -> None:
+        """Take in a part of the image, which stays as it is.
+
+        Args:
+            scores: (K, d, h, w), probabilities or, with `softmax`, logits.
+            weight: (d, h, w), by which they are to be divided.
+        """
+        voxels = scores[0].numel()
         if not voxels or self.classes < 2:
             return
         every = max(1, math.ceil(voxels / _PLANE_VOXELS))
-        planes = cell.scores[:, ::every]
-        scores = planes.flatten(1)  # (K, voxels), contiguous: many times as fast to look through
-        labels = scores.max(0).indices  # positive weights do not change which is the highest
+        planes = scores[:, ::every]
+        flat = planes.flatten(1)  # (K, voxels), contiguous: many times as fast to look through
+        labels = flat.max(0).indices  # positive weights do not change which is the highest
         places = (labels > 0).nonzero().squeeze(1)
         if not len(places):
             return
         places = places[:: math.ceil(len(places) / _VOXELS)]
-        found = scores.index_select(1, places).float()
-        if cell.weight is not None:
-            found = found / cell.weight[::every].flatten()[places].float()
+        found = flat.index_select(1, places).float()
+        if weight is not None:
+            found = found / weight[::every].flatten()[places].float()
         found = found.softmax(0) if self.softmax else found / found.sum(0).clamp(min=1e-12)
         on_surface = _surface(labels.view(planes.shape[1:])).flatten()[places]
         labels = labels[places]
