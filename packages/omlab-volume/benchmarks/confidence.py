@@ -54,7 +54,7 @@ def main() -> None:
         said, dice, margin = (rows[:, n].astype(float) for n in (1, 2, 3))
         ranks = [f"{spearmanr(figures, dice).statistic:.2f}" for figures in (said, margin)]
         means = [f"{figure.mean():.3f}" for figure in (dice, said, np.abs(said - dice))]
-        print("|", " | ".join([name, str(len(rows)), *means, *ranks, f"{doubts} of {len(samples)}"]), "|")
+        print("|", " | ".join([name, str(len(rows)), *means, *ranks, f"{doubts} of {len(samples)}"]), "|", flush=True)
     print("\n| structure | Dice | confidence | mean difference |\n|---|---|---|---|")
     for name in dict.fromkeys(row[0] for row in clean):
         mine = np.array([[float(said), float(dice)] for other, said, dice in clean if other == name])
@@ -87,7 +87,6 @@ def _judged(session: Any, samples: Sequence[Sample], worsen: Worsen) -> tuple[np
 
 WORSE: dict[str, Worsen] = {
     "as they are": lambda array, rng: array,
-    "noise of 60 HU": lambda array, rng: array + rng.normal(0, 60, array.shape).astype(np.float32),
     "noise of 150 HU": lambda array, rng: array + rng.normal(0, 150, array.shape).astype(np.float32),
     "blurred by 6 mm": lambda array, rng: gaussian_filter(array, (0, 2, 2, 1)),
     "+1024 HU": lambda array, rng: array + 1024,
