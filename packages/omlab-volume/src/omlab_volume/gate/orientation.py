@@ -56,9 +56,10 @@ TURNS = [
 
 
 def learn_template(thumbnails: Sequence[Array]) -> dict[str, Any] | None:
-    """The template of training cases (JSON): their mean, in 1/255, and by which turns they cannot be told from it.
+    """The template of training cases (JSON); None of fewer than `FEWEST` cases.
 
-    None of fewer than `FEWEST` cases.
+    `mean`: of their thumbnails, a byte in hexadecimal a voxel (z, y, x). `untold`: numbers of the turns by which some
+    case is not told from the others. `agreement`: the least that a further case is expected to have.
     """
     if len(thumbnails) < FEWEST:
         return None
@@ -67,14 +68,14 @@ def learn_template(thumbnails: Sequence[Array]) -> dict[str, Any] | None:
     gains = np.array([_gains(one, (whole - one) / (len(stack) - 1)) for one in stack])  # (cases, turns)
     likely = np.maximum(gains.max(axis=0), gains.mean(axis=0) + 3 * gains.std(axis=0))
     untold = [int(n) for n in np.flatnonzero(likely > 0)]
-    mean = np.rint(255 * whole / len(stack)).astype(int)
-    return {"mean": mean.ravel().tolist(), "untold": untold, "agreement": _least_agreement(stack)}
+    mean = np.rint(255 * whole / len(stack)).astype(np.uint8)
+    return {"mean": mean.tobytes().hex(), "untold": untold, "agreement": _least_agreement(stack)}
 
 
 def check_template(look: Look, template: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """Doubts about an image's orientation, how well it agrees with a template (a correlation), and what is not told."""
     thumbnail = look.thumbnail(SIZE)
-    mean = np.array(template["mean"], np.float32).reshape(SIZE, SIZE, SIZE) / np.float32(255)
+    mean = np.frombuffer(bytes.fromhex(template["mean"]), np.uint8).reshape(SIZE, SIZE, SIZE) / np.float32(255)
     gains = _gains(thumbnail, mean)
     untold = set(template["untold"])
     told = [n for n in range(len(TURNS)) if n not in untold]

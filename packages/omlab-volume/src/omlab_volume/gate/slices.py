@@ -19,6 +19,8 @@ JUMP = 1.7
 """How many times the largest step around it a step is that tells of missing slices."""
 _PIXELS = 48
 """Means of a slice along each of its axes: noise goes, anatomy stays."""
+_PER_BLOCK = 4
+"""Pixels of a block along each axis, at least, where there are so many."""
 
 
 def slice_axis(look: Look) -> int:
@@ -73,8 +75,9 @@ def _empty(small: NDArray[Any]) -> list[str]:
 
 
 def _small(plane: NDArray[Any]) -> NDArray[np.float32]:
-    """A slice as means of blocks; what is no finite number counts as 0."""
-    values = np.nan_to_num(np.asarray(plane, np.float32), nan=0, posinf=0, neginf=0)
+    """A slice as means of blocks, of large ones of every n-th pixel; what is no finite number counts as 0."""
+    rows, columns = (max(1, n // (_PER_BLOCK * _PIXELS)) for n in plane.shape)
+    values = np.nan_to_num(np.asarray(plane[::rows, ::columns], np.float32), nan=0, posinf=0, neginf=0)
     for axis in range(2):
         block = max(1, values.shape[axis] // _PIXELS)
         kept = values.shape[axis] // block * block
