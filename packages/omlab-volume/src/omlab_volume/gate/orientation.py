@@ -75,7 +75,8 @@ def learn_template(thumbnails: Sequence[Array]) -> dict[str, Any] | None:
 def check_template(look: Look, template: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """Doubts about an image's orientation, how well it agrees with a template (a correlation), and what is not told."""
     thumbnail = look.thumbnail(SIZE)
-    mean = np.frombuffer(bytes.fromhex(template["mean"]), np.uint8).reshape(SIZE, SIZE, SIZE) / np.float32(255)
+    stored = np.frombuffer(bytes.fromhex(template["mean"]), np.uint8).reshape(SIZE, SIZE, SIZE)
+    mean = stored.astype(np.float32) / np.float32(255)
     gains = _gains(thumbnail, mean)
     untold = set(template["untold"])
     told = [n for n in range(len(TURNS)) if n not in untold]
