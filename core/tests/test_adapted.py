@@ -63,6 +63,7 @@ def test_it_says_what_it_was_made_of():
     assert said["data"]["name"] == "ramps"
     assert said["config"]["began"] == 2.0  # from the survey of the data
     assert said["does"]["predict"]["grid"] == "signal"
+    assert said["does"]["predict"]["expects"] == {"signal": {"most": 1000}, "result": {"most": 1000}}
 
 
 def test_a_second_start_finds_it_done_and_another_request_is_refused():

@@ -153,3 +153,13 @@ def test_a_page_gets_what_the_model_looked_at_for_the_cases_that_it_shows(instal
     assert [path.name for path in Path("board").glob("*.seen")] == ["c.seen"]
     omlab.evaluate("adder", "ramps", evaluator="shown", output="plain")
     assert not list(Path("plain").glob("*.seen"))
+
+
+def test_what_results_tell_is_judged_with_them_by_whatever_way_they_come():
+    by_model = omlab.evaluate("careful", "ramps", output="by-model")
+    omlab.predict("careful", data="ramps", output="out")
+    by_run = omlab.evaluate(None, "ramps", predictions="out", output="by-run")
+    for outcome in (by_model, by_run):
+        values = outcome.cases["c"].values
+        assert values["rows"][0]["told"] == values["length"] == 4
+        assert set(values["gate"]) == {"signal", "result"}

@@ -2,11 +2,13 @@
 
 import threading
 import time
+import warnings
 
 import pytest
 
 from omlab.card_schema import ModelCard
 from omlab.errors import DeviceError, GeometryError, InputError, OmlabError, PluginError, SettingsError, UsageError
+from omlab.gates import DoubtWarning, Gates
 from omlab.roles import Delta
 from omlab.session import Session, WrongCountError
 
@@ -395,3 +397,68 @@ def test_calls_from_several_threads_are_done_one_after_the_other():
         thread.join()
     assert most == [1]
     assert results == {n: [n] for n in range(8)}
+
+
+class TellingLine(Line):
+    """A line that tells more than its values."""
+
+    def __init__(self, *values, facts=None):
+        super().__init__(*values)
+        self.facts = facts or {}
+
+    def tells(self):
+        return self.facts
+
+    def telling(self, facts):
+        return TellingLine(*self.values, facts=facts)
+
+
+def short(line, expected):
+    """The gate of lines: those above what is expected are doubtful."""
+    most = expected.get("most", 9)
+    return {"doubts": [f"{value} is above {most}." for value in line.values if value > most], "most": most}
+
+
+def gated_session(*, refuses=False, gate=short, **expects):
+    session = session_of(Model(lambda inputs: TellingLine(*inputs["line"].values, facts={"own": 1})), expects=expects)
+    session.gates = Gates(by_kind={"line": gate}, refuses=refuses)
+    return session
+
+
+def test_what_is_doubtful_is_warned_of_and_told_by_the_result():
+    session = gated_session(line={"most": 3})
+    with pytest.warns(DoubtWarning, match="5 is above 3"):
+        result = session.predict(Line(5))
+    assert result.tells() == {"own": 1, "gate": {"line": {"doubts": ["5 is above 3."], "most": 3}}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert session.predict(Line(2)).tells()["gate"]["line"]["doubts"] == []
+
+
+def test_a_result_is_looked_at_too_and_never_refused():
+    session = gated_session(refuses=True, result={"most": 1})
+    with pytest.warns(DoubtWarning, match="2 is above 1"):
+        assert session.predict(Line(2)).tells()["gate"]["result"]["most"] == 1
+
+
+def test_what_is_doubtful_is_refused_where_it_is_asked_for():
+    session = gated_session(refuses=True, line={"most": 3})
+    with pytest.raises(InputError, match=r"5 is above 3\. It was refused, as the setting 'gate' asks\."):
+        session.predict(Line(5))
+    assert session.predict(Line(1)).values == [1]
+
+
+def test_nothing_is_looked_at_of_which_nothing_is_expected():
+    session = gated_session()
+    assert session.predict(Line(99)).tells() == {"own": 1}
+
+
+def test_a_gate_that_fails_is_a_doubt_and_takes_no_result_away():
+    session = gated_session(gate=lambda line, expected: 1 / 0, line={})
+    with pytest.warns(DoubtWarning, match="could not look at it .ZeroDivisionError"):
+        assert session.predict(Line(5)).values == [5]
+
+
+def test_a_verb_expects_something_of_its_inputs_and_result_alone():
+    with pytest.raises(ValueError, match="expects names 'mask'"):
+        session_of(Model(), expects={"mask": {}})

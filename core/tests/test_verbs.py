@@ -565,3 +565,26 @@ def test_cases_of_a_data_set_are_matched_by_name_and_kind():
     assert set(mapped.cases) == {"c", "d"}
     with pytest.raises(UsageError, match=r"needs the input 'note' \(note\), but 'ramps' has ramp \(signal\)"):
         omlab.apply_verb("generate", "teller", data="ramps")
+
+
+def test_what_a_result_tells_and_what_was_doubtful_stands_in_the_log_and_beside(signal):
+    outcome = omlab.predict("careful", [signal("a.sig", [1]), signal("b.sig", [4, 9])], output="out")
+    good, odd = outcome.cases["a"], outcome.cases["b"]
+    assert good.warnings == []
+    assert good.values == {
+        "length": 1,
+        "gate": {"signal": {"doubts": [], "highest": 1.0}, "result": {"doubts": [], "highest": 1.0}},
+    }
+    assert odd.warnings == ["4 is above 3.", "9 is above 3.", "9 is above 5."]
+    assert odd.values["gate"]["signal"]["highest"] == 9
+    assert json.loads(Path("out/b.json").read_text()) == odd.values
+    assert {row["path"]: row["role"] for row in odd.outputs}["b.json"] == "beside"
+    assert omlab.predict("careful", signal("a.sig", [1]), output="one.sig").exit_status == 0
+    assert json.loads(Path("one.json").read_text())["length"] == 1
+
+
+def test_doubtful_inputs_are_refused_where_the_setting_says_so(signal):
+    inputs = [signal("a.sig", [1]), signal("b.sig", [4])]
+    outcome = omlab.predict("careful", inputs, output="out", settings={"gate": "refuse"})
+    assert (outcome.exit_status, outcome.cases["a"].status) == (1, "done")
+    assert outcome.cases["b"].reason == "4 is above 3. It was refused, as the setting 'gate' asks."

@@ -16,6 +16,8 @@ from omlab.errors import CardError, SettingsError
 
 RESERVED = ("prepare", "stream", "recipe", "retarget", "config", "module", "layers")
 """Names of other methods of models: no verbs."""
+RESULT = "result"
+"""What `Verb.expects` calls what the verb gives."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -144,6 +146,8 @@ class Verb(Strict):
     `grid` is the input whose lattice the result is promised on, `frame` the one whose physical space it keeps.
     `accepts` narrows an input to some of its facets. `batch` is how many go through at once unless told otherwise,
     `concurrency` how many calls of that many cases an endpoint bears at once, each from a thread of its own.
+    `expects` says by input, and under `result` of what it gives, what the model was made for: JSON that the gate of
+    that kind understands (`PayloadCard.gate`). What has an entry, if an empty one, is looked at.
     """
 
     takes: Annotated[dict[Word, TakenKind], Field(min_length=1)]
@@ -156,6 +160,7 @@ class Verb(Strict):
     streams: bool = False
     deterministic: bool = True
     options: Settings = {}
+    expects: dict[Word, dict[str, Any]] = {}
 
     @property
     def at_once(self) -> int:
@@ -174,7 +179,10 @@ class Verb(Strict):
 
     @model_validator(mode="after")
     def _names_its_inputs(self) -> Verb:
-        for field, names in (("accepts", self.accepts), ("grid", [self.grid]), ("frame", [self.frame])):
+        expected = [name for name in self.expects if name != RESULT]
+        for field, names in (
+            ("accepts", self.accepts), ("grid", [self.grid]), ("frame", [self.frame]), ("expects", expected)
+        ):  # fmt: skip
             for name in names:
                 if name is not None and name not in self.takes:
                     raise ValueError(f"{field} names '{name}', which is none of the inputs {', '.join(self.takes)}")
@@ -227,12 +235,14 @@ class PayloadCard(BaseCard):
 
     `examples` () -> sequence of small payloads; the n-th of all kinds of one package belong together. `odd`
     () -> {what is odd: payload}. `survey` (cases, input's name) -> JSON: what training wants to know of a data set's
-    inputs of this kind beforehand.
+    inputs of this kind beforehand; what it gives under `expects`, by kind, becomes the trained model's `Verb.expects`.
+    `gate` (payload, what is expected of it) -> JSON: `doubts`, a sentence each, and beside them what they rest on.
     """
 
     examples: Entry | None = None
     odd: Entry | None = None
     survey: Entry | None = None
+    gate: Entry | None = None
 
 
 class FormatCard(BaseCard):

@@ -17,6 +17,7 @@ from omlab.cards import Card
 from omlab.devices import resolve_device
 from omlab.digests import digest_of
 from omlab.errors import PluginError, UnknownNameError, UsageError, WeightsError
+from omlab.gates import gates_of
 from omlab.registry import load_entry, registry
 from omlab.roles import Adapter, Model, Trainable
 from omlab.session import Session
@@ -85,7 +86,14 @@ class ModelRef:
             assert self.adapted is not None
             base = ModelBase(replace(self.base, device=self.device), made=self.description.base_identity)
             model = adapter.restore(base, config=self.description.config, tensors=self.adapted / ADAPTED_WEIGHTS)
-        return Session(model, card=self.card, identity=self.identity(), name=self.name, is_untrained=self.is_untrained)
+        return Session(
+            model,
+            card=self.card,
+            identity=self.identity(),
+            name=self.name,
+            is_untrained=self.is_untrained,
+            gates=gates_of(self.card, self.settings),
+        )
 
 
 class ModelBase:

@@ -167,6 +167,19 @@ class Told(Protocol):
 
 
 @runtime_checkable
+class Telling(Protocol):
+    """A result that tells more of itself than its file holds: how sure its parts are, what was doubtful."""
+
+    def tells(self) -> Mapping[str, Any]:
+        """What it tells (JSON; empty: nothing): `values` of its case in the log, and `<id>.json` beside its file."""
+        ...
+
+    def telling(self, facts: Mapping[str, Any]) -> Any:
+        """The same result that tells this."""
+        ...
+
+
+@runtime_checkable
 class Viewable(Protocol):
     """An input that can be looked at by itself, small: an image, a slice of a volume."""
 

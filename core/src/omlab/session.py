@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omlab.card_schema import ModelCard, Verb
@@ -21,7 +21,21 @@ from omlab.errors import (
     UsageError,
     where,
 )
-from omlab.payloads import Checked, Compound, Dependent, Facetted, Framed, Inputs, Payload, Spatial, an, describe, keeps
+from omlab.gates import Gates
+from omlab.payloads import (
+    Checked,
+    Compound,
+    Dependent,
+    Facetted,
+    Framed,
+    Inputs,
+    Payload,
+    Spatial,
+    Telling,
+    an,
+    describe,
+    keeps,
+)
 from omlab.roles import Delta, Model, Prepares, Streams
 from omlab.settings import complete
 from omlab.suggest import did_you_mean
@@ -29,10 +43,14 @@ from omlab.suggest import did_you_mean
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A case that was prepared: its inputs, against which results are checked, and what the model made of them."""
+    """A case that was prepared: its inputs, against which results are checked, and what the model made of them.
+
+    `found` is what the gate found of the inputs.
+    """
 
     inputs: Inputs
     value: Any
+    found: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Session:
@@ -52,16 +70,25 @@ class Session:
         identity: Which model exactly: card, package versions, digests of weights, settings, needs. JSON, no time.
         name: As messages call it.
         is_untrained: Its weights are drawn at random: what it gives means nothing.
+        gates: What looks at inputs and results of which the card expects something.
     """
 
     def __init__(
-        self, model: Model, *, card: ModelCard, identity: Mapping[str, Any], name: str, is_untrained: bool = False
+        self,
+        model: Model,
+        *,
+        card: ModelCard,
+        identity: Mapping[str, Any],
+        name: str,
+        is_untrained: bool = False,
+        gates: Gates | None = None,
     ) -> None:
         self.model = model
         self.card = card
         self.identity = dict(identity)
         self.name = name
         self.is_untrained = is_untrained
+        self.gates = gates or Gates()
         self._turn = threading.Lock()
         self._holder: int | None = None
 
@@ -111,10 +138,11 @@ class Session:
         """
         facts = self.verb(verb)
         check_inputs(facts, inputs, name=self.name)
+        found = self.gates.inputs(facts, inputs)
         value: Any = inputs
         if keeps(self.model, Prepares):
             value = self.model.prepare(verb, inputs, **self.options(verb, options))
-        return Prepared(inputs=inputs, value=value)
+        return Prepared(inputs=inputs, value=value, found=found)
 
     def apply(self, verb: str, batch: Sequence[Inputs | Prepared], /, **options: Any) -> list[Payload | OmlabError]:
         """The results of a batch in its order; an `OmlabError` stands for a case that failed.
@@ -160,6 +188,7 @@ class Session:
         if not facts.streams or not keeps(self.model, Streams):
             raise UsageError(f"'{verb}' of '{self.name}' does not stream.")
         check_inputs(facts, inputs, name=self.name)
+        self.gates.inputs(facts, inputs)
         last: Delta | Payload | None = None
         with self._held():
             source = self.model.stream(verb, inputs, **self.options(verb, options))
@@ -200,7 +229,7 @@ class Session:
             for answer in getattr(self.model, verb)([case.value for case in batch], **options):
                 if len(given) == len(batch):
                     raise WrongCountError(f"{what} gave more than {len(batch)} results for a batch of as many.")
-                given.append(self._checked(verb, batch[len(given)].inputs, answer))
+                given.append(self._checked(verb, batch[len(given)], answer))
             if len(given) < len(batch):
                 raise WrongCountError(f"{what} gave {len(given)} results for a batch of {len(batch)}.")
             return given
@@ -233,15 +262,22 @@ class Session:
         failed.__cause__ = error
         return failed
 
-    def _checked(self, verb: str, inputs: Inputs, answer: Any) -> Payload | OmlabError:
+    def _checked(self, verb: str, case: Prepared, answer: Any) -> Payload | OmlabError:
         if isinstance(answer, OmlabError):
             return answer
         try:
-            self._check_result(verb, inputs, answer)
+            self._check_result(verb, case.inputs, answer)
         except OmlabError as error:
             return error
-        result: Payload = answer
-        return result
+        return self.told(verb, case, answer)
+
+    def told(self, verb: str, case: Prepared, result: Payload) -> Payload:
+        """A result that tells what the gate found of its inputs and of itself, where it tells anything."""
+        found = {**case.found, **self.gates.result(self.card.does[verb], result)}
+        if not found or not keeps(result, Telling):
+            return result
+        told: Payload = result.telling({**result.tells(), "gate": found})
+        return told
 
     def _check_result(self, verb: str, inputs: Inputs, answer: Any) -> None:
         """Raise where a result is not what the card promises: kind, grid, frame, finite numbers."""

@@ -59,4 +59,9 @@ def open_ramps(card, *, root, settings):
 
 def survey(cases, name):
     values = [value for case in cases for value in case.load().inputs[name].values]
-    return {"middle": sum(values) / len(values)}
+    return {"middle": sum(values) / len(values), "expects": {"signal": {"most": 1000}}}
+
+
+def gate(signal, expected):
+    high = [value for value in signal.values if value > expected["most"]]
+    return {"doubts": [f"{value:g} is above {expected['most']}." for value in high], "highest": max(signal.values)}

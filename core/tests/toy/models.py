@@ -115,3 +115,12 @@ class Teller:
 
 def load_teller(card, *, weights, needs, device, settings, config):
     return Teller()
+
+
+class Careful:
+    def predict(self, batch, /):
+        return [Signal(inputs["signal"].values, facts={"length": len(inputs["signal"].values)}) for inputs in batch]
+
+
+def load_careful(card, *, weights, needs, device, settings, config):
+    return Careful()

@@ -6,8 +6,9 @@ import math
 class Signal:
     kind = "signal"
 
-    def __init__(self, values, start=0):
+    def __init__(self, values, start=0, facts=None):
         self.values, self.start = [float(value) for value in values], start
+        self.facts = facts or {}
 
     def same_grid(self, other):
         return len(self.values) == len(other.values) and self.start == other.start
@@ -18,6 +19,12 @@ class Signal:
 
     def is_finite(self):
         return all(math.isfinite(value) for value in self.values)
+
+    def tells(self):
+        return self.facts
+
+    def telling(self, facts):
+        return Signal(self.values, self.start, facts=facts)
 
     @classmethod
     def stack(cls, payloads):

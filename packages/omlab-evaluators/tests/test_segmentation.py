@@ -266,3 +266,42 @@ def test_cases_of_one_patient_are_drawn_together():
     width = [s.overall["dice"].high - s.overall["dice"].low for s in (apart, together)]
     assert width[1] > width[0]
     assert together.overall["dice"].value == pytest.approx(0.5)
+
+
+def told(label_map, **figures):
+    """The label map with what a model tells of its classes."""
+    made = type(label_map)(label_map.array, label_map.affine, label_map.labels)
+    names = [label.name for label in label_map.labels if label.value]
+    object.__setattr__(made, "facts", {"structures": dict.fromkeys(names, figures)})
+    return made
+
+
+def test_how_sure_a_model_was_stands_beside_its_dice(evaluator, stand_ins, tmp_path):
+    target = stand_ins.two_organs()
+    sure = {"margin": 0.9, "entropy": 0.1, "surface_margin": 0.4, "surface_entropy": 0.6}
+    rows = {}
+    for number in range(4):
+        prediction = told(stand_ins.two_organs(shift=number % 3), confidence=0.9 - number / 10, **sure)
+        rows[f"case-{number}"] = evaluator.measure(sample_of(target), prediction, tmp_path)
+    assert rows["case-1"][0]["confidence"] == pytest.approx(0.8)
+    evaluator.report(rows, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "Dice and confidence" in page
+    assert "Lowest confidence" in page
+    assert "0.600" in page
+    with (tmp_path / "cases.csv").open() as stream:
+        assert float([row["confidence"] for row in csv.DictReader(stream)][-1]) == pytest.approx(0.6)
+
+
+def test_without_calibration_nothing_is_called_a_confidence(evaluator, stand_ins, tmp_path):
+    target = stand_ins.two_organs()
+    sure = {"margin": 0.9, "entropy": 0.1, "surface_margin": 0.4, "surface_entropy": 0.6}
+    rows = {"one": evaluator.measure(sample_of(target), told(target, **sure), tmp_path)}
+    evaluator.report(rows, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "Dice and margin" in page
+    assert "Lowest margin" in page
+    assert "Lowest confidence" not in page
+    rows = {"one": evaluator.measure(sample_of(target), target, tmp_path)}
+    evaluator.report(rows, tmp_path)
+    assert "margin" not in (tmp_path / "report.html").read_text().split("<body", 1)[1]

@@ -39,7 +39,7 @@ def open(card: DatasetCard, *, root: Path, settings: Mapping[str, Any]) -> Phant
     return PhantomDataset(
         root=root,
         seed=settings["seed"],
-        counts={"train": settings["train"], "test": settings["test"]},
+        counts={"train": settings["train"], "test": settings["test"], "val": settings["val"]},
         scale=settings["scale"],
     )
 
@@ -87,8 +87,8 @@ class PhantomDataset:
         self._counts = dict(counts)
 
     def splits(self) -> Sequence[str]:
-        """`train` and `test`."""
-        return list(self._counts)
+        """`train`, `test` and, where it has cases, `val`: no other split's cases depend on how many those are."""
+        return [split for split, count in self._counts.items() if count]
 
     def about(self, split: str) -> About:
         """Kinds, classes and numbers."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from omlab.adapted import ADAPTED, ADAPTED_WEIGHTS, BASE, HISTORY, NEEDS, Description
 from omlab.arguments import name_of, path_of, table_of
-from omlab.card_schema import AdapterCard, ModelCard, Setting, Training, validate
+from omlab.card_schema import RESULT, AdapterCard, ModelCard, Setting, Training, validate
 from omlab.datasets import DataRef, open_dataset
 from omlab.devices import describe_device, sort_of
 from omlab.digests import digest_of
@@ -24,7 +24,7 @@ from omlab.jobs.ranks import Go, leading, processes, wait_for_go
 from omlab.jobs.running import at_work, finish, stopped
 from omlab.models import ModelBase, ModelRef, Needs, find_card, find_model, load_adapter
 from omlab.registry import registry
-from omlab.roles import Adapted, Adapter
+from omlab.roles import About, Adapted, Adapter
 from omlab.runs import Run, open_run
 from omlab.settings import by_home, complete, decisive
 from omlab.shards import rank
@@ -288,7 +288,9 @@ def _work(plan: _Plan, run: Run, folder: Path, go: Go) -> Mapping[str, Any]:
     nested = plan.ref.adapted
     if nested is not None:
         copytree(nested, folder / BASE, ignore=_hidden)
-    write_json(folder / ADAPTED, _description(plan, adapted, needs=_kept_needs(plan, folder)).to_json())
+    learned = data.about(SPLIT) if plan.recipe is not None else None
+    described = _description(plan, adapted, needs=_kept_needs(plan, folder))
+    write_json(folder / ADAPTED, replace(described, does=expecting(described.does, learned)).to_json())
     for file in adapted.files:
         file.replace(folder / file.name)
     return dict(adapted.history[-1]) if adapted.history else {}
@@ -330,6 +332,19 @@ def _description(plan: _Plan, adapted: Adapted, *, needs: Mapping[str, str]) -> 
         data=plan.data.identity(SPLIT),
         seed=plan.seed,
     )
+
+
+def expecting(does: Mapping[str, Any], about: About | None) -> dict[str, Any]:
+    """Verbs of a model that was trained on such data: they expect what the surveys of its inputs say."""
+    learned: dict[str, Any] = {}
+    for facts in about.facts.values() if about else ():
+        learned |= facts.get("expects", {})
+    verbs = {}
+    for verb, facts in does.items():
+        kinds = {**{name: kind.removesuffix("?") for name, kind in facts["takes"].items()}, RESULT: facts["gives"]}
+        found = {name: learned[kind] for name, kind in kinds.items() if kind in learned}
+        verbs[verb] = {**facts, "expects": {**facts.get("expects", {}), **found}} if found else dict(facts)
+    return verbs
 
 
 def verbs_of(card: ModelCard, recipe: str | None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from omlab.jobs.outcome import Outcome
 from omlab.jobs.running import at_work, finish, letting_go
 from omlab.jobs.sources import cases_of_data
 from omlab.models import ModelRef, Needs, find_card, find_model
-from omlab.payloads import Payload, an
+from omlab.payloads import Payload, Telling, an, keeps
 from omlab.records import CaseLog, Role
 from omlab.registry import load_entry, registry
 from omlab.roles import Case, Evaluator, Report, Sample
@@ -217,7 +217,8 @@ class _OfRun:
         if collected:
             card = next(card for card in format_cards() if card.name == collected["format"])
             return implementation(card).read(self.folder / collected["path"], kind=self.kind, key=sample.id)
-        return read(self.folder / record.main()[0], kind=self.kind)
+        result = read(self.folder / record.main()[0], kind=self.kind)
+        return cast(Payload, result.telling(record.values)) if record.values and keeps(result, Telling) else result
 
 
 def _in_run(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | _OfRun, *, history: Path) -> Outcome:
@@ -251,7 +252,8 @@ def _measure(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByMode
 
     def write(item: Item, result: Any, folder: Path) -> Roles:
         rows = judge.measure(item.value[0], result, folder)
-        item.record.values["rows"] = [dict(row) for row in rows]
+        told = dict(result.tells()) if keeps(result, Telling) else {}
+        item.record.values |= told | {"rows": [dict(row) for row in rows]}
         return {path.relative_to(folder).as_posix(): Role("picture") for path in folder.rglob("*") if path.is_file()}
 
     stages = Stages(

@@ -14,7 +14,7 @@ from omlab.card_schema import FormatCard
 from omlab.digests import digest_of
 from omlab.engine import Item, Roles
 from omlab.errors import OmlabError, OmlabWarning, OutputError
-from omlab.files import replacing, writing
+from omlab.files import replacing, write_json, writing
 from omlab.formats import (
     companions,
     default_format,
@@ -25,7 +25,7 @@ from omlab.formats import (
     suffix_of,
     write_as,
 )
-from omlab.payloads import Compound, Inputs, Payload, Pictured, Told, an, keeps
+from omlab.payloads import Compound, Inputs, Payload, Pictured, Telling, Told, an, keeps
 from omlab.records import Role
 from omlab.roles import Collects, Sample
 from omlab.runs import Run
@@ -43,7 +43,7 @@ def file_name(id: str) -> str:
 
 @dataclass(kw_only=True)
 class Outputs:
-    """Writes the results of a run.
+    """Writes the results of a run; what they tell of themselves goes into the log and, of single files, beside them.
 
     Attributes:
         run: The run.
@@ -68,6 +68,7 @@ class Outputs:
         else:
             roles = dict(self._main(item, result, sample.inputs, folder))
             roles |= self._beside(item, result, sample.inputs, folder)
+            roles |= _told(item, result, folder)
         self._picture(item.record.id, result, sample, folder=folder, roles=roles)
         return roles
 
@@ -140,6 +141,17 @@ class Outputs:
         self._records.flush()
         place = [f"records{self.run.shard.name}.bin", offset, len(packed)]
         item.record.outputs.append({"role": "main", "format": card.name, "record": place})
+
+
+def _told(item: Item, result: Payload, folder: Path) -> Roles:
+    """Keep what a result tells of itself as the values of its case, and as JSON beside it."""
+    facts = dict(result.tells()) if keeps(result, Telling) else {}
+    if not facts:
+        return {}
+    item.record.values |= facts
+    name = f"{file_name(item.record.id)}.json"
+    write_json(folder / name, facts)
+    return {name: Role("beside", "json", result.kind)}
 
 
 def parts_of(result: Payload) -> Sequence[tuple[str, Payload]]:

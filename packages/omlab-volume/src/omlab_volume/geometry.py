@@ -43,6 +43,11 @@ class Grid:
         lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
         return (float(lengths[0]), float(lengths[1]), float(lengths[2]))
 
+    @property
+    def voxel_ml(self) -> float:
+        """The volume of a voxel in millilitres."""
+        return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
+
     def same(self, other: Grid, *, tolerance: float = 1e-3) -> bool:
         """Whether both grids have the same voxels: corners agree within `tolerance` of a voxel."""
         if self.shape != other.shape:

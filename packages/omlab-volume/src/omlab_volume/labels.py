@@ -80,6 +80,15 @@ def present_values(array: NDArray[Any]) -> set[int]:
     return {int(value) for value in np.unique(np.concatenate([flat[:1], flat[1:][changes]]))} - {0}
 
 
+def voxel_counts(array: NDArray[Any], *, least: int = 0) -> NDArray[np.int64]:
+    """How many voxels have the value 0, 1, ..., at least `least` counts; plane by plane, as counting takes memory."""
+    counts = np.zeros(max(int(array.max(initial=0)) + 1, least), np.int64)
+    for plane in array:
+        part = np.bincount(plane.ravel())
+        counts[: len(part)] += part
+    return counts
+
+
 def same_classes(labelmap: Labelled, *, as_in: Labelled) -> NDArray[Any]:
     """The array of `labelmap` with each class under its value in `as_in`; 0 for classes that are not there.
 
@@ -87,7 +96,7 @@ def same_classes(labelmap: Labelled, *, as_in: Labelled) -> NDArray[Any]:
     by value. Where `as_in` has no names, its classes are the values that occur in it.
     """
     ours, theirs = (
-        {_key(label.name): label.value for label in one.labels if label.value != 0} for one in (labelmap, as_in)
+        {name_key(label.name): label.value for label in one.labels if label.value != 0} for one in (labelmap, as_in)
     )
     if ours and theirs:
         pairs = {value: theirs[name] for name, value in ours.items() if name in theirs}
@@ -99,7 +108,8 @@ def same_classes(labelmap: Labelled, *, as_in: Labelled) -> NDArray[Any]:
     return np.asarray(table[labelmap.array])
 
 
-def _key(name: str) -> str:
+def name_key(name: str) -> str:
+    """A class's name as names are compared: case, spaces, hyphens and underscores do not count."""
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 

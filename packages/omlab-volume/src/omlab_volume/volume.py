@@ -144,7 +144,12 @@ class Volume(OnGrid):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelMap(OnGrid):
-    """One class per voxel: `array` (I, J, K) of unsigned integers, 0 the background."""
+    """One class per voxel: `array` (I, J, K) of unsigned integers, 0 the background.
+
+    `facts` (JSON) is what its model says of it: `structures` by name with how sure they are
+    (`omlab_volume.inference.confidence`), `gate` what was doubtful. Files of label maps do not hold it: it stands in
+    the run's log, and as JSON beside them (`omlab.payloads.Telling`).
+    """
 
     kind: ClassVar[str] = "labelmap"
 
@@ -152,6 +157,7 @@ class LabelMap(OnGrid):
     affine: NDArray[np.float64]
     labels: Sequence[Label] = ()
     source: Source | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 or self.array.dtype.kind not in "ui":
@@ -159,6 +165,14 @@ class LabelMap(OnGrid):
                 f"A label map's array is (I, J, K) of integers, not {self.array.shape} of {self.array.dtype}."
             )
         object.__setattr__(self, "affine", self.grid.affine)
+
+    def tells(self) -> Mapping[str, Any]:
+        """What its model says of it (`omlab.payloads.Telling`)."""
+        return self.facts
+
+    def telling(self, facts: Mapping[str, Any]) -> LabelMap:
+        """This label map with other `facts`."""
+        return replace(self, facts=dict(facts))
 
     def present(self) -> dict[int, str]:
         """The classes that some voxel has, value to name; never the background."""

@@ -30,6 +30,7 @@ from omlab_evaluators.segmentation.labels import Pair, match_labels
 from omlab_evaluators.segmentation.overlap import dice_of_counts, volume_ml
 from omlab_evaluators.segmentation.pictures import draw
 from omlab_evaluators.segmentation.summary import Settings, Status, metrics_of, resampled, summarise
+from omlab_evaluators.segmentation.sureness import sureness_of
 from omlab_evaluators.segmentation.surface import surface_dice, surface_distances
 
 
@@ -70,7 +71,8 @@ class SegmentationEvaluator:
             # What is outside both boxes is in neither mask, and changes no figure.
             box = joined(ours.get(pair.reference), None if pair.prediction is None else theirs.get(pair.prediction))
             found = self._compare(target.array[box], predicted[box], pair, axes=axes)
-            rows.append({"label": pair.name, "value": pair.reference, "group": sample.group} | found)
+            known = {"label": pair.name, "value": pair.reference, "group": sample.group}
+            rows.append(known | found | sureness_of(result, pair.prediction))
         draw(sample, result, folder=folder)
         return rows
 

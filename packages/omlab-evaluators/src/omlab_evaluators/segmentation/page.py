@@ -11,6 +11,7 @@ from omlab_evaluators.measures import Measure
 from omlab_evaluators.page_parts import counted, few, forgotten, read_history, resampling, subtitle, training_sections
 from omlab_evaluators.segmentation.pictures import picture_path
 from omlab_evaluators.segmentation.summary import MEASURES, Settings, Summary, metrics_of
+from omlab_evaluators.segmentation.sureness import CONFIDENCE, KEYS, least_sure, shown_key, sureness_sections
 from omlab_report import (
     Block,
     Column,
@@ -39,6 +40,7 @@ GALLERY_CASES = 8
 
 CSV_COLUMNS = (
     "case", "group", "label", "value", "status", "dice", "surface_dice", "hd95", "reference_ml", "prediction_ml",
+    *KEYS,
 )  # fmt: skip
 
 
@@ -50,6 +52,7 @@ def write_report(rows: CaseRows, summary: Summary, *, settings: Settings, folder
         Section("", [_key_figures(rows, summary, settings)]),
         _classes_section(rows, summary, settings),
         _cases_section(rows),
+        *sureness_sections(rows),
         *_gallery_section(rows, folder),
         *training_sections(history),
         Section("Notes", [Notes(notes)]),
@@ -157,6 +160,9 @@ def _cases_section(rows: CaseRows) -> Section:
         Column("Largest HD95 (mm)", numeric=True, digits=2),
         Column("Weakest class"),
     ]
+    key = shown_key(rows)
+    if key is not None:
+        columns.append(Column(f"Lowest {'confidence' if key == CONFIDENCE else 'margin'}", numeric=True))
     table = []
     for case in _worst_first(rows):
         weakest = _weakest(rows[case])
@@ -168,6 +174,7 @@ def _cases_section(rows: CaseRows) -> Section:
                 _mean(rows[case], "surface_dice"),
                 max(distances, default=None),
                 f"{weakest['label']}, {weakest['dice']:.3f}" if weakest else "",
+                *([] if key is None else [least_sure(rows[case], key)]),
             ]
         )
     text = "Means over the classes of the case, the worst case first. All figures are in cases.csv."

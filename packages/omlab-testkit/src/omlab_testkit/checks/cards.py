@@ -175,7 +175,7 @@ def entry_can_be_called(subject: CardSubject, folder: Path) -> None:
 def _check_functions(subject: CardSubject) -> None:
     """The functions that a payload card names beside its class."""
     card = cast(PayloadCard, subject.card)
-    arguments = {"examples": (), "odd": (), "survey": ((), "input")}
+    arguments: dict[str, tuple[Any, ...]] = {"examples": (), "odd": (), "survey": ((), "input"), "gate": (None, {})}
     for field, positional in arguments.items():
         named: str | None = getattr(card, field)
         if named is None:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from omlab.errors import OmlabError, OmlabWarning
 from omlab_kernels import window_argmax
+from omlab_volume.inference.confidence import Sureness
 from omlab_volume.inference.resample import LinearSteps, linear_steps
 from omlab_volume.inference.sliding_window import Cell, Combine, Network, SlidingWindow, not_finite
 
@@ -162,6 +163,7 @@ def predict_labels(
     device: torch.device | str = "cpu",
     accumulate_device: torch.device | str | None = None,
     sum_type: torch.dtype = torch.float32,
+    sureness: Sureness | None = None,
 ) -> NDArray[Any]:
     """Labels of `image` (C, D, H, W) on a grid of `shape` (Z, Y, X); by default the image's own.
 
@@ -181,6 +183,7 @@ def predict_labels(
         device: the network's.
         accumulate_device: of the sums.
         sum_type: of the sums, torch.float32 or torch.float16.
+        sureness: takes in the scores of all cells, where it is wanted.
 
     Returns:
         uint8 (uint16 above 256 classes).
@@ -203,14 +206,14 @@ def predict_labels(
     )
     wanted = tuple(image.shape[1:]) if shape is None else tuple(shape)
     try:
-        return _run(how, network, image, wanted, separate)
+        return _run(how, network, image, wanted, separate, sureness)
     except torch.OutOfMemoryError:
         warnings.warn(
             "The GPU's memory did not suffice; the scores are summed on the CPU.", MemoryWarning, stacklevel=2
         )
     torch.cuda.empty_cache()
     try:
-        return _run(replace(how, accumulate_device="cpu", batch_size=1), network, image, wanted, separate)
+        return _run(replace(how, accumulate_device="cpu", batch_size=1), network, image, wanted, separate, sureness)
     except torch.OutOfMemoryError:
         raise OmlabError(
             f"The GPU's memory does not suffice for one window of {how.patch_size} voxels; use a smaller model or "
@@ -219,10 +222,20 @@ def predict_labels(
 
 
 def _run(
-    how: SlidingWindow, network: Network, image: Tensor, shape: tuple[int, ...], separate: int | None
+    how: SlidingWindow,
+    network: Network,
+    image: Tensor,
+    shape: tuple[int, ...],
+    separate: int | None,
+    sureness: Sureness | None,
 ) -> NDArray[Any]:
     export = None
+    if sureness is not None:
+        sureness.clear()
     for cell in how.cells(network, image):
+        if sureness is not None:
+            with torch.inference_mode():
+                sureness.add(cell)  # before the export, which may change the cell's scores
         export = export or LabelExport(image.shape[1:], shape, classes=how.classes, separate=separate)
         export.add(cell)
         del cell  # else it lives on while the next window is predicted

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from omlab_volume.inference.confidence import Sureness
 from omlab_volume.inference.export import predict_labels
 from omlab_volume.inference.preprocess import Plan, prepare
 from omlab_volume.inference.sliding_window import Combine, Network
+from omlab_volume.labels import voxel_counts
 from omlab_volume.orientation import reorient_labels
 from omlab_volume.volume import Label, LabelMap, Volume
 
@@ -49,18 +51,21 @@ def segment(
         sum_type: of the sums; torch.float16 halves their memory.
 
     Returns:
-        Labels with the shape, affine and source of `volume`; 0 outside the crop.
+        Labels with the shape, affine and source of `volume`; 0 outside the crop. Its `facts` say how large each
+        structure is and how sure the network is of it (`omlab_volume.inference.confidence`).
 
     Raises:
         InputError: the volume does not fit the network.
         OmlabError: prediction failed; the sentence says why.
     """
     prepared = prepare(volume, plan, channels=channels)
+    classes = classes or max((label.value for label in labels), default=0) + 1
+    sureness = Sureness(classes, softmax=combine == "logits")
     decided = predict_labels(
         network,
         torch.from_numpy(prepared.array),
         patch_size=plan.patch_size,
-        classes=classes or max((label.value for label in labels), default=0) + 1,
+        classes=classes,
         shape=prepared.cropped_shape,
         separate=prepared.separate,
         step=step,
@@ -70,8 +75,11 @@ def segment(
         device=device,
         accumulate_device=accumulate_device,
         sum_type=sum_type,
+        sureness=sureness,
     )
+    counts = voxel_counts(decided, least=classes)
+    facts = sureness.facts(labels, counts=counts.tolist(), voxel_ml=prepared.canonical.voxel_ml)
     whole = np.zeros(prepared.canonical.shape[::-1], decided.dtype)
     whole[prepared.crop] = decided
     array = reorient_labels(whole.transpose(2, 1, 0), prepared.source)
-    return LabelMap(array=array, affine=volume.affine, labels=tuple(labels), source=volume.source)
+    return LabelMap(array=array, affine=volume.affine, labels=tuple(labels), source=volume.source, facts=facts)

@@ -17,6 +17,7 @@ from omlab import progress
 from omlab.errors import GeometryError, InputError
 from omlab.payloads import take
 from omlab.roles import Case, Sample
+from omlab_volume.gate.learn import Learner
 from omlab_volume.orientation import canonical_grid
 from omlab_volume.volume import LabelMap, Volume
 
@@ -33,6 +34,7 @@ def survey(cases: Sequence[Case], name: str) -> dict[str, Any]:
         `cases`: how many were read. `spacings` (mm) and `shapes` (voxels) of each, `spacing` and `shape` their medians.
         `channels`: of every volume. `intensities`: what their numbers mean, each once. `foreground`: `mean`, `std`,
         `percentile_00_5` and `percentile_99_5` of the first channel where the target has a label; None without such.
+        `expects`: what a model that was trained on them expects of volumes and of its label maps (`omlab_volume.gate`).
 
     Raises:
         InputError: There is no case, one cannot be read, or they differ in their number of channels.
@@ -45,6 +47,7 @@ def survey(cases: Sequence[Case], name: str) -> dict[str, Any]:
     spacings, shapes, drawn = [], [], []
     channels: dict[int, str] = {}
     intensities: set[str] = set()
+    learner = Learner()
     with progress.bar("surveying volumes", total=len(chosen)) as advance:
         for case in chosen:
             sample = case.load()
@@ -55,6 +58,7 @@ def survey(cases: Sequence[Case], name: str) -> dict[str, Any]:
             channels.setdefault(volume.channels, case.id)
             intensities.add(volume.intensity)
             drawn.append(_labelled(sample, volume, generator))
+            learner.add(volume, sample.target)
             advance(1)
     if len(channels) > 1:
         found = " and ".join(f"'{id}' has {count}" for count, id in list(channels.items())[:2])
@@ -68,6 +72,7 @@ def survey(cases: Sequence[Case], name: str) -> dict[str, Any]:
         "channels": next(iter(channels)),
         "intensities": sorted(intensities),
         "foreground": _statistics(np.concatenate(drawn).astype(np.float64)),
+        "expects": learner.expects(),
     }
 
 

@@ -1,0 +1,133 @@
+"""How sure a segmentation is of each structure: from the scores that its labels are decided by.
+
+At a voxel with blended class probabilities p (K), of which p1 and p2 are the two highest,
+
+    margin  = p1 - p2                              1: sure, 0: a tie
+    entropy = -sum over k of p_k log p_k / log K   0: sure, 1: all classes alike
+
+Their means over the voxels of a structure say how sure it is of what, those over its surface (voxels with a neighbour
+of another class) how sure it is of where it ends. They are the network's opinion of itself: high margins in an image
+unlike the training ones mean nothing. What Dice they stand for is known after calibration
+(`omlab_volume.inference.calibration`); until then nothing is called a confidence.
+
+What is held is four sums and two counts a class. Of each cell of the sliding window some planes are looked at, and of
+these the voxels that are not background, thinned out where they are many; surfaces are seen within a plane.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omlab_volume.inference.sliding_window import Cell
+from omlab_volume.volume import Label
+
+FEATURES = ("margin", "entropy", "surface_margin", "surface_entropy")
+_PLANE_VOXELS = 1 << 15
+"""Voxels of a cell whose class is looked at, about."""
+_VOXELS = 1 << 13
+"""Voxels of a cell whose scores are looked at, at most."""
+
+
+class Sureness:
+    """Sums of margin and entropy by class, of the cells of one image.
+
+    Args:
+        classes: K; output 0 is the background, of which nothing is said.
+        softmax: Whether the cells' means are logits.
+    """
+
+    def __init__(self, classes: int, *, softmax: bool) -> None:
+        self.classes = classes
+        self.softmax = softmax
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._sums = torch.zeros((len(FEATURES), self.classes), dtype=torch.float64)
+        self._counts = torch.zeros((2, self.classes), dtype=torch.float64)
+
+    def add(self, cell: Cell) -> None:
+        """Take in a cell of a sliding window, which stays as it is."""
+        self.add_scores(cell.scores, weight=cell.weight)
+
+    def add_scores(self, scores: Tensor, *, weight: Tensor | None = None) -> None:
+        """Take in a part of the image, which stays as it is.
+
+        Args:
+            scores: (K, d, h, w), probabilities or, with `softmax`, logits.
+            weight: (d, h, w), by which they are to be divided.
+        """
+        voxels = scores[0].numel()
+        if not voxels or self.classes < 2:
+            return
+        every = max(1, math.ceil(voxels / _PLANE_VOXELS))
+        planes = scores[:, ::every]
+        flat = planes.flatten(1)  # (K, voxels), contiguous: many times as fast to look through
+        labels = flat.max(0).indices  # positive weights do not change which is the highest
+        places = (labels > 0).nonzero().squeeze(1)
+        if not len(places):
+            return
+        places = places[:: math.ceil(len(places) / _VOXELS)]
+        found = flat.index_select(1, places).float()
+        if weight is not None:
+            found = found / weight[::every].flatten()[places].float()
+        found = found.softmax(0) if self.softmax else found / found.sum(0).clamp(min=1e-12)
+        on_surface = _surface(labels.view(planes.shape[1:])).flatten()[places]
+        labels = labels[places]
+        first = found.gather(0, labels[None])[0]
+        second = found.scatter(0, labels[None], -1.0).amax(0)
+        entropy = -torch.special.xlogy(found, found).sum(0) / math.log(self.classes)
+        self._take(labels, first - second, entropy, on_surface=on_surface)
+
+    def _take(self, labels: Tensor, margin: Tensor, entropy: Tensor, *, on_surface: Tensor) -> None:
+        weight = on_surface.double()
+        parts = (margin, entropy, margin * weight, entropy * weight)
+        for row, values in zip(self._sums, parts, strict=True):
+            row += torch.bincount(labels, values.double(), minlength=self.classes).cpu()
+        self._counts[0] += torch.bincount(labels, minlength=self.classes).cpu()
+        self._counts[1] += torch.bincount(labels, weight, minlength=self.classes).cpu()
+
+    def of(self, label: int) -> dict[str, float] | None:
+        """The means of `FEATURES` of a class; None where none of its voxels was looked at.
+
+        A class without a surface voxel (of one plane that it fills) has that of its volume there.
+        """
+        inside, on_surface = (float(count) for count in self._counts[:, label])
+        if not inside:
+            return None
+        sums = [float(value) for value in self._sums[:, label]]
+        volume = [value / inside for value in sums[:2]]
+        surface = [value / on_surface for value in sums[2:]] if on_surface else volume
+        return {name: round(value, 5) for name, value in zip(FEATURES, [*volume, *surface], strict=True)}
+
+    def facts(self, labels: Sequence[Label], *, counts: Sequence[int], voxel_ml: float) -> dict[str, Any]:
+        """`LabelMap.facts` of the structures that are there: by name their volume and the means of `FEATURES`.
+
+        Args:
+            labels: Of the classes 1, 2, ...
+            counts: Voxels of each class in the label map.
+            voxel_ml: The volume of one of them.
+        """
+        structures: dict[str, Mapping[str, float]] = {}
+        for label in labels:
+            count = counts[label.value] if label.value < len(counts) else 0
+            found = self.of(label.value) if count else None
+            if found is not None:
+                structures[label.name] = {"ml": round(float(count * voxel_ml), 3), **found}
+        return {"structures": structures}
+
+
+def _surface(labels: Tensor) -> Tensor:
+    """Which voxels (d, h, w) have a neighbour of another class in their plane."""
+    differs = torch.zeros(labels.shape, dtype=torch.bool, device=labels.device)
+    for axis in (1, 2):
+        count = labels.shape[axis] - 1
+        steps = labels.narrow(axis, 0, count) != labels.narrow(axis, 1, count)
+        differs.narrow(axis, 0, count).logical_or_(steps)
+        differs.narrow(axis, 1, count).logical_or_(steps)
+    return differs

@@ -1,0 +1,100 @@
+"""A confidence is the Dice that structures of such margins had, monotone, and only told after calibration."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omlab.errors import TrainingError, UsageError
+from omlab_testkit.parity import load_file
+from omlab_volume.calibrate import Calibrate
+from omlab_volume.inference.calibration import Calibration, compared, fit
+from omlab_volume.inference.confidence import FEATURES
+from omlab_volume.volume import Label, LabelMap
+
+examples = load_file(Path(__file__).with_name("examples.py"))
+BlobData, SureBase = examples.BlobData, examples.SureBase
+
+
+def drawn(count=60, *, seed=0):
+    """Features that tell the Dice, but for some noise."""
+    rng = np.random.default_rng(seed)
+    margin = rng.uniform(0.2, 1, count)
+    features = np.stack([margin, 1 - margin, margin / 2, 1 - margin / 2], axis=1)
+    dice = np.clip(margin + rng.normal(0, 0.03, count), 0, 1)
+    return features, dice, [f"case-{n % 12}" for n in range(count)]
+
+
+def of(found, margin):
+    values = (margin, 1 - margin, margin / 2, 1 - margin / 2)
+    return found.confidence(dict(zip(FEATURES, values, strict=True)))
+
+
+def test_confidence_is_about_the_dice_that_was_there():
+    features, dice, cases = drawn()
+    found = fit(features, dice, cases=cases)
+    assert found.error < 0.08 < found.by_chance
+    for margin in (0.3, 0.6, 0.9):
+        assert of(found, margin) == pytest.approx(margin, abs=0.1)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_the_map_is_monotone_whatever_it_is_fitted_to(seed):
+    rng = np.random.default_rng(seed)
+    found = fit(rng.random((24, 4)), rng.random(24), cases=[str(n % 6) for n in range(24)])
+    assert [np.sign(w) in (0, sign) for w, sign in zip(found.weights, (1, -1, 1, -1), strict=True)] == [True] * 4
+    assert of(found, 0.9) >= of(found, 0.5) >= of(found, 0.1)
+    assert Calibration.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_few_cases_are_refused_in_a_sentence():
+    features, dice, _ = drawn(8)
+    with pytest.raises(TrainingError, match="8 structures in 2 cases are too few"):
+        fit(features, dice, cases=["a"] * 4 + ["b"] * 4)
+
+
+def test_classes_that_the_target_does_not_know_are_left_out():
+    array = np.array([1, 1, 2, 3], np.uint8).reshape(4, 1, 1)
+    features = dict.fromkeys(FEATURES, 0.5)
+    names = {1: "Left kidney", 2: "spleen", 3: "heart"}
+    result = LabelMap(
+        array=array,
+        affine=np.eye(4),
+        labels=[Label(value=value, name=name) for value, name in names.items()],
+        facts={"structures": dict.fromkeys(names.values(), features)},
+    )
+    target = LabelMap(
+        array=np.array([7, 0, 9, 9], np.uint8).reshape(4, 1, 1),
+        affine=np.eye(4),
+        labels=[Label(value=7, name="left_kidney"), Label(value=9, name="spleen")],
+    )
+    assert [dice for _, dice in compared(result, target)] == pytest.approx([2 / 3, 2 / 3])
+    assert [dice for _, dice in compared(result, target, ignored=[9])] == pytest.approx([2 / 3])
+
+
+def test_the_adapter_makes_a_model_that_tells_its_confidence(tmp_path):
+    base, data = SureBase(), BlobData()
+    made = Calibrate(split="val").fit(base, data, recipe=None, settings={}, seed=0, folder=tmp_path)
+    model = Calibrate(split="val").restore(base, config=made.config, tensors=made.tensors)
+    dim, bright = model.predict([case.inputs for case in (data.cases("val")[0], data.cases("val")[-1])])
+    assert dim.facts["structures"]["blob"]["confidence"] < bright.facts["structures"]["blob"]["confidence"]
+    assert bright.facts["calibration"]["cases"] == 6
+    (plain,) = base.session().apply("predict", [data.cases("val")[0].inputs])
+    assert "confidence" not in plain.facts["structures"]["blob"]
+
+
+def test_a_split_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"no split 'held-out'.*it has train, val"):
+        Calibrate(split="held-out").fit(SureBase(), BlobData(), recipe=None, settings={}, seed=0, folder=tmp_path)
+
+
+def test_a_model_that_does_not_say_how_sure_it_is_is_refused(tmp_path, monkeypatch):
+    base = SureBase()
+    predict = base.session().model.predict
+    monkeypatch.setattr(base.session().model, "predict", lambda batch: [one.telling({}) for one in predict(batch)])
+    with pytest.raises(TrainingError, match="does not say how sure it is"):
+        Calibrate(split="val").fit(base, BlobData(), recipe=None, settings={}, seed=0, folder=tmp_path)
