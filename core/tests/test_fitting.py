@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.fixture
-def _related(monkeypatch):
+def _related(here, monkeypatch):
     """A card whose verb takes notes names the adder, which takes signals."""
     adder = find_card("adder")
     facts = adder.does["predict"].model_copy(update={"takes": {"note": "note"}})
