@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import pi
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -134,6 +134,8 @@ class PromptEncoder(nn.Module):
 class Sam(nn.Module):
     """The whole network: encode an image once, then decode it for one set of prompts after another.
 
+    `shape` has the arguments that it was made with, as JSON: `Sam(**sam.shape)` is one of the same form.
+
     Args:
         image_size: Side S of the square images, a multiple of `patch_size` (twice that with adapters).
         embed_dim: Width of the encoder.
@@ -170,6 +172,18 @@ class Sam(nn.Module):
         if any(not 0 <= index < depth for index in global_attn_indexes):
             raise ValueError(f"Global blocks {tuple(global_attn_indexes)} must be among the {depth} of the encoder.")
         self.image_size, self.grid, self.adapters = image_size, image_size // patch_size, adapters
+        self.shape: dict[str, Any] = {
+            "image_size": image_size,
+            "embed_dim": embed_dim,
+            "depth": depth,
+            "num_heads": num_heads,
+            "global_attn_indexes": list(global_attn_indexes),
+            "window_size": window_size,
+            "adapters": adapters,
+            "patch_size": patch_size,
+            "out_chans": out_chans,
+            "num_multimask_outputs": num_multimask_outputs,
+        }
         self.image_encoder = ImageEncoder(
             grid=self.grid,
             patch=patch_size,
@@ -216,3 +230,14 @@ def best_mask(logits: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
     best = ious.argmax(dim=1)
     rows = torch.arange(len(best), device=best.device)
     return logits[rows, best][:, None], ious[rows, best][:, None]
+
+
+def layers_of(sam: Sam) -> list[list[str]]:
+    """Parameter names from input to head: patches and positions, each block, the neck, prompt encoder and decoder."""
+    names = [name for name, _ in sam.named_parameters()]
+    blocks = [f"image_encoder.blocks.{n}." for n in range(len(sam.image_encoder.blocks))]
+    first = [name for name in names if name.startswith(("image_encoder.pos_embed", "image_encoder.patch_embed."))]
+    inside = [[name for name in names if name.startswith(block)] for block in blocks]
+    neck = [name for name in names if name.startswith("image_encoder.neck.")]
+    last = [name for name in names if name.startswith(("prompt_encoder.", "mask_decoder."))]
+    return [first, *inside, neck, last]
