@@ -46,7 +46,7 @@ def build(case: dict[str, Any]) -> nn.Module:
     """The network with the case's hyper-parameters, untrained, in eval mode; or what resizes tables."""
     shape = case["build"]
     if "embed_dim" not in shape:
-        return Resizing(image_size=shape["image_size"], patch=shape["patch"])
+        return Resizing(image_size=shape["image_size"], patch=shape["patch"]).eval()
     with torch.device("meta"):  # drawing values that are replaced anyway takes longer than the rest
         sam = Sam(
             image_size=shape["image_size"],
