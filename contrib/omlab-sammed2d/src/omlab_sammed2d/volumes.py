@@ -142,6 +142,8 @@ class VolumePredictor:
                 after = front.on()
                 clicks = plans[front.object].outside.get(after.at, _NOTHING)
                 steps.append((after, Asked(points=clicks.points, labels=clicks.labels, box=box.cpu(), mask=low)))
+        if not steps:
+            return []
         ahead = _AHEAD.get(self.segmenter.device.type, 1)
         self._encode(stack, [at for front, _ in steps for at in _following(front, ahead)])
         lows = self.segmenter.answer([stack.embeddings[front.at] for front, _ in steps], [one for _, one in steps])
