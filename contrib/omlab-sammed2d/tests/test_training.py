@@ -110,7 +110,7 @@ def test_a_few_steps_lower_the_loss(held: MakeHeld) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert np.mean(losses[-6:]) < 0.8 * np.mean(losses[:6])
 
 

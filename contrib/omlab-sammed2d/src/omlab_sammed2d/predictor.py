@@ -120,7 +120,8 @@ class ImagePredictor:
         sets = [sets_of(*flat_prompts(entry), frame=frame) for entry in pixels.objects]
         for entry, found in zip(pixels.objects, sets, strict=True):
             check_pointed(entry.name, found)
-        self.encode([image])
+        if image not in self._encoded:
+            self.encode([image])
         asked = [one for found in sets for one in found]
         lows = self.segmenter.answer([self._encoded[image]] * len(asked), asked)
         labelling, first = Labelling(image.shape, objects=len(sets)), 0

@@ -238,13 +238,11 @@ class ClickRecipe:
 
     def groups(self) -> list[Group]:
         """All that learns: adapters and what an omlab adapter put into the network, prompt encoder, decoder."""
-        with torch.device("meta"):
-            own = {name for name, _ in Sam(**self.sam.shape).named_parameters()}
 
         def learns(name: str) -> bool:
             if self.freeze_point_embeddings and name.startswith(_CLICKED):
                 return False
-            is_base = name in own and name.startswith("image_encoder.") and ".Adapter." not in name
+            is_base = name in self.sam.own and name.startswith("image_encoder.") and ".Adapter." not in name
             return self.encoder == "all" or not is_base
 
         params = [parameter for name, parameter in self.sam.named_parameters() if learns(name)]

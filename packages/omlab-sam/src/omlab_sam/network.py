@@ -134,7 +134,8 @@ class PromptEncoder(nn.Module):
 class Sam(nn.Module):
     """The whole network: encode an image once, then decode it for one set of prompts after another.
 
-    `shape` has the arguments that it was made with, as JSON: `Sam(**sam.shape)` is one of the same form.
+    `shape` has the arguments that it was made with, as JSON: `Sam(**sam.shape)` is one of the same form. `own` are the
+    names of its parameters: what has another name was put into it since.
 
     Args:
         image_size: Side S of the square images, a multiple of `patch_size` (twice that with adapters).
@@ -197,6 +198,7 @@ class Sam(nn.Module):
         )
         self.prompt_encoder = PromptEncoder(out_chans, image_size=image_size, grid=self.grid)
         self.mask_decoder = MaskDecoder(out_chans, masks=num_multimask_outputs + 1)
+        self.own = frozenset(name for name, _ in self.named_parameters())
 
     def decode(
         self,
