@@ -100,6 +100,7 @@ def test_what_learns_is_said_by_the_settings(held: MakeHeld) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss(held: MakeHeld) -> None:
     torch.manual_seed(0)
     made = recipe(held(samples=[sample(n) for n in range(3)]), encoder="all", rounds=1)
