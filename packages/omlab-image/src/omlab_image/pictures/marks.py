@@ -38,7 +38,8 @@ def with_marks(canvas: Pillow.Image, prompts: Sequence[Any], *, shape: tuple[int
             continue
         for number, entry in enumerate(payload.objects, start=1):
             for box in entry.boxes:
-                _draw_box(draw, *((np.array(at) + 0.5) * ratio for at in (box.near, box.far)), default_colour(number))
+                near, far = ((np.array(at) + 0.5) * ratio for at in (box.near, box.far))
+                _draw_box(draw, near, far, default_colour(number))
             for point in entry.points:
                 place = (np.array(point.at) + 0.5) * ratio
                 _draw_click(draw, place, is_inside=point.label == 1, colour=default_colour(number))
