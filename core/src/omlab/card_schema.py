@@ -289,6 +289,8 @@ class DatasetCard(BaseCard):
 class ModelCard(BaseCard):
     """A model: what it does, how it is trained, what it needs, its weights, its limits.
 
+    `also`: names of cards of the same network for other kinds of inputs (volumes beside images). Where a user names
+    paths that this card cannot read and one of those can, that one is used, with the same weights.
     `check`: (settings, weights=tag) -> None is called before weights are looked for where settings say which those
     are; it raises `SettingsError`. The tag is `local` for a file of the user's.
     """
@@ -296,6 +298,7 @@ class ModelCard(BaseCard):
     does: dict[Word, Verb] = {}
     trains: dict[Name, Training] = {}
     needs: dict[Word, str] = {}
+    also: list[Name] = []
     intended_use: Sentence
     limits: Sentence
     citation: str

@@ -97,7 +97,7 @@ def test_voxels_need_an_affine_to_be_placed() -> None:
 def test_the_schema_describes_a_file() -> None:
     schema = json_schema()
     assert set(schema["required"]) == {"space", "objects"}
-    assert schema["properties"]["space"]["enum"] == ["voxel", "ras", "lps"]
+    assert schema["properties"]["space"]["enum"] == ["voxel", "ras", "lps", "pixel"]
     json.dumps(schema)
 
 

@@ -70,7 +70,10 @@ def test_what_is_written_is_read(tmp_path: Path, given_prompts: Prompts) -> None
         ({"space": "ras", "objects": [{"name": "a"}]}, "prompts file: 'a' has no prompt"),
         ({"space": "ras", "objects": [{"name": 5, "text": ["b"]}]}, "object 1: 'name' must be a text"),
         ({"space": "voxel", "objects": [{"name": "a", "text": ["b"]}]}, "give 'image'"),
-        ({"space": "mni", "objects": [{"name": "a", "text": ["b"]}]}, "'space' must be voxel, ras or lps, not \"mni\""),
+        (
+            {"space": "mni", "objects": [{"name": "a", "text": ["b"]}]},
+            "'space' must be voxel, ras, lps or pixel, not \"mni\"",
+        ),
         (
             {"space": "ras", "objects": [{"name": "a", "points": [{"at": [1, 2, 3]}, {"at": [1, 2]}]}]},
             "point 2 of 'a': 'at' must be three finite numbers, not [1, 2]",

@@ -18,7 +18,7 @@ LABELS = SimpleNamespace(affine=AFFINE, array=ARRAY, labels=[SimpleNamespace(val
 def test_the_examples_have_every_facet_that_needs_no_file() -> None:
     facets = {facet for prompts in example_prompts() for facet in prompts.facets()}
     assert facets == {"points", "boxes", "text"}
-    assert {prompts.space for prompts in example_prompts()} == {"voxel", "ras", "lps"}
+    assert {prompts.space for prompts in example_prompts()} == {"voxel", "ras", "lps", "pixel"}
     assert all(prompts.objects for prompts in odd_prompts().values())
 
 

@@ -69,12 +69,14 @@ def _run(
 ) -> None:
     from omlab.cli.console import working
     from omlab.cli.results import conclude, show_words
+    from omlab.jobs.fitting import fitting
     from omlab.jobs.verbs import apply_verb
     from omlab.models import find_card
     from omlab.session import verb_of
     from omlab.settings import by_home, by_input
 
     paths, named, values = options.inputs_of(inputs)
+    model = fitting(model, verb, paths, named={**named, **values})
     card = find_card(model)
     homes = {"model": card.settings, "options": verb_of(card, verb, name=model).options, "data": None, "read": None}
     given = by_home(options.pairs(settings), homes, plain=("model", "options"))

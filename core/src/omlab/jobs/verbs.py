@@ -20,6 +20,7 @@ from omlab.digests import digest_of
 from omlab.engine import Item, Roles, Stages, do_cases
 from omlab.errors import UsageError
 from omlab.formats import named_format, read_format
+from omlab.jobs.fitting import fitting
 from omlab.jobs.one_file import OneFile, is_one_file
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.outputs import Outputs, collect, main_format
@@ -119,8 +120,6 @@ def apply_verb(
         OmlabError: When nothing could be started or nothing more can be written.
     """
     name, verb = name_of(model, "The model"), name_of(verb, "The verb")
-    facts = verb_of(find_card(name), verb, name=name)
-    chosen = complete(facts.options, table_of(options, "The options"), of=f"'{verb}' of '{name}'")
     given = Given(
         paths=paths_of(inputs, "An input"),
         named={key: path_of(path, f"The input '{key}'") for key, path in table_of(named, "Named inputs").items()},
@@ -130,6 +129,9 @@ def apply_verb(
             for key, table in table_of(read_settings, "The settings of formats").items()
         },
     )
+    name = fitting(name, verb, given.paths, named={*given.named, *given.values})
+    facts = verb_of(find_card(name), verb, name=name)
+    chosen = complete(facts.options, table_of(options, "The options"), of=f"'{verb}' of '{name}'")
     place = path_of(output, "The output") if output is not None else None
     pictures = path_of(overlay, "The overlay") if overlay is not None else None
     into_file = place is not None and is_one_file(str(output), facts.gives)

@@ -213,6 +213,9 @@ class LabelMap2D(_Flat):
     def overlay(self, inputs: Inputs, *, target: Payload | None = None) -> bytes:
         """A PNG of the image among `inputs` with this label map, and the outlines of `target`, over it.
 
+        Prompts among the inputs are marked. Without a target a label map among them that lies on these pixels is
+        outlined: the reference that clicks were simulated against.
+
         Raises:
             UsageError: There is no image among the inputs, or `target` is no label map of two dimensions.
             GeometryError: The image, or the target, has other pixels.
@@ -224,7 +227,10 @@ class LabelMap2D(_Flat):
             given = ", ".join(describe(payload) for payload in inputs.values()) or "nothing"
             raise UsageError(f"A {self.kind} is drawn over an image, but {given} was given.")
         below = next((image for image in images if self.same_grid(image)), images[0])
-        return picture(below, self, target=_outlined(target))
+        if target is None:
+            target = next((one for one in inputs.values() if isinstance(one, LabelMap2D) and self.same_grid(one)), None)
+        prompts = [payload for payload in inputs.values() if payload.kind == "prompts"]
+        return picture(below, self, target=_outlined(target), prompts=prompts)
 
 
 def _outlined(target: Payload | None) -> LabelMap2D | None:

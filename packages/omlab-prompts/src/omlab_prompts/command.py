@@ -52,11 +52,13 @@ def simulate(
     """
     from omlab.cli.console import working
     from omlab.cli.results import conclude
+    from omlab.jobs.fitting import fitting
     from omlab.jobs.verbs import apply_verb
     from omlab.models import find_card
     from omlab.session import verb_of
     from omlab.settings import by_home, by_input
 
+    model = fitting(model, VERB, [image], named=[REFERENCE])
     card = find_card(model)
     facts = verb_of(card, VERB, name=model)
     _check_image(image, facts, model=model)

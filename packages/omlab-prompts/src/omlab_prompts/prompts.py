@@ -1,7 +1,8 @@
 """Prompts: what a user points at in an image; points, boxes, masks and text for one object or several.
 
 Coordinates always say their space: voxels (i, j, k) of a named image, voxel centres whole, or world positions in
-mm, RAS+ or LPS+. `omlab_prompts.prompts_json` reads and writes their file.
+mm, RAS+ or LPS+; of an image of two dimensions pixels (x, y): column and row, pixel centres whole, the first is 0.
+`omlab_prompts.prompts_json` reads and writes their file.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from omlab.errors import GeometryError, UsageError
 from omlab.payloads import Inputs
 from omlab_prompts.belonging import check_belongs
 from omlab_prompts.positions import LPS_TO_RAS, Affine, Position, apply, inverse, rows_of
-from omlab_prompts.wording import what_is_wrong
+from omlab_prompts.wording import what_is_wrong, wrong_numbers
 
-Space = Literal["voxel", "ras", "lps"]
+Space = Literal["voxel", "ras", "lps", "pixel"]
 Facet = Literal["points", "boxes", "masks", "text"]
 FACETS: tuple[Facet, ...] = ("points", "boxes", "masks", "text")
 
 _Coordinate = Annotated[float, Field(allow_inf_nan=False)]
+_At = Annotated[tuple[_Coordinate, ...], Field(min_length=2, max_length=3)]
 _Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
@@ -49,18 +51,20 @@ class _Strict(BaseModel):
 class Point(_Strict):
     """A click: `label` 1 in the object, 0 outside it."""
 
-    at: tuple[_Coordinate, _Coordinate, _Coordinate]
+    at: _At
     label: Literal[0, 1] = 1
 
 
 class Box(_Strict):
     """A box along the axes of its space, by two opposite corners; `near` holds the smaller numbers."""
 
-    near: tuple[_Coordinate, _Coordinate, _Coordinate]
-    far: tuple[_Coordinate, _Coordinate, _Coordinate]
+    near: _At
+    far: _At
 
     @model_validator(mode="after")
     def _is_ordered(self) -> Box:
+        if len(self.near) != len(self.far):
+            raise ValueError(f"near {list(self.near)} and far {list(self.far)} are not of as many numbers")
         if any(a > b for a, b in zip(self.near, self.far, strict=True)):
             raise ValueError(f"near {list(self.near)} lies beyond far {list(self.far)}: no number of it may be larger")
         return self
@@ -96,7 +100,8 @@ class Object(_Strict):
 class Prompts(_Strict):
     """What a user points at: the payload `prompts`.
 
-    `image` is the name of the image's file. Voxels mean nothing without it; for world positions it may be absent.
+    `image` is the name of the image's file. Voxels and pixels mean nothing without it; for world positions it may be
+    absent.
     """
 
     kind: ClassVar[str] = "prompts"
@@ -109,14 +114,29 @@ class Prompts(_Strict):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Prompts:
-        if self.space == "voxel" and self.image is None:
-            raise ValueError("voxels are those of an image: give 'image', the name of its file")
+        if self.space in ("voxel", "pixel") and self.image is None:
+            raise ValueError(f"{self.space}s are those of an image: give 'image', the name of its file")
         seen: set[str] = set()
         for entry in self.objects:
             if entry.name in seen:
                 raise ValueError(f"two objects are called '{entry.name}'")
             seen.add(entry.name)
+            self._check_numbers(entry)
         return self
+
+    def _check_numbers(self, entry: Object) -> None:
+        count = 2 if self.space == "pixel" else 3
+        for what, places in (
+            ("point", [{"at": point.at} for point in entry.points]),
+            ("box", [{"near": box.near, "far": box.far} for box in entry.boxes]),
+        ):
+            for number, place in enumerate(places, start=1):
+                for field, at in place.items():
+                    if len(at) != count:
+                        said = [int(x) if x.is_integer() else x for x in at]
+                        raise ValueError(
+                            f"{what} {number} of '{entry.name}': {wrong_numbers(field, said, space=self.space)}"
+                        )
 
     @classmethod
     def from_value(cls, value: Any) -> Prompts:
@@ -147,8 +167,9 @@ class Prompts(_Strict):
             affine: Of the image that voxels refer to; not needed for world positions.
 
         Raises:
-            GeometryError: Voxels without an affine, or a singular affine.
+            GeometryError: Voxels without an affine, a singular affine, or pixels.
         """
+        self._check_in_space()
         if self.space == "ras":
             return self
         if self.space == "lps":
@@ -169,8 +190,9 @@ class Prompts(_Strict):
             image: Name of the image's file, compared without its folder.
 
         Raises:
-            GeometryError: Voxels of another image, a position outside this one, or a singular affine.
+            GeometryError: Voxels of another image, a position outside this one, a singular affine, or pixels.
         """
+        self._check_in_space()
         if self.space == "voxel":
             if Path(str(self.image)).name != Path(image).name:
                 raise GeometryError(
@@ -180,18 +202,50 @@ class Prompts(_Strict):
             found = self
         else:
             found = self.in_world().moved(inverse(affine), space="voxel", image=image)
-        # a voxel reaches half its size beyond its centre
-        limits = [n - 0.5 for n in shape]
-        for entry in found.objects:
+        found._check_inside(shape, image=image, space=self.space)
+        return found
+
+    def in_pixels(self, *, shape: Sequence[int], image: str) -> Prompts:
+        """The same prompts, checked to be pixels that lie in one image of two dimensions.
+
+        Args:
+            shape: Rows and columns of the image.
+            image: Name of the image's file, compared without its folder.
+
+        Raises:
+            GeometryError: They are no pixels, those of another image, or one lies outside this one.
+        """
+        if self.space != "pixel":
+            what = "voxels of a volume" if self.space == "voxel" else "positions in mm"
+            raise GeometryError(
+                f'The prompts are {what}, but {image} is an image of two dimensions: give pixels ("space": "pixel").'
+            )
+        if Path(str(self.image)).name != Path(image).name:
+            raise GeometryError(
+                f"The prompts are pixels of {self.image}, not of {image}: name the image that they belong to."
+            )
+        self._check_inside((shape[1], shape[0]), image=image, space=self.space)
+        return self
+
+    def _check_in_space(self) -> None:
+        if self.space == "pixel":
+            raise GeometryError(
+                f"The prompts are pixels of {self.image}, but a volume is pointed at in voxels or in mm: give three "
+                'numbers and "space": "voxel", "ras" or "lps".'
+            )
+
+    def _check_inside(self, sizes: Sequence[int], *, image: str, space: str) -> None:
+        limits = [n - 0.5 for n in sizes]  # a voxel reaches half its size beyond its centre
+        for entry in self.objects:
             corners = [corner for box in entry.boxes for corner in (box.near, box.far)]
             for at in (*(point.at for point in entry.points), *corners):
                 if not all(-0.5 <= x <= limit for x, limit in zip(at, limits, strict=True)):
                     place = ", ".join(f"{x:.1f}" for x in at)
+                    what, grid = ("pixel", "an image") if space == "pixel" else ("voxel", "a grid")
                     raise GeometryError(
-                        f"A prompt of '{entry.name}' lies outside {image}: voxel ({place}) of a grid of "
-                        f"{' x '.join(map(str, shape))}; check the space '{self.space}' of the prompts."
+                        f"A prompt of '{entry.name}' lies outside {image}: {what} ({place}) of {grid} of "
+                        f"{' x '.join(map(str, sizes))}; check the space '{space}' of the prompts."
                     )
-        return found
 
     def moved(self, affine: Affine, *, space: Space, image: str | None) -> Prompts:
         """The same prompts where an affine takes them; a box becomes the one around it."""
@@ -215,7 +269,8 @@ def json_schema() -> dict[str, Any]:
 
 
 def _corners(box: Box) -> list[Position]:
-    return [(x, y, z) for x, y, z in product(*zip(box.near, box.far, strict=True))]
+    (a, b, c), (d, e, f) = box.near, box.far
+    return list(product((a, d), (b, e), (c, f)))
 
 
 def _around(positions: Iterable[Position]) -> Box:

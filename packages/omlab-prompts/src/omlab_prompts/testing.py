@@ -1,7 +1,8 @@
 """Example prompts for the test kit, and prompts that point at what a payload shows.
 
 `prompts_for` works with any payload on a lattice in space: an `affine`, a shape (of its `grid`, or its own), and for
-targets an `array` of that shape and `labels` with `value` and `name`, as far as there are some.
+targets an `array` of that shape and `labels` with `value` and `name`, as far as there are some. Of an image of two
+dimensions (a `shape` of two numbers) it makes pixels. `present` of a target (value to name) goes before `labels`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ IMAGE = "example"
 
 
 def example_prompts() -> list[Prompts]:
-    """Points, boxes and text, in RAS+, in LPS+, and in voxels of an image called `example`."""
+    """Points, boxes and text, in RAS+, in LPS+, in voxels and in pixels of an image called `example`."""
     points = (Point(at=(1.5, 2, 3)), Point(at=(-4, 5.25, 6), label=0))
     box = Box(near=(-1, -2, -3), far=(1, 2, 3.5))
     return [
@@ -31,6 +32,11 @@ def example_prompts() -> list[Prompts]:
             space="lps", objects=(Object(name="bone", boxes=(box,)), Object(name="organ", text=("the left kidney",)))
         ),
         Prompts(space="voxel", image=IMAGE, objects=(Object(name="organ", points=(Point(at=(2, 3, 4)),)),)),
+        Prompts(
+            space="pixel",
+            image=IMAGE,
+            objects=(Object(name="organ", points=(Point(at=(2, 3)),), boxes=(Box(near=(1, 2), far=(3.5, 4)),)),),
+        ),
     ]
 
 
@@ -74,16 +80,20 @@ def odd_click_scores() -> dict[str, ClickScores]:
 def prompts_for(payload: Any, target: Any | None = None, *, space: Space = "voxel") -> Prompts:
     """For each label of `target` a click deep in it, the box around it, and its name; without labels for the middle.
 
-    In voxels they name the image as the payload's `name` does, or `example`.
+    In voxels, and in pixels, they name the image as the payload's `name` does, or `example`.
     """
     import numpy as np
 
     shape = getattr(payload, "grid", payload).shape
     places: Mapping[str, NDArray[Any]] = {"the middle": np.array([[(n - 1) // 2 for n in shape]])}
     if target is not None and target.array.any():
-        names = {label.value: label.name for label in getattr(target, "labels", ())}
+        present = getattr(target, "present", None)
+        names = present() if present else {label.value: label.name for label in getattr(target, "labels", ())}
         values = [int(value) for value in np.unique(target.array) if value]
         places = {names.get(value, f"label {value}"): np.argwhere(target.array == value) for value in values}
+    if len(shape) == 2:
+        flat = tuple(_pointed(name, found[:, ::-1]) for name, found in places.items())
+        return Prompts(space="pixel", image=getattr(payload, "name", None) or IMAGE, objects=flat)
     objects = tuple(_pointed(name, found) for name, found in places.items())
     found = Prompts(space="voxel", image=getattr(payload, "name", None) or IMAGE, objects=objects)
     if space == "voxel":
@@ -94,8 +104,8 @@ def prompts_for(payload: Any, target: Any | None = None, *, space: Space = "voxe
 
 def _pointed(name: str, places: NDArray[Any]) -> Object:
     gap = ((places - places.mean(axis=0)) ** 2).sum(axis=1)
-    i, j, k = (float(n) for n in places[gap.argmin()])
+    at = tuple(float(n) for n in places[gap.argmin()])
     near, far = (tuple(float(n) for n in corner) for corner in (places.min(axis=0), places.max(axis=0)))
     return Object.model_validate(
-        {"name": name, "points": [{"at": (i, j, k)}], "boxes": [{"near": near, "far": far}], "text": [name]}
+        {"name": name, "points": [{"at": at}], "boxes": [{"near": near, "far": far}], "text": [name]}
     )

@@ -10,14 +10,11 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 _ENTRIES = {"objects": "object", "points": "point", "boxes": "box", "masks": "mask", "text": "text"}
-_NUMBERS = "must be three finite numbers"
+_PLACES = ("at", "near", "far")
 _TEXT = "must be a text that is not empty"
 _WANTED = {
-    "at": _NUMBERS,
-    "near": _NUMBERS,
-    "far": _NUMBERS,
     "label": "must be 1 (in the object) or 0 (outside it)",
-    "space": "must be voxel, ras or lps",
+    "space": "must be voxel, ras, lps or pixel",
     "version": "must be 1",
     "value": "must be a whole number from 1",
     "file": _TEXT,
@@ -31,9 +28,18 @@ def what_is_wrong(error: ValidationError, content: Any) -> str:
     row = error.errors(include_url=False)[0]
     entry, field = _split(row["loc"])
     type = row["type"] if len(row["loc"]) <= len(entry) + 1 else "part"  # of a field, such as the third number of `at`
-    said = _said(type, row["msg"], field=field, value=_at(content, (*entry, *field)))
+    value = _at(content, (*entry, *field))
+    if field and field[0] in _PLACES and type not in ("value_error", "missing"):
+        said = wrong_numbers(str(field[0]), value, space=_at(content, ("space",)))
+    else:
+        said = _said(type, row["msg"], field=field, value=value)
     names_itself = row["type"] == "value_error" and len(entry) == 2 and not field  # an object, by its name
     return said if not entry or names_itself else f"{_place(entry, content)}: {said}"
+
+
+def wrong_numbers(field: str, value: Any, *, space: Any) -> str:
+    """That a place has not as many numbers as its space has axes."""
+    return f"'{field}' must be {'two' if space == 'pixel' else 'three'} finite numbers, not {brief(value)}"
 
 
 def brief(value: Any) -> str:

@@ -69,8 +69,14 @@ def prompts_of(
 
 
 def pointed_at(case: Mapping[str, Any]) -> Any | None:
-    """The first input that has an affine: the one that prompts are in."""
-    return next((value for value in case.values() if getattr(value, "affine", None) is not None), None)
+    """The first input that has an affine, else the first image of two dimensions: the one that prompts are in."""
+    placed = (value for value in case.values() if getattr(value, "affine", None) is not None)
+    return next(placed, next((value for value in case.values() if is_flat(value)), None))
+
+
+def is_flat(value: Any) -> bool:
+    """Whether it is an image of two dimensions, which is pointed at in pixels."""
+    return isinstance(value, Spatial) and len(getattr(value, "shape", ())) == 2
 
 
 def accepted(prompts: Any, facets: Sequence[str] | None, *, card: str) -> Any:

@@ -13,6 +13,7 @@ from PIL import ImageDraw, ImageFont
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from omlab.errors import GeometryError
+from omlab_image.pictures.marks import with_marks
 from omlab_payloads.colours import default_colour
 
 _SHORTEST, _LONGEST = 360, 1200  # pixels of the picture's longer side, which lies between them
@@ -71,8 +72,16 @@ class Labelled(Flat, Protocol):
         ...
 
 
-def picture(image: Imaged, labelmap: Labelled | None = None, *, target: Labelled | None = None) -> bytes:
+def picture(
+    image: Imaged,
+    labelmap: Labelled | None = None,
+    *,
+    target: Labelled | None = None,
+    prompts: Sequence[Any] = (),
+) -> bytes:
     """A PNG of `image` in true proportions with the label map over it and the target outlined in white.
+
+    Of `prompts` (payloads of that kind) what is in pixels is marked.
 
     Raises `GeometryError` where a label map has other pixels than the image.
     """
@@ -89,7 +98,10 @@ def picture(image: Imaged, labelmap: Labelled | None = None, *, target: Labelled
     if target is not None:
         canvas = _outlined(canvas, _enlarged(target, size))
     stream = io.BytesIO()
-    _with_legend(Pillow.fromarray(canvas), _keys(labelmap, is_outlined=target is not None)).save(stream, "PNG")
+    shown = Pillow.fromarray(canvas)
+    if prompts:
+        shown = with_marks(shown, prompts, shape=image.shape)
+    _with_legend(shown, _keys(labelmap, is_outlined=target is not None)).save(stream, "PNG")
     return stream.getvalue()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from omlab_testkit import examples
-from omlab_testkit.cases import PROMPTS, pointed_at, prompts_of, target_of
+from omlab_testkit.cases import PROMPTS, is_flat, pointed_at, prompts_of, target_of
 from omlab_testkit.checks import check
 from omlab_testkit.checks.verbs import check_result, parts_of
 from omlab_testkit.compare import ROUNDING, Tolerance, as_array, difference, is_array, parts
@@ -72,14 +72,16 @@ def voxels_and_world_say_the_same(subject: VerbSubject, folder: Path) -> None:
 def _pairs(
     subject: VerbSubject, case: Mapping[str, Any], index: int
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Prompts that are said in two spaces."""
+    """Prompts that are said in two spaces. Raises `CannotCheckError` where there is one alone."""
+    _, payload = _pointed(case)
+    if is_flat(payload):
+        raise CannotCheckError(f"an input of kind {payload.kind} has no space but its pixels")
     target = target_of(subject, subject.facts, index)
     voxels, world = (prompts_of(subject, subject.facts, case, target=target, space=space) for space in SPACES)
     yield (
         world,
         {name: one.moved(_LPS_TO_RAS, space="lps", image=one.image) for name, one in world.items()},  # its own inverse
     )
-    _, payload = _pointed(case)
     geometry = examples.motions(payload.kind)
     if geometry is None or geometry.boxes_agree(payload):
         yield voxels, world
