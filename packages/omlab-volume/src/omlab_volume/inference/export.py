@@ -23,7 +23,7 @@ from torch import Tensor
 from omlab.errors import OmlabError, OmlabWarning
 from omlab_kernels import window_argmax
 from omlab_volume.inference.resample import LinearSteps, linear_steps
-from omlab_volume.inference.sliding_window import Cell, Combine, Network, SlidingWindow, not_finite
+from omlab_volume.inference.sliding_window import Cell, Combine, Network, SlidingWindow, Tiling, not_finite
 
 
 class MemoryWarning(OmlabWarning):
@@ -137,6 +137,7 @@ def predict_labels(
     batch_size: int = 1,
     device: torch.device | str = "cpu",
     accumulate_device: torch.device | str | None = None,
+    tiling: Tiling | None = None,
 ) -> NDArray[Any]:
     """Labels of `image` (C, D, H, W) on a grid of `shape` (Z, Y, X); by default the image's own.
 
@@ -155,6 +156,7 @@ def predict_labels(
         batch_size: windows in one call.
         device: the network's.
         accumulate_device: of the sums.
+        tiling: windows and weights in place of nnU-Net's.
 
     Returns:
         uint8 (uint16 above 256 classes).
@@ -173,6 +175,7 @@ def predict_labels(
         batch_size=batch_size,
         device=device,
         accumulate_device=accumulate_device,
+        tiling=tiling,
     )
     wanted = tuple(image.shape[1:]) if shape is None else tuple(shape)
     try:

@@ -9,7 +9,7 @@ import torch
 
 from omlab_volume.inference.export import predict_labels
 from omlab_volume.inference.preprocess import Plan, prepare
-from omlab_volume.inference.sliding_window import Combine, Network
+from omlab_volume.inference.sliding_window import Combine, Network, Tiling
 from omlab_volume.orientation import reorient_labels
 from omlab_volume.volume import Label, LabelMap, Volume
 
@@ -28,6 +28,7 @@ def segment(
     batch_size: int = 1,
     device: torch.device | str = "cpu",
     accumulate_device: torch.device | str | None = None,
+    tiling: Tiling | None = None,
 ) -> LabelMap:
     """The label map of `volume`, on its grid.
 
@@ -45,6 +46,7 @@ def segment(
         batch_size: windows in one call.
         device: the network's.
         accumulate_device: of the sums.
+        tiling: windows and weights in place of nnU-Net's.
 
     Returns:
         Labels with the shape, affine and source of `volume`; 0 outside the crop.
@@ -67,6 +69,7 @@ def segment(
         batch_size=batch_size,
         device=device,
         accumulate_device=accumulate_device,
+        tiling=tiling,
     )
     whole = np.zeros(prepared.canonical.shape[::-1], decided.dtype)
     whole[prepared.crop] = decided

@@ -13,6 +13,7 @@ import ctypes
 import itertools
 import math
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -91,6 +92,20 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tiling:
+    """Where windows lie and what their voxels weigh, for networks whose numbers come of other windows than nnU-Net's.
+
+    Attributes:
+        starts: of (size, patch), both (z, y, x), the first voxels of the windows along each axis, in order. One that
+            comes n times weighs n-fold, and is predicted once.
+        importance: of a patch, the weight of each voxel of a window, float32 and above 0.
+    """
+
+    starts: Callable[[Sequence[int], Sequence[int]], Sequence[Sequence[int]]]
+    importance: Callable[[Sequence[int]], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlidingWindow:
     """How a network is moved over an image.
 
@@ -104,6 +119,7 @@ class SlidingWindow:
         device: where the network is.
         accumulate_device: where the sums are kept; None is `device`.
         autocast: run the network in float16 where it is on CUDA.
+        tiling: windows and weights in place of nnU-Net's; `step` is not looked at then.
     """
 
     patch_size: tuple[int, int, int]
@@ -115,6 +131,7 @@ class SlidingWindow:
     device: torch.device | str = "cpu"
     accumulate_device: torch.device | str | None = None
     autocast: bool = True
+    tiling: Tiling | None = None
 
     def __post_init__(self) -> None:
         if len(self.patch_size) != 3 or min(self.patch_size) < 1:
@@ -183,16 +200,25 @@ class _Run:
         self.before = [missing // 2 for missing in short]
         self.padding = [side for missing in reversed(short) for side in (missing // 2, missing - missing // 2)]
         self.size = [have + missing for have, missing in zip(size, short, strict=True)]
-        self.starts = [window_starts(n, patch, how.step) for n, patch in zip(self.size, how.patch_size, strict=True)]
+        self.repeats = [Counter(starts) for starts in self._all_starts()]
+        self.starts = [sorted(starts) for starts in self.repeats]
         stops = [[start + patch for start in starts] for starts, patch in zip(self.starts, how.patch_size, strict=True)]
         self.edges = [sorted({*starts, *ends}) for starts, ends in zip(self.starts, stops, strict=True)]
         self.flips = how.flips()
         self.importance: Tensor | None = None
         if math.prod(len(starts) for starts in self.starts) > 1:
-            self.importance = gaussian_importance(how.patch_size, half=how.combine == "logits").to(self.keep)
+            own = how.tiling.importance(how.patch_size) if how.tiling is not None else None
+            weights = gaussian_importance(how.patch_size, half=how.combine == "logits") if own is None else own
+            self.importance = weights.to(self.keep)
             self.share = self.importance / len(self.flips)
         else:
             self.share = torch.tensor(1 / len(self.flips), device=self.keep).expand(how.patch_size)
+
+    def _all_starts(self) -> Sequence[Sequence[int]]:
+        how = self.how
+        if how.tiling is not None:
+            return how.tiling.starts(self.size, how.patch_size)
+        return [window_starts(n, patch, how.step) for n, patch in zip(self.size, how.patch_size, strict=True)]
 
     def cells(self) -> Iterator[Cell]:
         places = list(itertools.product(*(range(len(starts)) for starts in self.starts)))
@@ -261,19 +287,33 @@ class _Run:
         if self.importance is None:
             return None
         covering = [
-            [span for index in range(len(self.starts[axis])) for at, span in self._spans(axis, index) if at == cell]
+            [
+                (index, span)
+                for index in range(len(self.starts[axis]))
+                for at, span in self._spans(axis, index)
+                if at == cell
+            ]
             for axis, cell in enumerate(place)
         ]
-        first, *others = (self.importance[at] for at in itertools.product(*covering))
+        windows = [zip(*chosen, strict=True) for chosen in itertools.product(*covering)]
+        first, *others = (self._times(index, self.importance[at]) for index, at in windows)
         return sum(others, start=first)
+
+    def _times(self, place: Place, weights: Tensor) -> Tensor:
+        """`weights` of a window, as often as it comes."""
+        if self.importance is None:
+            return weights
+        times = math.prod(self.repeats[axis][self.starts[axis][index]] for axis, index in enumerate(place))
+        return weights if times == 1 else weights * times
 
     def _add(self, place: Place, scores: Tensor, flip: Axes) -> None:
         """Add one window's scores (K, d, h, w), still flipped, to the cells that it touches."""
         softmax = self.how.combine == "probabilities"
+        share = self._times(place, self.share)
         for spans in itertools.product(*(self._spans(axis, index) for axis, index in enumerate(place))):
             cell, inside = zip(*spans, strict=True)
             start = [part.start for part in inside]
-            window_accumulate(self._sums(cell), scores, self.share, start=start, flip=flip, softmax=softmax)
+            window_accumulate(self._sums(cell), scores, share, start=start, flip=flip, softmax=softmax)
 
     def _final(self, place: Place) -> Iterator[Cell]:
         """The cells whose last window was the one at `place`, without the padding."""
@@ -308,6 +348,7 @@ def predict_scores(
     batch_size: int = 1,
     device: torch.device | str = "cpu",
     accumulate_device: torch.device | str | None = None,
+    tiling: Tiling | None = None,
 ) -> Tensor:
     """Blended scores (K, D, H, W), float32 on the CPU, of `image` (C, D, H, W).
 
@@ -324,6 +365,7 @@ def predict_scores(
         batch_size=batch_size,
         device=device,
         accumulate_device=accumulate_device,
+        tiling=tiling,
     )
     result = torch.empty((classes, *image.shape[1:]))
     for cell in how.cells(network, image):
