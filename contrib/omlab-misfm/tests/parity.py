@@ -270,7 +270,8 @@ def _normalised(part: Case, case: Case) -> float:
 def _rates(part: Case, case: Case) -> float:
     """The rate of each validation period; the last row is after the last step."""
     rates = [
-        part["initial"] * poly(min(n * part["iter_valid"], part["iter_max"]), steps=part["iter_max"], power=part["power"])
+        part["initial"]
+        * poly(min(n * part["iter_valid"], part["iter_max"]), steps=part["iter_max"], power=part["power"])
         for n in range(len(part["per_validation_period"]))
     ]
     return difference(rates, part["per_validation_period"])

@@ -94,8 +94,8 @@ class Down(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, D, H, W) -> (B, wider, D / s, H / 2, W / 2)."""
-        x = self.down(x)
-        return x
+        found: Tensor = self.down(x)
+        return found
 
 
 class UpCat(nn.Module):

@@ -106,7 +106,7 @@ def _shares(labels: Tensor, *, classes: int) -> Tensor:
 
 
 def _shrunk(target: Tensor, logits: Tensor, match: Match) -> Tensor:
-    size = logits.shape[2:]
+    size = list(logits.shape[2:])
     if match == "pool":
-        return functional.adaptive_avg_pool3d(target, size)
+        return functional.adaptive_avg_pool3d(target, (size[0], size[1], size[2]))
     return functional.interpolate(target, size=size, mode="trilinear")

@@ -82,9 +82,7 @@ def bent(channel: Image, *, gamma: float) -> Image:
     return result
 
 
-def _crop(
-    volume: Image, draws: Draws, *, size: Sequence[int], lower: Sequence[float], upper: Sequence[float]
-) -> Image:
+def _crop(volume: Image, draws: Draws, *, size: Sequence[int], lower: Sequence[float], upper: Sequence[float]) -> Image:
     """A box of `volume` at most as large as this is, linearly resized to `size`."""
     scales = [low + (high - low) * draws.random() for low, high in zip(lower, upper, strict=True)]
     sides = [max(1, min(int(n * scale), have)) for n, scale, have in zip(size, scales, volume.shape[1:], strict=True)]
@@ -101,7 +99,7 @@ def _crop(
 
 
 def _flipped(patch: Image, draws: Draws) -> Image:
-    axes = [axis for axis in (-1, -2, -3) if draws.random() > 0.5]
+    axes = tuple(axis for axis in (-1, -2, -3) if draws.random() > 0.5)
     return np.flip(patch, axes)
 
 

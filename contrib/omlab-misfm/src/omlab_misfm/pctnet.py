@@ -103,8 +103,8 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, D, H, W), the same shape."""
-        x = self.conv_conv(x)
-        return x
+        found: Tensor = self.conv_conv(x)
+        return found
 
 
 class PreActivated(nn.Module):
@@ -116,8 +116,8 @@ class PreActivated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, D, H, W) -> (B, width, D, H, W)."""
-        x = self.conv(x)
-        return x
+        found: Tensor = self.conv(x)
+        return found
 
 
 class Down(PreActivated):
@@ -168,8 +168,8 @@ class Parallel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, D, H, W), the same shape."""
-        x = self.conv(x) + self.trans(x)
-        return x
+        found: Tensor = self.conv(x) + self.trans(x)
+        return found
 
 
 class Embedding(nn.Module):

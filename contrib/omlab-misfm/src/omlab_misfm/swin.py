@@ -72,8 +72,8 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C), the same shape."""
-        x = self.drop(self.fc2(self.drop(functional.gelu(self.fc1(x)))))
-        return x
+        found: Tensor = self.drop(self.fc2(self.drop(functional.gelu(self.fc1(x)))))
+        return found
 
 
 class SwinBlock(nn.Module):
@@ -117,4 +117,4 @@ class SwinBlocks(nn.Module):
         x = volume.flatten(2).transpose(1, 2).contiguous()
         for block in self.blocks:
             x = block(x, grid=(depth, height, width))
-        return x.transpose(1, 2).unflatten(2, (depth, height, width))
+        return x.transpose(1, 2).reshape(volume.shape)

@@ -78,7 +78,8 @@ def shifted_window_attention(
     padded = tuple(x.shape[1:4])
     x = x.roll((-shift,) * 3, (1, 2, 3))
     windows = _partition(x, window)  # (B, windows, w^3, C)
-    q, k, v = functional.linear(windows, weight, bias).unflatten(-1, (3, heads, -1)).permute(3, 0, 1, 4, 2, 5)
+    qkv = functional.linear(windows, weight, bias).view(*windows.shape[:3], 3, heads, -1)
+    q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)
     scores = q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)
     scores = scores + table[relative_rows(window)].permute(2, 0, 1)
     if shift:

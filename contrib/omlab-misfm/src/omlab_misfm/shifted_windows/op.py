@@ -48,14 +48,14 @@ def shifted_window_attention(
     """
     layout = layout_of(grid=grid, window=window, shift=shift, batch=len(tokens), device=tokens.device)
     qkv = functional.linear(tokens.flatten(0, 1).index_select(0, layout.order), weight, bias)
-    qkv = qkv.unflatten(-1, (3, heads, -1))  # (B N, 3, heads, c)
+    qkv = qkv.view(len(qkv), 3, heads, -1)
     laid = lay_out(table, layout.rows) if kept is None else kept(table, layout.rows, dtype=table.dtype)
     sink = bias.to(qkv.dtype).view(3, heads, 1, -1)
     found, first, begin = [], 0, 0
     for part in layout.parts:
         count = len(tokens) * part.windows
-        # (3, B windows, heads, tokens, c): views
-        q, k, v = qkv[first : first + count * part.tokens].unflatten(0, (count, part.tokens)).permute(2, 0, 3, 1, 4)
+        here = qkv[first : first + count * part.tokens].view(count, part.tokens, *qkv.shape[1:])
+        q, k, v = here.permute(2, 0, 3, 1, 4)  # (B windows, heads, tokens, c) each, not copied
         if part.padding:
             k, v = (torch.cat((one, of.expand(count, -1, -1, -1)), dim=2) for one, of in ((k, sink[1]), (v, sink[2])))
         scores = _bias(laid, part, begin=begin).to(q.dtype)
@@ -69,9 +69,9 @@ def shifted_window_attention(
 def _bias(laid: Tensor, part: Part, *, begin: int) -> Tensor:
     """(1, heads, tokens, keys): of the real tokens, and of the one that stands for all padded ones."""
     middle = begin + part.tokens**2
-    inside = laid[:, begin:middle].unflatten(1, (part.tokens, part.tokens))
+    inside = laid[:, begin:middle].reshape(-1, part.tokens, part.tokens)
     if part.padding:
-        padded = laid[:, middle : middle + part.tokens * part.padding].unflatten(1, (part.tokens, part.padding))
+        padded = laid[:, middle : middle + part.tokens * part.padding].reshape(-1, part.tokens, part.padding)
         exact = padded.to(torch.promote_types(padded.dtype, torch.float32))
         inside = torch.cat((inside, exact.logsumexp(-1, keepdim=True).to(inside.dtype)), dim=-1)
     return inside[None]
