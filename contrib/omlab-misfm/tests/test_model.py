@@ -27,7 +27,7 @@ SEGMENTATION: dict[str, Any] = {
     "epochs": 4, "steps_per_epoch": 5, "patches": 2, "learning_rate": 0.001, "patch_size": [], "spacing": [],
     "resolution_mode": "own", "augment": True,
 }  # fmt: skip
-FUSION: dict[str, Any] = {**SEGMENTATION, "clip": []}
+FUSION: dict[str, Any] = {**SEGMENTATION, "clip": [], "smallest_block": [], "largest_block": []}
 FACTS = {"channels": 1, "spacings": [[4.0, 1.5, 1.5]], "shapes": [[18, 40, 20]], "intensities": ["hu"]}
 
 
@@ -180,6 +180,9 @@ def test_numbers_that_cannot_be_are_refused() -> None:
     for clip in ([1, 0], [3], ["a", "b"]):
         with pytest.raises(SettingsError, match=r"clip is .* two numbers"):
             model.recipe("volume-fusion", data(), settings={**FUSION, "clip": clip}, seed=0)
+    for blocks in ({"smallest_block": [9, 9, 9]}, {"largest_block": [17, 40, 20]}):
+        with pytest.raises(SettingsError, match=r"Blocks of .* cannot be in patches of"):
+            model.recipe("volume-fusion", data(), settings={**FUSION, **blocks}, seed=0)
     with pytest.raises(SettingsError, match=r"spacing is .* three numbers above 0"):
         model.retarget("segmentation", data().about("train"), settings={**SEGMENTATION, "spacing": [1, 2]}, seed=0)
 

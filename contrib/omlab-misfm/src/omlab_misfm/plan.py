@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from omlab.errors import SettingsError
+from omlab_misfm.fusion import block_range
 from omlab_misfm.levels import Triple
 from omlab_volume.inference.resample import Spacing, resampled_shape
 
@@ -54,6 +55,26 @@ def checked_spacing(values: Sequence[Any]) -> Spacing | None:
         return None
     z, y, x = _three(values, "spacing", whole=False)
     return z, y, x
+
+
+def checked_blocks(shortest: Sequence[Any], longest: Sequence[Any], *, patch: Triple) -> tuple[Triple, Triple]:
+    """A user's shortest and longest sides of blocks; what is empty is in proportion to the published ones.
+
+    Raises `SettingsError` where a block could be longer than the patch, or the shortest is not the shorter one.
+    """
+    low, high = block_range(patch)
+    if shortest:
+        z, y, x = (int(n) for n in _three(shortest, "smallest_block", whole=True))
+        low = (z, y, x)
+    if longest:
+        z, y, x = (int(n) for n in _three(longest, "largest_block", whole=True))
+        high = (z, y, x)
+    if any(not a <= b <= n for a, b, n in zip(low, high, patch, strict=True)):
+        raise SettingsError(
+            f"Blocks of {list(low)} to {list(high)} voxels cannot be in patches of {list(patch)}: smallest_block is at "
+            "most largest_block, and that at most the patch."
+        )
+    return low, high
 
 
 def checked_range(values: Sequence[Any]) -> tuple[float, float] | None:

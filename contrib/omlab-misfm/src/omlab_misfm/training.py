@@ -20,9 +20,8 @@ from omlab.digests import digest_of
 from omlab.errors import TrainingError
 from omlab.roles import About, Dataset
 from omlab_misfm.batches import FlippedBatches, FusionBatches, fused
-from omlab_misfm.fusion import block_range
 from omlab_misfm.losses import deep_supervision_loss
-from omlab_misfm.plan import checked_range
+from omlab_misfm.plan import checked_blocks, checked_range
 from omlab_misfm.retarget import label_values, volume_name
 from omlab_train import Group, Optimisation, schedules
 from omlab_volume.training.batches import PatchBatches
@@ -144,7 +143,7 @@ def fusion(model: MisfmModel, data: Dataset, *, settings: Mapping[str, Any], see
     Raises:
         TrainingError: A case has no volume, or a number cannot be.
         InputError: A case cannot be used; names it.
-        SettingsError: `clip` cannot be.
+        SettingsError: `clip`, `smallest_block` or `largest_block` cannot be.
     """
     about = data.about("train")
     name, size = volume_name(about), model.plan.patch_size
@@ -155,7 +154,7 @@ def fusion(model: MisfmModel, data: Dataset, *, settings: Mapping[str, Any], see
         channels=model.module.config.in_channels,
         clip=checked_range(settings["clip"]) or _clip(about, name),
     )
-    smallest, largest = block_range(size)
+    smallest, largest = checked_blocks(settings["smallest_block"], settings["largest_block"], patch=size)
     return PymicRecipe(
         module=model.module,
         batches=FusionBatches(
@@ -169,7 +168,7 @@ def fusion(model: MisfmModel, data: Dataset, *, settings: Mapping[str, Any], see
         examples=fused,
         settings=settings,
         fall="halved",
-        data=[size, settings["patches"], seed, [[image.id, image.digest] for image in images]],
+        data=[size, smallest, largest, settings["patches"], seed, [[image.id, image.digest] for image in images]],
     )
 
 
