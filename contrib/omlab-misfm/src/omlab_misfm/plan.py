@@ -11,6 +11,7 @@ from omlab.errors import SettingsError
 from omlab_misfm.fusion import block_range
 from omlab_misfm.levels import Triple
 from omlab_volume.inference.resample import Spacing, resampled_shape
+from omlab_volume.training.planning import window_of
 
 
 def fitting_patch(facts: Mapping[str, Any], *, largest: Triple, stride: Triple, spacing: Spacing | None) -> Triple:
@@ -39,7 +40,7 @@ def fitting_patch(facts: Mapping[str, Any], *, largest: Triple, stride: Triple, 
 
 def checked_patch(values: Sequence[Any], *, stride: Triple) -> Triple:
     """A user's window. Raises `SettingsError` for anything but three multiples of `stride`, not all of them stride."""
-    z, y, x = (int(n) for n in _three(values, "patch_size", whole=True))
+    z, y, x = window_of(values)
     if any(n % step for n, step in zip((z, y, x), stride, strict=True)):
         raise SettingsError(
             f"patch_size is {list(values)}, but this network needs multiples of {list(stride)} (z,y,x)."
@@ -49,26 +50,14 @@ def checked_patch(values: Sequence[Any], *, stride: Triple) -> Triple:
     return z, y, x
 
 
-def checked_spacing(values: Sequence[Any]) -> Spacing | None:
-    """A user's spacing in mm, None where it is empty. Raises `SettingsError`."""
-    if not values:
-        return None
-    z, y, x = _three(values, "spacing", whole=False)
-    return z, y, x
-
-
 def checked_blocks(shortest: Sequence[Any], longest: Sequence[Any], *, patch: Triple) -> tuple[Triple, Triple]:
     """A user's shortest and longest sides of blocks; what is empty is in proportion to the published ones.
 
     Raises `SettingsError` where a block could be longer than the patch, or the shortest is not the shorter one.
     """
     low, high = block_range(patch)
-    if shortest:
-        z, y, x = (int(n) for n in _three(shortest, "smallest_block", whole=True))
-        low = (z, y, x)
-    if longest:
-        z, y, x = (int(n) for n in _three(longest, "largest_block", whole=True))
-        high = (z, y, x)
+    low = _sides(shortest, "smallest_block") if shortest else low
+    high = _sides(longest, "largest_block") if longest else high
     if any(not a <= b <= n for a, b, n in zip(low, high, patch, strict=True)):
         raise SettingsError(
             f"Blocks of {list(low)} to {list(high)} voxels cannot be in patches of {list(patch)}: smallest_block is at "
@@ -87,12 +76,8 @@ def checked_range(values: Sequence[Any]) -> tuple[float, float] | None:
     return numbers[0], numbers[1]
 
 
-def _three(values: Sequence[Any], name: str, *, whole: bool) -> list[float]:
-    numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    right = len(values) == len(numbers) == 3 and all(
-        0 < n < float("inf") and (not whole or n == int(n)) for n in numbers
-    )
-    if not right:
-        kind = "whole numbers" if whole else "numbers"
-        raise SettingsError(f"{name} is {list(values)}, but must be three {kind} above 0 (z,y,x).")
-    return numbers
+def _sides(values: Sequence[Any], name: str) -> Triple:
+    if len(values) != 3 or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in values):
+        raise SettingsError(f"{name} is {list(values)}, but must be three whole numbers above 0 (z,y,x).")
+    z, y, x = values
+    return z, y, x

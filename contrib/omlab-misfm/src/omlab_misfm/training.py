@@ -22,11 +22,11 @@ from omlab.roles import About, Dataset
 from omlab_misfm.batches import FlippedBatches, FusionBatches, fused
 from omlab_misfm.losses import deep_supervision_loss
 from omlab_misfm.plan import checked_blocks, checked_range
-from omlab_misfm.retarget import label_values, volume_name
 from omlab_train import Group, Optimisation, schedules
 from omlab_volume.training.batches import PatchBatches
 from omlab_volume.training.cases import prepared_cases
 from omlab_volume.training.images import prepared_images
+from omlab_volume.training.targets import label_values, volume_name
 
 if TYPE_CHECKING:
     from omlab_misfm.model import MisfmModel
