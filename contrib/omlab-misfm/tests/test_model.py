@@ -114,6 +114,17 @@ def test_retargeting_takes_classes_channels_and_window_of_the_data(name: str) ->
     assert other.module.config.resolution_mode == 2
 
 
+def test_a_window_is_given_once() -> None:
+    settings = {"patch_size": [16, 16, 32]}
+    model = omlab.load_model("misfm-pctnet-tiny.untrained", device="cpu", settings=settings).model
+    assert model.retarget("segmentation", data().about("train"), settings=SEGMENTATION, seed=0).plan.patch_size == (
+        16, 16, 32,
+    )  # fmt: skip
+    other = {**SEGMENTATION, "patch_size": [16, 32, 32]}
+    with pytest.raises(SettingsError, match=r"of the model but .* of the recipe"):
+        model.retarget("segmentation", data().about("train"), settings=other, seed=0)
+
+
 def test_sides_are_not_flipped_and_fusion_needs_no_classes() -> None:
     model = model_of("misfm-fmunet-tiny")
     about = data(classes={1: "left kidney", 2: "right kidney"}).about("train")

@@ -88,3 +88,14 @@ def test_rows_of_the_table_are_those_that_the_weights_need() -> None:
     assert int(rows.max()) == 10 * 17 + 10 * 11 + 10  # of 1331: most are never used
     assert int(rows[0, 1]) == 5 * 17 + 5 * 11 + 4  # from the next token along x
     assert int(rows[0, 36]) == 4 * 17 + 5 * 11 + 5
+
+
+def test_a_layout_made_while_predicting_serves_a_training() -> None:
+    given_ = drawn(grid=(5, 3, 4), window=3, seed=9)
+    how = {"grid": (5, 3, 4), "window": 3, "shift": 1}
+    layout_of.cache_clear()
+    with torch.inference_mode():
+        op.shifted_window_attention(
+            given_["tokens"], **{k: v for k, v in given_.items() if k != "tokens"}, **how, heads=2
+        )
+    assert len(gradients(op.shifted_window_attention, given_, **how)) == 5

@@ -70,7 +70,7 @@ def load(
     else:
         network, patch = _from_file(weights, base, patch=patch, settings=settings)
     task = _task_of(network.config, patch=patch)
-    return MisfmModel(network, task=task, device=device, settings={**settings, "patch_size": []})
+    return MisfmModel(network, task=task, device=device, settings=settings)
 
 
 class MisfmModel:
@@ -147,10 +147,14 @@ class MisfmModel:
 
     def retarget(self, recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> MisfmModel:
         """A copy for the classes, channels and sizes that `about` tells of (`omlab_misfm.retarget`)."""
-        network, task = retargeted(
-            self.module, task=self.task, recipe=recipe, about=about, settings=settings, seed=seed
-        )
-        return MisfmModel(network, task=task, device=self.device, settings={**self.settings, "patch_size": []})
+        own, given = list(self.settings["patch_size"]), list(settings["patch_size"])
+        if own and given and own != given:
+            raise SettingsError(
+                f"'patch_size' is {own} of the model but {given} of the recipe: give it once, without 'model.'."
+            )
+        chosen = {**settings, "patch_size": own or given}
+        network, task = retargeted(self.module, task=self.task, recipe=recipe, about=about, settings=chosen, seed=seed)
+        return MisfmModel(network, task=task, device=self.device, settings=self.settings)
 
     def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
         """PyMIC's fine-tuning, or Volume Fusion (`omlab_misfm.training`)."""

@@ -62,6 +62,11 @@ def layout_of(*, grid: Triple, window: int, shift: int, batch: int, device: torc
     """
     if window < 1 or not 0 <= shift < window:
         raise ValueError(f"A window of {window} tokens cannot be shifted by {shift}.")
+    with torch.inference_mode(mode=False):  # what is kept may meet a later call that takes gradients
+        return _laid_out(grid, window=window, shift=shift, batch=batch, device=device)
+
+
+def _laid_out(grid: Triple, *, window: int, shift: int, batch: int, device: torch.device) -> Layout:
     places = torch.arange(grid[0] * grid[1] * grid[2]).view(grid)
     axes = [_pieces(size, window=window, shift=shift) for size in grid]
     parts, order, rows = [], [], []
