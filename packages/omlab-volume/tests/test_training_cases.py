@@ -241,7 +241,7 @@ def test_images_without_labels_are_prepared_once_and_cut(cache: PreparedCache, t
     assert uncut.image.max() > 400
     assert uncut.digest != found[0].digest
     other = Held(Sample(id="none", inputs={"labels": example_labelmaps()[0]}, target=None))
-    with pytest.raises(TrainingError, match="Case 'none' has 'labels' .labelmap.; training needs a volume"):
+    with pytest.raises(TrainingError, match=r"Case 'none' has 'labels' \(labelmap\); training needs a volume"):
         prepared_images([other], plan, cache=cache)
     with pytest.raises(TrainingError, match="no case"):
         prepared_images([], plan, cache=cache)
