@@ -26,6 +26,7 @@ NOT_BROUGHT: dict[str, set[str]] = {
     "omlab-timm": OF_VOLUMES,
     "omlab-deblurmim": OF_VOLUMES,
     "omlab-usfm": OF_VOLUMES,
+    "omlab-misfm": {"timm", "transformers", "scikit-learn"},
     "omlab-medfmc": OF_VOLUMES,
 }
 INSTALLED = installed_distributions()

@@ -105,6 +105,21 @@ def test_the_losses_are_the_recorded_ones(tmp_path: Path, how: Optimisation) -> 
     assert losses == pytest.approx(CURVES[how.optimizer], abs=2e-5)
 
 
+def test_adam_adds_the_decay_to_the_gradient(tmp_path: Path) -> None:
+    recipe, alone = (Regression(Optimisation(optimizer="adam"), dropout=0.0, steps=3, epoch=1) for _ in range(2))
+    recipe.weight_decay = 0.3
+    optimizer = torch.optim.Adam(alone.module.parameters(), weight_decay=0.3)
+    for step in range(3):
+        optimizer.param_groups[0]["lr"] = alone.rate * alone.schedule(step)
+        loss, _ = alone.loss(alone.batches(step))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    fit(recipe, folder=tmp_path, device="cpu", seed=0)
+    for found, expected in zip(recipe.module.parameters(), alone.module.parameters(), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
 def test_the_last_epoch_may_be_short(tmp_path: Path) -> None:
     recipe = Regression(steps=7, epoch=3)
     rows = fit(recipe, folder=tmp_path, device="cpu", seed=0)
@@ -368,7 +383,7 @@ def test_refuses_what_cannot_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"optimizer": "lion"}, "optimizer is 'lion', but must be one of adamw, sgd"),
+        ({"optimizer": "lion"}, "optimizer is 'lion', but must be one of adamw, adam, sgd"),
         ({"precision": "float16"}, "precision is 'float16'"),
         ({"accumulate": 0}, "accumulate is 0, but must be at least 1"),
         ({"ema": 1.0}, "ema is 1.0, but must be between 0 and 1"),

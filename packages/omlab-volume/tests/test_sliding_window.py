@@ -13,7 +13,13 @@ from torch import nn
 from omlab import progress
 from omlab.errors import InputError, OmlabError
 from omlab_volume.inference import sliding_window
-from omlab_volume.inference.sliding_window import SlidingWindow, gaussian_importance, predict_scores, window_starts
+from omlab_volume.inference.sliding_window import (
+    SlidingWindow,
+    Tiling,
+    gaussian_importance,
+    predict_scores,
+    window_starts,
+)
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "stunet_algorithms.json").read_text())
 
@@ -203,3 +209,27 @@ def test_a_gpu_gives_the_same_scores():
     expected = predict_scores(model, image, patch_size=(8, 8, 8), classes=3)
     got = predict_scores(model.cuda(), image, patch_size=(8, 8, 8), classes=3, device="cuda", batch_size=4)
     torch.testing.assert_close(got, expected, rtol=1e-2, atol=1e-2)
+
+
+def test_windows_of_another_kind_weigh_as_often_as_they_come():
+    def starts(size, patch):
+        return [[0, min(2, n - p), n - p, n - p] for n, p in zip(size, patch, strict=True)]
+
+    def importance(patch):
+        return torch.linspace(0.1, 1, int(np.prod(patch))).reshape(tuple(patch))
+
+    model, image, patch = network(), torch.randn(1, 9, 10, 11), (4, 5, 6)
+    total = count = 0
+    for corner in itertools.product(*starts(image.shape[1:], patch)):
+        at = (slice(None), *(slice(c, c + p) for c, p in zip(corner, patch, strict=True)))
+        placed, spread = torch.zeros(3, *image.shape[1:]), torch.zeros(image.shape[1:])
+        with torch.no_grad():
+            placed[at] = model(image[at][None])[0] * importance(patch)
+        spread[at[1:]] = importance(patch)
+        total, count = total + placed, count + spread
+    how = {"patch_size": patch, "classes": 3, "combine": "logits", "mirror": False}
+    tiling = Tiling(starts=starts, importance=importance)
+    found = predict_scores(model, image, **how, tiling=tiling)
+    torch.testing.assert_close(found, total / count)
+    whole = predict_scores(model, image[:, :4, :5, :6], **how, tiling=tiling)
+    torch.testing.assert_close(whole, model(image[None, :, :4, :5, :6])[0].detach())

@@ -18,6 +18,7 @@ from omlab_train.cache import PreparedCache
 from omlab_volume.inference.preprocess import Plan
 from omlab_volume.testing import example_labelmaps, example_volumes
 from omlab_volume.training.cases import PreparedCase, prepared_cases, training_arrays
+from omlab_volume.training.images import prepared_images
 from omlab_volume.training.patches import foreground_locations
 from omlab_volume.volume import LabelMap, Volume
 
@@ -223,3 +224,24 @@ def test_arrays_in_memory_are_a_case_too() -> None:
     case = PreparedCase(id="x", arrays=arrays)
     assert case.image.dtype == np.float32
     assert {value: voxels.tolist() for value, voxels in case.locations.items()} == {7: [[1, 2, 3]]}
+
+
+def test_images_without_labels_are_prepared_once_and_cut(cache: PreparedCache, tmp_path: Path) -> None:
+    path = tmp_path / "scan.nii"
+    path.write_bytes(b"scan")
+    plan = Plan(spacing=None, patch_size=(8, 8, 8), normalisation="none")
+    for _ in range(2):
+        found = prepared_images([Filed(id="scan", path=path)], plan, clip=(-100, 60), cache=cache)
+    assert READ == ["scan"]
+    image = found[0].image
+    assert isinstance(image, np.memmap)
+    assert (image.min(), image.max()) == (-100, 60)
+    assert len(found[0].digest) == 64
+    uncut = prepared_images([Filed(id="scan", path=path)], plan, cache=cache)[0]
+    assert uncut.image.max() > 400
+    assert uncut.digest != found[0].digest
+    other = Held(Sample(id="none", inputs={"labels": example_labelmaps()[0]}, target=None))
+    with pytest.raises(TrainingError, match=r"Case 'none' has 'labels' \(labelmap\); training needs a volume"):
+        prepared_images([other], plan, cache=cache)
+    with pytest.raises(TrainingError, match="no case"):
+        prepared_images([], plan, cache=cache)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from omlab.errors import SettingsError
 
-Optimizer = Literal["adamw", "sgd"]
+Optimizer = Literal["adamw", "adam", "sgd"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Group = dict[str, Any]
 """A group of parameters: `params`, a list, with their `lr` and `weight_decay`."""
@@ -22,9 +22,10 @@ class Optimisation:
     """How a loss is minimised: the parts of the loop that a recipe names.
 
     Attributes:
-        optimizer: "adamw" or "sgd"; learning rate and weight decay are those of the recipe's groups.
-        betas: Of AdamW.
-        eps: Of AdamW.
+        optimizer: "adamw", "adam" or "sgd"; learning rate and weight decay are those of the recipe's groups. Adam and
+            SGD add the decay to the gradient, AdamW takes it off the weights.
+        betas: Of Adam and AdamW.
+        eps: Of Adam and AdamW.
         momentum: Of SGD.
         nesterov: Whether that momentum is Nesterov's.
         max_grad_norm: The gradient of a step is shortened to this norm; None leaves it as it is.

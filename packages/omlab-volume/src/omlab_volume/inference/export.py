@@ -25,7 +25,7 @@ from omlab.errors import OmlabError, OmlabWarning
 from omlab_kernels import window_argmax
 from omlab_volume.inference.confidence import Sureness
 from omlab_volume.inference.resample import LinearSteps, linear_steps
-from omlab_volume.inference.sliding_window import Cell, Combine, Network, SlidingWindow, not_finite
+from omlab_volume.inference.sliding_window import Cell, Combine, Network, SlidingWindow, Tiling, not_finite
 
 
 class MemoryWarning(OmlabWarning):
@@ -164,6 +164,7 @@ def predict_labels(
     accumulate_device: torch.device | str | None = None,
     sum_type: torch.dtype = torch.float32,
     sureness: Sureness | None = None,
+    tiling: Tiling | None = None,
 ) -> NDArray[Any]:
     """Labels of `image` (C, D, H, W) on a grid of `shape` (Z, Y, X); by default the image's own.
 
@@ -184,6 +185,7 @@ def predict_labels(
         accumulate_device: of the sums.
         sum_type: of the sums, torch.float32 or torch.float16.
         sureness: takes in the scores of all cells, where it is wanted.
+        tiling: windows and weights in place of nnU-Net's.
 
     Returns:
         uint8 (uint16 above 256 classes).
@@ -203,6 +205,7 @@ def predict_labels(
         device=device,
         accumulate_device=accumulate_device,
         sum_type=sum_type,
+        tiling=tiling,
     )
     wanted = tuple(image.shape[1:]) if shape is None else tuple(shape)
     try:

@@ -10,7 +10,7 @@ import torch
 from omlab_volume.inference.confidence import Sureness
 from omlab_volume.inference.export import predict_labels
 from omlab_volume.inference.preprocess import Plan, prepare
-from omlab_volume.inference.sliding_window import Combine, Network
+from omlab_volume.inference.sliding_window import Combine, Network, Tiling
 from omlab_volume.labels import voxel_counts
 from omlab_volume.orientation import reorient_labels
 from omlab_volume.volume import Label, LabelMap, Volume
@@ -31,6 +31,7 @@ def segment(
     device: torch.device | str = "cpu",
     accumulate_device: torch.device | str | None = None,
     sum_type: torch.dtype = torch.float32,
+    tiling: Tiling | None = None,
 ) -> LabelMap:
     """The label map of `volume`, on its grid.
 
@@ -49,6 +50,7 @@ def segment(
         device: the network's.
         accumulate_device: of the sums.
         sum_type: of the sums; torch.float16 halves their memory.
+        tiling: windows and weights in place of nnU-Net's.
 
     Returns:
         Labels with the shape, affine and source of `volume`; 0 outside the crop. Its `facts` say how large each
@@ -76,6 +78,7 @@ def segment(
         accumulate_device=accumulate_device,
         sum_type=sum_type,
         sureness=sureness,
+        tiling=tiling,
     )
     counts = voxel_counts(decided, least=classes)
     facts = sureness.facts(labels, counts=counts.tolist(), voxel_ml=prepared.canonical.voxel_ml)

@@ -13,6 +13,7 @@ import ctypes
 import itertools
 import math
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -92,6 +93,20 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tiling:
+    """Where windows lie and what their voxels weigh, for networks whose numbers come of other windows than nnU-Net's.
+
+    Attributes:
+        starts: of (size, patch), both (z, y, x), the first voxels of the windows along each axis, in order. One that
+            comes n times weighs n-fold, and is predicted once.
+        importance: of a patch, the weight of each voxel of a window, float32 and above 0.
+    """
+
+    starts: Callable[[Sequence[int], Sequence[int]], Sequence[Sequence[int]]]
+    importance: Callable[[Sequence[int]], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlidingWindow:
     """How a network is moved over an image.
 
@@ -107,6 +122,7 @@ class SlidingWindow:
         sum_type: of the sums: torch.float32, or torch.float16, which takes half the memory. What is added is computed
             in float32 and rounded once; a sum of n windows and flips is off by at most n / 2048 of itself.
         autocast: run the network in float16 where it is on CUDA.
+        tiling: windows and weights in place of nnU-Net's; `step` is not looked at then.
     """
 
     patch_size: tuple[int, int, int]
@@ -119,6 +135,7 @@ class SlidingWindow:
     accumulate_device: torch.device | str | None = None
     sum_type: torch.dtype = torch.float32
     autocast: bool = True
+    tiling: Tiling | None = None
 
     def __post_init__(self) -> None:
         if len(self.patch_size) != 3 or min(self.patch_size) < 1:
@@ -214,16 +231,25 @@ class _Run:
         self.before = [missing // 2 for missing in short]
         self.padding = [side for missing in reversed(short) for side in (missing // 2, missing - missing // 2)]
         self.size = [have + missing for have, missing in zip(size, short, strict=True)]
-        self.starts = [window_starts(n, patch, how.step) for n, patch in zip(self.size, how.patch_size, strict=True)]
+        self.repeats = [Counter(starts) for starts in self._all_starts()]
+        self.starts = [sorted(starts) for starts in self.repeats]
         stops = [[start + patch for start in starts] for starts, patch in zip(self.starts, how.patch_size, strict=True)]
         self.edges = [sorted({*starts, *ends}) for starts, ends in zip(self.starts, stops, strict=True)]
         self.flips = how.flips()
         self.importance: Tensor | None = None
         if math.prod(len(starts) for starts in self.starts) > 1:
-            self.importance = gaussian_importance(how.patch_size, half=how.combine == "logits").to(self.keep)
+            own = how.tiling.importance(how.patch_size) if how.tiling is not None else None
+            weights = gaussian_importance(how.patch_size, half=how.combine == "logits") if own is None else own
+            self.importance = weights.to(self.keep)
             self.share = self.importance / len(self.flips)
         else:
             self.share = torch.tensor(1 / len(self.flips), device=self.keep).expand(how.patch_size)
+
+    def _all_starts(self) -> Sequence[Sequence[int]]:
+        how = self.how
+        if how.tiling is not None:
+            return how.tiling.starts(self.size, how.patch_size)
+        return [window_starts(n, patch, how.step) for n, patch in zip(self.size, how.patch_size, strict=True)]
 
     def cells(self) -> Iterator[Cell]:
         places = list(itertools.product(*(range(len(starts)) for starts in self.starts)))
@@ -283,10 +309,16 @@ class _Run:
     def _weights(self, place: Place) -> Tensor:
         assert self.importance is not None
         covering = [
-            [span for index in range(len(self.starts[axis])) for at, span in self._spans(axis, index) if at == cell]
+            [
+                (index, span)
+                for index in range(len(self.starts[axis]))
+                for at, span in self._spans(axis, index)
+                if at == cell
+            ]
             for axis, cell in enumerate(place)
         ]
-        first, *others = (self.importance[at] for at in itertools.product(*covering))
+        windows = [zip(*chosen, strict=True) for chosen in itertools.product(*covering)]
+        first, *others = (self._times(index, self.importance[at]) for index, at in windows)
         return sum(others, start=first)
 
     def _share(self, place: Place) -> Tensor:
@@ -295,15 +327,23 @@ class _Run:
         Half precision cannot hold the small ones at a window's corners: there they are parts of the whole weight of a
         voxel, so that the sums are the blended scores themselves.
         """
+        share = self._times(place, self.share)
         if self.importance is None or self.how.sum_type != torch.float16:
-            return self.share
+            return share
         if place not in self.shares:
             whole = torch.empty_like(self.importance)
             for spans in itertools.product(*(self._spans(axis, index) for axis, index in enumerate(place))):
                 cell, inside = zip(*spans, strict=True)
                 whole[inside] = self._weights(cell)
-            self.shares[place] = self.share / whole
+            self.shares[place] = share / whole
         return self.shares[place]
+
+    def _times(self, place: Place, weights: Tensor) -> Tensor:
+        """`weights` of a window, as often as it comes."""
+        if self.importance is None:
+            return weights
+        times = math.prod(self.repeats[axis][self.starts[axis][index]] for axis, index in enumerate(place))
+        return weights if times == 1 else weights * times
 
     def _add(self, place: Place, scores: Tensor, flip: Axes) -> None:
         """Add one window's scores (K, d, h, w), still flipped, to the cells that it touches."""
@@ -353,6 +393,7 @@ def predict_scores(
     device: torch.device | str = "cpu",
     accumulate_device: torch.device | str | None = None,
     sum_type: torch.dtype = torch.float32,
+    tiling: Tiling | None = None,
 ) -> Tensor:
     """Blended scores (K, D, H, W), float32 on the CPU, of `image` (C, D, H, W).
 
@@ -370,6 +411,7 @@ def predict_scores(
         device=device,
         accumulate_device=accumulate_device,
         sum_type=sum_type,
+        tiling=tiling,
     )
     result = torch.empty((classes, *image.shape[1:]))
     for cell in how.cells(network, image):

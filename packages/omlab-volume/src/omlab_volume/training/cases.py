@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +18,13 @@ from omlab import progress
 from omlab.digests import digest_of
 from omlab.errors import GeometryError, InputError, TrainingError
 from omlab.roles import Case, Sample
-from omlab.stamps import stamp
 from omlab_train.cache import Arrays, PreparedCache
 from omlab_volume.inference.preprocess import Plan, prepare, prepare_labels
 from omlab_volume.training.patches import Locations, foreground_locations
+from omlab_volume.training.sources import content_of, source_of
 from omlab_volume.volume import LabelMap, Volume
+
+Prepared = TypeVar("Prepared")
 
 _FORM = 1
 """Raised whenever the same case comes to give other arrays."""
@@ -109,6 +110,11 @@ def prepared_cases(
         channels=channels,
         cache=cache or PreparedCache(),
     )
+    return at_once(prepare, cases)
+
+
+def at_once(prepare: Callable[[Case], Prepared], cases: Sequence[Case]) -> list[Prepared]:
+    """What `prepare` gives for each case, a few at once in threads, in order; the first error ends it."""
     with (
         progress.bar("preparing cases", total=len(cases)) as advance,
         ThreadPoolExecutor(max_workers=_threads(), thread_name_prefix="omlab-prepare") as pool,
@@ -184,10 +190,10 @@ def _prepared(
     }
     if ignored:
         settings["ignored"] = ignored
-    source, sample = _source(case), None
+    source, sample = source_of(case), None
     if source is None:
         sample = case.load()
-        source = _content(*_pair(sample, input=input))
+        source = content_of(*_pair(sample, input=input))
 
     def make() -> Arrays:
         volume, target = _pair(case.load() if sample is None else sample, input=input)
@@ -248,40 +254,6 @@ def _class_numbers(array: NDArray[Any], classes: Sequence[int], ignored: Sequenc
         raise TrainingError(f"Case '{id}' has the label {unknown[0]}, which is not one of the classes {list(classes)}.")
     table = np.array([numbers[int(value)] for value in values], dtype=np.min_scalar_type(len(classes) + 1))
     return table[places].reshape(array.shape)
-
-
-def _source(case: Case) -> list[Any] | None:
-    """What a case is known by without being read; None where that is not certain."""
-    files = {name: [stamp(path, digest=False).to_json() for path in paths] for name, paths in case.files.items()}
-    try:
-        described = _plain(case)
-    except TypeError:
-        return None
-    return [described, files] if files and is_dataclass(case) else None
-
-
-def _plain(value: Any) -> Any:
-    """A dataclass of plain values as JSON. Raises `TypeError` for anything whose JSON would not be all of it."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Path):
-        return str(value.absolute())
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-        return [f"{type(value).__module__}.{type(value).__qualname__}", parts]
-    raise TypeError(f"a {type(value).__name__} is no plain value")
-
-
-def _content(volume: Volume, target: LabelMap) -> list[Any]:
-    parts: list[Any] = []
-    for payload in (volume, target):
-        array = np.ascontiguousarray(payload.array)
-        parts.append([str(array.dtype), array.shape, hashlib.sha256(array.data).hexdigest(), payload.affine.tolist()])
-    return parts
 
 
 def _threads() -> int:

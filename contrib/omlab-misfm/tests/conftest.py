@@ -1,0 +1,12 @@
+"""Prepared cases of tests stay out of the user's cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMLAB_CACHE", str(tmp_path / "cache"))
