@@ -1,0 +1,115 @@
+"""What MedLAM learns from volumes without labels: how far apart two patches lie, and which voxels show the same place.
+
+Source: Lei et al. 2023, arXiv 2306.14752, section III-B: relative distance regression (RDR) and multi-scale similarity
+(MSS).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from omlab_medlsam.localisation import distances
+from omlab_medlsam.network import Features, unit_length
+
+FACTORS = (4, 2, 1)
+"""How many voxels of a patch a voxel of each level of features spans."""
+TEMPERATURE = 15.0
+NEAR = 3.0
+"""mm, times its factor, up to which a voxel of a level shows the same place as a point; from twice that on it does not."""
+
+
+class Losses(NamedTuple):
+    """The terms, each a mean: their sum is what is minimised."""
+
+    distance: Tensor
+    similarity: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The sum."""
+        return self.distance + self.similarity
+
+
+def distance_loss(first: Tensor, second: Tensor, wanted: Tensor) -> Tensor:
+    """Squared error of the distance between two patches, mean over batch and axes.
+
+    Args:
+        first: Positions (B, 3) of patches.
+        second: Of other patches of the same volumes.
+        wanted: mm (B, 3) from the centre of the second to that of the first.
+    """
+    return functional.mse_loss(distances(first, second), wanted)
+
+
+def similarity_loss(original: Features, deformed: Features, gaps: Tensor, points: Tensor) -> Tensor:
+    """How badly points of patches are found in deformed patches of the same places.
+
+    A voxel of a level is the same place up to `NEAR` times its factor from a point, and another one from twice that
+    on; what lies between does not count. Of each level the mean over all of the same place and that over all of other
+    places are taken, batch and points together, and (as published) their sum is divided by the points once more. Where
+    no voxel shows the same place, or all do, that mean is 0.
+
+    Args:
+        original: Of patches (B, C, ...).
+        deformed: Of the deformed patches.
+        gaps: (B, K, D, H, W) mm from each voxel of the deformed patches to the places of the points.
+        points: (K, 3) voxels of the original patches.
+    """
+    terms = []
+    for here, there, factor in zip(original, deformed, FACTORS, strict=True):
+        z, y, x = (points // factor).unbind(1)
+        wanted = unit_length(here[:, :, z, y, x]).transpose(1, 2)  # (B, K, C)
+        cosines = wanted @ unit_length(there.flatten(2))  # (B, K, voxels)
+        logs = functional.log_softmax(TEMPERATURE * cosines, dim=2)
+        far = gaps if factor == 1 else functional.interpolate(gaps, size=there.shape[2:], mode="trilinear")
+        far = far.flatten(2)
+        same, other = far <= NEAR * factor, far >= 2 * NEAR * factor
+        others = torch.log1p(-logs.exp().clamp(max=1 - 1e-6))
+        terms.append(_mean_where(same, logs) + _mean_where(other, others))
+    return -torch.stack(terms).mean() / len(points)
+
+
+def gaps_to(points: Tensor, original: Tensor, deformed: Tensor) -> Tensor:
+    """mm (B, K, D, H, W) from each voxel of deformed patches to where points of the original patches lie.
+
+    Args:
+        points: (K, 3) voxels.
+        original: (B, 3, D, H, W) mm: where each voxel of the original patches lies.
+        deformed: Likewise of the deformed patches.
+    """
+    z, y, x = points.unbind(1)
+    places = original[:, :, z, y, x].transpose(1, 2)  # (B, K, 3)
+    return torch.linalg.vector_norm(deformed[:, None] - places[..., None, None, None], dim=2)
+
+
+def losses(
+    positions: Sequence[Tensor],
+    original: Sequence[Features],
+    deformed: Sequence[Features],
+    *,
+    wanted: Tensor,
+    gaps: Sequence[Tensor],
+    points: Sequence[Tensor],
+) -> Losses:
+    """The losses of two patches of each volume of a batch.
+
+    Args:
+        positions: (B, 3) of the two original patches.
+        original: Their features.
+        deformed: Features of the two deformed patches.
+        wanted: mm (B, 3) from the centre of the second to that of the first.
+        gaps: Of each, as `similarity_loss` has them.
+        points: Of each, (K, 3).
+    """
+    found = [similarity_loss(*terms) for terms in zip(original, deformed, gaps, points, strict=True)]
+    return Losses(distance_loss(positions[0], positions[1], wanted), torch.stack(found).sum())
+
+
+def _mean_where(chosen: Tensor, values: Tensor) -> Tensor:
+    """The mean of the values that are chosen; 0 where none is."""
+    return (values * chosen).sum() / chosen.sum().clamp(min=1)
