@@ -213,7 +213,10 @@ def _results(
     found: Mapping[str, Found],
     plain: Mapping[str, Found],
 ) -> float:
-    """What is recorded of a mode; refined points are compared where all of a group's margins are sure."""
+    """What is recorded of a mode; refined points are compared where their margins are sure, boxes where all six are.
+
+    The margins themselves are differences of two float32 sums, and say no more than what is compared.
+    """
     i, j, k = file["shape_xyz"]
     z, y, x = file["zoom_factor_zyx"]
     space = WorkingSpace(grid=_file_grid(file["axes"], [i, j, k]), zoom=(z, y, x))
@@ -221,7 +224,6 @@ def _results(
         "support_position": {s.name: s.positions for s in structures},
         "query_position_mean": position,
         "relative_mm": {name: one.relative for name, one in found.items()},
-        "similarity_margin": {name: one.margins for name, one in found.items()},
         "similarity_step_voxels": {name: one.steps for name, one in found.items()},
         "extremes_zyx_file": {name: _extremes(one, space) for name, one in found.items()},
         "corners_zyx_file": {name: [corners_of(e) for e in _extremes(one, space)] for name, one in found.items()},
@@ -241,7 +243,7 @@ def _results(
                 ours, theirs = (np.array(one[what][name], float) for one in (answers, wanted))
                 ours[mask] = theirs[mask]
                 answers[what][name] = ours
-    return _among(answers, wanted, about={"slice_interval"})
+    return _among(answers, wanted, about={"slice_interval", "similarity_margin"})
 
 
 def _extremes(found: Found, space: WorkingSpace) -> list[NDArray[np.float64]]:
@@ -273,7 +275,8 @@ def _loss(part: Case, case: Case) -> float:
     terms = []
     for n in range(2):
         points = pairs[:, n]
-        gaps = gaps_to(points, places["original"][n], places["deformed"][n])
+        z, y, x = points.unbind(1)
+        gaps = gaps_to(places["original"][n][:, :, z, y, x].transpose(1, 2), places["deformed"][n])
         terms.append(similarity_loss(features[2 + n], features[n], gaps, points))
     distance, similarity = distance_loss(positions[2], positions[3], wanted), torch.stack(terms).sum()
     found = {

@@ -6,9 +6,6 @@ Source: Lei et al. 2023, arXiv 2306.14752, section III-B: relative distance regr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -21,18 +18,6 @@ FACTORS = (4, 2, 1)
 TEMPERATURE = 15.0
 NEAR = 3.0
 """mm, times its factor, up to which a voxel of a level shows the same place as a point; from twice that on it does not."""
-
-
-class Losses(NamedTuple):
-    """The terms, each a mean: their sum is what is minimised."""
-
-    distance: Tensor
-    similarity: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        """The sum."""
-        return self.distance + self.similarity
 
 
 def distance_loss(first: Tensor, second: Tensor, wanted: Tensor) -> Tensor:
@@ -74,40 +59,14 @@ def similarity_loss(original: Features, deformed: Features, gaps: Tensor, points
     return -torch.stack(terms).mean() / len(points)
 
 
-def gaps_to(points: Tensor, original: Tensor, deformed: Tensor) -> Tensor:
-    """mm (B, K, D, H, W) from each voxel of deformed patches to where points of the original patches lie.
+def gaps_to(places: Tensor, deformed: Tensor) -> Tensor:
+    """mm (B, K, D, H, W) from each voxel of deformed patches to the places of points.
 
     Args:
-        points: (K, 3) voxels.
-        original: (B, 3, D, H, W) mm: where each voxel of the original patches lies.
-        deformed: Likewise of the deformed patches.
+        places: (B, K, 3) mm.
+        deformed: (B, 3, D, H, W) mm: where each voxel of the patches lies.
     """
-    z, y, x = points.unbind(1)
-    places = original[:, :, z, y, x].transpose(1, 2)  # (B, K, 3)
     return torch.linalg.vector_norm(deformed[:, None] - places[..., None, None, None], dim=2)
-
-
-def losses(
-    positions: Sequence[Tensor],
-    original: Sequence[Features],
-    deformed: Sequence[Features],
-    *,
-    wanted: Tensor,
-    gaps: Sequence[Tensor],
-    points: Sequence[Tensor],
-) -> Losses:
-    """The losses of two patches of each volume of a batch.
-
-    Args:
-        positions: (B, 3) of the two original patches.
-        original: Their features.
-        deformed: Features of the two deformed patches.
-        wanted: mm (B, 3) from the centre of the second to that of the first.
-        gaps: Of each, as `similarity_loss` has them.
-        points: Of each, (K, 3).
-    """
-    found = [similarity_loss(*terms) for terms in zip(original, deformed, gaps, points, strict=True)]
-    return Losses(distance_loss(positions[0], positions[1], wanted), torch.stack(found).sum())
 
 
 def _mean_where(chosen: Tensor, values: Tensor) -> Tensor:
