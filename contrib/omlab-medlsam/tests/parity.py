@@ -15,6 +15,7 @@ from nibabel.orientations import inv_ornt_aff
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from omlab_medlsam.boxed import resized_probabilities
 from omlab_medlsam.landmarks import bounds_of, extreme_points, part_bounds, part_points
 from omlab_medlsam.localisation import Found, Structure, anchor_of, describe, distances, localise
 from omlab_medlsam.losses import distance_loss, gaps_to, similarity_loss
@@ -23,6 +24,7 @@ from omlab_medlsam.measures import box_iou, wall_distance
 from omlab_medlsam.network import Features, MedLam, MedLamConfig, unit_length
 from omlab_medlsam.space import WorkingSpace, corners_of, las_to_file
 from omlab_medlsam.working import normalised
+from omlab_sam.network import Sam
 from omlab_testkit.expected import Answer, answer_parts, difference
 from omlab_testkit.golden import draw_state, uniform
 from omlab_volume.geometry import Grid
@@ -34,7 +36,12 @@ SURE = 2e-4
 
 def build(case: dict[str, Any]) -> nn.Module:
     """The network with the case's hyper-parameters, untrained, in eval mode."""
-    return _medlam(case["build"])
+    shape = case["build"]
+    if "base_channels" in shape:
+        return _medlam(shape)
+    with torch.device("meta"):  # drawing values that are replaced anyway takes longer than the rest
+        sam = Sam(**shape)
+    return sam.to_empty(device="cpu").eval()
 
 
 def _medlam(shape: Case) -> MedLam:
@@ -49,8 +56,10 @@ def _medlam(shape: Case) -> MedLam:
 
 def run(module: nn.Module, case: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """The outputs of a case."""
-    assert isinstance(module, MedLam)
     with torch.inference_mode():
+        if isinstance(module, Sam):
+            return _medsam_outputs(module, case, inputs)
+        assert isinstance(module, MedLam)
         encoded = module.encode(inputs["image"])
         features = module.decode(encoded)
         stages = (*encoded.skips, encoded.bottleneck)
@@ -61,6 +70,25 @@ def run(module: nn.Module, case: dict[str, Any], inputs: dict[str, Tensor]) -> d
             "fc_position": module.locate(encoded),
             "prob": module.classify(features),
         }
+
+
+def _medsam_outputs(sam: Sam, case: Case, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Blocks, embedding, prompts and masks of the boxes on one image; probabilities at the size that their name says."""
+    outputs: dict[str, Tensor] = {}
+    for n, block in enumerate(sam.image_encoder.blocks):
+        if f"block{n}" in case["outputs"]:
+            block.register_forward_hook(lambda _m, _i, out, n=n: outputs.__setitem__(f"block{n}", out.clone()))
+    boxes = torch.cat((inputs["box_min"], inputs["box_max"]), dim=1)
+    embedding = sam.image_encoder(inputs["image"])
+    low, one = sam.decode(embedding, boxes=boxes, multimask=False)
+    _, three = sam.decode(embedding, boxes=boxes, multimask=True)
+    outputs |= {"encoder": embedding, "sparse": sam.prompt_encoder(boxes=boxes)[0]}
+    outputs |= {"low_res": low, "iou_all": torch.cat((one, three), dim=1)}
+    for name in case["outputs"]:
+        if name.startswith("probability_"):
+            height, width = map(int, name.removeprefix("probability_").split("x"))
+            outputs[name] = resized_probabilities(low, shape=(height, width))
+    return outputs
 
 
 def check(case: dict[str, Any]) -> dict[str, float]:
