@@ -19,7 +19,6 @@ from omlab_medlsam.boxed import resized_probabilities
 from omlab_medlsam.landmarks import bounds_of, extreme_points, part_bounds, part_points
 from omlab_medlsam.localisation import Found, Structure, anchor_of, describe, distances, localise
 from omlab_medlsam.losses import distance_loss, gaps_to, similarity_loss
-from omlab_medlsam.matching import in_unit_length
 from omlab_medlsam.measures import box_iou, wall_distance
 from omlab_medlsam.network import Features, MedLam, MedLamConfig, unit_length
 from omlab_medlsam.space import WorkingSpace, corners_of, las_to_file
@@ -73,7 +72,7 @@ def run(module: nn.Module, case: dict[str, Any], inputs: dict[str, Tensor]) -> d
 
 
 def _medsam_outputs(sam: Sam, case: Case, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Blocks, embedding, prompts and masks of the boxes on one image; probabilities at the size that their name says."""
+    """Blocks, embedding, prompts and masks of the boxes on one image; probabilities at the size in their name."""
     outputs: dict[str, Tensor] = {}
     for n, block in enumerate(sam.image_encoder.blocks):
         if f"block{n}" in case["outputs"]:
@@ -296,7 +295,10 @@ def _loss(part: Case, case: Case) -> float:
     grid = torch.stack(torch.meshgrid(*[torch.arange(16.0)] * 3, indexing="ij")) * 3
     offsets = {"deformed": ([6, 3, 0], [0, -3, 6]), "original": ([0, 0, 0], [3, 3, 3])}
     places = {
-        name: [(grid + torch.tensor(one, dtype=torch.float32)[:, None, None, None]).expand(2, -1, -1, -1, -1) for one in rows]
+        name: [
+            (grid + torch.tensor(one, dtype=torch.float32)[:, None, None, None]).expand(2, -1, -1, -1, -1)
+            for one in rows
+        ]
         for name, rows in offsets.items()
     }
     pairs = torch.tensor(list(part["points"].values()))  # (pairs, 2, 3)

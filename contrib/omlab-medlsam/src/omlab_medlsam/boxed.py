@@ -1,4 +1,4 @@
-"""MedSAM: boxes in a picture become masks (Ma et al., "Segment anything in medical images", Nature Communications 2024).
+"""MedSAM: boxes in a picture become masks (Ma et al., "Segment anything in medical images", Nat. Commun. 2024).
 
 SAM's network at 1024 pixels. It differs from SAM in what it is shown, [0, 1] by the least and the greatest value of the
 picture, and in that probabilities, not logits, are brought to the picture's size.
@@ -7,6 +7,7 @@ picture, and in that probabilities, not logits, are brought to the picture's siz
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,8 +85,8 @@ class Claims:
     def __init__(self, shape: tuple[int, ...], *, objects: int) -> None:
         self.labels = np.zeros(shape, np.uint8 if objects < 256 else np.uint16)
 
-    def of_slice(self, probabilities: Tensor, values: NDArray[np.int_], *, at: object = ...) -> None:
+    def of_slice(self, probabilities: Tensor, values: NDArray[np.int_], *, at: Any = ...) -> None:
         """What the boxes of one picture claim: (N, H, W), and the label of each (N,); all of them at once."""
         best, which = probabilities.float().max(dim=0)
         labels = values[which.cpu().numpy()]
-        self.labels[at] = np.where(best.cpu().numpy() > SURE, labels, 0)  # type: ignore[index]
+        self.labels[at] = np.where(best.cpu().numpy() > SURE, labels, 0)

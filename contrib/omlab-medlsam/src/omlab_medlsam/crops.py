@@ -52,7 +52,7 @@ def draw_crop(image: Image, rng: Generator, *, patch: Sequence[int]) -> Crop:
         if image[tuple(centre)] >= DARKEST:
             break
     first = centre - size // 2 - MARGIN
-    crop = cut(image, start=first, patch_size=size + 2 * MARGIN)
+    crop = cut(image, start=first, patch_size=[n + 2 * MARGIN for n in patch])
     inside = rng.integers(0, 2 * MARGIN, size=3, endpoint=True)
     original = crop[tuple(slice(a, a + n) for a, n in zip(inside, patch, strict=True))]
     deformed, places = _deformed(crop, rng, patch=size)

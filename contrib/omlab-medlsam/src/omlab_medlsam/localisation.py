@@ -90,7 +90,7 @@ class Found:
 
 
 def distances(first: Tensor, second: Tensor) -> Tensor:
-    """mm (z, y, x) from the place of position `second` (..., 3) to that of `first`."""
+    """How far it is, in mm (z, y, x), from the place of position `second` (..., 3) to that of `first`."""
     return torch.tensor(REACH, dtype=first.dtype, device=first.device) * torch.tanh(first - second)
 
 
@@ -145,7 +145,7 @@ def describe(
         positions = first if positions is None else positions + first
         cubes = rest if not cubes else [a.add_(b) for a, b in zip(cubes, rest, strict=True)]
     assert positions is not None
-    split = [(positions / len(labels)).split(counts), *(cube.split(counts) for cube in cubes)]
+    split = [torch.split(part, counts) for part in (positions / len(labels), *cubes)]
     return [
         Structure(value=value, name=name, positions=mine, cubes=tuple(levels), supports=len(labels))
         for (value, name), mine, *levels in zip(names.items(), *split, strict=True)

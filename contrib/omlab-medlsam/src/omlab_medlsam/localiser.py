@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,7 @@ class Placed:
 
     def boxes(self) -> list[Box]:
         """The boxes, from the outer faces of their voxels."""
-        scores = self.likeness or [None] * len(self.corners)
+        scores: Sequence[float | None] = self.likeness or [None] * len(self.corners)
         return [
             Box(near=tuple(low - 0.5), far=tuple(high + 0.5), label=self.name, score=score)
             for (low, high), score in zip(self.corners.astype(float), scores, strict=True)

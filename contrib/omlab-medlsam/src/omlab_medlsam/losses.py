@@ -17,7 +17,7 @@ FACTORS = (4, 2, 1)
 """How many voxels of a patch a voxel of each level of features spans."""
 TEMPERATURE = 15.0
 NEAR = 3.0
-"""mm, times its factor, up to which a voxel of a level shows the same place as a point; from twice that on it does not."""
+"""Up to so many mm, times its factor, a voxel of a level shows the same place as a point; from twice that on none."""
 
 
 def distance_loss(first: Tensor, second: Tensor, wanted: Tensor) -> Tensor:
@@ -60,13 +60,14 @@ def similarity_loss(original: Features, deformed: Features, gaps: Tensor, points
 
 
 def gaps_to(places: Tensor, deformed: Tensor) -> Tensor:
-    """mm (B, K, D, H, W) from each voxel of deformed patches to the places of points.
+    """Distances in mm (B, K, D, H, W) from each voxel of deformed patches to the places of points.
 
     Args:
         places: (B, K, 3) mm.
         deformed: (B, 3, D, H, W) mm: where each voxel of the patches lies.
     """
-    return torch.linalg.vector_norm(deformed[:, None] - places[..., None, None, None], dim=2)
+    gaps: Tensor = torch.linalg.vector_norm(deformed[:, None] - places[..., None, None, None], dim=2)
+    return gaps
 
 
 def _mean_where(chosen: Tensor, values: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ class Unit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, D, H, W) -> (B, out, D, H, W)."""
-        y: Tensor = self.model.conv1_1.Conv(x)
+        y: Tensor = self.get_submodule("model.conv1_1.Conv")(x)
         if y.is_cuda:
             return instance_norm_act(y, activation="relu")
         return functional.relu_(functional.instance_norm(y))

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 import omlab
 from omlab.card_schema import ModelCard
 from omlab.errors import OmlabError, PluginError, UsageError
-from omlab.payloads import Inputs
 from omlab.roles import About
 from omlab.session import Session
 from omlab.weights import Weights

@@ -25,9 +25,7 @@ class Reference:
     labels: list[Label]
 
 
-def reference_of(
-    network: MedLam, support: Support, *, slice_interval: int, batch_size: int = BATCH
-) -> Reference:
+def reference_of(network: MedLam, support: Support, *, slice_interval: int, batch_size: int = BATCH) -> Reference:
     """What a support says. Label maps are read first, then the images, one by one.
 
     Args:
@@ -97,8 +95,8 @@ def _check_kept(labels: Labels, known: list[Label], *, scan: Scan) -> None:
     lost = [label for label in known if label.value not in there]
     if lost:
         raise InputError(
-            f"'{lost[0].name}' (label {lost[0].value}) of the support scan {scan.name} is too small to be seen at 3 mm: "
-            "leave it out of all label maps."
+            f"'{lost[0].name}' (label {lost[0].value}) of the support scan {scan.name} is too small to be seen "
+            "at 3 mm: leave it out of all label maps."
         )
 
 

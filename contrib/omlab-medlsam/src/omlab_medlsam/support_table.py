@@ -22,7 +22,9 @@ class SupportTable:
                 columns = [name.strip() for name in reader.fieldnames or ()]
                 if sorted(columns) != sorted(COLUMNS):
                     found = ", ".join(columns)[:80] or "none"
-                    raise InputError(f"{path} is no table of support scans: its columns are {found}, not volume,labelmap.")
+                    raise InputError(
+                        f"{path} is no table of support scans: its columns are {found}, not volume,labelmap."
+                    )
                 reader.fieldnames = columns
                 scans = [_scan(row, table=path, line=reader.line_num) for row in reader]
         except OSError as error:

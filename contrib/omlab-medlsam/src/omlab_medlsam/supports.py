@@ -1,4 +1,4 @@
-"""The kind `support`: a few annotated scans that show a model what to look for, read one by one when they are needed."""
+"""The kind `support`: a few annotated scans that show a model what to look for, read one by one when needed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar, Protocol, cast
-
-import numpy as np
 
 import omlab
 from omlab.digests import digest_of
@@ -81,7 +79,7 @@ class LoadedScan:
     def stamp(self) -> object:
         """What it holds."""
         arrays = (self.image.array, self.image.affine, self.labels.array, self.labels.affine)
-        return [self.name, *(sha256(np.ascontiguousarray(array)).hexdigest() for array in arrays)]
+        return [self.name, *(sha256(array.tobytes()).hexdigest() for array in arrays)]
 
 
 @dataclass(frozen=True, kw_only=True)

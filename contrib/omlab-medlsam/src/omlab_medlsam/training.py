@@ -97,9 +97,7 @@ class RelativeDistance:
 
     def groups(self) -> list[Group]:
         """All parameters alike."""
-        return [
-            {"params": list(self.network.parameters()), "lr": self.learning_rate, "weight_decay": WEIGHT_DECAY}
-        ]
+        return [{"params": list(self.network.parameters()), "lr": self.learning_rate, "weight_decay": WEIGHT_DECAY}]
 
     def schedule(self, step: int) -> float:
         """Less by a fifth after every ten epochs."""
@@ -117,9 +115,7 @@ class RelativeDistance:
         """Nothing is held back."""
 
 
-def relative_distance(
-    network: MedLam, data: Dataset, *, settings: Mapping[str, Any], seed: int
-) -> RelativeDistance:
+def relative_distance(network: MedLam, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> RelativeDistance:
     """The recipe for the training split of a data set; targets are not looked at.
 
     Args:

@@ -41,7 +41,7 @@ def normalised(image: NDArray[np.floating]) -> Image:
     """HU brought to [0, 1]; what has no value below -10 is taken as brought there already."""
     if image.min() >= _AIR:
         return np.asarray(image, np.float32)
-    return np.interp(image, HU, LEVELS).astype(np.float32)
+    return np.asarray(np.interp(image, HU, LEVELS), np.float32)
 
 
 def working_copy(volume: Volume) -> WorkingCopy:
@@ -87,6 +87,11 @@ def working_labels(labelmap: LabelMap) -> Labels:
         votes = sum(weight * (corner == value) for corner, weight in zip(corners, weights, strict=True))
         wins = votes > most
         best[wins], most[wins] = value, votes[wins]
+    for value in sorted(present_values(labelmap.array) - present_values(best)):
+        middle = (
+            np.argwhere(labels == value).mean(0) * (np.array(shape) - 1) / np.maximum(np.array(labels.shape) - 1, 1)
+        )
+        best[tuple(np.round(middle).astype(int))] = value
     return best
 
 
@@ -99,8 +104,7 @@ def space_of(grid: Grid) -> WorkingSpace:
 def working_shape(grid: Grid) -> tuple[int, int, int]:
     """Voxels (Z, Y, X) of the working copy of a file on `grid`."""
     z, y, x = (
-        max(1, round(n * zoom))
-        for n, zoom in zip(canonical_grid(grid).shape[::-1], space_of(grid).zoom, strict=True)
+        max(1, round(n * zoom)) for n, zoom in zip(canonical_grid(grid).shape[::-1], space_of(grid).zoom, strict=True)
     )
     return (z, y, x)
 
