@@ -1,4 +1,4 @@
-"""What the test kit is given: whole cases of MedLAM and MedLSAM, and a small segmenter in place of the published one."""
+"""What the test kit is given: a small segmenter in place of the published one."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_a_state_tells_its_network() -> None:
     assert config_from_state(state, source="file") == TINY
     again = load_network(state, source="file")
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in state.items())
-    with pytest.raises(WeightsError, match="it has no 'fc1.weight'"):
+    with pytest.raises(WeightsError, match=r"it has no 'fc1\.weight'"):
         config_from_state({key: value for key, value in state.items() if key != "fc1.weight"}, source="file")
     with pytest.raises(WeightsError, match=r"conv8_2\.model\.conv1_1\.Conv\.bias"):
         load_network({key: value for key, value in state.items() if not key.startswith("conv8_2")}, source="file")

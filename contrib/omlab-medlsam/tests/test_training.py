@@ -16,7 +16,6 @@ from omlab_medlsam.model import TINY
 from omlab_medlsam.network import Features, untrained
 from omlab_medlsam.training import relative_distance
 from omlab_testkit.held import Held
-from omlab_train import fit
 from omlab_volume.testing import example_volumes
 
 SETTINGS = {"epochs": 2, "steps_per_epoch": 3, "volumes": 1, "points": 3, "learning_rate": 3e-3}
@@ -35,15 +34,18 @@ def _data(count: int = 2) -> Held:
 def test_places_are_where_the_voxels_of_a_crop_are_from() -> None:
     """Of a ramp each intensity tells its place: that of every deformed voxel is where `places` says."""
     z, y, x = np.indices((50, 60, 55)).astype(np.float32)
-    image = z + 100 * y + 10_000 * x + 1
+    image, told_apart = z + 100 * y + 10_000 * x + 1, 0
     for seed in range(6):
         crop = draw_crop(image, np.random.default_rng([seed]), patch=(32, 32, 32))
-        np.testing.assert_array_equal(crop.original[4, 5, 6] - 1, (crop.start + [4, 5, 6]) @ [1, 100, 10_000])
+        voxel = np.argwhere(crop.original)[0]
+        assert crop.original[tuple(voxel)] - 1 == np.add(crop.start, voxel) @ [1, 100, 10_000]
         told = np.tensordot([1.0, 100.0, 10_000.0], crop.places, axes=1) + 1
         inside = np.all([(p > 1) & (p < n - 2) for p, n in zip(crop.places, image.shape, strict=True)], axis=0)
         plain = np.abs(crop.deformed - told)[inside] < 5e-3 * told[inside] + 20
-        # where intensities are changed as well, they tell no places
-        assert plain.mean() > 0.99 or crop.deformed.max() < 10 or not np.isclose(plain.mean(), 1)
+        if crop.deformed.max() > 2:  # else its intensities were bent to [0, 1] and tell no places
+            assert plain.mean() > 0.99
+            told_apart += 1
+    assert told_apart > 1
 
 
 def test_bent_intensities_rise_between_0_and_1() -> None:
@@ -80,15 +82,20 @@ def test_a_point_that_is_nowhere_leaves_the_loss_finite() -> None:
         assert all(torch.isfinite(level.grad).all() for level in (*here, *there))
 
 
-def test_the_loss_falls(tmp_path: Path) -> None:
+def test_the_loss_falls() -> None:
     """A batch that is seen again and again is learned."""
-    network = untrained(TINY)
-    recipe = relative_distance(network, _data(1), settings={**SETTINGS, "steps_per_epoch": 4}, seed=0)
-    before = network.fc3.weight.detach().clone()
-    history = fit(recipe, folder=tmp_path / "work", device="cpu", seed=0)
-    assert all(np.isfinite(row["loss"]) for row in history)
-    assert history[-1]["loss"] < history[0]["loss"]
-    assert not torch.equal(before, network.fc3.weight)
+    recipe = relative_distance(untrained(TINY), _data(1), settings=SETTINGS, seed=0)
+    optimizer = torch.optim.AdamW(recipe.groups())
+    batch, found = recipe.batches(0), []
+    for _ in range(6):
+        loss, figures = recipe.loss(batch)
+        found.append(float(loss))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert found[-1] < 0.9 * found[0]
+    assert figures["distance_mm"] > 0
+    assert figures["similarity"] > 0
 
 
 def test_data_that_cannot_be_trained_on_are_refused() -> None:

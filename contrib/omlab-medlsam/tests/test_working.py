@@ -20,7 +20,7 @@ SHAPE = (20, 24, 16)
 
 
 def _stored(axes: tuple[int, ...], flips: tuple[bool, ...]) -> tuple[LabelMap, np.ndarray]:
-    """A box of label 1 in a file of 3 mm whose axis n is LAS axis axes[n], flipped or not; and its corners along LAS."""
+    """A box of label 1 in a file of 3 mm whose axis n is LAS axis axes[n], flipped or not; and the box along LAS."""
     las = np.zeros(SHAPE, np.uint8)
     las[3:9, 10:14, 5:12] = 1
     matrix = np.diag([-3.0, 3.0, 3.0, 1.0])

@@ -18,5 +18,8 @@ def box_iou(first: Corners, second: Corners) -> float:
 
 
 def wall_distance(first: Corners, second: Corners, *, spacing: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distances in mm between the walls of two boxes (2, 3), the mean of both walls of each axis, (3,); WD is the mean of these."""
+    """Distances in mm between the walls of two boxes (2, 3), the mean of both walls of each axis, (3,).
+
+    WD of the paper is the mean over axes.
+    """
     return np.asarray(np.abs(first - second).mean(0) * spacing)

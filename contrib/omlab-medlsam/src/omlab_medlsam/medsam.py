@@ -149,7 +149,7 @@ def segment_volume(segmenter: BoxSegmenter, volume: Volume, prompts: Prompts) ->
 
 
 def _shown(array: NDArray[Any]) -> NDArray[Any]:
-    """A view of (x, y, z) along RAS+ as axial slices (z, rows, columns): front above, the patient's right on the left."""
+    """A view of (x, y, z) along RAS+ as axial slices (z, rows, columns): front above, the right on the left."""
     return np.flip(array, (0, 1)).transpose(2, 1, 0)
 
 

@@ -72,7 +72,8 @@ class LocalisationEvaluator:
                 row |= {"status": "found", "iou": gap.iou, "wall_distance": gap.wall_distance}
             rows.append(row)
         for name in sorted(theirs.keys() - names.values()):
-            rows.append({"label": name, "group": sample.group, "status": "invented", "iou": None, "wall_distance": None})
+            undefined = {"iou": None, "wall_distance": None}
+            rows.append({"label": name, "group": sample.group, "status": "invented", **undefined})
         draw(sample, result, folder=folder)
         return rows
 

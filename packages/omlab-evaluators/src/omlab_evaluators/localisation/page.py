@@ -142,7 +142,7 @@ def _notes(rows: CaseRows, *, rounds: int, seed: int) -> list[str]:
         "A box reaches from the outer face of its first voxel to that of its last one; of a structure with several "
         "boxes the box around all of them counts.",
         "A structure that is in the reference alone has IoU 0 and no wall distance "
-        f"({count['not found']} not found); one that is in the result alone has neither ({count['invented']} invented).",
+        f"({count['not found']} not found); one in the result alone has neither ({count['invented']} invented).",
         resampling(rounds=rounds, seed=seed),
         "The mean over structures weighs every structure alike.",
         *few(len(rows)),
