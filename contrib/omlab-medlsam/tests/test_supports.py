@@ -37,7 +37,7 @@ def test_a_table_is_read_lazily(tmp_path: Path) -> None:
     table.write_text("volume,labelmap\nct0.nii.gz,seg0.nii.gz\nct1.nii.gz,seg1.nii.gz\n")
     support = omlab.read(table, kind="support")
     assert isinstance(support, Support)
-    assert [scan.name for scan in support.scans] == ["ct0.nii.gz", "ct1.nii.gz"]
+    assert [scan.name for scan in support.scans] == ["ct0.nii.gz (seg0.nii.gz)", "ct1.nii.gz (seg1.nii.gz)"]
     reference = reference_of(NETWORK, support, slice_interval=0)
     assert [(s.value, s.name, len(s.positions)) for s in reference.structures] == [(1, "organ", 6), (2, "bone", 6)]
     before = support.stamp()

@@ -89,7 +89,7 @@ def test_the_loss_falls() -> None:
     batch, found = recipe.batches(0), []
     for _ in range(6):
         loss, figures = recipe.loss(batch)
-        found.append(float(loss))
+        found.append(float(loss.detach()))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

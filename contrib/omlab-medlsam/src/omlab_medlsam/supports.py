@@ -43,8 +43,8 @@ class FileScan:
 
     @property
     def name(self) -> str:
-        """The image's file."""
-        return self.image.name
+        """Both files: an image may stand in several rows."""
+        return f"{self.image.name} ({self.labels.name})"
 
     def volume(self) -> Volume:
         """Read the image. Raises `InputError` that names the file."""
