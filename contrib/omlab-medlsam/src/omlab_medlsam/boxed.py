@@ -1,4 +1,4 @@
-"""MedSAM: boxes in a picture become masks (Ma et al., "Segment anything in medical images", Nat. Commun. 2024).
+"""MedSAM: boxes in a picture become masks (Ma et al., "Segment anything in medical images", arXiv 2304.12306).
 
 SAM's network at 1024 pixels. It differs from SAM in what it is shown, [0, 1] by the least and the greatest value of the
 picture, and in that probabilities, not logits, are brought to the picture's size.
