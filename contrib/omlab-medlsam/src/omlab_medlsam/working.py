@@ -16,6 +16,7 @@ from scipy import ndimage  # type: ignore[import-untyped]
 from omlab.errors import InputError, OmlabWarning
 from omlab_medlsam.space import SPACING, WorkingSpace, along_las
 from omlab_volume.geometry import Grid
+from omlab_volume.labels import present_values
 from omlab_volume.orientation import canonical_grid
 from omlab_volume.volume import LabelMap, Volume
 
@@ -72,7 +73,10 @@ def working_copy(volume: Volume) -> WorkingCopy:
 
 
 def working_labels(labelmap: LabelMap) -> Labels:
-    """Labels (Z, Y, X) at the voxels of the working copy: the class that most of the eight around have, by weight."""
+    """Labels (Z, Y, X) at the voxels of the working copy: the class that most of the eight around have, by weight.
+
+    A structure that none is left of keeps the voxel at its middle.
+    """
     labels = along_las(labelmap.array, labelmap.grid)
     axes = [_neighbours(n, m) for n, m in zip(labels.shape, working_shape(labelmap.grid), strict=True)]
     shape = tuple(len(share) for _, share in axes)
