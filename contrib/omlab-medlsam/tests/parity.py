@@ -191,7 +191,9 @@ def _localisation(part: Case, case: Case) -> float:
     labels = {name: _labels(shape, rows) for name, rows in part["labels"].items()}
     values = sorted({int(value) for rows in part["labels"].values() for value in rows})
     half = np.array(network.config.patch) // 2
-    anchor = anchor_of(network, images["query"], centres=np.array(part["query_patch_centres_padded"]) - half)
+    query = next(image for name, image in images.items() if name not in labels)
+    reach = part["distance_ratio_mm"]
+    anchor = anchor_of(network, query, centres=np.array(part["query_patch_centres_padded"]) - half)
     far = []
     for wanted in part["results"].values():
         structures = describe(
@@ -201,8 +203,8 @@ def _localisation(part: Case, case: Case) -> float:
             names={value: str(value) for value in values},
             slice_interval=int(wanted["slice_interval"] or 0),
         )
-        found = {s.name: localise(network, images["query"], anchor, s) for s in structures}
-        plain = {s.name: localise(network, images["query"], anchor, s, refine=False) for s in structures}
+        found = {s.name: localise(network, query, anchor, s, reach=reach) for s in structures}
+        plain = {s.name: localise(network, query, anchor, s, refine=False, reach=reach) for s in structures}
         far.append(_results(wanted, part["query_file"], structures, anchor.position, found, plain))
     return max(far)
 
@@ -302,15 +304,17 @@ def _loss(part: Case, case: Case) -> float:
         for name, rows in offsets.items()
     }
     pairs = torch.tensor(list(part["points"].values()))  # (pairs, 2, 3)
+    scales = {"near": part["threshold"], "temperature": part["temperature"]}
+    reach = part["distance_ratio"]
     terms = []
     for n in range(2):
         points = pairs[:, n]
         z, y, x = points.unbind(1)
         gaps = gaps_to(places["original"][n][:, :, z, y, x].transpose(1, 2), places["deformed"][n])
-        terms.append(similarity_loss(features[2 + n], features[n], gaps, points))
-    distance, similarity = distance_loss(positions[2], positions[3], wanted), torch.stack(terms).sum()
+        terms.append(similarity_loss(features[2 + n], features[n], gaps, points, **scales))
+    distance, similarity = distance_loss(positions[2], positions[3], wanted, reach=reach), torch.stack(terms).sum()
     found = {
-        "predicted_mm": distances(positions[2], positions[3]),
+        "predicted_mm": distances(positions[2], positions[3], reach=reach),
         "distance_loss": distance.item(),
         "similarity_loss": similarity.item(),
         "total": (distance + similarity).item(),

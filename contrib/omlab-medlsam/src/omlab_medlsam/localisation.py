@@ -89,9 +89,9 @@ class Found:
         return self.coarse if self.steps is None else self.coarse + self.steps
 
 
-def distances(first: Tensor, second: Tensor) -> Tensor:
+def distances(first: Tensor, second: Tensor, *, reach: Sequence[float] = REACH) -> Tensor:
     """How far it is, in mm (z, y, x), from the place of position `second` (..., 3) to that of `first`."""
-    return torch.tensor(REACH, dtype=first.dtype, device=first.device) * torch.tanh(first - second)
+    return torch.tensor(reach, dtype=first.dtype, device=first.device) * torch.tanh(first - second)
 
 
 def points_of(labels: Sequence[Labels], *, value: int, slice_interval: int) -> list[Points]:
@@ -182,6 +182,7 @@ def localise(
     structure: Structure,
     *,
     refine: bool = True,
+    reach: Sequence[float] = REACH,
     batch_size: int = BATCH,
 ) -> Found:
     """The points of a structure in a volume: by positions, then, with `refine`, by features around where these point.
@@ -192,9 +193,10 @@ def localise(
         anchor: Of the query.
         structure: Of the support.
         refine: Whether features are asked.
+        reach: What the network was trained with.
         batch_size: Patches at once.
     """
-    relative = distances(structure.positions, anchor.position).double().cpu().numpy()
+    relative = distances(structure.positions, anchor.position, reach=reach).double().cpu().numpy()
     coarse = np.round(anchor.centre + relative / SPACING).astype(int)
     if not refine:
         return Found(relative=relative, coarse=coarse)
