@@ -7,6 +7,7 @@ import numpy as np
 
 from omlab.errors import UsageError
 from omlab.roles import Sample
+from omlab_payloads.boxes import Box, Boxes
 from omlab_payloads.scores import Scores
 from omlab_report import encode_png
 
@@ -47,6 +48,13 @@ class Volume:
     kind: ClassVar[str] = "volume"
 
 
+BOXES = (
+    Box(near=(1.5, 3.5, 0.5), far=(12.5, 14.5, 11.5), label="liver"),
+    Box(near=(14.5, 5.5, 2.5), far=(20.5, 12.5, 9.5), label="Spleen"),
+)
+"""The first lies on the liver of `two_organs`; the second is half a voxel to one too small for the spleen."""
+
+
 def ball(shape, centre, radius):
     """A mask of the voxels within `radius` of `centre`."""
     axes = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
@@ -67,7 +75,12 @@ def examples(kind, card):
 
 
 def judged(card):
-    """Samples and results of the evaluator `survival`, whose references are other scores than its results."""
+    """Samples and results of the evaluators whose references are not of the kind of their results."""
+    if card == "localisation":
+        targets = [two_organs(), two_organs(shift=2)]
+        results = [Boxes(space="voxel", boxes=BOXES), Boxes(space="voxel", boxes=BOXES[:1])]
+        samples = [Sample(id=f"case-{n}", inputs={}, target=one, group=f"group-{n}") for n, one in enumerate(targets)]
+        return samples, results
     if card != "survival":
         return None
     followed = [(5.0, 1), (3.0, 1), (9.0, 0), (7.0, 1), (2.0, 0), (6.0, 1)]

@@ -14,7 +14,10 @@ from PIL import Image
 import omlab
 from omlab.errors import GeometryError, UsageError
 from omlab.payloads import Pictured
+from omlab_payloads.boxes import Box as FoundBox
+from omlab_payloads.boxes import Boxes
 from omlab_prompts.prompts import Box, Object, Point, Prompts
+from omlab_volume.labels import default_colour
 from omlab_volume.pictures.picture import picture
 from omlab_volume.volume import Label, LabelMap, Volume
 
@@ -173,3 +176,25 @@ def test_a_real_image(shared_data: Path) -> None:
     found = _pixels(picture(ct, prompts=[_clicks((128, 120, 77, 1))]))
     assert found.shape[1] > 1000
     assert found.std() > 20
+
+
+def test_boxes_that_were_found_are_dashed_where_they_are() -> None:
+    volume, _ = _case()
+    box = FoundBox(near=(9.5, 19.5, 9.5), far=(19.5, 49.5, 19.5), label="organ")
+    found = Boxes(space="voxel", boxes=[box])
+    corners = np.array([[*box.near, 1], [*box.far, 1]]) @ AFFINE.T
+    world = FoundBox(near=tuple(corners[0, :3]), far=tuple(corners[1, :3]), label="organ")
+    png = found.overlay({"volume": volume})
+    assert png == Boxes(space="world", boxes=[world]).overlay({"volume": volume})
+    pixels = _pixels(png)
+    colour = np.array(default_colour(1))
+    near = np.abs(pixels - colour).sum(axis=2) < 60
+    rows, columns = np.nonzero(near[:HEIGHT, : HEIGHT + GAP])
+    top, left = _axial((19.5, 49.5))
+    bottom, right = _axial((9.5, 19.5))
+    assert abs(rows.min() - top) <= 3
+    assert abs(rows.max() - bottom) <= 3
+    assert abs(columns.min() - left) <= 3
+    assert abs(columns.max() - right) <= 3
+    with pytest.raises(UsageError, match="drawn over an input that they lie in"):
+        found.overlay({})

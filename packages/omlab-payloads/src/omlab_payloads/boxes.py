@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from omlab.errors import UsageError
+from omlab.payloads import Inputs, Payload, describe
 from omlab_payloads import checked
 from omlab_payloads.positions import Position, Space, all_finite, checked_position, checked_space, lie_in
 
@@ -54,6 +55,20 @@ class Boxes:
     def same_frame(self, other: Any) -> bool:
         """Whether the boxes can lie in `other`: `omlab_payloads.positions.lie_in`."""
         return lie_in(self._corners(), other, space=self.space)
+
+    def overlay(self, inputs: Inputs, *, target: Payload | None = None) -> bytes:
+        """A PNG of the input that can mark boxes (it has `with_boxes`), with these and the outlines of `target`.
+
+        Raises `UsageError` where no input can.
+        """
+        for payload in inputs.values():
+            marked = getattr(payload, "with_boxes", None)
+            if marked is not None and self.same_frame(payload):
+                return cast(bytes, marked(self, target=target))
+        given = ", ".join(describe(payload) for payload in inputs.values()) or "nothing"
+        raise UsageError(
+            f"Boxes in {self.space} space are drawn over an input that they lie in, but {given} was given."
+        )
 
     def _corners(self) -> Iterator[Position]:
         return (corner for box in self.boxes for corner in (box.near, box.far))

@@ -137,6 +137,15 @@ class Volume(OnGrid):
         intensity = first.intensity if all(one.intensity == first.intensity for one in payloads) else "unknown"
         return replace(first, array=np.concatenate([one.array for one in payloads]), intensity=intensity)
 
+    def with_boxes(self, boxes: Any, *, target: Payload | None = None) -> bytes:
+        """A PNG of this volume with a payload of kind `boxes` marked, and the outlines of a label map `target`.
+
+        Raises `GeometryError` where boxes are no places in volumes, or the target lies on another grid.
+        """
+        from omlab_volume.pictures.picture import picture
+
+        return picture(self, target=target if isinstance(target, LabelMap) else None, boxes=boxes)
+
     def with_array(self, array: NDArray[Any]) -> Volume:
         """This volume with other intensities on the same grid."""
         return replace(self, array=array)

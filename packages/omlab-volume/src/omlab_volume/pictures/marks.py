@@ -8,16 +8,17 @@ plane cuts it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from omlab.errors import GeometryError
 from omlab_volume.geometry import Grid
-from omlab_volume.labels import Label
+from omlab_volume.labels import Label, default_colour
 from omlab_volume.orientation import canonical_grid
 from omlab_volume.pictures.planes import Panel
 from omlab_volume.pictures.words import FAINT, INK, Colour, write
@@ -27,6 +28,11 @@ NEAR = 10.0
 
 SCALE = 4
 """Marks are drawn this much larger and made smaller: smooth edges."""
+
+BOX = "box"
+"""What the legend calls a box without a label."""
+
+Voxel = tuple[float, float, float]
 
 _CORNERS = ((9, -9, "ls"), (-9, -9, "rs"), (9, 9, "lt"), (-9, 9, "rt"))  # of a mark, the first where all are as good
 
@@ -52,10 +58,11 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class Marks:
-    """The marks of all prompts of a case."""
+    """The marks of all prompts of a case, and of boxes that were found; `names` are the colours of these."""
 
     clicks: tuple[Click, ...] = ()
     boxes: tuple[Box, ...] = ()
+    names: Mapping[str, Colour] = field(default_factory=dict)
 
     @property
     def first(self) -> tuple[float, float, float] | None:
@@ -68,10 +75,12 @@ class Marks:
         return None
 
 
-def marks_of(prompts: Sequence[Any], *, grid: Grid, labels: Sequence[Label]) -> Marks:
+def marks_of(prompts: Sequence[Any], *, grid: Grid, labels: Sequence[Label], found: Any = None) -> Marks:
     """The clicks and boxes of payloads of kind `prompts` (those of omlab-prompts) that belong to an image on `grid`.
 
-    Label n is taken as the n-th object, whose marks have its colour. Raises `GeometryError` where one lies outside.
+    Label n is taken as the n-th object, whose marks have its colour. `found` are boxes that a model gave (a payload of
+    kind `boxes` of omlab-payloads), each label with a colour of its own. Raises `GeometryError` where a prompt lies
+    outside, or `found` are boxes in pixels.
     """
     colours = {label.value: label.colour for label in labels}
     clicks, boxes = [], []
@@ -91,7 +100,33 @@ def marks_of(prompts: Sequence[Any], *, grid: Grid, labels: Sequence[Label]) -> 
                 )
                 for count, point in enumerate(entry.points, start=1)
             ]
-    return Marks(clicks=tuple(clicks), boxes=tuple(boxes))
+    names = {} if found is None else _colours_of(found)
+    if found is not None:
+        boxes += [
+            Box(near=near, far=far, colour=names[box.label or BOX])
+            for box, (near, far) in zip(found.boxes, _placed(found, grid), strict=True)
+        ]
+    return Marks(clicks=tuple(clicks), boxes=tuple(boxes), names=names)
+
+
+def _colours_of(found: Any) -> dict[str, Colour]:
+    """A colour for each label of boxes, in their order."""
+    labels = dict.fromkeys(box.label or BOX for box in found.boxes)
+    return {label: default_colour(n) for n, label in enumerate(labels, start=1)}
+
+
+def _placed(found: Any, grid: Grid) -> list[tuple[Voxel, Voxel]]:
+    """The corners of boxes in voxels along the closest RAS+ axes: the boxes around them where they are oblique."""
+    if found.space == "pixel":
+        raise GeometryError("Boxes in pixels cannot be drawn over a volume.")
+    affine = grid.affine if found.space == "voxel" else np.eye(4)
+    turned = np.linalg.inv(canonical_grid(grid).affine) @ affine
+    placed = []
+    for box in found.boxes:
+        corners = np.array([*product(*zip(box.near, box.far, strict=True))]) @ turned[:3, :3].T + turned[:3, 3]
+        (a, b, c), (d, e, f) = corners.min(0).tolist(), corners.max(0).tolist()
+        placed.append(((a, b, c), (d, e, f)))
+    return placed
 
 
 def draw_marks(picture: Image.Image, panel: Panel, marks: Marks) -> None:

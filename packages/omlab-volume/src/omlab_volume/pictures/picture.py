@@ -42,12 +42,14 @@ def picture(
     *,
     target: Labelled | None = None,
     prompts: Sequence[Any] = (),
+    boxes: Any = None,
     window: tuple[float, float] | None = None,
 ) -> bytes:
-    """A PNG of `volume` with the label map over it, the target outlined and the prompts marked.
+    """A PNG of `volume` with the label map over it, the target outlined, the prompts and boxes marked.
 
     Radiological convention, as of `omlab_volume.pictures.planes`. Label n of the map is taken as the n-th object of
-    the prompts (payloads of kind `prompts`), whose marks have its colour.
+    the prompts (payloads of kind `prompts`), whose marks have its colour. Boxes (a payload of kind `boxes`) have a
+    colour for each of their labels; without prompts the planes go through the middle of the first one.
 
     Raises:
         GeometryError: A label map lies on another grid, or a prompt outside the volume.
@@ -58,7 +60,7 @@ def picture(
                 f"The {what}'s grid {labelled.grid.shape} is not the volume's {volume.grid.shape}, or lies elsewhere."
             )
     labels = complete_labels(labelmap) if labelmap is not None else []
-    marks = marks_of(prompts, grid=volume.grid, labels=labels)
+    marks = marks_of(prompts, grid=volume.grid, labels=labels, found=boxes)
     grid = canonical_grid(volume.grid)
     at = place_of(labelmap, target=target, grid=volume.grid, pointed=marks.first)
     panels = planes(volume, labelmap, target=target, at=at, window=window, height=_height(grid))
@@ -143,6 +145,7 @@ def _keys(panels: Sequence[Panel], labels: Sequence[Label], marks: Marks, *, out
         keys.append((None, f"and {len(seen) - _LEGEND} more"))
     if outlined:
         keys.append((_square(outline=OUTLINE), "reference"))
+    keys += [(_square(outline=colour), name) for name, colour in list(marks.names.items())[:_LEGEND]]
     for inside, words in ((True, "click inside"), (False, "click outside")):
         if any(click.inside == inside for click in marks.clicks):
             keys.append((key_of_click(inside=inside), words))

@@ -1,0 +1,1 @@
+"""Boxes of structures against reference label maps."""
