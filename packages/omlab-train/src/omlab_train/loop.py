@@ -295,7 +295,7 @@ def _optimizer(recipe: Recipe) -> torch.optim.Optimizer:
     how = recipe.how
     if how.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=0.0, momentum=how.momentum, nesterov=how.nesterov)
-    return torch.optim.AdamW(groups, lr=0.0, betas=how.betas, eps=how.eps)
+    return torch.optim.AdamW(groups, lr=0.0, betas=how.betas, eps=how.eps, amsgrad=how.amsgrad)
 
 
 def _learning(module: nn.Module) -> None:

@@ -25,6 +25,7 @@ class Optimisation:
         optimizer: "adamw" or "sgd"; learning rate and weight decay are those of the recipe's groups.
         betas: Of AdamW.
         eps: Of AdamW.
+        amsgrad: Whether AdamW keeps the largest second moment so far (Reddi et al. 2018).
         momentum: Of SGD.
         nesterov: Whether that momentum is Nesterov's.
         max_grad_norm: The gradient of a step is shortened to this norm; None leaves it as it is.
@@ -42,6 +43,7 @@ class Optimisation:
     optimizer: Optimizer = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    amsgrad: bool = False
     momentum: float = 0.0
     nesterov: bool = False
     max_grad_norm: float | None = None
