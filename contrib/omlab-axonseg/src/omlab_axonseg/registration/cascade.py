@@ -33,6 +33,7 @@ class CascadeConfig:
         box_filter: voxels a side of the field's mean filter.
         max_delta: factor on the field.
         affine_widths: channels of the affine network's convolutions.
+        nonrigid_widths: channels of the non-rigid one at full and at lower resolution.
     """
 
     constraints: tuple[str, ...]
@@ -42,6 +43,7 @@ class CascadeConfig:
     box_filter: int = 15
     max_delta: float = 1.0
     affine_widths: tuple[int, ...] = AFFINE_WIDTHS
+    nonrigid_widths: tuple[int, int] = (16, 32)
 
     def __post_init__(self) -> None:
         if not self.constraints or len(set(self.constraints)) != len(self.constraints):
@@ -100,7 +102,10 @@ class Cascade(nn.Module):
         self.net["backbone"] = nn.ModuleList(
             [
                 NonRigidNet(
-                    config.channels(config.nonrigid_fusion), box_filter=config.box_filter, max_delta=config.max_delta
+                    config.channels(config.nonrigid_fusion),
+                    box_filter=config.box_filter,
+                    max_delta=config.max_delta,
+                    widths=config.nonrigid_widths,
                 )
             ]
         )

@@ -65,7 +65,7 @@ def overlap(first: Tensor, second: Tensor, *, threshold: float) -> Mapping[str, 
 
 def volume_change(matrix: Tensor) -> Tensor:
     """How far the determinant of matrices (B, 3, 4) is from 1."""
-    return (torch.linalg.det(matrix[:, :, :3].float()) - 1).abs().mean()
+    return (_determinant(matrix[:, :, :3]) - 1).abs().mean()
 
 
 def matrix_change(matrix: Tensor) -> Tensor:
@@ -81,6 +81,17 @@ def smoothness(displacement: Tensor) -> Tensor:
 
 def folding(displacement: Tensor) -> Tensor:
     """Mean of how far the Jacobian determinant of x + displacement is below 0; displacement in voxels, x, y, z order."""
-    z, y, x = (displacement.diff(dim=axis)[:, :-1 if axis != 1 else None, :-1 if axis != 2 else None, :-1 if axis != 3 else None] for axis in (1, 2, 3))
-    jacobian = torch.stack([x, y, z], dim=-1) + torch.eye(3, device=displacement.device, dtype=displacement.dtype)
-    return functional.relu(-torch.linalg.det(jacobian.float())).mean()
+    inner = displacement[:, :-1, :-1, :-1]
+    slopes = [
+        displacement[:, :-1, :-1, 1:] - inner,
+        displacement[:, :-1, 1:, :-1] - inner,
+        displacement[:, 1:, :-1, :-1] - inner,
+    ]
+    jacobian = torch.stack(slopes, dim=-1) + torch.eye(3, device=displacement.device, dtype=displacement.dtype)
+    return functional.relu(-_determinant(jacobian)).mean()
+
+
+def _determinant(matrix: Tensor) -> Tensor:
+    """Of (..., 3, 3), written out: a batch of millions of small matrices is no work for a factorisation."""
+    (a, b, c), (d, e, f), (g, h, i) = (row.unbind(-1) for row in matrix.unbind(-2))
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)

@@ -102,21 +102,24 @@ class NonRigidNet(nn.Module):
     to reach: the weights were trained so. The field is smoothed by a mean filter of `box_filter` voxels a side.
     """
 
-    def __init__(self, in_channels: int, *, box_filter: int = 15, max_delta: float = 1.0) -> None:
+    def __init__(
+        self, in_channels: int, *, box_filter: int = 15, max_delta: float = 1.0, widths: tuple[int, int] = (16, 32)
+    ) -> None:
         super().__init__()
         self.box_filter, self.max_delta = box_filter, max_delta
-        self.encoder_0 = _conv(in_channels, 16)
-        self.encoder_1 = _conv(16, 32, stride=2)
-        self.encoder_2 = _conv(32, 32, stride=2)
-        self.encoder_3 = _conv(32, 32, stride=2)
-        self.decoder_0 = _conv(32, 32)
-        self.decoder_1 = _conv(64, 32)
-        self.decoder_2 = _conv(64, 32)
-        self.decoder_3 = _conv(48, 32)
-        self.decoder_4 = _conv(32, 32)
-        self.decoder_5 = _conv(32 + in_channels, 16)
-        self.decoder_6 = _conv(16, 16)
-        self.decoder_7 = _conv(16, 3)
+        fine, deep = widths
+        self.encoder_0 = _conv(in_channels, fine)
+        self.encoder_1 = _conv(fine, deep, stride=2)
+        self.encoder_2 = _conv(deep, deep, stride=2)
+        self.encoder_3 = _conv(deep, deep, stride=2)
+        self.decoder_0 = _conv(deep, deep)
+        self.decoder_1 = _conv(2 * deep, deep)
+        self.decoder_2 = _conv(2 * deep, deep)
+        self.decoder_3 = _conv(deep + fine, deep)
+        self.decoder_4 = _conv(deep, deep)
+        self.decoder_5 = _conv(deep + in_channels, fine)
+        self.decoder_6 = _conv(fine, fine)
+        self.decoder_7 = _conv(fine, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, D, H, W) -> displacement (B, D, H, W, 3) in x, y, z order."""
