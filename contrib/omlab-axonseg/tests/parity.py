@@ -104,7 +104,7 @@ def _registered(module: Cascade, inputs: dict[str, Tensor]) -> dict[str, Tensor]
             handles.append(network.register_forward_hook(lambda *_: _use_onednn(on=before)))
     try:
         with torch.inference_mode():
-            steps = module(sides["fix"], sides["mov"])
+            steps = module(sides["fix"], sides["mov"], with_raw=True)
     finally:
         _use_onednn(on=before)
         for handle in handles:
@@ -274,11 +274,11 @@ def _tiled(part: Case, case: Case) -> float:
 
     tiling = Tiling(window=part["input_dim"], overlap=part["overlap"], normalise="last-slice")
     found = np.zeros(part["shape"], np.uint8)
-    starts = []
-    slabs = tiling.slabs(network, lambda *box: brain[box], shape=brain.shape, region=region)
-    for first, slab in slabs:
-        found[first : first + len(slab)] = slab
-        starts.append(first)
+    places = tiling.places(found.shape)
+    rows = tiling.rows(network, lambda *box: brain[box], shape=brain.shape, region=region)
+    for place, row in zip(places, rows, strict=True):
+        found[place] = row
+    starts = sorted({place[0].start for place in places})
     names = [f"{z0 + n:04d}.tiff" for n in (0, len(found) - 1)]
     return max(
         difference(starts, part["slab_starts"]),

@@ -22,7 +22,6 @@ from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_axonseg.registration.cascade import Cascade, CascadeConfig
 from omlab_axonseg.registration.grids import outside_share
-from omlab_axonseg.registration.networks import SMALLEST
 from omlab_axonseg.registration.spaces import composed, displacement, image_map, region_maps
 from omlab_volume.registration import Registration, Transform
 from omlab_volume.volume import LabelMap, Volume
@@ -30,8 +29,8 @@ from omlab_volume.volume import LabelMap, Volume
 IMAGE = "image"
 SIZES = (160, 228, 264)
 """The published one of half resolution."""
-TINY_SIZES = (SMALLEST,) * 3
-TINY_WIDTHS = (2, 2, 4, 4, 4, 4, 4, 4, 4)
+TINY_SIZES = (20, 20, 20)
+TINY_WIDTHS = (4, 4, 8, 8, 8)
 OUTSIDE = 0.02
 """Share of the places beyond the moving volume from which on it is said."""
 
@@ -53,7 +52,7 @@ def load(
         rigid=settings["rigid"] if state is None else any(key.startswith("net.rigid.") for key in state),
         box_filter=5 if tiny else 15,
         affine_widths=TINY_WIDTHS if tiny else CascadeConfig.affine_widths,
-        nonrigid_widths=(2, 4) if tiny else CascadeConfig.nonrigid_widths,
+        nonrigid_widths=(4, 4) if tiny else CascadeConfig.nonrigid_widths,
     )
     network = untrained(shape)
     if weights is not None and state is not None:
@@ -79,8 +78,8 @@ class RegistrationModel:
 
     def __init__(self, module: Cascade, *, device: str, settings: Mapping[str, Any]) -> None:
         sizes = list(settings["sizes"])
-        if len(sizes) != 3 or any(not isinstance(n, int) or n < SMALLEST for n in sizes):
-            raise SettingsError(f"sizes is {sizes}, but must be three whole numbers of at least {SMALLEST}.")
+        if len(sizes) != 3 or any(not isinstance(n, int) or n < module.smallest for n in sizes):
+            raise SettingsError(f"sizes is {sizes}, but must be three whole numbers of at least {module.smallest}.")
         self.module = module.eval().to(device)
         self.sizes: tuple[int, int, int] = (sizes[0], sizes[1], sizes[2])
         self.settings = dict(settings)

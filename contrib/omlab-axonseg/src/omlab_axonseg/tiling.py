@@ -79,37 +79,53 @@ class Tiling:
         """Voxels a side of the kept middle."""
         return self.window - 2 * self.overlap
 
-    def slabs(
-        self, network: Callable[[Tensor], Tensor], read: Read, *, shape: Sequence[int], region: Box | None = None,
-        device: str | torch.device = "cpu",
-    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:  # fmt: skip
-        """The probability of an axon, 0 to 255, slab by slab: its first slice in the region, and (n, Y, X).
+    def places(self, shape: Sequence[int]) -> list[Box]:
+        """Where the rows of `rows` lie in a region of `shape`, in order; the last of an axis overlap those before."""
+        depth, height, width = shape
+        return [
+            (slice(first, min(first + self.step, depth)), slice(top, min(top + self.step, height)), slice(0, width))
+            for first in starts_along(depth, step=self.step)
+            for top in starts_along(height, step=self.step)
+        ]
 
-        Slabs come in order; the last one begins where it must to end with the region, over slices given before.
+    def rows(
+        self,
+        network: Callable[[Tensor], Tensor],
+        read: Read,
+        *,
+        shape: Sequence[int],
+        region: Box | None = None,
+        begin: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> Iterator[NDArray[np.uint8]]:
+        """The probability of an axon, 0 to 255, for each of `places` from number `begin` on: (dz, dy, X).
 
         Args:
             network: Takes (1, 1, W, W, W), gives logits (1, 2, W, W, W) or the one logit (1, 1, W, W, W) of an axon.
             read: Gives boxes.
             shape: (Z, Y, X) of the brain.
             region: The part to predict; left out: all.
+            begin: Number of the first row.
             device: Where the network is.
         """
         z, y, x = region or (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
-        depth, height, width = z.stop - z.start, y.stop - y.start, x.stop - x.start
-        whole = moments_of(read, slice(0, shape[0]), sides=shape[1:]) if self.normalise == "brain" else None
-        firsts, rows, columns = (starts_along(n, step=self.step) for n in (depth, height, width))
-        with progress.bar("windows", total=len(firsts) * len(rows) * len(columns)) as advance:
-            for first in firsts:
-                moments = whole or self._moments(read, z.start + first, shape=shape)
-                out = np.zeros((min(self.step, depth), height, width), np.uint8)
-                for top in rows:
-                    row = self._row(read, (z.start + first, y.start + top), x, shape=shape)
-                    for left in columns:
-                        part = row[:, :, left : left + self.window]
-                        target = out[:, top : top + self.step, left : left + self.step]
-                        target[...] = self._grey(network, part, moments, device=device)[tuple(map(slice, target.shape))]
-                        advance(1)
-                yield first, out
+        places = self.places([part.stop - part.start for part in (z, y, x)])
+        columns = starts_along(x.stop - x.start, step=self.step)
+        moments = moments_of(read, slice(0, shape[0]), sides=shape[1:]) if self.normalise == "brain" else None
+        slab = -1
+        with progress.bar("windows", total=len(places[begin:]) * len(columns)) as advance:
+            for depth, height, width in places[begin:]:
+                if self.normalise != "brain" and depth.start != slab:
+                    slab, moments = depth.start, self._moments(read, z.start + depth.start, shape=shape)
+                assert moments is not None
+                row = self._row(read, (z.start + depth.start, y.start + height.start), x, shape=shape)
+                out = np.zeros(tuple(part.stop - part.start for part in (depth, height, width)), np.uint8)
+                for left in columns:
+                    target = out[:, :, left : left + self.step]
+                    grey = self._grey(network, row[:, :, left : left + self.window], moments, device=device)
+                    target[...] = grey[tuple(slice(0, n) for n in target.shape)]
+                    advance(1)
+                yield out
 
     def _moments(self, read: Read, first: int, *, shape: Sequence[int]) -> Moments:
         """What the slab from slice `first` on is normalised by."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from omlab_axonseg.registration.grids import affine_grid, identity_grid, warp
-from omlab_axonseg.registration.networks import AFFINE_WIDTHS, AffineNet, NonRigidNet, RigidNet
+from omlab_axonseg.registration.networks import AFFINE_WIDTHS, AffineNet, MatrixNet, NonRigidNet, RigidNet
 
 Maps = Mapping[str, Tensor]
 """(B, 1, D, H, W) by the name of the constraint."""
@@ -77,7 +77,7 @@ class Step:
     """What a step found: its `grid` (B, D, H, W, 3), not clipped, and from what.
 
     `matrix` (B, 3, 4) of a rigid or affine one, `displacement` (B, D, H, W, 3) of a non-rigid one. `warped` are the
-    moving maps sampled linearly, `raw` the regions by the nearest voxel.
+    moving maps sampled linearly, `raw` the regions by the nearest voxel (only where asked for).
     """
 
     name: str
@@ -110,12 +110,17 @@ class Cascade(nn.Module):
             ]
         )
 
-    def forward(self, fixed: Maps, moving: Maps) -> list[Step]:
-        """The steps; maps of every constraint, all of one size of at least 65 voxels a side."""
+    @property
+    def smallest(self) -> int:
+        """Least voxels along each side."""
+        return max(part.smallest for part in self.modules() if isinstance(part, MatrixNet))
+
+    def forward(self, fixed: Maps, moving: Maps, *, with_raw: bool = False) -> list[Step]:
+        """The steps; maps of every constraint, all of one size. `with_raw` also samples regions by the nearest voxel."""
         config, image = self.config, self.config.constraints[0]
         steps = []
         maps = {name: moving[name] for name in config.constraints}
-        raw = {name: one for name, one in maps.items() if name != image}
+        raw = {name: one for name, one in maps.items() if with_raw and name != image}
         for name, networks in self.net.items():
             fusion = config.nonrigid_fusion if name == "backbone" else config.affine_fusion
             for network in networks:  # type: ignore[union-attr]  # a ModuleList

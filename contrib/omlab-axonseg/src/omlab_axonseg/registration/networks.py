@@ -5,6 +5,7 @@ Li et al., D-LMBmap, Nature Methods 2023; the non-rigid one follows VoxelMorph (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,13 +17,16 @@ from omlab_axonseg.registration.mean_filter import mean_filter
 SLOPE = 0.01
 AFFINE_WIDTHS = (16, 32, 64, 128, 128, 256, 256, 512, 512)
 AFFINE_STRIDES = (2, 2, 1, 2, 1, 2, 1, 2, 1)
-SMALLEST = 65
-"""Least voxels along each side: the last convolution of the affine network is 3^3 without padding, after a 32nd."""
 
 
 def _conv(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequential:
     conv = nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1)
     return nn.Sequential(conv, nn.LeakyReLU(SLOPE))
+
+
+def smallest_side(strides: Sequence[int] = AFFINE_STRIDES) -> int:
+    """Least voxels along each side: the last convolution is 3^3 without padding (65 after the published strides)."""
+    return 2 * math.prod(strides) + 1
 
 
 class MatrixNet(nn.Module):
@@ -39,18 +43,19 @@ class MatrixNet(nn.Module):
         self, in_channels: int, *, turn: int, first_stride: int, widths: Sequence[int] = AFFINE_WIDTHS
     ) -> None:
         super().__init__()
-        strides = (first_stride, *AFFINE_STRIDES[1:])
+        strides = (first_stride, *AFFINE_STRIDES[1 : len(widths)])
         before = (in_channels, *widths[:-1])
         self.conv_list = nn.ModuleList(
             _conv(into, out, stride=stride) for into, out, stride in zip(before, widths, strides, strict=True)
         )
+        self.smallest = smallest_side(strides)
         self.conv_w = nn.Conv3d(widths[-1], turn, 3)
         self.conv_b = nn.Conv3d(widths[-1], 3, 3)
 
     def means(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, D, H, W) -> (B, turn) and (B, 3). Raises `ValueError` for fewer than 65 voxels along a side."""
-        if min(x.shape[2:]) < SMALLEST:
-            raise ValueError(f"Sides must be at least {SMALLEST} voxels, not {tuple(x.shape[2:])}.")
+        """(B, C, D, H, W) -> (B, turn) and (B, 3). Raises `ValueError` for fewer than `smallest` voxels along a side."""
+        if min(x.shape[2:]) < self.smallest:
+            raise ValueError(f"Sides must be at least {self.smallest} voxels, not {tuple(x.shape[2:])}.")
         for conv in self.conv_list:
             x = conv(x)
         return self.conv_w(x).mean(dim=(2, 3, 4)), self.conv_b(x).mean(dim=(2, 3, 4))
