@@ -89,7 +89,7 @@ class BrainModel:
             dtype=np.dtype(np.uint8),
             chunks=(self.tiling.step,) * 3,
             regions=regions,
-            compute=_Rows(self, volume),
+            compute=_Rows(self, volume).blocks,
         )
         labels: tuple[Label, ...] = AXON
         return BigLabelMap(voxels=computed, affine=volume.affine, labels=labels, source=volume.source)
@@ -102,12 +102,13 @@ class BrainModel:
 
 
 class _Rows:
-    """The blocks of one volume from a number on, (1, i, j, k)."""
+    """The blocks (1, i, j, k) of one volume."""
 
     def __init__(self, model: BrainModel, volume: BigVolume) -> None:
         self.model, self.volume = model, volume
 
-    def __call__(self, first: int) -> Iterator[NDArray[Any]]:
+    def blocks(self, first: int) -> Iterator[NDArray[Any]]:
+        """The blocks from number `first` on."""
         i, j, k = self.volume.grid.shape
         model = self.model
         rows = model.tiling.rows(model.scores, self._read, shape=(k, j, i), begin=first, device=model.device)
