@@ -198,14 +198,23 @@ def _companions(item: Item, kind: str) -> list[FormatCard]:
     return list(found.values())
 
 
+def parts_writers() -> list[FormatCard]:
+    """The formats that may write the first part of a compound kind."""
+    return [card for card in format_cards() if card.default_for and not card.folders and not card.collects]
+
+
 def main_format(kind: str, *, output: Path | None, named: FormatCard | None) -> tuple[FormatCard | None, str]:
-    """Format and suffix of the main output: as named, by the output file's suffix, or the kind's default."""
+    """Format and suffix of the main output: as named, by the output file's suffix, or the kind's default.
+
+    Of a compound kind, which no format writes, the file is that of its first part: any format of that suffix.
+    """
     if named is not None:
         suffix = suffix_of(output, [named]) if output is not None else ""
         return named, suffix or max(named.suffixes, key=len)
     writers = [card for card in format_cards() if kind in card.writes]
-    if output is not None and (suffix := suffix_of(output, writers)):
-        return next(card for card in writers if suffix in card.suffixes), suffix
+    able = writers or parts_writers()
+    if output is not None and (suffix := suffix_of(output, able)):
+        return next(card for card in able if suffix in card.suffixes), suffix
     if not writers:
         return None, ""
     card = default_format(kind)
