@@ -218,9 +218,10 @@ class PayloadCard(BaseCard):
 
     `examples` () -> sequence of small payloads; the n-th of all kinds of one package belong together. `odd`
     () -> {what is odd: payload}. `survey` (cases, input's name) -> JSON: what training wants to know of a data set's
-    inputs of this kind beforehand.
+    inputs of this kind beforehand. `first`: of a compound kind, that of the part which a result's one file holds.
     """
 
+    first: Name | None = None
     examples: Entry | None = None
     odd: Entry | None = None
     survey: Entry | None = None

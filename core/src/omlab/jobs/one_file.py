@@ -15,7 +15,7 @@ from omlab.errors import OutputError, UsageError
 from omlab.files import write_json, writing
 from omlab.formats import format_cards, suffix_of
 from omlab.jobs.outcome import Outcome
-from omlab.jobs.outputs import PICTURE, file_name, parts_writers
+from omlab.jobs.outputs import PICTURE, file_name, file_writers
 from omlab.payloads import an
 from omlab.records import Record
 from omlab.roles import Case
@@ -135,7 +135,7 @@ def is_one_file(output: str, gives: str) -> bool:
         return True
     if output.endswith("/") or Path(output).is_dir():
         return False
-    if suffix_of(Path(output), writers or parts_writers()):
+    if suffix_of(Path(output), file_writers(gives)):
         return True
     suffix = Path(output).suffix.lower()
     if suffix == PICTURE or suffix_of(Path(output), format_cards()):
