@@ -243,7 +243,9 @@ def _weakened(part: Case, case: Case) -> float:
 
 def _matched(part: Case, case: Case) -> float:
     drawn = _drawn(part)
-    return difference(match_histogram(drawn["src"], drawn["ref"]).reshape(-1)[: len(part["expected"])], part["expected"])
+    return difference(
+        match_histogram(drawn["src"], drawn["ref"]).reshape(-1)[: len(part["expected"])], part["expected"]
+    )
 
 
 def _mixed(part: Case, case: Case) -> float:

@@ -29,9 +29,7 @@ def weaken_contrast(
     for centre in centres:
         z, x, y = centre
         place = (z, x, x if published else y)
-        block = tuple(
-            slice(max(at - radius, 0), min(at + radius, n)) for at, n in zip(place, out.shape, strict=True)
-        )
+        block = tuple(slice(max(at - radius, 0), min(at + radius, n)) for at, n in zip(place, out.shape, strict=True))
         if any(part.start >= part.stop for part in block):
             continue
         axes = [np.arange(part.start, part.stop) - at for part, at in zip(block, place, strict=True)]

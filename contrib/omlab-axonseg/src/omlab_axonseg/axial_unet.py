@@ -54,7 +54,9 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         if self.convs < 2 or not self.poolings or min(self.in_channels, self.num_classes, self.base_features) < 1:
-            raise ValueError(f"A U-Net has poolings, 2 or more convolutions a stage and at least 1 channel, not {self}.")
+            raise ValueError(
+                f"A U-Net has poolings, 2 or more convolutions a stage and at least 1 channel, not {self}."
+            )
         if any(size % stride for size, stride in zip(self.volume, self.total_stride, strict=True)):
             raise ValueError(f"The volume {self.volume} is not a multiple of the strides {self.total_stride}.")
 
@@ -228,5 +230,6 @@ def layers_of(network: AxialUNet) -> list[list[str]]:
     parts = ("tu", "axial_embedding", "axial_attention", "conv_blocks_localization")
     decoder = [[f"{part}.{n}." for part in parts] for n in range(count)]
     return [
-        [name for name in names if name.startswith(tuple(prefixes))] for prefixes in (*encoder, *decoder, ["seg_outputs."])
+        [name for name in names if name.startswith(tuple(prefixes))]
+        for prefixes in (*encoder, *decoder, ["seg_outputs."])
     ]

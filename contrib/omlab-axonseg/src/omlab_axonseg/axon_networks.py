@@ -66,7 +66,9 @@ def config_of(state: Mapping[str, Tensor], *, source: Path | str) -> UNetConfig:
     ups = [state.get(f"tu.{u}.weight") for u in range(depth)]
     head = state.get(f"seg_outputs.{depth - 1}.weight")
     if head is None or any(up is None or up.ndim != 5 for up in ups):
-        raise WeightsError(f"{source} is not a whole axon network: a 'tu' or 'seg_outputs' of {depth} stages is absent.")
+        raise WeightsError(
+            f"{source} is not a whole axon network: a 'tu' or 'seg_outputs' of {depth} stages is absent."
+        )
     poolings = tuple(_sizes(up.shape[2:]) for up in reversed(ups) if up is not None)
     attended = [u for u in range(depth) if f"axial_embedding.{u}.param_0" in state]
     facts: dict[str, Any] = {"attention": False}
@@ -142,7 +144,9 @@ def from_config(config: Mapping[str, Any]) -> AxonNetwork:
         poolings = tuple(_sizes(pooling) for pooling in values["poolings"])
         return axial_unet.untrained(UNetConfig(**{**values, **lists, "poolings": poolings}))
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"The configuration is not one of an axon network ({type(error).__name__}: {error}).") from error
+        raise WeightsError(
+            f"The configuration is not one of an axon network ({type(error).__name__}: {error})."
+        ) from error
 
 
 def layers_of(network: nn.Module) -> list[list[str]]:

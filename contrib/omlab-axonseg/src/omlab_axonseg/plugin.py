@@ -1,5 +1,7 @@
 """Hook implementations; imports nothing heavy."""
 
+from omlab.lazy_group import LazyGroup
+
 from omlab import Card, hookimpl, read_cards
 
 OMLAB_HOOK_API = 2
@@ -9,3 +11,9 @@ OMLAB_HOOK_API = 2
 def omlab_models() -> list[Card]:
     """The model cards of this package."""
     return read_cards(__package__, "model")
+
+
+@hookimpl
+def omlab_commands(cli: LazyGroup) -> None:
+    """The command `axonseg`."""
+    cli.add_lazy("axonseg", "omlab_axonseg.command:axonseg", "Axons of whole brains: tables by region.")

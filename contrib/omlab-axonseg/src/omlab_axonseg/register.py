@@ -119,7 +119,9 @@ class RegistrationModel:
         self._say_what_is_absent(sides, (fixed, moving))
         device = next(self.module.parameters()).device
         with torch.inference_mode():
-            steps = self.module.eval()(*({name: one.to(device) for name, one in maps.items()} for maps in sides.values()))
+            steps = self.module.eval()(
+                *({name: one.to(device) for name, one in maps.items()} for maps in sides.values())
+            )
         beyond = outside_share(steps[0].grid)
         if beyond > OUTSIDE:
             warnings.warn(
@@ -181,7 +183,9 @@ def _check_constraints(state: Mapping[str, Tensor], config: CascadeConfig, *, so
     first = state.get("net.affine.0.conv_list.0.0.weight")
     if first is None:
         keys = ", ".join(list(state)[:3])
-        raise WeightsError(f"{source} is no registration cascade: it has no 'net.affine.0' (its keys begin with {keys}).")
+        raise WeightsError(
+            f"{source} is no registration cascade: it has no 'net.affine.0' (its keys begin with {keys})."
+        )
     have, want = int(first.shape[1]), config.channels(config.affine_fusion)
     if have != want:
         raise WeightsError(

@@ -66,7 +66,9 @@ class RegistrationRecipe:
 
     how = Optimisation(optimizer="adamw", precision="float32")
 
-    def __init__(self, model: RegistrationModel, batches: PairBatches, *, settings: Mapping[str, Any], print_: str) -> None:
+    def __init__(
+        self, model: RegistrationModel, batches: PairBatches, *, settings: Mapping[str, Any], print_: str
+    ) -> None:
         self.module: nn.Module = model.module
         self.image, self.regions = model.module.config.constraints[0], model.regions
         self.batches, self.fingerprint = batches, print_
@@ -127,7 +129,9 @@ def registration(
         inputs = case.load().inputs
         if not {"fixed", "moving"} <= inputs.keys():
             has = ", ".join(inputs) or "none"
-            raise TrainingError(f"Case '{case.id}' has the inputs {has}: a registration learns from 'fixed' and 'moving'.")
+            raise TrainingError(
+                f"Case '{case.id}' has the inputs {has}: a registration learns from 'fixed' and 'moving'."
+            )
         pairs.append({side: model.maps(inputs, side) for side in ("fixed", "moving")})
     if not pairs:
         raise TrainingError("There is no case to train on: the data set's training split is empty.")

@@ -115,7 +115,9 @@ class AxonBatches:
 class AxonRecipe:
     """Trains an axon network; fulfils `omlab_train.Recipe`. Adam with AMSGrad, Dice and cross-entropy on all levels."""
 
-    def __init__(self, module: nn.Module, batches: AxonBatches, *, settings: Mapping[str, Any], fingerprint: str) -> None:
+    def __init__(
+        self, module: nn.Module, batches: AxonBatches, *, settings: Mapping[str, Any], fingerprint: str
+    ) -> None:
         self.module, self.batches, self.fingerprint = module, batches, fingerprint
         self.epoch: int = settings["steps_per_epoch"]
         self.steps: int = settings["epochs"] * settings["steps_per_epoch"]
@@ -136,7 +138,9 @@ class AxonRecipe:
         levels = [outputs] if isinstance(outputs, Tensor) else list(outputs)
         if levels[0].shape[1] == 1:  # the residual network's logit of an axon
             return _binary(levels[0], batch["labels"]), {}
-        return deep_supervision_loss(levels, batch["labels"], level_loss=partial(dice_cross_entropy, batch_dice=True)), {}
+        return deep_supervision_loss(
+            levels, batch["labels"], level_loss=partial(dice_cross_entropy, batch_dice=True)
+        ), {}
 
     def validate(self) -> None:
         """Nothing."""
@@ -150,7 +154,9 @@ def segmentation(model: AxonModel, data: Dataset, *, settings: Mapping[str, Any]
         InputError: A case cannot be read.
     """
     about = data.about("train")
-    cubes = axon_cubes(data.cases("train"), input=volume_name(about), values=label_values(about), key=data.digest("train"))
+    cubes = axon_cubes(
+        data.cases("train"), input=volume_name(about), values=label_values(about), key=data.digest("train")
+    )
     axons = tuple(cube for cube in cubes if cube["voxels"].size)
     if not axons:
         raise TrainingError("No case of the data set has a labelled voxel: there is nothing to learn.")
