@@ -33,7 +33,7 @@ HELD_OUT = 12
 
 
 def axon_cube(seed: int, *, axons: int = 4) -> dict[str, NDArray[Any]]:
-    """Bright threads of a random walk on a noisy ground, with round artefacts that are as bright; none: an artefact cube."""
+    """Bright threads of a random walk on a noisy ground, among round artefacts that are as bright."""
     rng = np.random.default_rng(seed)
     label = np.zeros((SIDE,) * 3, bool)
     for _ in range(axons):
@@ -106,7 +106,8 @@ def axons() -> None:
                             mask[part] = network(image[part][None, None]).argmax(dim=1)[0].float()
             assert centre_lines(cube["labels"] > 0).any()
             found.append(score(cube["labels"] > 0, mask.numpy() > 0))
-        return f"Dice {interval([one.dice for one in found])}, clDice {interval([np.nan_to_num(one.cldice) for one in found])}"
+        lines = [float(np.nan_to_num(one.cldice)) for one in found]
+        return f"Dice {interval([one.dice for one in found])}, clDice {interval(lines)}"
 
     settings = {"steps_per_epoch": 30, "epochs": 10, "learning_rate": 0.003}
     before = figures()

@@ -1,7 +1,7 @@
 """Attention along each axis of a volume in turn, without a copy between the axes.
 
-Source: Ho et al., "Axial Attention in Multidimensional Transformers", arXiv 1912.12180; the form is that of the published
-axon networks (D-LMBmap): one axis after the other, with neither residual nor norm between.
+Source: Ho et al., "Axial Attention in Multidimensional Transformers", arXiv 1912.12180; the form is that of the
+published axon networks (D-LMBmap): one axis after the other, with neither residual nor norm between.
 """
 
 from __future__ import annotations

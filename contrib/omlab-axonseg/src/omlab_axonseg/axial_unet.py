@@ -1,8 +1,8 @@
 """The axon networks of D-LMBmap: nnU-Net's generic U-Net, with or without axial attention in its decoder.
 
 Li et al., "D-LMBmap: a fully automated deep-learning pipeline for whole-brain profiling of neural circuitry", Nature
-Methods 2023; the U-Net is that of nnU-Net version 1 (Isensee et al., Nature Methods 2021). Module names are those of the
-published checkpoints, so that their keys are ours. Axes are (z, x, y) of the cubes, (D, H, W) here.
+Methods 2023; the U-Net is that of nnU-Net version 1 (Isensee et al., Nature Methods 2021). Module names are those of
+the published checkpoints, so that their keys are ours. Axes are (z, x, y) of the cubes, (D, H, W) here.
 """
 
 from __future__ import annotations

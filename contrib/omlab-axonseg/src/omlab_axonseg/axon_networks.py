@@ -66,9 +66,7 @@ def config_of(state: Mapping[str, Tensor], *, source: Path | str) -> UNetConfig:
     ups = [state.get(f"tu.{u}.weight") for u in range(depth)]
     head = state.get(f"seg_outputs.{depth - 1}.weight")
     if head is None or any(up is None or up.ndim != 5 for up in ups):
-        raise WeightsError(
-            f"{source} is not a whole axon network: a 'tu' or 'seg_outputs' of {depth} stages is absent."
-        )
+        raise WeightsError(f"{source} is not a whole axon network: of {depth} stages a 'tu' or 'seg_outputs' lacks.")
     poolings = tuple(_sizes(up.shape[2:]) for up in reversed(ups) if up is not None)
     attended = [u for u in range(depth) if f"axial_embedding.{u}.param_0" in state]
     facts: dict[str, Any] = {"attention": False}

@@ -1,7 +1,7 @@
-"""CEA-Net: the brain regions of a slice; a ResNet-34 encoder with dilated context, pooled context and an attention gate.
+"""CEA-Net: the brain regions of a slice, by a ResNet-34 with dilated and pooled context and an attention gate.
 
-Li et al., D-LMBmap, Nature Methods 2023, after CE-Net (Gu et al., IEEE TMI 2019). Module names are those of the published
-checkpoints; encoder layers are torchvision's ResNet-34 (He et al., CVPR 2016).
+Li et al., D-LMBmap, Nature Methods 2023, after CE-Net (Gu et al., IEEE TMI 2019). Module names are those of the
+published checkpoints; encoder layers are torchvision's ResNet-34 (He et al., CVPR 2016).
 """
 
 from __future__ import annotations

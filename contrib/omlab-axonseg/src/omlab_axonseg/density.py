@@ -36,16 +36,16 @@ class Density:
 def densities(axons: LabelMap, regions: LabelMap) -> list[Density]:
     """A row for each region, by value; where both maps lie on one grid.
 
-    The length is that of the 3-D skeleton: between neighbouring voxels of it their distance, half in the region of each.
-    Voxels that touch at a corner beside a shared edge count once more than the line is long: an upper estimate.
+    The length is that of the 3-D skeleton: between neighbouring voxels of it their distance, half in the region of
+    each. Voxels that touch at a corner beside a shared edge count once more than the line is long: an upper estimate.
 
     Raises:
         InputError: The grids differ, or there is no region.
     """
     if not axons.same_grid(regions):
         raise InputError(
-            f"The axons have {axons.grid.shape} voxels and the regions {regions.grid.shape}, or they lie apart: bring the "
-            "regions onto the axons' grid first (omlab register gives the transform)."
+            f"The axons have {axons.grid.shape} voxels and the regions {regions.grid.shape}, or they lie apart: bring "
+            "the regions onto the axons' grid first (omlab register gives the transform)."
         )
     names = regions.present()
     if not names:

@@ -42,9 +42,9 @@ def _lowest(volume: Tensor) -> Tensor:
 class AxonScores:
     """Figures of one mask against another; NaN where there is nothing to divide by.
 
-    `tolerant_iou` forgives what lies within a voxel of the label; `centreline_recall` is the share of the label's centre
-    line that was found, `centreline_precision` that of the prediction's centre line inside the label, `cldice` their
-    harmonic mean.
+    `tolerant_iou` forgives what lies within a voxel of the label; `centreline_recall` is the share of the label's
+    centre line that was found, `centreline_precision` that of the prediction's centre line inside the label, `cldice`
+    their harmonic mean.
     """
 
     iou: float

@@ -1,8 +1,13 @@
 """Hook implementations; imports nothing heavy."""
 
-from omlab.lazy_group import LazyGroup
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from omlab import Card, hookimpl, read_cards
+
+if TYPE_CHECKING:
+    from omlab.cli.group import LazyGroup
 
 OMLAB_HOOK_API = 2
 

@@ -183,9 +183,7 @@ def _check_constraints(state: Mapping[str, Tensor], config: CascadeConfig, *, so
     first = state.get("net.affine.0.conv_list.0.0.weight")
     if first is None:
         keys = ", ".join(list(state)[:3])
-        raise WeightsError(
-            f"{source} is no registration cascade: it has no 'net.affine.0' (its keys begin with {keys})."
-        )
+        raise WeightsError(f"{source} is no registration cascade: no 'net.affine.0' (its keys begin with {keys}).")
     have, want = int(first.shape[1]), config.channels(config.affine_fusion)
     if have != want:
         raise WeightsError(

@@ -59,8 +59,8 @@ class PairBatches:
 class RegistrationRecipe:
     """Trains the cascade; fulfils `omlab_train.Recipe`.
 
-    The loss of each step: mutual information and 5 x local correlation of the images, 40 x the mean squared difference of
-    each region that is there, and for matrices their change and change of volume, for fields 10 x the smoothness (in
+    The loss of each step: mutual information and 5 x local correlation of the images, 40 x the mean squared difference
+    of each region that is there, and for matrices their change and change of volume, for fields 10 x the smoothness (in
     voxels) and the folding. Upstream's identity and "inverse" terms, which use a displacement as a place, are left out.
     """
 
@@ -129,9 +129,7 @@ def registration(
         inputs = case.load().inputs
         if not {"fixed", "moving"} <= inputs.keys():
             has = ", ".join(inputs) or "none"
-            raise TrainingError(
-                f"Case '{case.id}' has the inputs {has}: a registration learns from 'fixed' and 'moving'."
-            )
+            raise TrainingError(f"Case '{case.id}' has the inputs {has}: what is needed is 'fixed' and 'moving'.")
         pairs.append({side: model.maps(inputs, side) for side in ("fixed", "moving")})
     if not pairs:
         raise TrainingError("There is no case to train on: the data set's training split is empty.")

@@ -1,7 +1,7 @@
 """A whole brain through a network of a fixed window: slabs of slices, windows in them, the middle of each kept.
 
-As D-LMBmap predicts whole brains (Li et al., Nature Methods 2023), but for what it keeps in memory: here a row of windows,
-one window's scores and one slab's result at a time. Axes are (z, y, x); a brain on disk is read box by box.
+As D-LMBmap predicts whole brains (Li et al., Nature Methods 2023), but for what it keeps in memory: here a row of
+windows, one window's scores and one slab's result at a time. Axes are (z, y, x); a brain on disk is read box by box.
 """
 
 from __future__ import annotations

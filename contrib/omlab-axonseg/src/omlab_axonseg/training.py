@@ -1,7 +1,8 @@
 """The recipe `segmentation`: axon cubes and artefact cubes, cut, mixed and weakened (Li et al., D-LMBmap, 2023).
 
-Cases whose label map is empty are artefacts. A batch's cube is an axon cube, half of the time with a corner of an artefact
-cube in it, or now and then an artefact cube; it is normalised whole, as at prediction, and then a window is cut.
+Cases whose label map is empty are artefacts. A batch's cube is an axon cube, half of the time with a corner of an
+artefact cube in it, or now and then an artefact cube; it is normalised whole, as at prediction, and then a window is
+cut.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class AxonBatches:
         mix: Chance that a corner of an artefact cube is put into an axon cube.
         match: Chance that a cube's histogram is matched to that of another cube of its sort.
         weaken: Whether contrast is weakened around some axon voxels.
-        published: As upstream's scripts had it: the weakening never acts, for their labels are 1 where 255 is looked for.
+        published: As upstream's scripts: the weakening never acts, for labels are 1 where 255 is looked for.
         augment: Whether windows are turned by quarters in plane and mirrored.
     """
 

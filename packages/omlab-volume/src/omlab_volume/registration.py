@@ -1,4 +1,4 @@
-"""The payloads of registration: `Transform`, where each voxel of a fixed image lies in a moving one, and `Registration`.
+"""The payloads of registration: `Transform` (where voxels of a fixed image lie in a moving one) and `Registration`.
 
 A registration is compound: its parts are the moving volume on the fixed one's grid and the transform that brought it
 there.

@@ -116,7 +116,7 @@ class Cascade(nn.Module):
         return max(part.smallest for part in self.modules() if isinstance(part, MatrixNet))
 
     def forward(self, fixed: Maps, moving: Maps, *, with_raw: bool = False) -> list[Step]:
-        """The steps; maps of every constraint, all of one size. `with_raw` also samples regions by the nearest voxel."""
+        """The steps, of maps of one size for every constraint; `with_raw` also samples regions by the nearest voxel."""
         config, image = self.config, self.config.constraints[0]
         steps = []
         maps = {name: moving[name] for name in config.constraints}

@@ -14,9 +14,10 @@ _TINY = 1e-10
 def mutual_information(first: Tensor, second: Tensor, *, bins: int = 40) -> Tensor:
     """The negative mutual information (nats) of two lists of values (N,), by a Parzen window on their joint histogram.
 
-    Values are brought to 0..1; bin centres are evenly spread from 0 to 1. A pair at the distance d from its nearest centre
-    (in the plane, in units of 1 / bins) counts exp(-2 d^2), and not at all from d = 1/2 on. No other centre is that near,
-    so that the histogram is a scatter of N weights: a few MB where all pairs with all bins take 1.3 GB for 200 000.
+    Values are brought to 0..1; bin centres are evenly spread from 0 to 1. A pair at the distance d from its nearest
+    centre (in the plane, in units of 1 / bins) counts exp(-2 d^2), and not at all from d = 1/2 on. No other centre is
+    that near, so that the histogram is a scatter of N weights: a few MB where all pairs with all bins take 1.3 GB for
+    200 000.
     """
     places, far = [], torch.zeros((), device=first.device)
     for values in (first, second):
@@ -80,7 +81,7 @@ def smoothness(displacement: Tensor) -> Tensor:
 
 
 def folding(displacement: Tensor) -> Tensor:
-    """Mean of how far the Jacobian determinant of x + displacement is below 0; displacement in voxels, x, y, z order."""
+    """Mean of how far the Jacobian determinant of x + displacement (voxels, in x, y, z order) is below 0."""
     inner = displacement[:, :-1, :-1, :-1]
     slopes = [
         displacement[:, :-1, :-1, 1:] - inner,

@@ -53,7 +53,7 @@ class MatrixNet(nn.Module):
         self.conv_b = nn.Conv3d(widths[-1], 3, 3)
 
     def means(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, D, H, W) -> (B, turn) and (B, 3). Raises `ValueError` for fewer than `smallest` voxels along a side."""
+        """(B, C, D, H, W) -> (B, turn) and (B, 3). Raises `ValueError` for a side of less than `smallest`."""
         if min(x.shape[2:]) < self.smallest:
             raise ValueError(f"Sides must be at least {self.smallest} voxels, not {tuple(x.shape[2:])}.")
         for conv in self.conv_list:
@@ -103,8 +103,8 @@ def published_rotation(angles: Tensor) -> Tensor:
 class NonRigidNet(nn.Module):
     """A displacement for each voxel, in grid units (2 is the whole side).
 
-    The last convolution is followed by LeakyReLU and then tanh, so that negative displacements are a hundred times harder
-    to reach: the weights were trained so. The field is smoothed by a mean filter of `box_filter` voxels a side.
+    The last convolution is followed by LeakyReLU and then tanh, so that negative displacements are a hundred times
+    harder to reach: the weights were trained so. The field is smoothed by a mean filter of `box_filter` voxels a side.
     """
 
     def __init__(

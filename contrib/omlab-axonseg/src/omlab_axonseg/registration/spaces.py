@@ -52,7 +52,7 @@ def composed(steps: Sequence[Step]) -> Tensor:
 
 
 def displacement(places: Tensor, *, fixed: Grid, moving: Grid) -> NDArray[np.float32]:
-    """A displacement (3, I, J, K) in mm (RAS+) on the fixed grid, of places (1, D, H, W, 3) between the resized volumes.
+    """A displacement (3, I, J, K) in mm (RAS+) on the fixed grid, of places (1, D, H, W, 3) between resized volumes.
 
     Both volumes were stretched to the network's sizes with their borders (not their outermost voxel centres) kept.
     """
