@@ -1,6 +1,6 @@
 """Does training help? Drawn axons among artefacts for axonseg-cube-tiny, deformed blobs for atlas-registration-tiny.
 
-    python benchmarks/learn.py
+    python benchmarks/learn.py [axons] [registration]
 
 Prints the first and last losses, and the figures of the untrained and of the trained network on cases of their own with
 95 % intervals of the mean (bootstrap over cases).
@@ -8,6 +8,7 @@ Prints the first and last losses, and the figures of the untrained and of the tr
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ def registration() -> None:
 
     fixed = brain(0)
     pairs = tuple({"fixed": {"image": fixed}, "moving": {"image": brain(seed)}} for seed in range(1, 25))
-    settings = {"steps": 300, "steps_per_epoch": 30, "nonrigid_rate": 0.003}
+    settings = {"steps": 150, "steps_per_epoch": 15, "nonrigid_rate": 0.003}
     recipe = RegistrationRecipe(Model(), PairBatches(pairs=pairs, seed=0), settings=settings, print_="drawn brains")  # type: ignore[arg-type]
 
     def figures() -> str:
@@ -168,5 +169,5 @@ def registration() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    axons()
-    registration()
+    for part in sys.argv[1:] or ["axons", "registration"]:
+        {"axons": axons, "registration": registration}[part]()

@@ -10,6 +10,9 @@ from scipy import ndimage  # type: ignore[import-untyped]
 from skimage.filters import threshold_otsu
 from skimage.morphology import skeletonize
 
+_otsu: Any = threshold_otsu  # scikit-image's functions are not typed
+_skeletonize: Any = skeletonize
+
 SIGMA = 10.0
 SMALLEST = 10
 """Voxels of the smallest part that is kept."""
@@ -41,7 +44,7 @@ def rough_label(cube: NDArray[Any], *, threshold: float | None = None) -> Mask:
         above = response[response > 0]
         if not above.size:
             raise ValueError("nothing in the cube is brighter than what is around it")
-        threshold = float(threshold_otsu(above)) if above.min() < above.max() else 0.0
+        threshold = float(_otsu(above)) if above.min() < above.max() else 0.0
     return np.asarray(response > threshold)
 
 
@@ -57,7 +60,7 @@ def centre_lines(mask: Mask) -> Mask:
     """The 3-D skeleton of a mask (Lee et al. 1994)."""
     if not mask.any():
         return np.zeros_like(mask)
-    return np.asarray(skeletonize(mask)) > 0
+    return np.asarray(_skeletonize(mask)) > 0
 
 
 def fine_label(rough: Mask, *, smallest: int = SMALLEST) -> Mask:

@@ -118,4 +118,4 @@ class _Rows:
     def _read(self, z: slice, y: slice, x: slice) -> NDArray[Any]:
         """A box as the network counts: slice, row, column; what is not finite is 0."""
         box = self.volume.read((x, y, z))[0].transpose(2, 1, 0)
-        return np.nan_to_num(box, posinf=0, neginf=0) if box.dtype.kind == "f" else box
+        return np.asarray(np.nan_to_num(box, posinf=0, neginf=0) if box.dtype.kind == "f" else box)

@@ -35,7 +35,7 @@ from omlab_volume.training.planning import window_of
 from omlab_volume.training.targets import channels_of, labels_of
 from omlab_volume.volume import Label, LabelMap, Volume
 
-AXON = (Label(value=1, name="axon", colour=default_colour(1)),)
+AXON: tuple[Label, ...] = (Label(value=1, name="axon", colour=default_colour(1)),)
 WINDOW = (128, 128, 128)
 
 

@@ -91,7 +91,7 @@ class AxonBatches:
             image, label = self._matched(cube["image"], self.axons, rng), np.asarray(cube["labels"])
             if self.weaken and not self.published:
                 places = cube["voxels"][rng.integers(len(cube["voxels"]), size=WEAKENED)]
-                image = weaken_contrast(image, places, radius=max(min(image.shape) // 6, 1))
+                image = weaken_contrast(image, places.tolist(), radius=max(min(image.shape) // 6, 1))
             if self.artefacts and rng.random() < self.mix:
                 other = self._matched(self._drawn(self.artefacts, rng)["image"], self.artefacts, rng)
                 most = [min(a, b) for a, b in zip(image.shape, other.shape, strict=True)]
@@ -207,7 +207,7 @@ def _cube(case: Case, input: str, values: Sequence[int]) -> dict[str, Array]:
 def _turned(image: Array, label: Array, rng: Generator) -> tuple[Array, Array]:
     """Quarter turns in plane, where its sides are equal, and mirrored axes."""
     quarters = int(rng.integers(4)) if image.shape[1] == image.shape[2] else 0
-    axes = [axis for axis in range(3) if rng.random() < 0.5]
+    axes = tuple(axis for axis in range(3) if rng.random() < 0.5)
     image, label = (np.rot90(one, quarters, axes=(1, 2)) for one in (image, label))
     return np.flip(image, axes), np.flip(label, axes)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -123,7 +123,7 @@ class Cascade(nn.Module):
         raw = {name: one for name, one in maps.items() if with_raw and name != image}
         for name, networks in self.net.items():
             fusion = config.nonrigid_fusion if name == "backbone" else config.affine_fusion
-            for network in networks:  # type: ignore[union-attr]  # a ModuleList
+            for network in cast(nn.ModuleList, networks):
                 seen = fuse(fixed, maps, constraints=config.constraints, fusion=fusion)
                 found = network(seen)
                 sizes = seen.shape[2:]
