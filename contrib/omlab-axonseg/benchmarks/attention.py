@@ -1,4 +1,4 @@
-"""Axial attention through strided views against the form that permutes copies, and the mean filter against a convolution.
+"""Axial attention through strided views against copies, and the mean filter by axes against a convolution.
 
     python benchmarks/attention.py [SIDE]
 
