@@ -237,8 +237,10 @@ class PayloadCard(BaseCard):
     () -> {what is odd: payload}. `survey` (cases, input's name) -> JSON: what training wants to know of a data set's
     inputs of this kind beforehand; what it gives under `expects`, by kind, becomes the trained model's `Verb.expects`.
     `gate` (payload, what is expected of it) -> JSON: `doubts`, a sentence each, and beside them what they rest on.
+    `first`: of a compound kind, that of the part which a result's one file holds.
     """
 
+    first: Name | None = None
     examples: Entry | None = None
     odd: Entry | None = None
     survey: Entry | None = None

@@ -15,7 +15,7 @@ from omlab.errors import OutputError, UsageError
 from omlab.files import write_json, writing
 from omlab.formats import format_cards, suffix_of
 from omlab.jobs.outcome import Outcome
-from omlab.jobs.outputs import PICTURE, file_name
+from omlab.jobs.outputs import PICTURE, file_name, file_writers
 from omlab.payloads import an
 from omlab.records import Record
 from omlab.roles import Case
@@ -96,7 +96,8 @@ class OneFile:
 
     def _move(self, record: Record) -> None:
         """Give the main output the file's name, and what stands beside it and further parts names like it."""
-        own = next(row for row in record.outputs if row["role"] == "main")
+        mains = [row for row in record.outputs if row["role"] == "main"]
+        own = next((row for row in mains if row["format"] == self.request.get("format")), mains[0])
         made, stem = own["path"], file_name(record.id)
         before = {path for earlier in _records(read_log_file(self.log) or {}) for path in earlier.paths()}
         for row in list(record.outputs):
@@ -116,9 +117,11 @@ def _records(described: Mapping[str, Any]) -> list[Record]:
 
 
 def _beside_name(main: str, made: str, other: str, stem: str) -> str:
-    """`seg.nii.gz` beside `ct.dcm` of the case `ct` makes `seg.dcm`."""
+    """`seg.nii.gz` beside `ct.dcm` of the case `ct` makes `seg.dcm`; a further part makes `seg.transform.nii.gz`."""
     suffix = made.removeprefix(stem)
-    base = main.removesuffix(suffix) if suffix and main.endswith(suffix) else main
+    if not main.endswith(suffix):  # a part's name stands before its suffix
+        suffix = suffix_of(Path(main), format_cards()) or ""
+    base = main.removesuffix(suffix) if suffix else main
     return base + other.removeprefix(stem)
 
 
@@ -132,7 +135,7 @@ def is_one_file(output: str, gives: str) -> bool:
         return True
     if output.endswith("/") or Path(output).is_dir():
         return False
-    if suffix_of(Path(output), writers):
+    if suffix_of(Path(output), file_writers(gives)):
         return True
     if suffix := suffix_of(Path(output), format_cards()) or (PICTURE if output.lower().endswith(PICTURE) else ""):
         known = ", ".join(sorted({s for card in format_cards() if gives in card.writes for s in card.suffixes}))

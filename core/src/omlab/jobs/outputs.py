@@ -27,6 +27,7 @@ from omlab.formats import (
 )
 from omlab.payloads import Compound, Inputs, Payload, Pictured, Telling, Told, an, keeps
 from omlab.records import Role
+from omlab.registry import registry
 from omlab.roles import Collects, Sample
 from omlab.runs import Run
 
@@ -214,14 +215,27 @@ def _companions(item: Item, kind: str) -> list[FormatCard]:
     return list(found.values())
 
 
+def file_writers(kind: str) -> list[FormatCard]:
+    """The formats of one file for a result: those that write the kind, or of a compound one its first part."""
+    written = kind
+    for offer in registry().cards("payload"):
+        if offer.name == kind:
+            written = str(offer.data.get("first") or kind)
+    return [card for card in format_cards() if written in card.writes]
+
+
 def main_format(kind: str, *, output: Path | None, named: FormatCard | None) -> tuple[FormatCard | None, str]:
-    """Format and suffix of the main output: as named, by the output file's suffix, or the kind's default."""
+    """Format and suffix of the main output: as named, by the output file's suffix, or the kind's default.
+
+    Of a compound kind the file is that of its first part.
+    """
     if named is not None:
         suffix = suffix_of(output, [named]) if output is not None else ""
         return named, suffix or max(named.suffixes, key=len)
     writers = [card for card in format_cards() if kind in card.writes]
-    if output is not None and (suffix := suffix_of(output, writers)):
-        return next(card for card in writers if suffix in card.suffixes), suffix
+    able = file_writers(kind)
+    if output is not None and (suffix := suffix_of(output, able)):
+        return next(card for card in able if suffix in card.suffixes), suffix
     if not writers:
         return None, ""
     card = default_format(kind)

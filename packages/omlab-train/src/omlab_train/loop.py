@@ -296,7 +296,7 @@ def _optimizer(recipe: Recipe) -> torch.optim.Optimizer:
     if how.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=0.0, momentum=how.momentum, nesterov=how.nesterov)
     adam = torch.optim.Adam if how.optimizer == "adam" else torch.optim.AdamW
-    return adam(groups, lr=0.0, betas=how.betas, eps=how.eps)
+    return adam(groups, lr=0.0, betas=how.betas, eps=how.eps, amsgrad=how.amsgrad)
 
 
 def _learning(module: nn.Module) -> None:

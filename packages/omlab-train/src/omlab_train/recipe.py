@@ -26,6 +26,7 @@ class Optimisation:
             SGD add the decay to the gradient, AdamW takes it off the weights.
         betas: Of Adam and AdamW.
         eps: Of Adam and AdamW.
+        amsgrad: Whether they keep the largest second moment so far (Reddi et al. 2018).
         momentum: Of SGD.
         nesterov: Whether that momentum is Nesterov's.
         max_grad_norm: The gradient of a step is shortened to this norm; None leaves it as it is.
@@ -43,6 +44,7 @@ class Optimisation:
     optimizer: Optimizer = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    amsgrad: bool = False
     momentum: float = 0.0
     nesterov: bool = False
     max_grad_norm: float | None = None

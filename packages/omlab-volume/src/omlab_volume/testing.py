@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from omlab_volume.big.payloads import BigLabelMap, BigVolume, big
 from omlab_volume.geometry import unit_axes
+from omlab_volume.registration import Transform
 from omlab_volume.volume import Grid, Label, LabelMap, Volume
 
 _MARGIN = 160.0
@@ -73,6 +74,16 @@ def odd_big_volumes() -> dict[str, BigVolume]:
 def odd_big_labelmaps() -> dict[str, BigLabelMap]:
     """`odd_labelmaps` as what is read by region."""
     return {name: big(labelmap) for name, labelmap in odd_labelmaps().items()}
+
+
+def example_transforms() -> list[Transform]:
+    """Smooth displacements of some mm on the grids of `example_volumes`."""
+    transforms = []
+    for grid in example_grids():
+        i, j, k = _unit_coordinates(grid)
+        field = np.stack([3 * np.sin(2 * j), 2 * np.cos(3 * k), 4 * i * j]).astype(np.float32)
+        transforms.append(Transform(displacement=field, affine=grid.affine))
+    return transforms
 
 
 def odd_volumes() -> dict[str, Volume]:

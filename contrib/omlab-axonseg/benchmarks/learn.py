@@ -1,0 +1,173 @@
+"""Does training help? Drawn axons among artefacts for axonseg-cube-tiny, deformed blobs for atlas-registration-tiny.
+
+    python benchmarks/learn.py [axons] [registration]
+
+Prints the first and last losses, and the figures of the untrained and of the trained network on cases of their own with
+95 % intervals of the mean (bootstrap over cases).
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+import omlab_train
+from omlab_axonseg import axial_unet
+from omlab_axonseg.annotation import centre_lines
+from omlab_axonseg.axon_networks import TINY
+from omlab_axonseg.metrics import score
+from omlab_axonseg.register import TINY_WIDTHS, untrained
+from omlab_axonseg.register_training import PairBatches, RegistrationRecipe
+from omlab_axonseg.registration.cascade import CascadeConfig
+from omlab_axonseg.registration.losses import local_correlation
+from omlab_axonseg.training import AxonBatches, AxonRecipe
+
+SIDE = 32
+HELD_OUT = 12
+
+
+def axon_cube(seed: int, *, axons: int = 4) -> dict[str, NDArray[Any]]:
+    """Bright threads of a random walk on a noisy ground, among round artefacts that are as bright."""
+    rng = np.random.default_rng(seed)
+    label = np.zeros((SIDE,) * 3, bool)
+    for _ in range(axons):
+        place, step = rng.uniform(4, SIDE - 4, 3), rng.normal(size=3)
+        for _ in range(3 * SIDE):
+            step = step + 0.3 * rng.normal(size=3)
+            place = place + step / np.linalg.norm(step)
+            if not ((place >= 0) & (place < SIDE)).all():
+                break
+            label[tuple(place.astype(int))] = True
+    label = ndimage.binary_dilation(label)
+    blobs = np.zeros_like(label)
+    for centre in rng.integers(0, SIDE, (3, 3)):
+        grid = np.ogrid[:SIDE, :SIDE, :SIDE]
+        blobs |= sum((axis - at) ** 2 for axis, at in zip(grid, centre, strict=True)) < rng.uniform(9, 25)
+    image = (
+        300 + 900 * (ndimage.gaussian_filter((label | blobs).astype(float), 0.7)) + 120 * rng.normal(size=label.shape)
+    )
+    label &= ~blobs
+    return {
+        "image": image.astype(np.float32),
+        "labels": label.astype(np.uint8),
+        "voxels": np.argwhere(label).astype(np.int32),
+    }
+
+
+def interval(values: list[float]) -> str:
+    """Mean and 95 % interval."""
+    rng = np.random.default_rng(0)
+    means = [np.mean(rng.choice(values, len(values))) for _ in range(2000)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return f"{np.mean(values):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def losses(recipe: Any) -> str:
+    """Trains, and says how the loss went."""
+    with tempfile.TemporaryDirectory() as folder:
+        history = omlab_train.fit(recipe, folder=Path(folder), device="cpu", seed=0)
+    return f"loss {history[0]['loss']:.3f} -> {history[-1]['loss']:.3f}"
+
+
+def axons() -> None:
+    """The axial network with few channels."""
+    network = axial_unet.untrained(TINY)
+    batches = AxonBatches(
+        axons=tuple(axon_cube(seed) for seed in range(12)),
+        artefacts=tuple(axon_cube(100 + seed, axons=0) for seed in range(4)),
+        window=(16, 16, 16),
+        batch_size=4,
+        seed=0,
+        mix=0.5,
+        match=0.0,
+        weaken=True,
+        published=False,
+        augment=True,
+    )
+
+    def figures() -> str:
+        network.eval()
+        found = []
+        for seed in range(1000, 1000 + HELD_OUT):
+            cube = axon_cube(seed)
+            image = torch.from_numpy((cube["image"] - cube["image"].mean()) / cube["image"].std())
+            mask = torch.zeros((SIDE,) * 3)
+            with torch.inference_mode():
+                for z in (0, 16):
+                    for y in (0, 16):
+                        for x in (0, 16):
+                            part = (slice(z, z + 16), slice(y, y + 16), slice(x, x + 16))
+                            mask[part] = network(image[part][None, None]).argmax(dim=1)[0].float()
+            assert centre_lines(cube["labels"] > 0).any()
+            found.append(score(cube["labels"] > 0, mask.numpy() > 0))
+        lines = [float(np.nan_to_num(one.cldice)) for one in found]
+        return f"Dice {interval([one.dice for one in found])}, clDice {interval(lines)}"
+
+    settings = {"steps_per_epoch": 30, "epochs": 10, "learning_rate": 0.003}
+    before = figures()
+    print("axonseg-cube-tiny", losses(AxonRecipe(network, batches, settings=settings, fingerprint="drawn axons")))
+    print("  untrained", before)
+    print("  trained  ", figures())
+
+
+def brain(seed: int) -> torch.Tensor:
+    """A brain of blobs, moved and deformed at random."""
+    rng = np.random.default_rng(7)
+    image = sum(
+        w
+        * np.exp(-sum((axis - at) ** 2 for axis, at in zip(np.ogrid[:24, :24, :24], centre, strict=True)) / (2 * s**2))
+        for centre, s, w in zip(rng.uniform(6, 18, (9, 3)), rng.uniform(2, 4, 9), rng.uniform(0.3, 1, 9), strict=True)
+    )
+    rng = np.random.default_rng(seed)
+    shift = rng.uniform(-2, 2, 3) if seed else np.zeros(3)
+    wave = [ndimage.gaussian_filter(rng.normal(size=(24, 24, 24)), 5) * 40 * (seed > 0) for _ in range(3)]
+    places = [axis + move + bend for axis, move, bend in zip(np.mgrid[:24, :24, :24], shift, wave, strict=True)]
+    moved = ndimage.map_coordinates(image, places, order=1)
+    return torch.from_numpy((moved / moved.max()).astype(np.float32))[None, None]
+
+
+def registration() -> None:
+    """The cascade with few channels, every brain to the undeformed one."""
+    config = CascadeConfig(
+        constraints=("image",),
+        affine_fusion=0,
+        nonrigid_fusion=0,
+        box_filter=5,
+        affine_widths=TINY_WIDTHS,
+        nonrigid_widths=(8, 16),
+    )
+    network = untrained(config)
+
+    class Model:
+        module, regions = network, ()
+
+    fixed = brain(0)
+    pairs = tuple({"fixed": {"image": fixed}, "moving": {"image": brain(seed)}} for seed in range(1, 25))
+    settings = {"steps": 150, "steps_per_epoch": 15, "nonrigid_rate": 0.003}
+    recipe = RegistrationRecipe(Model(), PairBatches(pairs=pairs, seed=0), settings=settings, print_="drawn brains")  # type: ignore[arg-type]
+
+    def figures() -> str:
+        network.eval()
+        with torch.inference_mode():
+            steps = [network({"image": fixed}, {"image": brain(seed)})[-1] for seed in range(1000, 1000 + HELD_OUT)]
+        correlation = [-float(local_correlation(fixed, step.warped["image"])) for step in steps]
+        error = [float((fixed - step.warped["image"]).square().mean()) for step in steps]
+        return f"local correlation {interval(correlation)}, squared error {interval(error)}"
+
+    before = figures()
+    print("atlas-registration-tiny", losses(recipe))
+    print("  untrained", before)
+    print("  trained  ", figures())
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for part in sys.argv[1:] or ["axons", "registration"]:
+        {"axons": axons, "registration": registration}[part]()

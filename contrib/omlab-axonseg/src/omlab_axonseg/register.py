@@ -1,0 +1,192 @@
+"""The registration cascade as a model of omlab: two volumes in, the moving one on the fixed one's grid out.
+
+session = omlab.load_model("atlas-registration", weights="registration.pth")
+found = session.register(fixed=omlab.read("brain.nii.gz"), moving=omlab.read("atlas.nii.gz"))
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import omlab
+from omlab.card_schema import ModelCard
+from omlab.errors import InputError, OmlabError, OmlabWarning, SettingsError, WeightsError
+from omlab.payloads import Inputs
+from omlab.roles import About, Dataset
+from omlab.weights import Weights
+from omlab_axonseg.registration.cascade import Cascade, CascadeConfig
+from omlab_axonseg.registration.grids import outside_share
+from omlab_axonseg.registration.spaces import composed, displacement, image_map, region_maps
+from omlab_volume.registration import Registration, Transform
+from omlab_volume.volume import LabelMap, Volume
+
+IMAGE = "image"
+SIZES = (160, 228, 264)
+"""The published one of half resolution."""
+TINY_SIZES = (20, 20, 20)
+TINY_WIDTHS = (4, 4, 8, 8, 8)
+OUTSIDE = 0.02
+"""Share of the places beyond the moving volume from which on it is said."""
+
+
+def load(
+    card: ModelCard,
+    *,
+    weights: Weights | None,
+    needs: Mapping[str, Any],
+    device: str,
+    settings: Mapping[str, Any],
+    config: Mapping[str, Any] | None,
+) -> RegistrationModel:
+    """The entry of the cards `atlas-registration*`. Raises `WeightsError` and `SettingsError`."""
+    tiny = card.name.endswith("-tiny")
+    state = None if weights is None else weights.state_dict()
+    shape = CascadeConfig(
+        constraints=(IMAGE, *(str(name) for name in settings["regions"])),
+        rigid=settings["rigid"] if state is None else any(key.startswith("net.rigid.") for key in state),
+        box_filter=5 if tiny else 15,
+        affine_widths=TINY_WIDTHS if tiny else CascadeConfig.affine_widths,
+        nonrigid_widths=(4, 4) if tiny else CascadeConfig.nonrigid_widths,
+    )
+    network = untrained(shape)
+    if weights is not None and state is not None:
+        _check_constraints(state, shape, source=str(weights.path()))
+        weights.load(network, state=state)
+    sizes = settings["sizes"] or (TINY_SIZES if tiny else SIZES)
+    return RegistrationModel(network, device=device, settings={**settings, "sizes": list(sizes)})
+
+
+def untrained(config: CascadeConfig) -> Cascade:
+    """A cascade that moves little at first: heads near zero, so that a training begins at no motion."""
+    torch.manual_seed(0)
+    network = Cascade(config)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if ".conv_w." in name or ".conv_b." in name or ".decoder_7." in name:
+                parameter.mul_(0.01)
+    return network.eval()
+
+
+class RegistrationModel:
+    """The cascade with its sizes: the verb `register`, and the recipe `registration`."""
+
+    def __init__(self, module: Cascade, *, device: str, settings: Mapping[str, Any]) -> None:
+        sizes = list(settings["sizes"])
+        if len(sizes) != 3 or any(not isinstance(n, int) or n < module.smallest for n in sizes):
+            raise SettingsError(f"sizes is {sizes}, but must be three whole numbers of at least {module.smallest}.")
+        self.module = module.eval().to(device)
+        self.sizes: tuple[int, int, int] = (sizes[0], sizes[1], sizes[2])
+        self.settings = dict(settings)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Names of the regions that it looks at, in the order of its weights."""
+        return self.module.config.constraints[1:]
+
+    def register(self, batch: Sequence[Inputs], /) -> Iterator[Registration | OmlabError]:
+        """The moving volume of each case on the grid of its fixed one, and the transform."""
+        for inputs in batch:
+            try:
+                yield self._registered(inputs)
+            except OmlabError as error:
+                yield error
+
+    def maps(self, inputs: Inputs, side: str) -> dict[str, Tensor]:
+        """The maps of one side of a case. Raises `InputError` for a volume that has nothing to look at."""
+        volume = omlab.take(inputs, side, Volume)
+        name = volume.name or f"The {side} volume"
+        if not volume.is_finite():
+            raise InputError(f"{name} has voxels that are not finite: repair it first.")
+        with np.errstate(over="ignore"):
+            spread = float(np.float64(volume.array[0].max()) - np.float64(volume.array[0].min()))
+        if not 0 < spread < 1e30:
+            raise InputError(f"{name} is constant, or its values are beyond all intensities: nothing to register by.")
+        labels = inputs.get(f"{side}_regions")
+        if labels is not None and not isinstance(labels, LabelMap):
+            raise InputError(f"The {side} regions are a label map, not a '{labels.kind}'.")
+        maps = {IMAGE: image_map(volume, sizes=self.sizes)}
+        return maps | region_maps(labels, self.regions, sizes=self.sizes)
+
+    def _registered(self, inputs: Inputs) -> Registration:
+        fixed, moving = omlab.take(inputs, "fixed", Volume), omlab.take(inputs, "moving", Volume)
+        sides = {side: self.maps(inputs, side) for side in ("fixed", "moving")}
+        self._say_what_is_absent(sides, (fixed, moving))
+        device = next(self.module.parameters()).device
+        with torch.inference_mode():
+            steps = self.module.eval()(
+                *({name: one.to(device) for name, one in maps.items()} for maps in sides.values())
+            )
+        beyond = outside_share(steps[0].grid)
+        if beyond > OUTSIDE:
+            warnings.warn(
+                f"{beyond:.0%} of the places lie beyond {moving.name or 'the moving volume'}, whose border is repeated "
+                "there: look at orientation and field of view.",
+                OmlabWarning,
+                stacklevel=2,
+            )
+        field = displacement(composed(steps), fixed=fixed.grid, moving=moving.grid)
+        if not np.isfinite(field).all():
+            raise InputError("The network's displacements are not finite: check the weights and the volumes.")
+        transform = Transform(displacement=field, affine=fixed.affine)
+        return Registration(warped=transform.apply(moving), transform=transform)
+
+    def _say_what_is_absent(self, sides: Mapping[str, Mapping[str, Tensor]], volumes: Sequence[Volume]) -> None:
+        absent = [name for name in self.regions if not all(bool(maps[name].any()) for maps in sides.values())]
+        if absent:
+            warnings.warn(
+                f"Without the regions {', '.join(absent)} on both sides the registration has less to go by: give "
+                "fixed_regions= and moving_regions=, label maps with these names.",
+                OmlabWarning,
+                stacklevel=3,
+            )
+        for volume in volumes:
+            shape = volume.grid.shape
+            if sorted(shape) != sorted(self.sizes):
+                size = " x ".join(str(n) for n in self.sizes)
+                warnings.warn(
+                    f"{volume.name or 'A volume'} has {' x '.join(map(str, shape))} voxels and was brought to {size} "
+                    "(dorsoventral, left-right, front-back) for the network.",
+                    OmlabWarning,
+                    stacklevel=3,
+                )
+
+    def layers(self) -> list[list[str]]:
+        """Parameter names from input to head: a network each."""
+        names = [name for name, _ in self.module.named_parameters()]
+        return [[name for name in names if name.startswith(f"net.{part}.")] for part in self.module.net]
+
+    def retarget(self, recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> RegistrationModel:
+        """A copy, as it is."""
+        network = Cascade(self.module.config)
+        network.load_state_dict(self.module.state_dict())
+        return RegistrationModel(network, device=str(next(self.module.parameters()).device), settings=self.settings)
+
+    def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
+        """Training on pairs (`omlab_axonseg.register_training`)."""
+        from omlab_axonseg.register_training import registration
+
+        return registration(self, data, settings=settings, seed=seed)
+
+    def config(self) -> dict[str, Any]:
+        """Everything but the weights, as JSON: the settings say it."""
+        return {"constraints": list(self.module.config.constraints)}
+
+
+def _check_constraints(state: Mapping[str, Tensor], config: CascadeConfig, *, source: str) -> None:
+    """Raise `WeightsError` where a file is of other constraints, or of the half-resolution network."""
+    first = state.get("net.affine.0.conv_list.0.0.weight")
+    if first is None:
+        keys = ", ".join(list(state)[:3])
+        raise WeightsError(f"{source} is no registration cascade: no 'net.affine.0' (its keys begin with {keys}).")
+    have, want = int(first.shape[1]), config.channels(config.affine_fusion)
+    if have != want:
+        raise WeightsError(
+            f"{source} was trained with {have // 2} constraints, the image among them, and the setting regions names "
+            f"{len(config.constraints) - 1}: give its {have // 2 - 1} regions in the order of its training."
+        )

@@ -1,0 +1,138 @@
+"""The recipe `registration`: pairs of brains, by intensities, regions and smoothness (Li et al., D-LMBmap, 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from omlab.digests import digest_of
+from omlab.errors import TrainingError
+from omlab.roles import Dataset
+from omlab_axonseg.registration.losses import (
+    folding,
+    local_correlation,
+    matrix_change,
+    mutual_information,
+    smoothness,
+    volume_change,
+)
+from omlab_train import Group, Optimisation
+
+if TYPE_CHECKING:
+    from omlab_axonseg.register import RegistrationModel
+
+SAMPLES = 200_000
+"""Voxels of the mutual information."""
+AFFINE_RATE = 0.1
+"""Learning rate of the matrices' networks, in that of the non-rigid one (published: 1e-4 and 1e-3)."""
+REGION = 40.0
+CORRELATION = 5.0
+SMOOTH = 10.0
+FOLD = 1.0
+HALF_AFTER = 800
+WARMUP = 100
+
+Pair = Mapping[str, Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PairBatches:
+    """Batches of one pair: `fixed` and `moving` maps, drawn by seed and number."""
+
+    pairs: tuple[Pair, ...]
+    seed: int
+
+    def __call__(self, number: int) -> dict[str, Any]:
+        """The maps of a pair, and where the mutual information looks."""
+        rng = np.random.default_rng([self.seed, number])
+        pair = self.pairs[int(rng.integers(len(self.pairs)))]
+        voxels = next(iter(pair["fixed"].values())).numel()
+        places = torch.from_numpy(rng.integers(voxels, size=min(SAMPLES, voxels)))
+        return {**{side: dict(maps) for side, maps in pair.items()}, "places": places}
+
+
+class RegistrationRecipe:
+    """Trains the cascade; fulfils `omlab_train.Recipe`.
+
+    The loss of each step: mutual information and 5 x local correlation of the images, 40 x the mean squared difference
+    of each region that is there, and for matrices their change and change of volume, for fields 10 x the smoothness (in
+    voxels) and the folding. Upstream's identity and "inverse" terms, which use a displacement as a place, are left out.
+    """
+
+    how = Optimisation(optimizer="adamw", precision="float32")
+
+    def __init__(
+        self, model: RegistrationModel, batches: PairBatches, *, settings: Mapping[str, Any], print_: str
+    ) -> None:
+        self.module: nn.Module = model.module
+        self.image, self.regions = model.module.config.constraints[0], model.regions
+        self.batches, self.fingerprint = batches, print_
+        self.steps: int = settings["steps"]
+        self.epoch: int = min(settings["steps_per_epoch"], self.steps)
+        self.rate: float = settings["nonrigid_rate"]
+
+    def groups(self) -> list[Group]:
+        """The matrices' networks at a tenth of the rate."""
+        parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for name, parameter in self.module.named_parameters():
+            parts["net.backbone." in name].append(parameter)
+        return [
+            {"params": parts[False], "lr": AFFINE_RATE * self.rate, "weight_decay": 0.0},
+            {"params": parts[True], "lr": self.rate, "weight_decay": 0.0},
+        ]
+
+    def schedule(self, step: int) -> float:
+        """Risen over 100 steps (a tenth of a shorter training), halved every 800."""
+        warmup = min(WARMUP, max(self.steps // 10, 1))
+        return float(min(1.0, (step + 1) / warmup) * 0.5 ** (step // HALF_AFTER))
+
+    def loss(self, batch: Mapping[str, Any]) -> tuple[Tensor, Mapping[str, float]]:
+        """The loss of a pair, and its correlation at the end."""
+        steps = self.module(batch["fixed"], batch["moving"])
+        fixed, terms = batch["fixed"], []
+        for step in steps:
+            image = step.warped[self.image]
+            places = batch["places"]
+            correlation = local_correlation(fixed[self.image], image)
+            terms.append(mutual_information(fixed[self.image].flatten()[places], image.flatten()[places]))
+            terms.append(CORRELATION * correlation)
+            for name in self.regions:
+                terms.append(REGION * (fixed[name] - step.warped[name]).square().mean())
+            if step.matrix is not None:
+                terms += [matrix_change(step.matrix), volume_change(step.matrix)]
+            if step.displacement is not None:
+                sizes = step.displacement.new_tensor(step.displacement.shape[1:4][::-1])
+                voxels = step.displacement * (sizes - 1) / 2
+                terms += [SMOOTH * smoothness(voxels) / 100, FOLD * folding(voxels)]
+        return torch.stack(terms).sum(), {"correlation": -float(correlation.detach())}
+
+    def validate(self) -> None:
+        """Nothing."""
+
+
+def registration(
+    model: RegistrationModel, data: Dataset, *, settings: Mapping[str, Any], seed: int
+) -> RegistrationRecipe:
+    """The recipe for the training split of `data`: cases with the inputs `fixed` and `moving`.
+
+    Raises:
+        TrainingError: There is no case, or one has no such inputs.
+        InputError: A volume cannot be used.
+    """
+    pairs = []
+    for case in data.cases("train"):
+        inputs = case.load().inputs
+        if not {"fixed", "moving"} <= inputs.keys():
+            has = ", ".join(inputs) or "none"
+            raise TrainingError(f"Case '{case.id}' has the inputs {has}: what is needed is 'fixed' and 'moving'.")
+        pairs.append({side: model.maps(inputs, side) for side in ("fixed", "moving")})
+    if not pairs:
+        raise TrainingError("There is no case to train on: the data set's training split is empty.")
+    batches = PairBatches(pairs=tuple(pairs), seed=seed)
+    print_ = digest_of([data.digest("train"), list(model.sizes), dict(settings), seed])
+    return RegistrationRecipe(model, batches, settings=settings, print_=print_)

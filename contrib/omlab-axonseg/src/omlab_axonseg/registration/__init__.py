@@ -1,0 +1,1 @@
+"""Registration of a brain to an atlas: affine, then non-rigid, each by a network."""
