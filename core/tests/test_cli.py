@@ -102,7 +102,7 @@ def test_list_as_json_says_verbs_and_recipes(run):
     shown = json.loads(out)
     assert status == 0
     models = {model["name"]: model for model in shown["models"]}
-    assert list(models) == ["adder", "breaker", "embedder", "mover", "teller"]
+    assert list(models) == ["adder", "breaker", "careful", "embedder", "mover", "teller"]
     assert (models["adder"]["verbs"], models["adder"]["recipes"]) == (["predict"], ["fit"])
     assert models["mover"]["weights"] == ["published"]
     assert ("toy", "ok") in [(plugin["name"], plugin["status"]) for plugin in shown["plugins"]]

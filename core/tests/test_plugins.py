@@ -221,7 +221,7 @@ def test_plugins_can_be_chosen_and_switched_off(install, monkeypatch):
 
 def test_cards_are_read_from_toml(toy):
     names = [card.name for card in registry().cards("model")]
-    assert names == ["adder", "breaker", "embedder", "mover", "teller"]
+    assert names == ["adder", "breaker", "careful", "embedder", "mover", "teller"]
 
 
 @pytest.mark.parametrize(
