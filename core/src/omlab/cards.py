@@ -12,6 +12,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import resources
 from typing import Any, Literal, get_args
 
@@ -51,12 +52,18 @@ def read_cards(package: str | None, kind: Kind, *, file: str = "cards.toml") -> 
         raise CardError("read_cards needs the name of the package: pass __package__.")
     source = f"{package}/{file}"
     try:
-        document = tomllib.loads(resources.files(package).joinpath(file).read_text(encoding="utf-8"))
+        document = _parsed(resources.files(package).joinpath(file).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CardError(f"{source} is not there: is it part of the wheel?") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CardError(f"{source} is not valid TOML: {error}.") from error
     return cards_in(document, kind, source=source)
+
+
+@lru_cache(maxsize=128)
+def _parsed(text: str) -> Mapping[str, Any]:
+    """A file has cards of several kinds, each read by a hook of its own: it is parsed once. Nobody changes it."""
+    return tomllib.loads(text)
 
 
 def cards_in(document: Mapping[str, Any], kind: Kind, *, source: str) -> list[Card]:
