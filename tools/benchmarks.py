@@ -81,7 +81,7 @@ def _latest(rows: Iterable[Row]) -> list[Row]:
     runs: dict[tuple[str, ...], tuple[str, ...]] = {}
     for row in rows:
         names = list(row)
-        figures = next(place for place, name in enumerate(names) if name.startswith("p20_"))
+        figures = next(place for place, name in enumerate(names) if name.startswith(("p20_", "cpu_")))
         measured = [name for name in names[:figures] if name not in ("date", "way", "form")]
         thing = tuple(row.get(name, "") for name in (*measured, "device", "machine", "processor", "threads"))
         if runs.get(thing) != _settings(row):

@@ -19,7 +19,10 @@ from omlab.settings import complete
 
 
 def format_cards() -> Sequence[FormatCard]:
-    """The cards of all formats; one that is wrong is warned about and left out."""
+    """The cards of all formats; one that is wrong is warned about and left out.
+
+    Of several with one suffix the likelier comes first: the default for more kinds, then one that reads what it writes.
+    """
     return _cards(registry())
 
 
@@ -32,7 +35,7 @@ def _cards(catalogue: Registry) -> tuple[FormatCard, ...]:
             found.append(cast(FormatCard, validate(offer)))
         except CardError as error:  # files of other formats can be read all the same
             warnings.warn(f"{error} The format is left out.", OmlabWarning, stacklevel=2)
-    return tuple(found)
+    return tuple(sorted(found, key=lambda card: (-len(card.default_for), not card.reads, card.name)))
 
 
 def implementation(card: FormatCard) -> Format:

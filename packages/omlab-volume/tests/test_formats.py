@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import omlab
 from omlab.card_schema import FormatCard, PayloadCard, validate
+from omlab.formats import write_format
 from omlab.registry import load_entry
 from omlab_volume import plugin
 from omlab_volume.volume import LabelMap, Volume
@@ -81,3 +83,10 @@ def test_listing_imports_nothing_heavy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_of_formats_with_one_suffix_the_likelier_is_taken(tmp_path: Path) -> None:
+    volume = Volume(array=np.zeros((1, 3, 4, 5), np.float32), affine=np.eye(4))
+    omlab.write(volume, tmp_path / "ct.nii")
+    assert omlab.read(tmp_path / "ct.nii").kind == "volume"  # neither a displacement field nor a big volume
+    assert write_format("labelmap", tmp_path / "seg.dcm").name == "dicom-seg"  # which every viewer reads

@@ -1,4 +1,4 @@
-"""What measuring 100 structures costs, beside SimpleITK's label filters: `python benchmarks/measure.py`.
+"""What measuring 100 structures costs, beside SimpleITK's label filters: `python benchmarks/figures.py`.
 
 Each way runs in a process of its own on the same drawn label map and image. SimpleITK measures less: no diameter (its
 Feret diameter compares all pairs of border voxels), no axes in slices, no bounds.
