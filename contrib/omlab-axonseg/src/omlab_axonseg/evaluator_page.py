@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from omlab_axonseg.evaluator import MEASURES, Means, Settings, window_name
+from omlab_axonseg.evaluator_summary import MEASURES, Means, Settings, window_name
 from omlab_evaluators.bootstrap import CaseRows, Row
 from omlab_evaluators.page_parts import counted, few, read_history, resampling, subtitle, training_sections
 from omlab_evaluators.segmentation.pictures import picture_path
