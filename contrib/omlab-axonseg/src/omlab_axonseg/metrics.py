@@ -62,7 +62,9 @@ def pooled(mask: NDArray[np.bool_], *, window: int) -> NDArray[np.bool_]:
     if window == 1:
         return mask
     volume = torch.from_numpy(mask.astype(np.float32))[None, None]
-    return np.asarray(functional.max_pool3d(volume, window, stride=1)[0, 0].numpy() > 0)
+    for axis in range(3):  # one axis after the other: 3 window comparisons a voxel, not window^3
+        volume = functional.max_pool3d(volume, [window if one == axis else 1 for one in range(3)], stride=1)
+    return np.asarray(volume[0, 0].numpy() > 0)
 
 
 def score(label: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> AxonScores:

@@ -19,6 +19,12 @@ def omlab_models() -> list[Card]:
 
 
 @hookimpl
+def omlab_evaluators() -> list[Card]:
+    """The evaluator cards of this package."""
+    return read_cards(__package__, "evaluator")
+
+
+@hookimpl
 def omlab_commands(cli: LazyGroup) -> None:
     """The command `axonseg`."""
     cli.add_lazy("axonseg", "omlab_axonseg.command:axonseg", "Axons of whole brains: tables by region.")

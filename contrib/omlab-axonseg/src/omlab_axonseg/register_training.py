@@ -64,7 +64,7 @@ class RegistrationRecipe:
     voxels) and the folding. Upstream's identity and "inverse" terms, which use a displacement as a place, are left out.
     """
 
-    how = Optimisation(optimizer="adamw", precision="float32")
+    how = Optimisation(optimizer="adam", precision="float32")
 
     def __init__(
         self, model: RegistrationModel, batches: PairBatches, *, settings: Mapping[str, Any], print_: str

@@ -123,7 +123,7 @@ class AxonRecipe:
         self.epoch: int = settings["steps_per_epoch"]
         self.steps: int = settings["epochs"] * settings["steps_per_epoch"]
         self.rate: float = settings["learning_rate"]
-        self.how = Optimisation(optimizer="adamw", amsgrad=True, max_grad_norm=12.0, find_unused_parameters=True)
+        self.how = Optimisation(optimizer="adam", amsgrad=True, max_grad_norm=12.0, find_unused_parameters=True)
 
     def groups(self) -> list[Group]:
         """All parameters, at one rate."""
