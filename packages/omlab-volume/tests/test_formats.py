@@ -47,6 +47,8 @@ def test_the_payloads_have_examples_that_belong_together() -> None:
     for card in plugin.omlab_payloads():
         validated = cards[card.name]
         assert isinstance(validated, PayloadCard)
+        if validated.first is not None:  # made of kinds that have examples
+            continue
         assert validated.examples is not None
         kind = load_entry(card, validated.entry)
         found[card.name] = load_entry(card, validated.examples)()
