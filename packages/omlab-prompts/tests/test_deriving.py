@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from omlab_payloads.boxes import Box, Boxes
 from omlab_payloads.points import Point, Points
 from omlab_prompts.deriving import Wanted, hits, prompts_from
 from omlab_prompts.picking import beside, deepest, depth
-from omlab_prompts.prompts import Space
 from omlab_prompts.prompts_json import read
 from omlab_volume.volume import Label, LabelMap
 
@@ -110,7 +108,6 @@ def test_boxes_and_points_of_detectors_and_localisers():
         prompts_from(Boxes(space="world"), Wanted())
 
 
-@pytest.mark.skipif("pixel" not in get_args(Space), reason="prompts of two dimensions are not there yet")
 def test_label_maps_of_two_dimensions_give_pixels():
     class Flat:
         kind = "labelmap-2d"

@@ -131,6 +131,11 @@ def test_half_the_field_of_view_is_told(axis, name, good, learned):
     assert ("cut off" in doubts(half)) == (axis != 3)  # a card alone does not know how long a scan is
 
 
+def test_a_part_of_a_body_is_right_for_a_model_that_expects_no_field_of_view(good):
+    half = changed(good, lambda array: array.take(range(array.shape[1] // 2), axis=1))
+    assert [doubts(half, expected) for expected in ({}, {"values": "hu"})] == ["", ""]
+
+
 def test_slices_that_are_missing_blank_or_repeated_are_told(good):
     moving = changed(good, lambda array: array + 60 * np.sin(np.arange(36) / 6)[None, None, None])
     assert doubts(moving) == ""

@@ -30,6 +30,7 @@ from omlab_axonseg.axon_networks import (
 from omlab_axonseg.residual_unet import ResidualUNet
 from omlab_volume.inference.preprocess import Plan
 from omlab_volume.inference.segment import segment
+from omlab_volume.inference.task import by_output, with_values
 from omlab_volume.labels import default_colour, labels_from_json, labels_to_json
 from omlab_volume.training.planning import window_of
 from omlab_volume.training.targets import channels_of, labels_of
@@ -119,11 +120,11 @@ class AxonModel:
         for inputs in batch:
             try:
                 volume = omlab.take(inputs, "volume", Volume)
-                yield segment(
+                found = segment(
                     self.scores,
                     volume,
                     plan=self.plan,
-                    labels=self.labels,
+                    labels=by_output(self.labels),
                     classes=len(self.labels) + 1,
                     channels=1,
                     mirror=False,
@@ -131,6 +132,7 @@ class AxonModel:
                     batch_size=self.settings["batch_size"],
                     device=self.device,
                 )
+                yield with_values(found, self.labels)
             except OmlabError as error:
                 yield error
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 import omlab
 from omlab.card_schema import ModelCard
 from omlab.errors import OmlabError, OmlabWarning, SettingsError, WeightsError, WeightsWarning
@@ -36,7 +34,8 @@ from omlab_misfm.task import Task, own_plan, pretraining
 from omlab_misfm.weights import check_index, config_from_state, transfer
 from omlab_misfm.windows import IN_PLANE, strides_of, tiling
 from omlab_volume.inference.segment import segment
-from omlab_volume.labels import default_colour, smallest_unsigned
+from omlab_volume.inference.task import by_output, with_values
+from omlab_volume.labels import default_colour
 from omlab_volume.volume import Label, LabelMap, Volume
 
 
@@ -121,12 +120,11 @@ class MisfmModel:
                 OmlabWarning,
                 stacklevel=2,
             )
-        labels = [replace(label, value=index) for index, label in enumerate(self.task.labels, start=1)]
         found = segment(
             self.module.eval(),
             volume,
             plan=self.plan,
-            labels=labels,
+            labels=by_output(self.task.labels),
             classes=self.module.config.num_classes,
             channels=self.module.config.in_channels,
             mirror=[axis for axis in IN_PLANE if axis in self.task.mirror_axes] if self.settings["mirror"] else False,
@@ -135,11 +133,7 @@ class MisfmModel:
             device=self.device,
             tiling=tiling(stride=strides_of(self.plan.patch_size, self.settings["step"])),
         )
-        values = np.array([0, *(label.value for label in self.task.labels)])
-        if np.array_equal(values, np.arange(len(values))):
-            return found
-        array = smallest_unsigned(values, what="the label values of this model")[found.array]
-        return replace(found, array=array, labels=self.task.labels)
+        return with_values(found, self.task.labels)
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head."""
@@ -165,7 +159,7 @@ class MisfmModel:
 
     def config(self) -> dict[str, Any]:
         """Everything but the weights, as JSON: architecture, plan, labels."""
-        return {**config_to_json(self.module.config), **self.task.to_json()}
+        return {**config_to_json(self.module.config), **self.task.to_config()}
 
 
 def _from_file(
@@ -220,7 +214,7 @@ def _task_of(config: Config, *, patch: tuple[int, int, int]) -> Task:
 
 def _from_config(config: Mapping[str, Any]) -> tuple[Config, Task]:
     try:
-        return config_from_json(config), Task.from_json(config)
+        return config_from_json(config), Task.from_config(config)
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             f"The configuration is not one of an adapted MIS-FM network ({type(error).__name__}: {error})."

@@ -1,16 +1,16 @@
-"""What a network was trained for: the part of a model that its weights do not tell."""
+"""What a network was trained for."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from omlab_misfm.fusion import CLASSES
 from omlab_misfm.levels import Triple
+from omlab_volume.inference import task
 from omlab_volume.inference.preprocess import Plan
-from omlab_volume.labels import default_colour, labels_from_json, labels_to_json
+from omlab_volume.labels import default_colour
 from omlab_volume.volume import Label
 
 FUSED = tuple(
@@ -20,35 +20,19 @@ FUSED = tuple(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a network was trained for.
+class Task(task.Task):
+    """A segmentation task, or Volume Fusion (`fusion`)."""
 
-    `mirror_axes` are those of (z, y, x) that training flipped; `fusion`, whether it was Volume Fusion.
-    """
-
-    plan: Plan
-    labels: tuple[Label, ...]
-    mirror_axes: tuple[int, ...] = (0, 1, 2)
     fusion: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {
-            "plan": self.plan.to_dict(),
-            "labels": json.loads(labels_to_json(self.labels)),
-            "mirror_axes": list(self.mirror_axes),
-            "fusion": self.fusion,
-        }
+    def to_config(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**super().to_config(), "fusion": self.fusion}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Task:
-        """The reverse of `to_json`."""
-        return cls(
-            plan=Plan.from_dict(values["plan"]),
-            labels=labels_from_json(json.dumps(values["labels"]), what="The configuration"),
-            mirror_axes=tuple(int(axis) for axis in values["mirror_axes"]),
-            fusion=bool(values["fusion"]),
-        )
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """The reverse of `to_config`."""
+        return replace(super().from_config(config), fusion=bool(config["fusion"]))
 
 
 def pretraining(patch: Triple) -> Task:

@@ -5,10 +5,9 @@ omlab adapt monai-segresnet --data nnunet:Dataset001/ --recipe segmentation --ad
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -20,51 +19,19 @@ from omlab.errors import OmlabError, SettingsError, WeightsError, WeightsWarning
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
-from omlab_monai.answers import with_values
 from omlab_monai.networks import ARCHITECTURES, NetworkConfig, built, fitted, layers_of, stride_of
 from omlab_volume.inference.preprocess import Plan
 from omlab_volume.inference.segment import segment
-from omlab_volume.labels import labels_from_json, labels_from_names, labels_to_json
+from omlab_volume.inference.task import Task, by_output, with_values
+from omlab_volume.labels import labels_from_names
 from omlab_volume.training.planning import plan_for, poolings_for, spacing_of, window_of
 from omlab_volume.training.targets import channels_of, labels_of, mirrored_axes, volume_name
-from omlab_volume.volume import Label, LabelMap, Volume
+from omlab_volume.volume import LabelMap, Volume
 
 WIDTHS = {"segresnet": 32, "segresnet-ds": 32, "swinunetr": 24, "dynunet": 32, "mednext": 32}
 _POOLINGS = ((2, 2, 2),) * 4
 _PLAN = Plan(spacing=(1.5, 1.5, 1.5), patch_size=(96, 96, 96))
 _LABELS = tuple(labels_from_names(["class_1"]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a network is for: all of a model but the weights, the architecture and the settings.
-
-    Attributes:
-        plan: How images are prepared.
-        labels: Of the outputs 1, 2, ...
-        mirror_axes: Those of (z, y, x) that training mirrored.
-    """
-
-    plan: Plan
-    labels: tuple[Label, ...]
-    mirror_axes: tuple[int, ...] = (0, 1, 2)
-
-    def to_config(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "plan": self.plan.to_dict(),
-            "labels": json.loads(labels_to_json(self.labels)),
-            "mirror_axes": list(self.mirror_axes),
-        }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Task:
-        """The reverse of `to_config`."""
-        return cls(
-            plan=Plan.from_dict(config["plan"]),
-            labels=labels_from_json(json.dumps(config["labels"]), what="The configuration"),
-            mirror_axes=tuple(int(axis) for axis in config["mirror_axes"]),
-        )
 
 
 def load(
@@ -131,12 +98,11 @@ class MonaiModel:
 
     def segment(self, volume: Volume) -> LabelMap:
         """The label map of one volume. Raises `InputError` where it has other channels than the training images."""
-        outputs = [replace(label, value=output) for output, label in enumerate(self.task.labels, start=1)]
         found = segment(
             self.module.eval(),
             volume,
             plan=self.plan,
-            labels=outputs,
+            labels=by_output(self.task.labels),
             classes=self.shape.num_classes,
             channels=self.shape.in_channels,
             mirror=self.task.mirror_axes if self.settings["mirror"] else False,

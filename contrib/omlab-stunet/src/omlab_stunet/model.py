@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
 import omlab
@@ -27,7 +26,7 @@ from omlab_stunet.task import Task
 from omlab_stunet.weights import check_size, config_from_state, load_network
 from omlab_volume.inference.segment import segment
 from omlab_volume.inference.sliding_window import Combine
-from omlab_volume.labels import smallest_unsigned
+from omlab_volume.inference.task import by_output, with_values
 from omlab_volume.volume import LabelMap, Volume
 
 MODALITY: dict[str, str] = {"hu": "CT", "mr": "MR", "suv": "PET"}
@@ -120,12 +119,11 @@ class StuNetModel:
     def segment(self, volume: Volume) -> LabelMap:
         """The label map of one volume. Raises `InputError` as `predict` says."""
         self._check_modality(volume)
-        labels = [replace(label, value=index) for index, label in enumerate(self.task.labels, start=1)]
         found = segment(
             self.module.eval(),
             volume,
             plan=self.plan,
-            labels=labels,
+            labels=by_output(self.task.labels),
             classes=self.module.config.num_classes,
             channels=self.module.config.in_channels,
             mirror=self.task.mirror_axes if self.settings["mirror"] else False,
@@ -134,11 +132,7 @@ class StuNetModel:
             batch_size=self.settings["batch_size"],
             device=self.device,
         )
-        values = np.array([0, *(label.value for label in self.task.labels)])
-        if np.array_equal(values, np.arange(len(values))):
-            return found
-        array = smallest_unsigned(values, what="the label values of this model")[found.array]
-        return replace(found, array=array, labels=self.task.labels)
+        return with_values(found, self.task.labels)
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: encoder stages, decoder stages, heads."""
