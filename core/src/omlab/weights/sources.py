@@ -76,7 +76,10 @@ def _drive_id(url: str) -> str:
     found = re.search(r"/d/([\w-]+)", parts.path)
     identity = found[1] if found else next(iter(parse_qs(parts.query).get("id", [])), "")
     if "/folders/" in parts.path:
-        raise UsageError(f"'{url}' is a Google Drive folder; give the link of the file inside it.")
+        raise UsageError(
+            f"'{url}' is a Google Drive folder, from which no program can fetch: download the file in a browser and "
+            "give it with --weights FILE."
+        )
     if not _DRIVE_ID.fullmatch(identity):
         raise UsageError(f"'{url}' names no Google Drive file: copy the file's own share link.")
     return identity
