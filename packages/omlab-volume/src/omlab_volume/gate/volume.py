@@ -10,8 +10,8 @@ A card's `[model.does.VERB.expects.volume]`, every entry of which may be left ou
     template = { ... }             # how training cases look (`omlab_volume.gate.orientation`)
     region = "trunk"               # without a template: CT of a body, perhaps with other parts
 
-Of every image: gaps, repeated and empty slices; where a region, extent or template is given, a body that is cut off
-at a side. Only the first channel is looked at.
+Of every image: gaps, repeated and empty slices; where a region, extent or template is given, a body that is cut off at
+a side. Only the first channel is looked at.
 """
 
 from __future__ import annotations
