@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from omlab.jobs.one_file import _beside_name
+
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_names_of_further_parts() -> None:
-    made = "brain.warped.nii.gz"
-    assert _beside_name("out.nii.gz", made, "brain.transform.nii.gz", "brain") == "out.transform.nii.gz"
-    assert _beside_name("seg.nii.gz", "ct.nii.gz", "ct.dcm", "ct") == "seg.dcm"
+    assert _beside_name("out.sig", "brain.warped.sig", "brain.transform.sig", "brain") == "out.transform.sig"
+    assert _beside_name("seg.sig", "ct.sig", "ct.dcm", "ct") == "seg.dcm"

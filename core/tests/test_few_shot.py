@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import pytest
 
 from omlab import About, Sample, episodes
+from omlab.card_schema import Verb
 from omlab.errors import UsageError
+from omlab.jobs.mapped import MappedData
 from omlab.surveys import surveyed
 
 
@@ -93,6 +95,10 @@ def test_lists_of_the_data_set_itself_come_first():
     listed, drawn, more = episodes(Listed(said(20)), [1, 2], [0, 1])[:3]
     assert (ids(listed), listed.prepared) == (["c0", "c1"], True)
     assert (drawn.seed, len(ids(drawn)), len(ids(more))) == (1, 2, 4)
+    facts = Verb.model_validate({"takes": {"x": "seen"}, "gives": "seen"})
+    seen = MappedData(Listed(said(20)), facts, model="m", name="d", mapped={})
+    assert isinstance(seen.episode(1, 0), MappedData)
+    assert seen.episode(2, 0) is None
 
 
 def test_an_episode_depends_on_seed_and_ids_alone():

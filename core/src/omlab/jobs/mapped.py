@@ -28,7 +28,7 @@ class MappedData:
     def __init__(self, data: Dataset, facts: Verb, *, model: str, name: str, mapped: Mapping[str, str]) -> None:
         self._data = data
         self._facts = facts
-        self._called = {"model": model, "data": name, "mapped": mapped}
+        self._called: dict[str, Any] = {"model": model, "data": name, "mapped": mapped}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -58,10 +58,13 @@ class MappedData:
     def episode(self, shots: int, seed: int) -> MappedData | None:
         """The data set's own few-shot list, where it has one (`omlab.abilities.HasEpisodes`)."""
         found = self._data.episode(shots, seed) if isinstance(self._data, HasEpisodes) else None
-        return MappedData(found, self._facts, **self._called) if found is not None else None  # type: ignore[arg-type]
+        if found is None:
+            return None
+        called = self._called
+        return MappedData(found, self._facts, model=called["model"], name=called["data"], mapped=called["mapped"])
 
     def _names(self, about: About) -> dict[str, str]:
         """The data set's names of inputs to those that they are given; none takes another's place."""
-        matched = match_inputs(about.inputs, self._facts, whole=False, **self._called)  # type: ignore[arg-type]
+        matched = match_inputs(about.inputs, self._facts, whole=False, **self._called)
         rest = {name: name for name in about.inputs if name not in matched}
         return {**{name: theirs for name, theirs in matched.items() if theirs not in rest}, **rest}
