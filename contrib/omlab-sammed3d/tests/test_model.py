@@ -35,6 +35,8 @@ from omlab_sammed3d.network import SamMed3dConfig, untrained
 from omlab_volume.testing import example_labelmaps, example_volumes
 from omlab_volume.volume import LabelMap, Source, Volume
 
+pytestmark = pytest.mark.filterwarnings("ignore::omlab.gates.DoubtWarning")  # drawn volumes are no anatomy
+
 CARDS = {card.name: cast(ModelCard, validate(card)) for card in read_cards("omlab_sammed3d", "model")}
 RECIPE = CARDS["sammed3d-tiny"].trains["clicks"]
 ABOUT = About(inputs={"volume": "volume"}, target="labelmap", classes={1: "organ", 2: "bone"}, cases=3)
