@@ -10,41 +10,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from omlab_sam.parts import EPS, ChannelNorm, Mlp
 from omlab_sammed3d.attention import RelativeAttention, RelPos, Triple
-
-EPS = 1e-6
-"""Of the norms of encoder, neck and convolutions; the decoder's transformer has PyTorch's 1e-5."""
-
-
-class LayerNorm3d(nn.Module):
-    """Layer norm over the channels of (B, C, D, H, W), biased variance."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, D, H, W) -> (B, C, D, H, W)."""
-        return functional.layer_norm(x.movedim(1, -1), self.weight.shape, self.weight, self.bias, EPS).movedim(-1, 1)
-
-
-class Mlp(nn.Module):
-    """Two linear layers with exact GELU, or with ReLU, between them."""
-
-    def __init__(self, dim: int, *, hidden: int, relu: bool = False) -> None:
-        super().__init__()
-        self.lin1 = nn.Linear(dim, hidden)
-        self.lin2 = nn.Linear(hidden, dim)
-        self.relu = relu
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., dim) -> (..., dim)."""
-        x = self.lin1(x)
-        y: Tensor = self.lin2(functional.relu(x) if self.relu else functional.gelu(x))
-        return y
 
 
 class Block(nn.Module):
@@ -117,9 +85,9 @@ class ImageEncoder(nn.Module):
         )
         self.neck = nn.Sequential(
             nn.Conv3d(dim, out_channels, kernel_size=1, bias=False),
-            LayerNorm3d(out_channels),
+            ChannelNorm(out_channels),
             nn.Conv3d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
-            LayerNorm3d(out_channels),
+            ChannelNorm(out_channels),
         )
 
     def forward(self, image: Tensor) -> Tensor:

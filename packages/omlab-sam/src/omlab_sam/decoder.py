@@ -4,91 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from omlab_sam.encoder import LayerNorm2d, Mlp
-
-
-class TokenAttention(nn.Module):
-    """Multi-head attention with projections to `inner` channels."""
-
-    def __init__(self, dim: int, *, heads: int, inner: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.q_proj = nn.Linear(dim, inner)
-        self.k_proj = nn.Linear(dim, inner)
-        self.v_proj = nn.Linear(dim, inner)
-        self.out_proj = nn.Linear(inner, dim)
-
-    def forward(self, q: Tensor, *, k: Tensor, v: Tensor) -> Tensor:
-        """(B, N, C) attends over keys and values (B, M, C)."""
-        q, k, v = (
-            proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for proj, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
-        )
-        done: Tensor = self.out_proj(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-        return done
-
-
-class TwoWayLayer(nn.Module):
-    """Tokens attend to themselves and to the image, the image to the tokens. The first layer has no position yet."""
-
-    def __init__(self, dim: int, *, heads: int, hidden: int, first: bool) -> None:
-        super().__init__()
-        self.first = first
-        self.self_attn = TokenAttention(dim, heads=heads, inner=dim)
-        self.norm1 = nn.LayerNorm(dim)
-        self.cross_attn_token_to_image = TokenAttention(dim, heads=heads, inner=dim // 2)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, hidden=hidden, relu=True)
-        self.norm3 = nn.LayerNorm(dim)
-        self.norm4 = nn.LayerNorm(dim)
-        self.cross_attn_image_to_token = TokenAttention(dim, heads=heads, inner=dim // 2)
-
-    def forward(self, tokens: Tensor, image: Tensor, *, at: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, T, C) with positions `at`, image (B, N, C) with positions `grid`."""
-        if self.first:  # neither position nor residual
-            tokens = self.self_attn(tokens, k=tokens, v=tokens)
-        else:
-            tokens = tokens + self.self_attn(tokens + at, k=tokens + at, v=tokens)
-        tokens = self.norm1(tokens)
-        tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + at, k=image + grid, v=image))
-        tokens = self.norm3(tokens + self.mlp(tokens))
-        image = self.norm4(image + self.cross_attn_image_to_token(image + grid, k=tokens + at, v=tokens))
-        return tokens, image
-
-
-class TwoWayTransformer(nn.Module):
-    """Two layers and a last look of the tokens at the image."""
-
-    def __init__(self, dim: int, *, heads: int = 8, hidden: int = 2048) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(TwoWayLayer(dim, heads=heads, hidden=hidden, first=n == 0) for n in range(2))
-        self.final_attn_token_to_image = TokenAttention(dim, heads=heads, inner=dim // 2)
-        self.norm_final_attn = nn.LayerNorm(dim)
-
-    def forward(self, tokens: Tensor, image: Tensor, *, grid: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, T, C) are their own positions; image (B, N, C) has the positions `grid`."""
-        at = tokens
-        for layer in self.layers:
-            tokens, image = layer(tokens, image, at=at, grid=grid)
-        tokens = tokens + self.final_attn_token_to_image(tokens + at, k=image + grid, v=image)
-        return self.norm_final_attn(tokens), image
-
-
-class Head(nn.Module):
-    """Three linear layers with ReLU between them."""
-
-    def __init__(self, dim: int, *, hidden: int, out: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList((nn.Linear(dim, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, out)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., dim) -> (..., out)."""
-        for layer in self.layers[:-1]:
-            x = functional.relu(layer(x))
-        y: Tensor = self.layers[-1](x)
-        return y
+from omlab_sam.parts import ChannelNorm, Head, TwoWayTransformer
 
 
 class MaskDecoder(nn.Module):
@@ -101,7 +18,7 @@ class MaskDecoder(nn.Module):
         self.mask_tokens = nn.Embedding(masks, dim)
         self.output_upscaling = nn.Sequential(
             nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
-            LayerNorm2d(dim // 4),
+            ChannelNorm(dim // 4),
             nn.GELU(),
             nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
             nn.GELU(),

@@ -10,41 +10,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from omlab_sam.attention import RelativeAttention
-
-EPS = 1e-6
-"""Of the norms of encoder, neck and convolutions; adapters and the decoder's transformer have PyTorch's 1e-5."""
-
-
-class LayerNorm2d(nn.Module):
-    """Layer norm over the channels of (B, C, H, W), biased variance."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return functional.layer_norm(x.movedim(1, -1), self.weight.shape, self.weight, self.bias, EPS).movedim(-1, 1)
-
-
-class Mlp(nn.Module):
-    """Two linear layers with exact GELU, or with ReLU, between them."""
-
-    def __init__(self, dim: int, *, hidden: int, relu: bool = False) -> None:
-        super().__init__()
-        self.lin1 = nn.Linear(dim, hidden)
-        self.lin2 = nn.Linear(hidden, dim)
-        self.relu = relu
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., dim) -> (..., dim)."""
-        x = self.lin1(x)
-        y: Tensor = self.lin2(functional.relu(x) if self.relu else functional.gelu(x))
-        return y
+from omlab_sam.parts import EPS, ChannelNorm, Mlp
 
 
 class Adapter(nn.Module):
@@ -133,9 +101,9 @@ class ImageEncoder(nn.Module):
         )
         self.neck = nn.Sequential(
             nn.Conv2d(dim, out_channels, kernel_size=1, bias=False),
-            LayerNorm2d(out_channels),
+            ChannelNorm(out_channels),
             nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
-            LayerNorm2d(out_channels),
+            ChannelNorm(out_channels),
         )
 
     def forward(self, images: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omlab_sam.decoder import MaskDecoder
-from omlab_sam.encoder import ImageEncoder, LayerNorm2d
+from omlab_sam.encoder import ImageEncoder
+from omlab_sam.parts import ChannelNorm
 
 
 class Variant(TypedDict):
@@ -60,10 +61,10 @@ class PromptEncoder(nn.Module):
         self.not_a_point_embed = nn.Embedding(1, width)
         self.mask_downscaling = nn.Sequential(
             nn.Conv2d(1, 4, kernel_size=2, stride=2),
-            LayerNorm2d(4),
+            ChannelNorm(4),
             nn.GELU(),
             nn.Conv2d(4, 16, kernel_size=2, stride=2),
-            LayerNorm2d(16),
+            ChannelNorm(16),
             nn.GELU(),
             nn.Conv2d(16, width, kernel_size=1),
         )
