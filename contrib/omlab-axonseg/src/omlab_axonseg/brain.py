@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import omlab
+from omlab.answers import one_by_one
 from omlab.card_schema import ModelCard
 from omlab.errors import InputError, OmlabError, SettingsError
 from omlab.payloads import Inputs
@@ -70,11 +71,7 @@ class BrainModel:
 
     def predict(self, batch: Sequence[Inputs], /) -> Iterator[BigLabelMap | OmlabError]:
         """The axons of each big volume, on its grid; nothing is computed before it is written or read."""
-        for inputs in batch:
-            try:
-                yield self.axons(omlab.take(inputs, "volume", BigVolume))
-            except OmlabError as error:
-                yield error
+        return one_by_one(batch, lambda inputs: self.axons(omlab.take(inputs, "volume", BigVolume)))
 
     def axons(self, volume: BigVolume) -> BigLabelMap:
         """The axons of one volume. Raises `InputError` for several channels."""

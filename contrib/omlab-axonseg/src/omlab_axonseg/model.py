@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import omlab
+from omlab.answers import one_by_one
 from omlab.card_schema import ModelCard
 from omlab.errors import OmlabError, SettingsError
 from omlab.payloads import Inputs
@@ -117,24 +118,23 @@ class AxonModel:
 
     def predict(self, batch: Sequence[Inputs], /) -> Iterator[LabelMap | OmlabError]:
         """The label map of each volume, on its grid, by a sliding window without mirroring."""
-        for inputs in batch:
-            try:
-                volume = omlab.take(inputs, "volume", Volume)
-                found = segment(
-                    self.scores,
-                    volume,
-                    plan=self.plan,
-                    labels=by_output(self.labels),
-                    classes=len(self.labels) + 1,
-                    channels=1,
-                    mirror=False,
-                    step=self.settings["step"],
-                    batch_size=self.settings["batch_size"],
-                    device=self.device,
-                )
-                yield with_values(found, self.labels)
-            except OmlabError as error:
-                yield error
+        return one_by_one(batch, lambda inputs: self.segment(omlab.take(inputs, "volume", Volume)))
+
+    def segment(self, volume: Volume) -> LabelMap:
+        """The label map of one volume. Raises `InputError` where it has several channels."""
+        found = segment(
+            self.scores,
+            volume,
+            plan=self.plan,
+            labels=by_output(self.labels),
+            classes=len(self.labels) + 1,
+            channels=1,
+            mirror=False,
+            step=self.settings["step"],
+            batch_size=self.settings["batch_size"],
+            device=self.device,
+        )
+        return with_values(found, self.labels)
 
     def scores(self, image: Tensor) -> Tensor:
         """Scores (B, K, z, y, x) of windows, one for each class with the background."""

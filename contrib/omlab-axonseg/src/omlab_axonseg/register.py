@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import omlab
+from omlab.answers import one_by_one
 from omlab.card_schema import ModelCard
 from omlab.errors import InputError, OmlabError, OmlabWarning, SettingsError, WeightsError
 from omlab.payloads import Inputs
@@ -100,11 +101,7 @@ class RegistrationModel:
 
     def register(self, batch: Sequence[Inputs], /) -> Iterator[Registration | OmlabError]:
         """The moving volume of each case on the grid of its fixed one, and the transform."""
-        for inputs in batch:
-            try:
-                yield self._registered(inputs)
-            except OmlabError as error:
-                yield error
+        return one_by_one(batch, self._registered)
 
     def maps(self, inputs: Inputs, side: str) -> dict[str, Tensor]:
         """The maps of one side of a case. Raises `InputError` for a volume that has nothing to look at."""

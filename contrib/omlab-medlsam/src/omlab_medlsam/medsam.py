@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import omlab
 from omlab import progress
+from omlab.answers import one_by_one
 from omlab.card_schema import ModelCard
 from omlab.errors import InputError, OmlabError, SettingsError
 from omlab.payloads import Inputs
@@ -91,15 +92,13 @@ class MedSam:
         A box that spans several slices of a volume is a box on each of them. Where objects claim the same place the
         surest has it. A case fails with an `InputError` for a volume of several channels or values that are not finite.
         """
-        for inputs in batch:
-            prompts = omlab.take(inputs, "prompts", Prompts)
-            try:
-                if "volume" in inputs:
-                    yield segment_volume(self.segmenter, omlab.take(inputs, "volume", Volume), prompts)
-                else:
-                    yield segment_image(self.segmenter, omlab.take(inputs, "image", Image), prompts)
-            except OmlabError as error:
-                yield error
+        return one_by_one(batch, self._segmented)
+
+    def _segmented(self, inputs: Inputs) -> LabelMap | LabelMap2D:
+        prompts = omlab.take(inputs, "prompts", Prompts)
+        if "volume" in inputs:
+            return segment_volume(self.segmenter, omlab.take(inputs, "volume", Volume), prompts)
+        return segment_image(self.segmenter, omlab.take(inputs, "image", Image), prompts)
 
 
 def segment_image(segmenter: BoxSegmenter, image: Image, prompts: Prompts) -> LabelMap2D:

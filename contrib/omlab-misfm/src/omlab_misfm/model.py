@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import omlab
+from omlab.answers import one_by_one
 from omlab.card_schema import ModelCard
 from omlab.errors import OmlabError, OmlabWarning, SettingsError, WeightsError, WeightsWarning
 from omlab.payloads import Inputs
@@ -105,11 +106,7 @@ class MisfmModel:
 
         A case fails with an `InputError` where its volume has another number of channels.
         """
-        for inputs in batch:
-            try:
-                yield self.segment(omlab.take(inputs, "volume", Volume))
-            except OmlabError as error:
-                yield error
+        return one_by_one(batch, lambda inputs: self.segment(omlab.take(inputs, "volume", Volume)))
 
     def segment(self, volume: Volume) -> LabelMap:
         """The label map of one volume. Raises `InputError` as `predict` says."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import omlab
+from omlab.answers import one_by_one
 from omlab.card_schema import ModelCard
 from omlab.errors import OmlabError, SettingsError, WeightsError, WeightsWarning
 from omlab.payloads import Inputs
@@ -90,11 +91,7 @@ class MonaiModel:
 
     def predict(self, batch: Sequence[Inputs], /) -> Iterator[LabelMap | OmlabError]:
         """The label map of each volume, on its grid; a volume of other channels is that case's `InputError`."""
-        for inputs in batch:
-            try:
-                yield self.segment(omlab.take(inputs, "volume", Volume))
-            except OmlabError as error:
-                yield error
+        return one_by_one(batch, lambda inputs: self.segment(omlab.take(inputs, "volume", Volume)))
 
     def segment(self, volume: Volume) -> LabelMap:
         """The label map of one volume. Raises `InputError` where it has other channels than the training images."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import omlab
+from omlab.answers import one_by_one
 from omlab.card_schema import ModelCard
 from omlab.errors import OmlabError, SettingsError, WeightsError
 from omlab.payloads import Inputs
@@ -110,15 +111,13 @@ class SamMed2dModel:
         images = [inputs["image"] for inputs in batch if isinstance(inputs.get("image"), Image)]
         if len(images) > 1 and all(isinstance(image, Image) and image.is_finite() for image in images):
             self.images.encode([image for image in images if isinstance(image, Image)])
-        for inputs in batch:
-            try:
-                prompts = omlab.take(inputs, "prompts", Prompts)
-                if "volume" in inputs:
-                    yield self.volumes.predict(omlab.take(inputs, "volume", Volume), prompts)
-                else:
-                    yield self.images.predict(omlab.take(inputs, "image", Image), prompts)
-            except OmlabError as error:
-                yield error
+        return one_by_one(batch, self._segmented)
+
+    def _segmented(self, inputs: Inputs) -> LabelMap | LabelMap2D:
+        prompts = omlab.take(inputs, "prompts", Prompts)
+        if "volume" in inputs:
+            return self.volumes.predict(omlab.take(inputs, "volume", Volume), prompts)
+        return self.images.predict(omlab.take(inputs, "image", Image), prompts)
 
     def simulate(
         self, batch: Sequence[Inputs], /, *, clicks: int, seed: int, rule: Any, start: Any
@@ -131,16 +130,15 @@ class SamMed2dModel:
         from omlab_sammed2d.simulate import simulate_image, simulate_volume
 
         how: dict[str, Any] = {"clicks": clicks, "seed": seed, "rule": rule, "start": start}
-        for inputs in batch:
-            try:
-                if "volume" in inputs:
-                    volume, labels = omlab.take(inputs, "volume", Volume), omlab.take(inputs, "reference", LabelMap)
-                    yield simulate_volume(self.volumes, volume, labels, **how)
-                else:
-                    image, reference = omlab.take(inputs, "image", Image), omlab.take(inputs, "reference", LabelMap2D)
-                    yield simulate_image(self.images, image, reference, **how)
-            except OmlabError as error:
-                yield error
+
+        def answer(inputs: Inputs) -> Simulation:
+            if "volume" in inputs:
+                volume, labels = omlab.take(inputs, "volume", Volume), omlab.take(inputs, "reference", LabelMap)
+                return simulate_volume(self.volumes, volume, labels, **how)
+            image, reference = omlab.take(inputs, "image", Image), omlab.take(inputs, "reference", LabelMap2D)
+            return simulate_image(self.images, image, reference, **how)
+
+        return one_by_one(batch, answer)
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: patches, each block, neck, prompt encoder and decoder."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import omlab
+from omlab.answers import one_by_one
 from omlab.card_schema import ModelCard
 from omlab.errors import OmlabError, OmlabWarning, SettingsError, WeightsError
 from omlab.payloads import Inputs
@@ -107,12 +108,12 @@ class SamMed3dModel:
         A case fails with a `UsageError` for several boxes of one object or a first click outside it, an `InputError`
         for a volume of several channels or values that are not finite.
         """
-        for inputs in batch:
-            try:
-                volume, prompts = omlab.take(inputs, "volume", Volume), omlab.take(inputs, "prompts", Prompts)
-                yield self.predictor.predict(volume, prompts)
-            except OmlabError as error:
-                yield error
+
+        def answer(inputs: Inputs) -> LabelMap:
+            volume, prompts = omlab.take(inputs, "volume", Volume), omlab.take(inputs, "prompts", Prompts)
+            return self.predictor.predict(volume, prompts)
+
+        return one_by_one(batch, answer)
 
     def simulate(self, batch: Sequence[Inputs], /, *, clicks: int, seed: int) -> Iterator[Simulation | OmlabError]:
         """Simulated clicks on each label of `reference`; more in `omlab_sammed3d.simulate`.
@@ -120,12 +121,12 @@ class SamMed3dModel:
         A case fails with a `UsageError` where nothing is labelled, a `GeometryError` where the reference is not on the
         grid of the volume, an `InputError` as `predict` says.
         """
-        for inputs in batch:
-            try:
-                volume, reference = omlab.take(inputs, "volume", Volume), omlab.take(inputs, "reference", LabelMap)
-                yield simulate(self.predictor, volume, reference, clicks=clicks, rule=self.rule, seed=seed)
-            except OmlabError as error:
-                yield error
+
+        def answer(inputs: Inputs) -> Simulation:
+            volume, reference = omlab.take(inputs, "volume", Volume), omlab.take(inputs, "reference", LabelMap)
+            return simulate(self.predictor, volume, reference, clicks=clicks, rule=self.rule, seed=seed)
+
+        return one_by_one(batch, answer)
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: patches, each block, neck, prompt encoder, decoder."""

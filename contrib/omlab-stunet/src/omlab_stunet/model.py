@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 import omlab
+from omlab.answers import one_by_one
 from omlab.card_schema import ModelCard
 from omlab.errors import InputError, OmlabError, SettingsError, WeightsError
 from omlab.payloads import Inputs
@@ -110,11 +111,7 @@ class StuNetModel:
         A case fails with an `InputError` where its volume has another number of channels, or is of another modality
         than the training images.
         """
-        for inputs in batch:
-            try:
-                yield self.segment(omlab.take(inputs, "volume", Volume))
-            except OmlabError as error:
-                yield error
+        return one_by_one(batch, lambda inputs: self.segment(omlab.take(inputs, "volume", Volume)))
 
     def segment(self, volume: Volume) -> LabelMap:
         """The label map of one volume. Raises `InputError` as `predict` says."""

@@ -10,8 +10,7 @@ coded by IBSI and SNOMED CT where these have the concept, else by `99OMLAB`. Sou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from omlab.errors import InputError, OmlabError, OutputError
+from omlab.errors import InputError
 from omlab.payloads import Inputs, Payload
 from omlab_measure import __version__
 from omlab_measure.files import checked_kind
@@ -30,7 +29,7 @@ from omlab_measure.structures import INTENSITY, UNITS, Structure
 from omlab_volume.io.dicom_files import parsing, read_header
 from omlab_volume.io.dicom_seg_read import VALUE_TEXT
 from omlab_volume.io.paths import check_file, written
-from omlab_volume.io.quiet import quiet
+from omlab_volume.io.quiet import in_a_sentence, quiet
 from omlab_volume.volume import LabelMap, Volume
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
@@ -98,22 +97,10 @@ class DicomSr:
         """
         found = checked_kind(payload)
         evidence = _evidence(inputs)
-        with quiet(), written(path), _said_in_a_sentence(path):
+        with quiet(), written(path), in_a_sentence(path, what="DICOM SR", instead="JSON"):
             report = _report(found, evidence)
             report.SpecificCharacterSet = "ISO_IR 192"  # the source's cannot spell every structure's name
             report.save_as(path)
-
-
-@contextmanager
-def _said_in_a_sentence(path: Path) -> Iterator[None]:
-    """Makes an `OutputError` of whatever highdicom raises: a source may break the standard in many ways."""
-    try:
-        yield
-    except (OmlabError, OSError):
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise OutputError(f"{path.name} cannot be written as DICOM SR: {reason}; write JSON.") from error
 
 
 def _evidence(inputs: Inputs) -> _Evidence:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import omlab
+from omlab.answers import one_by_one
 from omlab.card_schema import ModelCard
 from omlab.errors import InputError, OmlabError, OmlabWarning, WeightsError
 from omlab.payloads import Inputs
@@ -78,11 +79,7 @@ class BundleModel:
 
     def predict(self, batch: Sequence[Inputs], /) -> Iterator[LabelMap | OmlabError]:
         """The label map of each volume; a volume of other channels is that case's `InputError`."""
-        for inputs in batch:
-            try:
-                yield self.segment(omlab.take(inputs, "volume", Volume))
-            except OmlabError as error:
-                yield error
+        return one_by_one(batch, lambda inputs: self.segment(omlab.take(inputs, "volume", Volume)))
 
     def segment(self, volume: Volume) -> LabelMap:
         """The label map of one volume, on its grid.

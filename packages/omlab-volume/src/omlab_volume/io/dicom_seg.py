@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -30,14 +29,14 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as DicomCode
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
-from omlab.errors import GeometryError, InputError, OmlabError, OmlabWarning, OutputError
+from omlab.errors import GeometryError, InputError, OmlabWarning, OutputError
 from omlab.payloads import Inputs, Payload
 from omlab_volume import __version__
 from omlab_volume.geometry import is_orthogonal, swap_lps_ras, unit_axes
 from omlab_volume.io.dicom_files import KnownElements, parsing, read_file
 from omlab_volume.io.dicom_seg_read import GRID_BLOCK, GRID_GROUP, VALUE_TEXT, read_segmentation
 from omlab_volume.io.paths import check_file, written
-from omlab_volume.io.quiet import quiet
+from omlab_volume.io.quiet import in_a_sentence, quiet
 from omlab_volume.labels import complete_labels
 from omlab_volume.volume import Label, LabelMap, Source, Volume
 
@@ -78,7 +77,7 @@ class DicomSeg:
         labels = _segments(payload, path=path)
         numbers = _numbers(labels, kind=self.kind)
         frames = _segment_frames(payload.array, numbers)
-        with quiet(), written(path), _said_in_a_sentence(path):
+        with quiet(), written(path), in_a_sentence(path, what="DICOM-SEG", instead="NIfTI"):
             segmentation = _segmentation(frames, payload, numbers=numbers, images=images, kind=self.kind)
             segmentation.SpecificCharacterSet = "ISO_IR 192"  # the source's cannot spell every label's name
             _keep_grid(segmentation, payload)
@@ -89,18 +88,6 @@ class DicomLabelmapSeg(DicomSeg):
     """Writes label maps as LABELMAP DICOM Segmentation objects, run-length encoded."""
 
     kind = hd.seg.SegmentationTypeValues.LABELMAP
-
-
-@contextmanager
-def _said_in_a_sentence(path: Path) -> Iterator[None]:
-    """Makes an `OutputError` of whatever highdicom and pydicom raise: a source may break the standard in many ways."""
-    try:
-        yield
-    except (OmlabError, OSError):
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise OutputError(f"{path.name} cannot be written as DICOM-SEG: {reason}; write NIfTI.") from error
 
 
 def _source(labelmap: LabelMap, inputs: Inputs) -> Source | None:

@@ -7,8 +7,11 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 from typing import Any
+
+from omlab.errors import OmlabError, OutputError
 
 _LIBRARIES = re.compile(r"(pydicom|highdicom|nibabel|zarr|tifffile)(\.|$)")
 _PRINTING = logging.getLogger("nibabel.global")  # it has a handler of its own
@@ -43,3 +46,21 @@ def quiet() -> Iterator[None]:
                 filters: Any = warnings.filters  # a list; the stubs promise less
                 _PRINTING.disabled = False
                 filters[:] = [row for row in filters if row[3] != _LIBRARIES]
+
+
+@contextmanager
+def in_a_sentence(path: Path, *, what: str, instead: str) -> Iterator[None]:
+    """Makes an `OutputError` of whatever highdicom and pydicom raise: a source may break the standard in many ways.
+
+    Args:
+        path: What is written.
+        what: The kind of DICOM object.
+        instead: What can be written in its place.
+    """
+    try:
+        yield
+    except (OmlabError, OSError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise OutputError(f"{path.name} cannot be written as {what}: {reason}; write {instead}.") from error
