@@ -141,6 +141,15 @@ def test_training_has_all_parts() -> None:
     assert 0.01 < changed.float().mean() < 0.4
 
 
+def test_every_draw_of_the_highest_magnitude_can_be_made() -> None:
+    made = training(32, auto_augment="rand-m10-inc1-n8", erasing=0.0)
+    drawn = [made(_picture(), seed) for seed in range(40)]
+    black = -torch.tensor(IMAGENET_MEAN) / torch.tensor(IMAGENET_STD)
+    assert any(torch.allclose(one, black[:, None, None].expand_as(one), atol=1e-5) for one in drawn)  # no bit was kept
+    policy = training(32, auto_augment="original", erasing=0.0)
+    assert all(policy(_picture(), seed).isfinite().all() for seed in range(40))
+
+
 @pytest.mark.parametrize(
     ("make", "wrong"),
     [

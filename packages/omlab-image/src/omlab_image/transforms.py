@@ -10,8 +10,9 @@ grey level is lost, but for `training`, whose augmentations know 8 bits only. Al
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -270,7 +271,7 @@ def _normalised(pixels: Any, mean: Colour, std: Colour) -> Tensor:
 def _timm(how: Training) -> Any:
     from timm.data.transforms_factory import create_transform
 
-    return create_transform(
+    made = create_transform(
         input_size=how.size,
         is_training=True,
         scale=how.scale,
@@ -286,6 +287,16 @@ def _timm(how: Training) -> Any:
         mean=how.mean,
         std=how.std,
     )
+    for transform in made.transforms:
+        for operation in (*getattr(transform, "ops", ()), *itertools.chain(*getattr(transform, "policy", ()))):
+            if operation.name.startswith("Posterize"):
+                operation.aug_fn = partial(_posterised, operation.aug_fn)
+    return made
+
+
+def _posterised(posterise: Any, image: Any, bits: int, **more: Any) -> Any:
+    """With timm's 0 bits at the highest magnitude too: black, which Pillow no longer makes from release 13 on."""
+    return posterise(image, bits, **more) if bits > 0 else Pillow.new(image.mode, image.size)
 
 
 def _check_size(size: int) -> None:
