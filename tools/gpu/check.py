@@ -24,6 +24,8 @@ from threading import Thread
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "packages" / "omlab-kernels"
+STUNET = ROOT / "contrib" / "omlab-stunet"
+NETWORKS = [STUNET / "src", *(ROOT / "packages" / f"omlab-{name}" / "src" for name in ("payloads", "volume"))]
 SKIPPED = 77
 """Exit status of a phase that this machine has nothing for, as automake's tests have it."""
 
@@ -51,6 +53,7 @@ def _module(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 BENCH = (sys.executable, "-u", str(KERNELS / "benchmarks" / "bench.py"), "--results", "{out}/results.csv")
+NETWORK = (sys.executable, "-u", str(STUNET / "benchmarks" / "network.py"), "--results", "{out}/networks.csv")
 PHASES = (
     Phase("card", 20, _module("card")),
     Phase("tests", 100, _module("suite", "kernels", "--processes", "12")),
@@ -58,8 +61,11 @@ PHASES = (
     Phase("compile", 60, _module("warm", "--processes", "14")),
     Phase("benchmark", 100, BENCH),
     Phase("tune", 90, _module("tune", "--out", "{out}")),
+    Phase("training", 110, (*NETWORK, "--only", "training", "--repeats", "10")),
+    Phase("prediction", 70, (*NETWORK, "--only", "prediction")),
     Phase("probe", 40, _module("probe")),
 )
+PLAIN = ("env", "OMLAB_KERNELS=torch")  # the interpreter takes minutes for a network
 _LONG = 300  # a CPU may be shared, and a rehearsal is not about time
 REHEARSAL = (
     Phase("card", _LONG, _module("card")),
@@ -68,6 +74,8 @@ REHEARSAL = (
     Phase("compile", _LONG, _module("warm", "--processes", "2", "--rehearse")),
     Phase("benchmark", _LONG, (*BENCH, "--rehearse")),
     Phase("tune", _LONG, _module("tune", "--out", "{out}", "--rehearse")),
+    Phase("training", _LONG, (*PLAIN, *NETWORK, "--only", "training", "--rehearse")),
+    Phase("prediction", _LONG, (*PLAIN, *NETWORK, "--only", "prediction", "--rehearse")),
     Phase("probe", _LONG, _module("probe", "--rehearse")),
 )
 
@@ -151,7 +159,7 @@ def _end_group(leader: int) -> None:
 def surroundings(wheels: Sequence[Path], *, rehearse: bool) -> dict[str, str]:
     """Environment of all phases: our sources, one cache of compiled kernels, and for a rehearsal no GPU."""
     cache = Path(tempfile.gettempdir()) / "omlab-gpu-check"  # not in the results; a second visit finds it
-    sources = [ROOT, KERNELS / "src", KERNELS / "benchmarks", *wheels]
+    sources = [ROOT, KERNELS / "src", KERNELS / "benchmarks", ROOT / "core" / "src", *NETWORKS, *wheels]
     made = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([*map(str, sources), *filter(None, [os.environ.get("PYTHONPATH")])]),

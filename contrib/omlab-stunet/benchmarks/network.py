@@ -22,9 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "packages" / "omlab-kernels" 
 from measure import Case, Once, Prepare, Shape, main
 
 from omlab_stunet import network
-from omlab_stunet.model import on_device
-from omlab_stunet.network import SIZES, StuNet, untrained
-from omlab_volume.inference.sliding_window import window_starts
+from omlab_stunet.network import SIZES, StuNet, on_device, untrained
 
 WAYS = ["eager", "eager-last", "compiled", "compiled-last", "fused", "fused-last"]
 
@@ -68,6 +66,7 @@ def training(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: 
 
 def prediction(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
     from omlab_volume.inference.export import predict_labels
+    from omlab_volume.inference.sliding_window import window_starts
 
     windows = Windows(on_device(untrained(SIZES[shape["size"]]), device), dtype=dtype)
     sides, patch = [shape["slices"], shape["side"], shape["side"]], [shape["patch"]] * 3
@@ -113,6 +112,7 @@ def case(prepare: Prepare, *, passes: int) -> Case:
         shapes={
             "cpu": [{"size": "small", "batch": 1, "side": 64}],
             "cuda": [{"size": size, "batch": 2, "side": 128} for size in ("base", "large")],
+            "rehearsal": [{"size": "tiny", "batch": 1, "side": 32}],
         },
         prepare=prepare,
         work=lambda shape, size: (0, passes * operations(shape)),
@@ -128,10 +128,12 @@ CASES = {
         shapes={
             "cpu": [{"size": "tiny", "side": 48, "slices": 32, "patch": 32}],
             "cuda": [{"size": "base", "side": 512, "slices": 600, "patch": 128}],
+            "rehearsal": [{"size": "tiny", "side": 40, "slices": 32, "patch": 32}],
         },
         prepare=prediction,
         work=lambda shape, size: (0, 0),  # no floor: windows overlap by choice
         exact=lambda shape: False,
+        long=True,
     ),
 }
 

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omlab_stunet import network as network_module
-from omlab_stunet.model import on_device
-from omlab_stunet.network import SIZES, StuNet, StuNetConfig, untrained
+from omlab_stunet.network import SIZES, StuNet, StuNetConfig, on_device, untrained
 from omlab_testkit.parity import Parity, check_case, find_cases, load_parity
 from omlab_train.losses import deep_supervision_loss, deep_supervision_weights, shrink_labels
 

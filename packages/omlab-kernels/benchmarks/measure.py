@@ -56,7 +56,8 @@ class Case:
     """An operator: its ways, the first of which is the reference in float64 and the last ours.
 
     `shapes` are those of a `cpu`, of a GPU (`cuda`) and of a `rehearsal`. `work` gives the bytes that must move and the
-    operations that must be done, `exact` says whether a shape fits into memory in float64.
+    operations that must be done, `exact` says whether a shape fits into memory in float64. A `long` case takes seconds:
+    on a GPU it runs three times in all, and is not captured.
     """
 
     ways: Sequence[str]
@@ -64,6 +65,7 @@ class Case:
     prepare: Prepare
     work: Callable[[Shape, int], tuple[float, float]]
     exact: Callable[[Shape], bool]
+    long: bool = False
 
 
 def with_gradients(call: Callable[[], Tensor], wanted: Sequence[Tensor]) -> Once:
@@ -196,6 +198,9 @@ def _measured(
     repeats: int,
 ) -> dict[str, Any]:  # fmt: skip
     once = case.prepare(way, shape, device=device, drawn=dtype, dtype=dtype)
+    if case.long and device == "cuda":
+        peak, cuts = _peak_mib(once, device), _deciles(_times(once, device, 2))
+        return {"p20_ms": cuts[1], "p50_ms": cuts[4], "p80_ms": cuts[7], "peak_mib": peak, "error": None}
     found = once()
     error = None if exact is None else max(_gap(a, b) for a, b in zip(found, exact, strict=True))
     del found

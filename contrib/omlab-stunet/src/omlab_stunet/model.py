@@ -20,7 +20,7 @@ from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_stunet.labels import labels_for
-from omlab_stunet.network import SIZES, StuNet, StuNetConfig, layers_of, untrained
+from omlab_stunet.network import SIZES, StuNet, StuNetConfig, layers_of, on_device, untrained
 from omlab_stunet.plan import PUBLISHED_PLAN, TINY_PLAN, fill_poolings, with_settings
 from omlab_stunet.retarget import retargeted
 from omlab_stunet.task import Task
@@ -184,16 +184,6 @@ def _agreed(name: str, own: Sequence[Any], given: Sequence[Any]) -> Sequence[Any
             f"'{name}' is {list(own)} of the model but {list(given)} of the recipe: give it once, without 'model.'."
         )
     return own or given
-
-
-def on_device(network: StuNet, device: str | torch.device) -> StuNet:
-    """`network` moved there, on a GPU channels-last: the layout in which tensor cores take their convolutions.
-
-    On a CPU both layouts take about as long (benchmarks/network.py).
-    """
-    layout = torch.channels_last_3d if torch.device(device).type == "cuda" else torch.contiguous_format
-    placed: StuNet = network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs lack it
-    return placed
 
 
 def _from_config(config: Mapping[str, Any]) -> tuple[StuNetConfig, Task]:
