@@ -24,24 +24,24 @@ Shape = tuple[tuple[str, int], ...]
 TYPES = {"half": torch.bfloat16, "single": torch.float32}
 
 HALF: dict[str, list[tuple[int, ...]]] = {
-    "forward": [(128, 64, 8, 3), (128, 64, 8, 2), (64, 64, 4, 3), (128, 128, 8, 2), (64, 128, 4, 2)],
-    "by_queries": [(128, 64, 8, 2), (64, 64, 4, 2), (64, 64, 8, 2), (128, 32, 8, 2)],
-    "by_keys": [(64, 128, 8, 2), (64, 64, 4, 2), (128, 64, 8, 2), (32, 128, 8, 3)],
+    "forward": [(128, 64, 8, 3), (128, 64, 8, 2), (64, 64, 4, 3), (64, 64, 4, 2)],
+    "by_queries": [(64, 64, 4, 2), (64, 64, 4, 3), (128, 64, 8, 1), (128, 64, 8, 2), (64, 64, 4, 1)],
+    "by_keys": [(64, 64, 4, 2), (64, 64, 4, 3), (64, 128, 8, 1), (64, 128, 8, 2), (64, 64, 4, 1)],
 }
 HALF_WIDE: dict[str, list[tuple[int, ...]]] = {
     "forward": [(64, 64, 4, 2), (128, 64, 8, 2)],
-    "by_queries": [(64, 64, 4, 2), (128, 64, 8, 2)],
-    "by_keys": [(64, 64, 4, 2), (64, 128, 8, 2)],
+    "by_queries": [(64, 64, 8, 1), (64, 32, 4, 2)],
+    "by_keys": [(64, 64, 8, 1), (32, 64, 4, 2)],
 }
 SINGLE: dict[str, list[tuple[int, ...]]] = {
     "forward": [(64, 32, 4, 2), (64, 32, 8, 1), (64, 64, 8, 1)],
     "by_queries": [(64, 32, 4, 2), (64, 32, 8, 1), (64, 64, 8, 1)],
     "by_keys": [(32, 64, 4, 2), (32, 64, 8, 1), (64, 64, 8, 1)],
 }
-DICE_FEW: list[tuple[int, ...]] = list(product((2048, 4096), (4, 8), (528, 264, 1056)))
+DICE_FEW: list[tuple[int, ...]] = [(2048, 4, 528), (2048, 4, 264), (1024, 2, 1056), (512, 1, 2112)]
 DICE_MANY: list[tuple[int, ...]] = [
-    (v * 128, warps, programs) for v, warps in ((32, 4), (64, 8), (32, 8)) for programs in (528, 264, 1056)
-]
+    (4096, 4, 528), (2048, 2, 1056), (2048, 8, 264), (4096, 8, 264), (4096, 16, 132), (4096, 16, 264),
+]  # fmt: skip
 NORM: list[tuple[int, ...]] = list(product((2048, 4096, 8192), (4, 8)))
 ACCUMULATE: list[tuple[int, ...]] = list(product((256, 512, 1024), (4, 8)))
 
@@ -153,7 +153,7 @@ def _dice_made(kernel: str, shape: Mapping[str, int], device: str) -> Made:
     logits = draw(1, classes, voxels).bfloat16()
     slopes = draw(6, 1, classes)
     labels = torch.arange(voxels, device=device)[None] % classes
-    options = (False, False, None, None)
+    options = (False, False, None, None, False)
 
     def call() -> tuple[Tensor, ...]:
         sums = form.class_sums(logits, labels, *options)

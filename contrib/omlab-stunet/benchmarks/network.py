@@ -3,9 +3,9 @@
     python network.py [--device cuda] [--only forward] [--repeats 20]
 
 Ways: PyTorch's own norm, addition and LeakyReLU (`eager`), the same under torch.compile (`compiled`, on a GPU), and
-`fused`; `-last` is channels-last. `forward` is inference, `training` forward and backward over all levels. `prediction`
-goes from a whole image to its labels by sliding window: the `network` alone on all windows, and `ours` with what
-comes after it.
+`fused`, also compiled; `-last` is channels-last. `forward` is inference, `training` forward and backward over all
+levels. `prediction` goes from a whole image to its labels by sliding window: the `network` alone on all windows, and
+`ours` with what comes after it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from measure import Case, Once, Prepare, Shape, main
 from omlab_stunet import network
 from omlab_stunet.network import SIZES, StuNet, on_device, untrained
 
-WAYS = ["eager", "eager-last", "compiled", "compiled-last", "fused", "fused-last"]
+WAYS = ["eager", "eager-last", "compiled", "compiled-last", "compiled-fused-last", "fused", "fused-last"]
 
 
 def prepared(
     way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype
 ) -> tuple[nn.Module, Tensor]:
     """The network and its input. `drawn` rounds the input and the weights."""
-    network._norm_act = network.fused if way.startswith("fused") else network.in_place
+    network._norm_act = network.fused if "fused" in way else network.in_place
     layout = torch.channels_last_3d if way.endswith("last") else torch.contiguous_format
     module: nn.Module = untrained(SIZES[shape["size"]]).to(device, drawn).to(dtype).to(memory_format=layout)
     x = torch.randn(shape["batch"], 1, *[shape["side"]] * 3, generator=torch.Generator().manual_seed(0))

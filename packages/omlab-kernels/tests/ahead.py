@@ -85,9 +85,10 @@ def meta(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
 
 def attention(dtype: torch.dtype, tokens: int, width: int, columns: int, *, sink: bool = False) -> None:
     from omlab_kernels.relpos import triton as form
-    from omlab_kernels.relpos.op import whole_columns
+    from omlab_kernels.tiles import whole_columns
 
-    heads, columns = 2, whole_columns(columns) if columns else 0
+    kind = "single" if dtype == torch.float32 else "half"
+    heads, columns = 2, whole_columns(columns, kind=kind) if columns else 0
     q = meta(1, heads, tokens, width, dtype=dtype)
     bias = meta(1, heads, tokens, columns, dtype=dtype)
     table = meta(tokens, columns, dtype=dtype)
@@ -101,7 +102,7 @@ def dice(dtype: torch.dtype, classes: int, side: int, *, last: bool = False, **o
     from omlab_kernels.dice_ce import triton as form
 
     logits = meta(1, side**3, classes, dtype=dtype).mT if last else meta(1, classes, side**3, dtype=dtype)
-    given = {"sigmoid": False, "squared": False, "gamma": None, "ignore": None, **options}
+    given = {"sigmoid": False, "squared": False, "gamma": None, "ignore": None, "smoothed": False, **options}
     labels = meta(1, *([classes] if given["sigmoid"] else []), side**3, dtype=torch.int64)
     form.class_sums(logits, labels, **given)
     form.class_sums_backward(meta(6, 1, classes, dtype=torch.float32), logits, labels, **given)
@@ -154,6 +155,8 @@ def patches(dtype: torch.dtype) -> None:
 HALF, SINGLE = torch.bfloat16, torch.float32
 CASES: dict[str, Callable[[], None]] = {
     "attention": lambda: attention(HALF, 512, 64, 24),
+    "attention-48": lambda: attention(HALF, 4096, 64, 48),
+    "attention-72": lambda: attention(HALF, 13824, 64, 72),
     "attention-sink": lambda: attention(HALF, 512, 64, 136, sink=True),
     "attention-528": lambda: attention(HALF, 4096, 64, 528),
     "attention-80": lambda: attention(HALF, 1000, 80, 30),

@@ -332,9 +332,13 @@ def test_what_does_not_fit(change: Case, message: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 4e-2), (torch.float16, 5e-3)])
+@pytest.mark.parametrize("factors", [(16, 16, 16), (24, 24, 24), (8, 64, 64)], ids=["tail", "wide-tail", "blocks"])
 @pytest.mark.parametrize(("queries", "keys", "width"), [(1, 1, 32), (512, 512, 64), (333, 777, 128), (1000, 1000, 80)])
-def test_gpu(gpu: torch.device, queries: int, keys: int, width: int, dtype: torch.dtype, tolerance: float) -> None:
-    given = case(queries, keys, width, factors=(8, 64, 64), sink=True, dtype=dtype)
+def test_gpu(
+    gpu: torch.device, queries: int, keys: int, width: int, factors: tuple[int, ...], dtype: torch.dtype,
+    tolerance: float,
+) -> None:  # fmt: skip
+    given = case(queries, keys, width, factors=factors, sink=True, dtype=dtype)
     moved = {name: value.to(gpu) for name, value in given.items() if name != "factors"}
     moved["factors"] = [(factor.to(gpu), index.to(gpu)) for factor, index in given["factors"]]
     compare(moved, tolerance=tolerance, scale=width**-0.5)

@@ -45,7 +45,7 @@ def sums_of(logits: Tensor, labels: Tensor, options: dict[str, Any]) -> Tensor:
     flat = labels.flatten(2 if options.get("sigmoid") else 1)
     found: Tensor = op._class_sums(
         logits.flatten(2), flat, options.get("sigmoid", False), options.get("squared", False), options.get("gamma"),
-        options.get("ignore"),
+        options.get("ignore"), not options.get("sigmoid", False),
     )  # fmt: skip
     return found
 
@@ -226,9 +226,9 @@ def test_extreme_logits(each_form: str) -> None:
 
 def test_operator_is_well_registered() -> None:
     logits, labels = case((2, 3, 10), {})
-    torch.library.opcheck(op._class_sums, (logits.requires_grad_(), labels, False, True, 2.0, 255))
+    torch.library.opcheck(op._class_sums, (logits.requires_grad_(), labels, False, True, 2.0, 255, True))
     last = torch.randn(2, 10, 3).movedim(1, 2).requires_grad_()
-    torch.library.opcheck(op._class_sums, (last, labels, False, False, None, None))
+    torch.library.opcheck(op._class_sums, (last, labels, False, False, None, None, False))
 
 
 def test_compile_and_checkpoint() -> None:

@@ -31,3 +31,14 @@ def test_a_tile_is_tried_and_forgotten() -> None:
         assert tiles.sweep("dice", classes=14) == other
         assert tiles.sweep("norm") != other
     assert tiles.sweep("dice", classes=14) == usual
+
+
+@pytest.mark.parametrize("kind", ["half", "single"])
+def test_columns_go_in_the_fewest_that_a_product_takes(kind: tiles.Kind) -> None:
+    for columns in range(1, 600):
+        block, tail = tiles.blocks(columns, kind=kind)
+        whole = tiles.whole_columns(columns, kind=kind)
+        assert columns <= whole < columns + block
+        assert block <= tiles.COLUMNS[kind]
+        assert not tail or whole == block + tail  # a tail is behind the first block alone
+    assert [tiles.blocks(columns, kind="half") for columns in (24, 48, 72)] == [(32, 0), (32, 16), (64, 16)]

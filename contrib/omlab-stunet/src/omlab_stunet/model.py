@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 import omlab
 from omlab.answers import one_by_one
 from omlab.card_schema import ModelCard

@@ -82,7 +82,7 @@ def dice_cross_entropy(
         return logits.sum(dtype=_sum_type(logits)) * 0
     z = logits.flatten(2)
     y = labels.flatten(2 if sigmoid else 1)
-    sums = _class_sums(z, y, sigmoid, squared, gamma if focal else None, ignore)
+    sums = _class_sums(z, y, sigmoid, squared, gamma if focal else None, ignore, label_smoothing != 0)
     overlap, size, count, entropy, every, focal_sums = sums
     weights = None if class_weights is None else class_weights.to(sums)
     voxels = z.shape[2]
@@ -194,37 +194,41 @@ def _sum_type(logits: Tensor) -> torch.dtype:
 
 @operator("class_sums")
 def _class_sums(
-    logits: Tensor, labels: Tensor, sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None
-) -> Tensor:
+    logits: Tensor, labels: Tensor, sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None,
+    smoothed: bool,
+) -> Tensor:  # fmt: skip
     plain.check_labels(labels, logits.shape[1], sigmoid=sigmoid, ignore=ignore)
     if form_for(logits) == "triton":
         from omlab_kernels.dice_ce import triton
 
-        return triton.class_sums(logits, labels, sigmoid, squared, gamma, ignore)
-    return plain.class_sums(logits, labels, sigmoid, squared, gamma, ignore)
+        return triton.class_sums(logits, labels, sigmoid, squared, gamma, ignore, smoothed)
+    return plain.class_sums(logits, labels, sigmoid, squared, gamma, ignore, smoothed)
 
 
 @operator("class_sums_backward")
 def _class_sums_backward(
     slopes: Tensor, logits: Tensor, labels: Tensor,
-    sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None,
+    sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None, smoothed: bool,
 ) -> Tensor:  # fmt: skip
     if form_for(logits) == "triton":
         from omlab_kernels.dice_ce import triton
 
-        return triton.class_sums_backward(slopes, logits, labels, sigmoid, squared, gamma, ignore)
-    return plain.class_sums_backward(slopes, logits, labels, sigmoid, squared, gamma, ignore)
+        return triton.class_sums_backward(slopes, logits, labels, sigmoid, squared, gamma, ignore, smoothed)
+    return plain.class_sums_backward(slopes, logits, labels, sigmoid, squared, gamma, ignore, smoothed)
 
 
 @torch.library.register_fake("omlab_kernels::class_sums")  # type: ignore[untyped-decorator]
-def _(logits: Tensor, labels: Tensor, sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None) -> Tensor:
+def _(
+    logits: Tensor, labels: Tensor, sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None,
+    smoothed: bool,
+) -> Tensor:  # fmt: skip
     return logits.new_empty((6, logits.shape[0], logits.shape[1]), dtype=_sum_type(logits))
 
 
 @torch.library.register_fake("omlab_kernels::class_sums_backward")  # type: ignore[untyped-decorator]
 def _(
     slopes: Tensor, logits: Tensor, labels: Tensor,
-    sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None,
+    sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None, smoothed: bool,
 ) -> Tensor:  # fmt: skip
     return torch.empty_like(logits)
 
@@ -237,7 +241,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
     logits, labels = ctx.saved_tensors
     gradient = _class_sums_backward(slopes, logits, labels, *ctx.options)
-    return gradient, None, None, None, None, None
+    return gradient, None, None, None, None, None, None
 
 
 torch.library.register_autograd("omlab_kernels::class_sums", _backward, setup_context=_setup)

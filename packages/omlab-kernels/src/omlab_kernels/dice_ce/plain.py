@@ -14,9 +14,13 @@ _STRETCH_ELSEWHERE = 1 << 24
 
 
 def class_sums(
-    logits: Tensor, labels: Tensor, sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None
-) -> Tensor:
-    """`naive.class_sums` in float32 (float64 for float64 logits). `logits` (B, C, V), `labels` (B, V) or (B, C, V)."""
+    logits: Tensor, labels: Tensor, sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None,
+    smoothed: bool,
+) -> Tensor:  # fmt: skip
+    """`naive.class_sums` in float32 (float64 for float64 logits). `logits` (B, C, V), `labels` (B, V) or (B, C, V).
+
+    The sum over every class's -log p is what label smoothing takes; it is 0 unless `smoothed`.
+    """
     batch, classes = logits.shape[:2]
     dtype = _work_type(logits)
     sums = torch.zeros(6, batch, classes, dtype=torch.float64, device=logits.device)
@@ -26,29 +30,29 @@ def class_sums(
         if sigmoid:
             p = z.sigmoid()
             entropy = (functional.softplus(z) - torch.where(target != 0, z, 0)).mul_(_all(mask)).sum(1)
-            every = torch.zeros_like(entropy)
         else:
             logs = z.log_softmax(0).clamp_min_(_LEAST[dtype])  # of a class that is excluded: so that 0 times it is 0
             p = logs.exp()
             if mask is not None:
                 logs.mul_(mask)
             entropy = -(target * logs).sum(1)
-            every = -logs.sum(1)
         if mask is not None:
             p.mul_(mask)
-        rows = [(target * p).sum(1), (p * p if squared else p).sum(1), target.sum(1), entropy, every]
+        rows = {0: (target * p).sum(1), 1: (p * p if squared else p).sum(1), 2: target.sum(1), 3: entropy}
+        if smoothed and not sigmoid:
+            rows[4] = -logs.sum(1)
         if gamma is not None:
             u = torch.where(target != 0, z, -z)
             focal = -(gamma * functional.logsigmoid(-u)).exp() * functional.logsigmoid(u)
-            rows.append(focal.mul_(_all(mask)).sum(1))
-        for row, value in enumerate(rows):
+            rows[5] = focal.mul_(_all(mask)).sum(1)
+        for row, value in rows.items():
             sums[row, sample] += value
     return sums.to(dtype)
 
 
 def class_sums_backward(
     slopes: Tensor, logits: Tensor, labels: Tensor,
-    sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None,
+    sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None, smoothed: bool,
 ) -> Tensor:  # fmt: skip
     """The gradient by `logits` (B, C, V), given the slopes (6, B, C) of the sums.
 
@@ -66,7 +70,9 @@ def class_sums_backward(
         if sigmoid:
             slope = p * (1 - p) * q + entropy * (p - target)
         else:
-            t = q.mul_(p).addcmul_(target, entropy, value=-1).sub_(every)
+            t = q.mul_(p).addcmul_(target, entropy, value=-1)
+            if smoothed:
+                t.sub_(every)
             slope = t.addcmul_(p, t.sum(0, keepdim=True), value=-1)
         if gamma is not None:
             sign = target * 2 - 1

@@ -28,7 +28,10 @@ def _load(
     logits, labels, sample, classes, voxels, start, zb, zc, zv, lb, lc, lv, ignore,
     SIGMOID: tl.constexpr, IGNORE: tl.constexpr, C: tl.constexpr, V: tl.constexpr,
 ):  # fmt: skip
-    """A tile of logits in float32, where it is the label, what counts, what exists, (C, V); which voxels do, (V,)."""
+    """A tile of logits in float32, its labels, where it is the label, what counts, what exists, (C or 1, V).
+
+    The last is which voxels exist, (V,).
+    """
     c = tl.arange(0, C)[:, None]
     far = c.to(tl.int64)  # the last class may lie 2^31 elements away
     v = start + tl.arange(0, V).to(tl.int64)
@@ -46,7 +49,7 @@ def _load(
     if IGNORE:
         counts = counts & (y != ignore)
         one = one & counts
-    return z, one, counts, inside, real
+    return z, y, one, counts, inside, real
 
 
 @triton.jit
@@ -71,7 +74,7 @@ def _log_sigmoids(z):
 @triton.jit
 def _sums_kernel(
     logits, labels, partial, classes, voxels, zb, zc, zv, lb, lc, lv, gamma, ignore,
-    SIGMOID: tl.constexpr, SQUARED: tl.constexpr, FOCAL: tl.constexpr, IGNORE: tl.constexpr,
+    SIGMOID: tl.constexpr, SQUARED: tl.constexpr, FOCAL: tl.constexpr, IGNORE: tl.constexpr, EVERY: tl.constexpr,
     C: tl.constexpr, V: tl.constexpr,
 ):  # fmt: skip
     programs = tl.num_programs(0)
@@ -83,7 +86,7 @@ def _sums_kernel(
     every = tl.zeros([C, V], tl.float32)
     focal = tl.zeros([C], tl.float32)
     for start in tl.range(tl.program_id(0) * V, voxels, programs * V, num_stages=3):
-        z, one, counts, _, real = _load(
+        z, _, one, counts, _, real = _load(
             logits, labels, sample, classes, voxels, start, zb, zc, zv, lb, lc, lv, ignore, SIGMOID, IGNORE, C, V
         )
         if SIGMOID:
@@ -92,9 +95,12 @@ def _sums_kernel(
         else:
             p, logs = _softmax(z, real)
             entropy += tl.where(one, -logs, 0.0)
-            every += tl.where(counts, -logs, 0.0)
+            if EVERY:
+                every += tl.where(counts, -logs, 0.0)
         overlap += tl.where(one, p, 0.0)
-        size += tl.where(counts, p * p if SQUARED else p, 0.0)
+        if SIGMOID or IGNORE:
+            p = tl.where(counts, p, 0.0)  # else it is 0 already where nothing is
+        size += p * p if SQUARED else p
         count += tl.where(one, 1.0, 0.0)
         if FOCAL:
             right, wrong, _ = _log_sigmoids(tl.where(counts, tl.where(one, z, -z), 0.0))
@@ -113,46 +119,57 @@ def _sums_kernel(
 @triton.jit
 def _gradient_kernel(
     slopes, logits, labels, gradient, batch, classes, voxels, zb, zc, zv, lb, lc, lv, gb, gc, gv, gamma, ignore,
-    SIGMOID: tl.constexpr, SQUARED: tl.constexpr, FOCAL: tl.constexpr, IGNORE: tl.constexpr,
+    SIGMOID: tl.constexpr, SQUARED: tl.constexpr, FOCAL: tl.constexpr, IGNORE: tl.constexpr, EVERY: tl.constexpr,
     C: tl.constexpr, V: tl.constexpr,
 ):  # fmt: skip
+    """What holds of a voxel's own class alone is looked up by its label: registers need not hold it for each class."""
     sample = tl.program_id(1).to(tl.int64)
     c = tl.arange(0, C)
-    row = slopes + sample * classes + c
+    row = slopes + sample * classes
     step = batch * classes
-    overlap = tl.load(row, mask=c < classes, other=0.0)[:, None]
-    size = tl.load(row + step, mask=c < classes, other=0.0)[:, None]
-    entropy = tl.load(row + 3 * step, mask=c < classes, other=0.0)[:, None]
-    every = tl.load(row + 4 * step, mask=c < classes, other=0.0)[:, None]
-    focal = tl.load(row + 5 * step, mask=c < classes, other=0.0)[:, None]
+    size = tl.load(row + step + c, mask=c < classes, other=0.0)[:, None]
+    if SIGMOID:
+        overlap = tl.load(row + c, mask=c < classes, other=0.0)[:, None]
+        entropy = tl.load(row + 3 * step + c, mask=c < classes, other=0.0)[:, None]
+    if EVERY:
+        every = tl.load(row + 4 * step + c, mask=c < classes, other=0.0)[:, None]
+    if FOCAL:
+        focal = tl.load(row + 5 * step + c, mask=c < classes, other=0.0)[:, None]
     far = c.to(tl.int64)[:, None] * gc
     for start in tl.range(tl.program_id(0) * V, voxels, tl.num_programs(0) * V, num_stages=2):
-        z, one, counts, inside, real = _load(
+        z, y, one, counts, inside, real = _load(
             logits, labels, sample, classes, voxels, start, zb, zc, zv, lb, lc, lv, ignore, SIGMOID, IGNORE, C, V
         )
         if SIGMOID:
             _, _, p = _log_sigmoids(z)
         else:
             p, _ = _softmax(z, real)
+            known = (y >= 0) & (y < classes)
+            overlap = tl.load(row + y, mask=known, other=0.0)
+            entropy = tl.load(row + 3 * step + y, mask=known, other=0.0)
         q = tl.where(one, overlap, 0.0) + (2.0 * p * size if SQUARED else size)
         if SIGMOID:
             slope = p * (1.0 - p) * q + entropy * (p - tl.where(one, 1.0, 0.0))
         else:
-            t = p * q - tl.where(one, entropy, 0.0) - every
-            slope = t - p * tl.sum(tl.where(inside, t, 0.0), axis=0)[None, :]
+            t = p * q - tl.where(one, entropy, 0.0)  # 0 where nothing is, as p and the slopes are
+            if EVERY:
+                t -= every
+            slope = t - p * tl.sum(t, axis=0)[None, :]
         if FOCAL:
             sign = tl.where(one, 1.0, -1.0)
             right, wrong, chance = _log_sigmoids(tl.where(counts, z, 0.0) * sign)
             slope += focal * sign * tl.exp(gamma * wrong) * (gamma * chance * right - (1.0 - chance))
-        v = start + tl.arange(0, V).to(tl.int64)[None, :]
-        slope = tl.where(counts, slope, 0.0).to(gradient.dtype.element_ty)
-        tl.store(gradient + sample * gb + far + v * gv, slope, mask=inside)
+        if IGNORE:
+            slope = tl.where(counts, slope, 0.0)
+        here = gradient + sample * gb + far + (start + tl.arange(0, V).to(tl.int64))[None, :] * gv
+        tl.store(here, slope.to(gradient.dtype.element_ty), mask=inside)
 
 
 @on_its_device
 def class_sums(
-    logits: Tensor, labels: Tensor, sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None
-) -> Tensor:
+    logits: Tensor, labels: Tensor, sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None,
+    smoothed: bool,
+) -> Tensor:  # fmt: skip
     """As `plain.class_sums`; `logits` with any strides."""
     batch, classes, voxels = logits.shape
     labels = _readable(labels)
@@ -160,7 +177,7 @@ def class_sums(
     partial = torch.empty(batch, programs, 6, classes, dtype=torch.float32, device=logits.device)
     _sums_kernel[(programs, batch)](
         logits, labels, partial, classes, voxels, *logits.stride(), *_label_strides(labels), gamma or 0.0, ignore or 0,
-        SIGMOID=sigmoid, SQUARED=squared, FOCAL=gamma is not None, IGNORE=ignore is not None, **shape,
+        SIGMOID=sigmoid, SQUARED=squared, FOCAL=gamma is not None, IGNORE=ignore is not None, EVERY=smoothed, **shape,
     )  # fmt: skip
     return partial.sum(1, dtype=torch.float64).movedim(1, 0).float().contiguous()
 
@@ -168,7 +185,7 @@ def class_sums(
 @on_its_device
 def class_sums_backward(
     slopes: Tensor, logits: Tensor, labels: Tensor,
-    sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None,
+    sigmoid: bool, squared: bool, gamma: float | None, ignore: int | None, smoothed: bool,
 ) -> Tensor:  # fmt: skip
     """As `plain.class_sums_backward`."""
     batch, classes, voxels = logits.shape
@@ -178,7 +195,7 @@ def class_sums_backward(
     _gradient_kernel[(programs, batch)](
         slopes.float().contiguous(), logits, labels, gradient, batch, classes, voxels,
         *logits.stride(), *_label_strides(labels), *gradient.stride(), gamma or 0.0, ignore or 0,
-        SIGMOID=sigmoid, SQUARED=squared, FOCAL=gamma is not None, IGNORE=ignore is not None, **shape,
+        SIGMOID=sigmoid, SQUARED=squared, FOCAL=gamma is not None, IGNORE=ignore is not None, EVERY=smoothed, **shape,
     )  # fmt: skip
     return gradient
 

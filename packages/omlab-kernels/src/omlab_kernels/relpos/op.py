@@ -99,15 +99,11 @@ def _side_by_side(q: Tensor, factors: Sequence[tuple[Tensor, Tensor]], *, keys: 
     parts = [factor for factor, _ in factors]
     widths = [part.shape[-1] for part in parts]
     columns = sum(widths)
-    if q.is_cuda and (missing := whole_columns(columns) - columns):
+    kind: tiles.Kind = "single" if q.dtype == torch.float32 else "half"
+    if q.is_cuda and (missing := tiles.whole_columns(columns, kind=kind) - columns):
         parts.append(parts[0].new_zeros((*q.shape[:3], missing)))
         columns += missing
     return torch.cat(parts, -1), _key_columns([index for _, index in factors], widths, columns, q.dtype)
-
-
-def whole_columns(columns: int) -> int:
-    """16, 32 or a multiple of 64."""
-    return next((size for size in (16, 32) if columns <= size), -(-columns // 64) * 64)
 
 
 @operator("key_columns")

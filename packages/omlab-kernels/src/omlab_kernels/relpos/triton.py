@@ -4,9 +4,10 @@
 
 The bias of a tile of scores is a product, as in `plain`: the rows of the factors times a table (M x columns) that holds
 a 1 where a column concerns a key; so is the gradient by the factors. Both add into the products that are there anyway.
-Columns go in blocks: where there are many, the gradient of each block has programs of its own, so that registers hold
-it. One kernel takes tiles of queries (output; gradients by q and the factors), another tiles of keys (by k and v).
-Forward is one launch and backward two or three: at some hundred tokens it is the launches that take the time.
+Columns go in blocks: one, or a wide one and a narrow tail; where there are more, the gradient of each block has
+programs of its own, so that registers hold it. One kernel takes tiles of queries (output; gradients by q and the
+factors), another tiles of keys (by k and v). Forward is one launch and backward two or three: at some hundred tokens it
+is the launches that take the time.
 """
 
 from __future__ import annotations
@@ -45,29 +46,35 @@ def _rows(base, b, h, first, count, sb, sh, sn, sc, N: tl.constexpr, C: tl.const
 
 
 @triton.jit
-def _block(base, row, inside, columns, block, A: tl.constexpr, WHOLE: tl.constexpr):
-    """A block of the columns of rows (N, 1), (N, A), zero where a row is not `inside`; whole blocks are aligned."""
+def _block(base, row, inside, columns, start, W: tl.constexpr, A: tl.constexpr, T: tl.constexpr, WHOLE: tl.constexpr):
+    """Columns start.. of rows (N, 1), (N, W), zero where a row is not `inside`; rows of whole blocks are aligned."""
     if WHOLE:
-        here = row * (A * tl.cdiv(columns, A)) + block * A + tl.arange(0, A)[None, :]
+        here = row * (A * tl.cdiv(columns - T, A) + T) + start + tl.arange(0, W)[None, :]
     else:
-        a = block * A + tl.arange(0, A)[None, :]
+        a = start + tl.arange(0, W)[None, :]
         here = row * columns + a
         inside = inside & (a < columns)
     return tl.load(base + here, mask=inside, other=0.0)
 
 
 @triton.jit
-def _factors(bias, b, h, first, heads, queries, columns, block, N: tl.constexpr, A: tl.constexpr, WHOLE: tl.constexpr):
-    """A block of the factors' columns for rows first.., (N, A)."""
+def _factors(
+    bias, b, h, first, heads, queries, columns, start,
+    N: tl.constexpr, W: tl.constexpr, A: tl.constexpr, T: tl.constexpr, WHOLE: tl.constexpr,
+):  # fmt: skip
+    """W of the factors' columns for rows first.., (N, W)."""
     n = first + tl.arange(0, N).to(tl.int64)[:, None]
-    return _block(bias, (b * heads + h) * queries + n, n < queries, columns, block, A, WHOLE)
+    return _block(bias, (b * heads + h) * queries + n, n < queries, columns, start, W, A, T, WHOLE)
 
 
 @triton.jit
-def _columns(table, first, keys, columns, block, M: tl.constexpr, A: tl.constexpr, WHOLE: tl.constexpr):
-    """The same columns for keys first.., (M, A): 1 where a column concerns a key."""
+def _columns(
+    table, first, keys, columns, start,
+    M: tl.constexpr, W: tl.constexpr, A: tl.constexpr, T: tl.constexpr, WHOLE: tl.constexpr,
+):  # fmt: skip
+    """The same columns for keys first.., (M, W): 1 where a column concerns a key."""
     m = first + tl.arange(0, M).to(tl.int64)[:, None]
-    return _block(table, m, m < keys, columns, block, A, WHOLE)
+    return _block(table, m, m < keys, columns, start, W, A, T, WHOLE)
 
 
 @triton.jit
@@ -78,8 +85,8 @@ def _biased(
 ):  # fmt: skip
     """Scores (N, M), or turned (M, N), with the blocks of columns from `block` to `end` added."""
     for one in tl.range(block, end, num_stages=1):
-        r_tile = _factors(bias, b, h, row, heads, queries, columns, one, N, A, WHOLE)
-        t_tile = _columns(table, key, keys, columns, one, M, A, WHOLE)
+        r_tile = _factors(bias, b, h, row, heads, queries, columns, one * A, N, A, A, 0, WHOLE)
+        t_tile = _columns(table, key, keys, columns, one * A, M, A, A, 0, WHOLE)
         if TURNED:
             scores = tl.dot(t_tile, tl.trans(r_tile), scores, input_precision=PRECISION)
         else:
@@ -92,7 +99,8 @@ def _forward_kernel(
     q, k, v, bias, table, sink_logit, sink_value, out, sums, heads, queries, keys, columns, scale,
     qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc,
     SINK: tl.constexpr, N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, WIDTH: tl.constexpr,
-    A: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, WHOLE: tl.constexpr, PRECISION: tl.constexpr,
+    A: tl.constexpr, T: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, WHOLE: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     first, b, h = _place(heads, queries, N)
     q_tile = _rows(q, b, h, first, queries, qb, qh, qn, qc, N, C, WIDTH)
@@ -110,14 +118,19 @@ def _forward_kernel(
         found = tl.zeros([N, C], tl.float32)
     blocks = tl.cdiv(columns, A)
     if SOME:
-        r_tile = _factors(bias, b, h, first, heads, queries, columns, 0, N, A, WHOLE)
+        r_tile = _factors(bias, b, h, first, heads, queries, columns, 0, N, A, A, T, WHOLE)
+    if T:
+        r_tail = _factors(bias, b, h, first, heads, queries, columns, A, N, T, A, T, WHOLE)
     for start in range(0, keys, M):
         k_tile = _rows(k, b, h, start, keys, kb, kh, kn, kc, M, C, WIDTH)
         v_tile = _rows(v, b, h, start, keys, vb, vh, vn, vc, M, C, WIDTH)
         scores = scale * tl.dot(q_tile, tl.trans(k_tile), input_precision=PRECISION)
         if SOME:
-            t_tile = _columns(table, start, keys, columns, 0, M, A, WHOLE)
+            t_tile = _columns(table, start, keys, columns, 0, M, A, A, T, WHOLE)
             scores = tl.dot(r_tile, tl.trans(t_tile), scores, input_precision=PRECISION)
+        if T:
+            t_tail = _columns(table, start, keys, columns, A, M, T, A, T, WHOLE)
+            scores = tl.dot(r_tail, tl.trans(t_tail), scores, input_precision=PRECISION)
         if MANY:
             scores = _biased(
                 scores, bias, table, b, h, first, start, heads, queries, keys, columns, 1, blocks,
@@ -142,7 +155,8 @@ def _query_gradient_kernel(
     slope, q, k, v, bias, table, out, sums, delta, by_q, by_bias, heads, queries, keys, columns, scale,
     sb, sh, sn, sc, qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc,
     FIRST: tl.constexpr, N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, WIDTH: tl.constexpr,
-    A: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, WHOLE: tl.constexpr, PRECISION: tl.constexpr,
+    A: tl.constexpr, T: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, WHOLE: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Gradients by q and by the first block of the factors, which makes `delta`; or by each of the other blocks."""
     first, b, h = _place(heads, queries, N)
@@ -161,17 +175,23 @@ def _query_gradient_kernel(
         mean = tl.load(delta + flat, mask=rows < queries, other=0.0)
     q_sum = tl.zeros([N, C], tl.float32)
     bias_sum = tl.zeros([N, A], tl.float32)
+    tail_sum = tl.zeros([N, T if T else 16], tl.float32)
     blocks = tl.cdiv(columns, A)
     own = 0 if FIRST else 1 + tl.program_id(1)
     if SOME:
-        r_tile = _factors(bias, b, h, first, heads, queries, columns, own, N, A, WHOLE)
+        r_tile = _factors(bias, b, h, first, heads, queries, columns, own * A, N, A, A, T, WHOLE)
+    if T:
+        r_tail = _factors(bias, b, h, first, heads, queries, columns, A, N, T, A, T, WHOLE)
     for start in range(0, keys, M):
         k_tile = _rows(k, b, h, start, keys, kb, kh, kn, kc, M, C, WIDTH)
         v_tile = _rows(v, b, h, start, keys, vb, vh, vn, vc, M, C, WIDTH)
         scores = scale * tl.dot(q_tile, tl.trans(k_tile), input_precision=PRECISION)
         if SOME:
-            t_tile = _columns(table, start, keys, columns, own, M, A, WHOLE)
+            t_tile = _columns(table, start, keys, columns, own * A, M, A, A, T, WHOLE)
             scores = tl.dot(r_tile, tl.trans(t_tile), scores, input_precision=PRECISION)
+        if T:
+            t_tail = _columns(table, start, keys, columns, A, M, T, A, T, WHOLE)
+            scores = tl.dot(r_tail, tl.trans(t_tail), scores, input_precision=PRECISION)
         if MANY:
             scores = _biased(
                 scores, bias, table, b, h, first, start, heads, queries, keys, columns, 0, own,
@@ -189,12 +209,21 @@ def _query_gradient_kernel(
             q_sum = tl.dot(by_scores, k_tile, q_sum, input_precision=PRECISION)
         if SOME:
             bias_sum = tl.dot(by_scores, t_tile, bias_sum, input_precision=PRECISION)
+        if T:
+            tail_sum = tl.dot(by_scores, t_tail, tail_sum, input_precision=PRECISION)
     if FIRST:
         tl.store(by_q + flat[:, None] * WIDTH + c[None, :], (scale * q_sum).to(by_q.dtype.element_ty), mask=inside)
     if SOME:
-        a = own * A + tl.arange(0, A)
-        here = by_bias + flat[:, None] * columns + a[None, :]
-        tl.store(here, bias_sum.to(by_bias.dtype.element_ty), mask=(rows < queries)[:, None] & (a < columns)[None, :])
+        _store_columns(by_bias, bias_sum, flat, rows < queries, columns, own * A, A)
+    if T:
+        _store_columns(by_bias, tail_sum, flat, rows < queries, columns, A, T)
+
+
+@triton.jit
+def _store_columns(by_bias, values, flat, inside, columns, start, W: tl.constexpr):
+    a = start + tl.arange(0, W)
+    here = by_bias + flat[:, None] * columns + a[None, :]
+    tl.store(here, values.to(by_bias.dtype.element_ty), mask=inside[:, None] & (a < columns)[None, :])
 
 
 @triton.jit(do_not_specialize=_SIZES)
@@ -202,7 +231,8 @@ def _key_gradient_kernel(
     slope, q, k, v, bias, table, sums, delta, by_k, by_v, heads, queries, keys, columns, scale,
     sb, sh, sn, sc, qb, qh, qn, qc, kb, kh, kn, kc, vb, vh, vn, vc,
     N: tl.constexpr, M: tl.constexpr, C: tl.constexpr, WIDTH: tl.constexpr,
-    A: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, WHOLE: tl.constexpr, PRECISION: tl.constexpr,
+    A: tl.constexpr, T: tl.constexpr, SOME: tl.constexpr, MANY: tl.constexpr, WHOLE: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """With the scores turned, (M, N), so that no other product has to be."""
     first, b, h = _place(heads, keys, M)
@@ -210,7 +240,9 @@ def _key_gradient_kernel(
     v_tile = _rows(v, b, h, first, keys, vb, vh, vn, vc, M, C, WIDTH)
     blocks = tl.cdiv(columns, A)
     if SOME:
-        t_tile = _columns(table, first, keys, columns, 0, M, A, WHOLE)
+        t_tile = _columns(table, first, keys, columns, 0, M, A, A, T, WHOLE)
+    if T:
+        t_tail = _columns(table, first, keys, columns, A, M, T, A, T, WHOLE)
     k_sum = tl.zeros([M, C], tl.float32)
     v_sum = tl.zeros([M, C], tl.float32)
     for start in range(0, queries, N):
@@ -223,8 +255,11 @@ def _key_gradient_kernel(
         mean = tl.load(delta + flat, mask=rows < queries, other=0.0)
         scores = scale * tl.dot(k_tile, tl.trans(q_tile), input_precision=PRECISION)
         if SOME:
-            r_tile = _factors(bias, b, h, start, heads, queries, columns, 0, N, A, WHOLE)
+            r_tile = _factors(bias, b, h, start, heads, queries, columns, 0, N, A, A, T, WHOLE)
             scores = tl.dot(t_tile, tl.trans(r_tile), scores, input_precision=PRECISION)
+        if T:
+            r_tail = _factors(bias, b, h, start, heads, queries, columns, A, N, T, A, T, WHOLE)
+            scores = tl.dot(t_tail, tl.trans(r_tail), scores, input_precision=PRECISION)
         if MANY:
             scores = _biased(
                 scores, bias, table, b, h, start, first, heads, queries, keys, columns, 1, blocks,
@@ -254,7 +289,7 @@ def forward(
     batch, heads, queries, _ = q.shape
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
     sums = torch.empty(batch, heads, queries, dtype=torch.float32, device=q.device)
-    tile, shape = _tile("forward", q, queries), _shape(q, bias)
+    tile, shape = _tile("forward", q, tokens=queries, columns=bias.shape[3]), _shape(q, bias)
     _forward_kernel[(triton.cdiv(queries, tile["N"]) * batch * heads,)](
         q, k, v, bias.to(q.dtype), table,
         sums if sink_logit is None else sink_logit.contiguous(),
@@ -283,14 +318,14 @@ def backward(
     given = (slope, q, k, v, bias.to(q.dtype), table)
     rest = (heads, queries, keys, columns, scale)
     strides = (*slope.stride(), *q.stride(), *k.stride(), *v.stride())
-    tile = _tile("by_queries", q, queries)
+    tile = _tile("by_queries", q, tokens=queries, columns=columns)
     programs = triton.cdiv(queries, tile["N"]) * batch * heads
     given_queries = (*given, out, sums, delta, by_q, by_bias, *rest, *strides)
     _query_gradient_kernel[(programs,)](*given_queries, FIRST=True, **shape, **tile)
     if shape["MANY"]:
         further = triton.cdiv(columns, shape["A"]) - 1
         _query_gradient_kernel[(programs, further)](*given_queries, FIRST=False, **shape, **tile)
-    tile = _tile("by_keys", q, keys)
+    tile = _tile("by_keys", q, tokens=keys, columns=columns)
     _key_gradient_kernel[(triton.cdiv(keys, tile["M"]) * batch * heads,)](
         *given, sums, delta, by_k, by_v, *rest, *strides, **shape, **tile
     )
@@ -301,20 +336,21 @@ def _kind(q: Tensor) -> tiles.Kind:
     return "single" if q.dtype == torch.float32 else "half"
 
 
-def _tile(kernel: tiles.AttentionKernel, q: Tensor, tokens: int) -> dict[str, int]:
+def _tile(kernel: tiles.AttentionKernel, q: Tensor, *, tokens: int, columns: int) -> dict[str, int]:
     kind = _kind(q)
     head = min(q.shape[3], tiles.WIDEST_HEAD[kind])  # of what the interpreter takes as float32 it may be more
-    n, m, warps, stages = tiles.attention(kernel, kind=kind, head=head, tokens=tokens)
+    n, m, warps, stages = tiles.attention(kernel, kind=kind, head=head, tokens=tokens, columns=columns)
     return {"N": n, "M": m, "num_warps": warps, "num_stages": stages}
 
 
 def _shape(q: Tensor, bias: Tensor) -> dict[str, Any]:
-    """What a kernel is compiled for: the head size and its power of two, the columns of a block, how many blocks."""
+    """What a kernel is compiled for: the head size and its power of two, and the blocks of columns."""
     width, columns = q.shape[3], bias.shape[3]
-    block = min(tiles.COLUMNS[_kind(q)], max(16, triton.next_power_of_2(columns)))
+    block, tail = tiles.blocks(columns, kind=_kind(q))
     return {
         "C": max(16, triton.next_power_of_2(width)), "WIDTH": width,
-        "A": block, "SOME": columns > 0, "MANY": columns > block, "WHOLE": columns % block == 0,
+        "A": block, "T": tail, "SOME": columns > 0, "MANY": columns > block + tail,
+        "WHOLE": columns == block + tail or (not tail and columns % block == 0),
         "PRECISION": "tf32x3" if q.dtype == torch.float32 else "ieee",
     }  # fmt: skip
 
