@@ -65,7 +65,7 @@ def draw_slide(
         checked = ((x // 3 + y // 3) % 3 > 0) & near
         pixels[checked] = PLANT
     if pen:
-        line = np.abs(y - 0.08 * height - 0.02 * height * np.sin(9 * x / width)) < max(2, 0.008 * height)
+        line = np.abs(y - 0.08 * height - 0.02 * height * np.sin(9 * x / width)) < max(2, 0.02 * height)
         pixels[line & (x > 0.1 * width) & (x < 0.7 * width)] = PEN
     pixels += draws.normal(0, 1.5, (height, width, 1)).astype(np.float32)
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
