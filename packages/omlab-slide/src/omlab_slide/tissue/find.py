@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +22,7 @@ from omlab_slide.resizing import at_size
 from omlab_slide.slide import Slide
 from omlab_slide.tissue.clam import PRESETS, clam_outlines
 from omlab_slide.tissue.grey import darker, grown, side_at
-from omlab_slide.tissue.polygons import Polygon, filled, outlines
+from omlab_slide.tissue.polygons import Polygon, covered, outlines
 from omlab_slide.tissue.saturation import saturated
 
 Pixels = NDArray[np.uint8]
@@ -33,6 +34,8 @@ NEARLY_ALL = 0.95
 """Share of a slide beyond which tissue is doubted."""
 CONTRAST = 12.0
 """Least difference of the mean luminance of tissue and glass: Otsu finds two classes in whatever it is given."""
+_MIDDLE = 0.5
+"""Lines run through the middle of the mask's pixels."""
 MOST_PIXELS = 100_000_000
 """Of a level that is looked at whole."""
 
@@ -81,7 +84,7 @@ def tissue(
     mpp: float = MPP,
     threshold: int = 8,
     smooth_um: float = 56.0,
-    close_um: float = 64.0,
+    close_um: float = 40.0,
     least_mm2: float = 0.05,
     least_hole_mm2: float = 0.02,
     keeps_pen: bool = False,
@@ -116,7 +119,7 @@ def tissue(
     if isinstance(method, str):
         size, used = _size_at(slide, mpp)
         pixels = at_size(slide, size)
-        sides = {"smooth": _odd(smooth_um / used), "close": round(close_um / used), "threshold": threshold}
+        sides = {"smooth": _odd(smooth_um / used), "close": _odd(close_um / used), "threshold": threshold}
         ink = pen_mask(pixels)
         pen = float(ink.mean())
         if not keeps_pen:
@@ -126,13 +129,19 @@ def tissue(
         mask = np.asarray(method(slide), bool)
     scale = (slide.dimensions[0] / mask.shape[1], slide.dimensions[1] / mask.shape[0])
     pixel_mm2 = scale[0] * scale[1] * slide.scale**2 / 1e6
-    polygons = outlines(mask, scale=scale, least_area=least_mm2 / pixel_mm2, least_hole=least_hole_mm2 / pixel_mm2)
-    return _doubted(slide, _made(slide, polygons, shape=mask.shape, scale=scale), pen=pen)
+    polygons = outlines(
+        mask, scale=scale, least_area=least_mm2 / pixel_mm2, least_hole=least_hole_mm2 / pixel_mm2, through=_MIDDLE
+    )
+    return _doubted(slide, _made(slide, polygons, shape=mask.shape, scale=scale, through=_MIDDLE), pen=pen)
 
 
 def _by_saturation(pixels: Pixels, mpp: float, given: Mapping[str, int]) -> Mask:
-    mask, _ = saturated(pixels, threshold=given["threshold"], median=given["smooth"], closing=given["close"])
-    return mask > 0
+    mask, _ = saturated(pixels, threshold=given["threshold"], median=given["smooth"], closing=0)
+    side = given["close"]
+    padded = cv2.copyMakeBorder(mask, side, side, side, side, cv2.BORDER_CONSTANT, value=0)  # the edge is no tissue
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc)
+    return np.asarray(closed[side:-side, side:-side] > 0)
 
 
 def _by_otsu(pixels: Pixels, mpp: float, given: Mapping[str, int]) -> Mask:
@@ -170,7 +179,7 @@ def _by_preset(slide: Slide, name: str) -> Tissue:
     scale = (slide.dimensions[0] / level.size[0], slide.dimensions[1] / level.size[1])
     pixels = at_size(slide, level.size)
     polygons = clam_outlines(pixels, scale=scale, preset=PRESETS[name])
-    return _made(slide, polygons, shape=pixels.shape[:2], scale=scale)
+    return _made(slide, polygons, shape=pixels.shape[:2], scale=scale, through=0.0)
 
 
 def _size_at(slide: Slide, mpp: float) -> tuple[tuple[int, int], float]:
@@ -185,13 +194,20 @@ def _size_at(slide: Slide, mpp: float) -> tuple[tuple[int, int], float]:
 
 
 def _odd(side: float) -> int:
-    """The odd number nearest to a side in pixels, which median filters have; no more than OpenCV's 255."""
+    """The odd number nearest to a side in pixels: a filter then does not shift; no more than OpenCV's 255."""
     return min(255, max(1, 2 * round((side - 1) / 2) + 1))
 
 
-def _made(slide: Slide, polygons: Sequence[Polygon], *, shape: tuple[int, ...], scale: tuple[float, float]) -> Tissue:
+def _made(
+    slide: Slide,
+    polygons: Sequence[Polygon],
+    *,
+    shape: tuple[int, ...],
+    scale: tuple[float, float],
+    through: float,
+) -> Tissue:
     mpp = None if slide.mpp is None else slide.mpp * float(np.sqrt(scale[0] * scale[1]))
-    mask = filled(polygons, shape=(shape[0], shape[1]), scale=scale, keeps_rims=True)
+    mask = covered(polygons, shape=(shape[0], shape[1]), scale=scale, through=through)
     return Tissue(mask=mask, downsample=scale, polygons=polygons, mpp=mpp)
 
 

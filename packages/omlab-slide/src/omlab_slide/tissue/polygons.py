@@ -49,6 +49,7 @@ def outlines(
     least_area: float,
     least_hole: float,
     most_holes: int | None = None,
+    through: float = 0.0,
 ) -> list[Polygon]:
     """The pieces of a mask, those with more than `least_area`, with the holes that have more than `least_hole`.
 
@@ -60,6 +61,7 @@ def outlines(
         least_area: In square pixels of the mask; what has not more is left out.
         least_hole: In square pixels of the mask; a hole that has not more is filled.
         most_holes: Of a piece, the largest of which are looked at; None: all.
+        through: Where in a pixel of the mask lines run: 0 its upper left corner, as published, 0.5 its middle.
     """
     binary = np.ascontiguousarray(mask, np.uint8)
     lines, tree = cv2.findContours(binary, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -75,32 +77,45 @@ def outlines(
         if net == 0 or not net > least_area:
             continue
         largest = sorted(range(len(inside)), key=lambda n: -areas[n])[:most_holes]
-        holes = [_scaled(inside[n], scale) for n in largest if areas[n] > least_hole]
-        found.append(Polygon(_scaled(contours[number], scale), holes))
+        holes = [_scaled(inside[n], scale, through) for n in largest if areas[n] > least_hole]
+        found.append(Polygon(_scaled(contours[number], scale, through), holes))
     return found
 
 
-def _scaled(contour: Points, scale: tuple[float, float]) -> Points:
+def _scaled(contour: Points, scale: tuple[float, float], through: float) -> Points:
     """Corners (N, 2) in pixels of level 0, cut off towards 0."""
-    corners = contour.reshape(-1, 2)
-    found: Points = (corners * np.array(scale)).astype(np.int32)
+    found: Points = ((contour.reshape(-1, 2) + through) * np.array(scale)).astype(np.int32)
     return found
 
 
-def filled(
-    polygons: Iterable[Polygon], *, shape: tuple[int, int], scale: tuple[float, float], keeps_rims: bool = False
-) -> Mask:
-    """The mask (h, w) that polygons cover, where a pixel is `scale` pixels of level 0.
+def filled(polygons: Iterable[Polygon], *, shape: tuple[int, int], scale: tuple[float, float]) -> Mask:
+    """The mask (h, w) that polygons cover as published masks were drawn, where a pixel is `scale` pixels of level 0.
 
-    The outer line is part of it. The line around a hole, which runs through tissue, is only where `keeps_rims`: the
-    mask is then the one that the polygons are of; without, it is as published masks were drawn.
+    Lines run through upper left corners; that of a piece is part of the mask, that around a hole, which runs through
+    tissue, is not.
     """
+    return _drawn(polygons, shape=shape, scale=scale, through=0.0, keeps_rims=False)
+
+
+def covered(polygons: Iterable[Polygon], *, shape: tuple[int, int], scale: tuple[float, float], through: float) -> Mask:
+    """The mask (h, w) that `outlines` made these polygons of, but for what it left out and filled."""
+    return _drawn(polygons, shape=shape, scale=scale, through=through, keeps_rims=True)
+
+
+def _drawn(
+    polygons: Iterable[Polygon],
+    *,
+    shape: tuple[int, int],
+    scale: tuple[float, float],
+    through: float,
+    keeps_rims: bool,
+) -> Mask:
     mask = np.zeros(shape, np.uint8)
     for polygon in polygons:
         piece = np.zeros(shape, np.uint8)
-        cv2.fillPoly(piece, [_at(polygon.outer, scale)], 1)
+        cv2.fillPoly(piece, [_at(polygon.outer, scale, through)], 1)
         for hole in polygon.holes:
-            corners = _at(hole, scale)
+            corners = _at(hole, scale, through)
             cv2.fillPoly(piece, [corners], 0)
             if keeps_rims:
                 cv2.polylines(piece, [corners], isClosed=True, color=1)
@@ -108,6 +123,6 @@ def filled(
     return mask.astype(bool)
 
 
-def _at(corners: Points, scale: tuple[float, float]) -> Points:
-    found: Points = np.rint(corners / np.array(scale)).astype(np.int32)
+def _at(corners: Points, scale: tuple[float, float], through: float) -> Points:
+    found: Points = np.rint(corners / np.array(scale) - through).astype(np.int32)
     return found
