@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab.errors import InputError, OmlabWarning, UsageError
-from omlab_slide.quality import PEN_SHARE, pen_mask
 from omlab_slide.resizing import at_size
 from omlab_slide.slide import Slide
 from omlab_slide.tissue.clam import PRESETS, clam_outlines
 from omlab_slide.tissue.grey import darker, grown, side_at
+from omlab_slide.tissue.ink import PEN_SHARE, pen_mask
 from omlab_slide.tissue.polygons import Polygon, covered, outlines
 from omlab_slide.tissue.saturation import saturated
 
