@@ -55,7 +55,7 @@ def lacking(name: str, properties: Mapping[str, str]) -> str:
     found = f"but for what cannot be believed ({', '.join(dict.fromkeys(said))})" if said else "none of which it has"
     return (
         f"{name} does not say how many micrometres a pixel has: looked at were {looked}, {found}; "
-        "give it with -s mpp=0.25 (micrometres a pixel at the finest level) or in a column mpp of a table of slides."
+        "give it with -s read.mpp=0.25 (micrometres a pixel at the finest level), or in a column slide.mpp of a table."
     )
 
 
