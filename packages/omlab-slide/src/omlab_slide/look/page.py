@@ -40,10 +40,10 @@ HEADER = (
 )  # fmt: skip
 
 NOTES = (
-    "Flags are for looking at a slide, not for leaving it out. `pen`: more than 0.1 % of it has the colour of a green, "
-    "blue or black pen (red ink cannot be told from eosin); it does not count as tissue. `blur`: patches of tissue are "
-    "less sharp than such in focus. `folds`: more than 2 % of the tissue is darker and more saturated than one layer. "
-    "`background`: the glass is not bright. `corrupt`: parts could not be decoded, as far as was looked.",
+    "Flags are for looking at a slide, not for leaving it out. Pen: more than 0.1 % of it has the colour of a green, "
+    "blue or black pen (red ink cannot be told from eosin); it does not count as tissue. Blur: patches of tissue are "
+    "less sharp than such in focus. Folds: more than 2 % of the tissue is darker and more saturated than one layer. "
+    "Background: the glass is not bright. Corrupt: parts could not be decoded, as far as was looked.",
     "Sharpness is the variance of the Laplacian over that of the luminance at 1 micrometre a pixel, the median of 16 "
     "patches: about 0.4 to 2 in focus, below 0.1 out of it.",
     "A slide that fails has its reason; nothing of the others waits for it. Correct it and start the command again: "
@@ -134,40 +134,42 @@ def _pictures(rows: list[dict[str, Any]], folder: Path) -> Iterator[Picture]:
             yield Picture(None, alt=f"{row['id']}: {row['reason']}", caption=f"{row['id']}: failed")
             continue
         words = [f"{row['tissue_mm2']:.1f} mm² tissue", f"{row['patches']:,} patches", f"{row['mpp']:.3g} µm a pixel"]
-        doubts = [*row["flags"], *([row["reason"]] if row["reason"] else [])]
-        caption = f"{row['id']}: {', '.join(words)}" + (f". {', '.join(doubts).capitalize()}." if doubts else "")
+        doubts = ", ".join(_doubts(row)).capitalize()
+        caption = f"{row['id']}: {', '.join(words)}" + (f". {doubts}." if doubts else "")
         yield Picture(place.read_bytes(), alt=f"{row['id']} with its tissue and patches", caption=caption)
+
+
+def _doubts(row: Mapping[str, Any]) -> list[str]:
+    return [*row["flags"], *([row["reason"]] if row["reason"] else [])]
 
 
 def _table(rows: list[dict[str, Any]]) -> Section:
     columns = [
         Column("Slide"),
-        Column("Size (mm)"),
-        Column("µm a pixel", numeric=True, digits=3),
-        Column("Levels", numeric=True),
         Column("Tissue (mm²)", numeric=True, digits=2),
-        Column("Tissue (%)", numeric=True, digits=1),
         Column("Patches", numeric=True),
+        Column("µm a pixel", numeric=True, digits=3),
+        Column("Doubts"),
+        Column("Size (mm)"),
+        Column("Levels", numeric=True),
+        Column("Tissue (%)", numeric=True, digits=1),
         Column("Pen (%)", numeric=True, digits=2),
         Column("Folds (%)", numeric=True, digits=1),
         Column("Sharpness", numeric=True, digits=2),
-        Column("Flags"),
-        Column("Reason"),
     ]
     cells = [
         [
             row["id"],
-            "" if "mpp" not in row else _size(row),
-            row.get("mpp"),
-            row.get("levels"),
             row.get("tissue_mm2"),
-            _percent(row.get("tissue_share")),
             row.get("patches"),
+            row.get("mpp"),
+            "failed: see below" if row["status"] == "failed" else ", ".join(_doubts(row)),
+            "" if "mpp" not in row else _size(row),
+            row.get("levels"),
+            _percent(row.get("tissue_share")),
             _percent(row.get("pen")),
             _percent(row.get("folds")),
             row.get("sharpness"),
-            ", ".join(row["flags"]),
-            row["reason"],
         ]
         for row in rows[:MOST_ROWS]
     ]

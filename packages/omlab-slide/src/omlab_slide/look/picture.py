@@ -19,7 +19,7 @@ CANVAS = (560, 420)
 """Width and height of a picture in pixels: those of all slides, so that a sheet of them is even."""
 OUTLINE, PATCH = (0, 110, 60), (30, 90, 220)
 """Colours: of the tissue's line, and of patches."""
-_TINT = 0.18
+_TINT = 0.15
 _LEAST_CELL = 5
 """Pixels that a patch must have along a side for its frame to be drawn."""
 
@@ -79,12 +79,12 @@ def draw_scale_bar(canvas: Image.Image, *, mpp: float) -> None:
     length = round_length(canvas.width * mpp / 5)
     pixels, text = round(length / mpp), length_in_words(length)
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(15)
+    font = ImageFont.load_default(22)
     left, bottom = 10, canvas.height - 10
     width = max(pixels, round(draw.textlength(text, font=font)))
-    draw.rectangle((left - 5, bottom - 30, left + width + 5, bottom + 5), fill=(255, 255, 255))
-    draw.rectangle((left, bottom - 4, left + pixels, bottom), fill=(0, 0, 0))
-    draw.text((left, bottom - 28), text, fill=(0, 0, 0), font=font)
+    draw.rectangle((left - 6, bottom - 38, left + width + 6, bottom + 6), fill=(255, 255, 255))
+    draw.rectangle((left, bottom - 6, left + pixels, bottom), fill=(0, 0, 0))
+    draw.text((left, bottom - 36), text, fill=(0, 0, 0), font=font)
 
 
 def round_length(micrometres: float) -> float:

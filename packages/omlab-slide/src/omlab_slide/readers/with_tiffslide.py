@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class TiffSlideReader:
 
     def __init__(self, slide: tiffslide.TiffSlide) -> None:
         self._slide = slide
+        self._close = weakref.finalize(self, slide.close)  # a thread that ends closes nothing itself
         self.levels: Sequence[Level] = [
             Level((int(width), int(height)), float(downsample))
             for (width, height), downsample in zip(slide.level_dimensions, slide.level_downsamples, strict=True)
@@ -55,7 +57,7 @@ class TiffSlideReader:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._slide.close()
+        self._close()
 
 
 def open_reader(path: Path) -> TiffSlideReader:

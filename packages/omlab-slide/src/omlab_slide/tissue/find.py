@@ -85,7 +85,7 @@ def tissue(
     threshold: int = 8,
     smooth_um: float = 56.0,
     close_um: float = 40.0,
-    least_mm2: float = 0.05,
+    least_mm2: float = 0.02,
     least_hole_mm2: float = 0.02,
     keeps_pen: bool = False,
 ) -> Tissue:
