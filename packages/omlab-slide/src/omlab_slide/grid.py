@@ -84,10 +84,7 @@ def patches(
 
     Warns where patches are finer than the slide. Raises `InputError` where the slide's mpp is not known, `UsageError`.
     """
-    if patch < 1 or not 0 <= overlap < patch:
-        raise UsageError(f"Patches have a side of at least 1 and an overlap below it, not {patch} and {overlap}.")
-    if not 0 <= least_share <= 1:
-        raise UsageError(f"The least share of tissue is from 0 to 1, not {least_share}.")
+    check_grid(patch=patch, overlap=overlap, least_share=least_share)
     wanted = as_mpp(mpp)
     downsample = wanted / slide.scale
     if downsample < _ENLARGED:
@@ -109,6 +106,14 @@ def patches(
         mpp=wanted,
         downsample=downsample,
     )
+
+
+def check_grid(*, patch: int, overlap: int, least_share: float) -> None:
+    """Raise `UsageError` where there can be no such grid: told before any slide is opened."""
+    if patch < 1 or not 0 <= overlap < patch:
+        raise UsageError(f"Patches have a side of at least 1 and an overlap below it, not {patch} and {overlap}.")
+    if not 0 <= least_share <= 1:
+        raise UsageError(f"The least share of tissue is from 0 to 1, not {least_share}.")
 
 
 def corners(dimensions: tuple[int, int], *, step: float) -> NDArray[np.int32]:

@@ -21,7 +21,7 @@ from omlab.jobs.sources import Given, chosen_cases
 from omlab.payloads import take
 from omlab.records import Role
 from omlab.roles import Case
-from omlab_slide.grid import Patches, as_mpp, patches
+from omlab_slide.grid import Patches, as_mpp, check_grid, patches
 from omlab_slide.look.page import PICTURE, conclude
 from omlab_slide.look.picture import sheet_picture
 from omlab_slide.quality import quality
@@ -71,6 +71,7 @@ def look_at_slides(
     """
     if method not in (*METHODS, *CLAM_METHODS):
         raise UsageError(f"Tissue is found by {', '.join([*METHODS, *CLAM_METHODS])}, not by '{method}'.")
+    check_grid(patch=patch, overlap=overlap, least_share=least_share)
     read = dict(read_settings or {})
     given = Given(paths=paths_of(slides, "A slide"), read=read)
     source, cases = chosen_cases(
