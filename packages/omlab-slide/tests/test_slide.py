@@ -114,7 +114,10 @@ def test_an_overview_is_read_block_by_block(pyramid, monkeypatch):
     assert max(max(size) for size in asked) <= 256
     means = DRAWING.reshape(450, 2, 600, 2, 3).mean(axis=(1, 3))
     assert np.abs(found - means).max() <= 1
+    count = len(asked)
     assert slide.overview(10).shape == (8, 10, 3)
+    assert len(asked) == count  # made of the one that is there
+    assert slide.nbytes == found.nbytes
     assert slide.thumbnail(size=64).startswith(b"\x89PNG")
 
 

@@ -38,7 +38,21 @@ def overview(slide: Slide, longest: int) -> Pixels:
 
 
 def at_size(slide: Slide, size: tuple[int, int]) -> Pixels:
-    """The slide whole as `size` (width, height)."""
+    """The slide whole as `size` (width, height); not to be written to.
+
+    The last one is kept, and what is smaller made of it: of a slide without coarse levels each costs a reading of it
+    all.
+    """
+    last = slide.kept.get("overview")
+    if last is not None and last.shape[1] >= size[0] and last.shape[0] >= size[1]:
+        return resized(last, size)
+    found = _read(slide, size)
+    found.setflags(write=False)
+    slide.kept["overview"] = found
+    return found
+
+
+def _read(slide: Slide, size: tuple[int, int]) -> Pixels:
     width, height = slide.dimensions
     number = slide.level_for(min(width / size[0], height / size[1]))
     level = slide.levels[number]

@@ -51,6 +51,7 @@ class Slide:
         name: What messages call it.
         path: The file or folder, where it is one.
         flaws: What could not be read so far as it stands in the file.
+        kept: The last overview, so that it is not read again.
     """
 
     kind: ClassVar[str] = "slide"
@@ -62,6 +63,7 @@ class Slide:
     name: str = "the slide"
     path: Path | None = None
     flaws: list[Flaw] = field(default_factory=list)
+    kept: dict[str, Pixels] = field(default_factory=dict, repr=False)
     _handles: Handles = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -76,8 +78,8 @@ class Slide:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it holds in memory: none, what is read stays with who reads it."""
-        return 0
+        """Bytes that it holds in memory: those of its overview, once there is one."""
+        return sum(pixels.nbytes for pixels in self.kept.values())
 
     @property
     def scale(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,11 @@ from numpy.typing import NDArray
 from omlab.errors import InputError
 from omlab_slide.readers.reader import Level
 
+CACHE_BYTES = 256 << 20
+"""Of decoded tiles, shared by all handles of a process: two rows of tiles of a slide 120,000 pixels wide. Patches that cut
+through tiles then do not have them decoded again in the next row, or by the next thread."""
+_SERIES = "dicom.SeriesInstanceUID"
+
 
 class OpenSlideReader:
     """An open slide of OpenSlide."""
@@ -20,6 +26,7 @@ class OpenSlideReader:
 
     def __init__(self, slide: openslide.OpenSlide) -> None:
         self._slide = slide
+        slide.set_cache(_cache())
         sizes, downsamples = slide.level_dimensions, slide.level_downsamples
         self.levels: Sequence[Level] = [
             Level((int(width), int(height)), float(downsample))
@@ -39,23 +46,36 @@ class OpenSlideReader:
         self._slide.close()
 
 
+@cache
+def _cache() -> openslide.OpenSlideCache:
+    return openslide.OpenSlideCache(CACHE_BYTES)
+
+
 def open_reader(path: Path) -> OpenSlideReader:
     """The slide of a file, or of a folder of DICOM files. Raises `InputError`."""
     try:
-        return OpenSlideReader(openslide.OpenSlide(_file_of(path)))
+        return OpenSlideReader(openslide.OpenSlide(_file_of(path) if path.is_dir() else path))
     except openslide.OpenSlideError as error:
         raise InputError(_one_line(error) or "no format that OpenSlide knows") from error
 
 
-def _file_of(path: Path) -> Path:
-    """The file that stands for a folder: OpenSlide finds the other files of a DICOM slide beside it."""
-    if not path.is_dir():
-        return path
-    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-    found = next((file for file in files if openslide.OpenSlide.detect_format(file) is not None), None)
-    if found is None:
-        raise InputError(f"no file of the folder {path.name} is one of a slide")
-    return found
+def _file_of(folder: Path) -> Path:
+    """The file that stands for a folder: OpenSlide finds the others of its series beside it.
+
+    Raises `InputError` where the folder holds no slide, or several: OpenSlide would show one of them.
+    """
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if not file.is_file() or file.name.startswith(".") or openslide.OpenSlide.detect_format(file) is None:
+            continue
+        with openslide.OpenSlide(file) as slide:
+            found.setdefault(slide.properties.get(_SERIES, file.name), file)
+    if not found:
+        raise InputError(f"no file of the folder {folder.name} is one of a slide")
+    if len(found) > 1:
+        names = ", ".join(file.name for file in list(found.values())[:3])
+        raise InputError(f"the folder {folder.name} holds {len(found)} slides: name a file of each, such as {names}")
+    return next(iter(found.values()))
 
 
 def _one_line(error: Exception) -> str:

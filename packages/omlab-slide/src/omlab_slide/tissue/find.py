@@ -123,7 +123,7 @@ def tissue(
         ink = pen_mask(pixels)
         pen = float(ink.mean())
         if not keeps_pen:
-            pixels[ink] = 255
+            pixels = np.where(ink[..., None], np.uint8(255), pixels)
         mask = METHODS[method](pixels, used, sides)
     else:
         mask = np.asarray(method(slide), bool)
