@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,9 @@ class Slide:
         if self.mpp is not None and not self.mpp > 0:
             raise UsageError(f"The mpp of a slide is more than 0, not {self.mpp}.")
         object.__setattr__(self, "_handles", Handles(self.opener))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "kept": {}}  # another process reads its own overview, if it needs one
 
     @property
     def dimensions(self) -> Pair:

@@ -14,8 +14,10 @@ from omlab.errors import InputError
 from omlab_slide.readers.reader import Level
 
 CACHE_BYTES = 256 << 20
-"""Of decoded tiles, shared by all handles of a process: two rows of tiles of a slide 120,000 pixels wide. Patches that cut
-through tiles then do not have them decoded again in the next row, or by the next thread."""
+"""Of decoded tiles, shared by all handles of a process: two rows of tiles of a slide 120,000 pixels wide.
+
+Patches that cut through tiles then do not have them decoded again in the next row, or by the next thread.
+"""
 _SERIES = "dicom.SeriesInstanceUID"
 
 
