@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omlab.errors import OmlabWarning, UsageError
-from omlab_slide.grid import as_mpp, corners, patches, shares
+from omlab_slide.grid import as_mpp, corners, patches, published_patches, shares
 from omlab_slide.slide import Slide, open_slide
 from omlab_slide.testing import draw_slide, held, write_pyramid
 from omlab_slide.tiles import tiles
@@ -84,6 +84,23 @@ def test_the_scale_is_exact_and_a_magnification_is_converted():
     for more in ({"patch": 0}, {"overlap": 256}, {"overlap": -1}, {"least_share": 1.5}):
         with pytest.raises(UsageError):
             patches(slide, mpp=1, **more)
+
+
+def test_published_patches_are_those_of_the_published_recipe():
+    from omlab_slide.tissue.clam import PRESETS, clam_corners, clam_outlines
+
+    slide = held(DRAWING, levels=3)
+    found = tissue(slide, "clam-bwh-biopsy")
+    grid = published_patches(slide, found, level=1, patch=64, step=32, test="center", pads=False)
+    level = slide.levels[2]
+    scale = (1500 / level.size[0], 1100 / level.size[1])
+    polygons = clam_outlines(slide.read((0, 0), 2, level.size), scale=scale, preset=PRESETS["bwh-biopsy"])
+    expected = clam_corners(polygons, dimensions=(1500, 1100), patch=256, step=128, test="center", pads=False)
+    np.testing.assert_array_equal(grid.coords, expected)
+    assert (grid.size0, grid.size, grid.mpp) == (256, 64, 2.0)
+    assert len(grid) > 10
+    first = next(tiles(slide, grid, batch=1))
+    np.testing.assert_array_equal(first.pixels[0], slide.read(tuple(grid.coords[0].tolist()), 1, (64, 64)))
 
 
 @pytest.mark.parametrize("workers", [1, 3])

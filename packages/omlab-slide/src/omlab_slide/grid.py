@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from omlab.errors import OmlabWarning, UsageError
 from omlab_slide.slide import Slide
+from omlab_slide.tissue.clam import Test, clam_corners
 from omlab_slide.tissue.find import Tissue
 
 OBJECTIVE = 10.0
@@ -104,6 +105,49 @@ def patches(
         size0=size0,
         size=patch,
         mpp=wanted,
+        downsample=downsample,
+    )
+
+
+def published_patches(
+    slide: Slide,
+    tissue: Tissue,
+    *,
+    level: int = 0,
+    patch: int = 256,
+    step: int = 256,
+    test: Test = "four_pt",
+    pads: bool = True,
+) -> Patches:
+    """The patches that published features were made of (Lu et al. 2021), of a slide whose mpp is known.
+
+    Args:
+        slide: The slide.
+        tissue: Found by one of the presets, such as `tissue(slide, "clam-tcga")`.
+        level: Of which patches are read as they stand.
+        patch: Side in pixels of the level.
+        step: From one to the next, likewise.
+        test: Which points of a patch must lie in a piece of tissue (`omlab_slide.tissue.clam.clam_corners`).
+        pads: Whether patches may reach beyond the slide.
+
+    Raises `InputError` where the slide's mpp is not known.
+    """
+    downsample = slide.levels[level].downsample
+    whole = int(downsample)
+    found = clam_corners(
+        tissue.polygons,
+        dimensions=slide.dimensions,
+        patch=patch * whole,
+        step=step * whole,
+        test=test,
+        pads=pads,
+    ).astype(np.int32)
+    return Patches(
+        coords=found,
+        share=shares(tissue, found, size0=patch * whole).astype(np.float16),
+        size0=patch * whole,
+        size=patch,
+        mpp=slide.scale * downsample,
         downsample=downsample,
     )
 

@@ -60,10 +60,11 @@ def slide() -> None:
 )
 @options.as_json
 def look(*, slides: Sequence[Path], mapped: Sequence[str], settings: Sequence[str], as_json: bool, **more: Any) -> None:
-    """A dry run: find the tissue of slides, count patches, tell what is doubtful; nothing else is done.
+    """A dry run: tissue, patches and doubts of slides.
 
-    SLIDE is a file or a folder of them. OUT gets slides.csv with a row a slide, a picture of each, and a contact sheet,
-    report.html. A slide that cannot be read stops no other. Started again, it does what is missing.
+    Nothing else is done. SLIDE is a file or a folder of them. OUT gets slides.csv with a row a slide, a picture of
+    each, and a contact sheet, report.html. A slide that cannot be read stops no other. Started again, it does what is
+    missing.
     """
     from omlab.cli.console import stdout_console, working
     from omlab.cli.results import conclude

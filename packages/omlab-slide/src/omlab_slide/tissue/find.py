@@ -162,6 +162,8 @@ METHODS: Mapping[str, Callable[[Pixels, float, Mapping[str, int]], Mask]] = {
 }
 """(overview, micrometres a pixel, sides in pixels) -> mask, by name."""
 _CLAM = "clam-"
+_CLAM_DOWNSAMPLE = 64
+_AT_ONCE = 1 << 24
 CLAM_METHODS = tuple(f"{_CLAM}{name}" for name in PRESETS)
 """Names of the published recipe with its presets."""
 
@@ -170,14 +172,19 @@ def _by_preset(slide: Slide, name: str) -> Tissue:
     """As published: the level for a downsample of 64, whole; of one level, that one."""
     if name not in PRESETS:
         raise UsageError(f"The published recipe has the presets {', '.join(PRESETS)}, not '{name}'.")
-    level = slide.levels[slide.level_for(64) if len(slide.levels) > 1 else 0]
+    fitting = [n for n, level in enumerate(slide.levels) if level.downsample <= _CLAM_DOWNSAMPLE]
+    number = max(fitting, default=0)
+    level = slide.levels[number]
     if level.size[0] * level.size[1] > MOST_PIXELS:
         raise InputError(
             f"{slide.name} has no level that is coarse enough for the published recipe ({level.size[0]} x "
             f"{level.size[1]} pixels): take the tissue method saturation."
         )
     scale = (slide.dimensions[0] / level.size[0], slide.dimensions[1] / level.size[1])
-    pixels = at_size(slide, level.size)
+    is_small = (
+        level.size[0] * level.size[1] <= _AT_ONCE
+    )  # in one piece as published: blocks may be shifted by a fraction
+    pixels = slide.read((0, 0), number, level.size) if is_small else at_size(slide, level.size)
     polygons = clam_outlines(pixels, scale=scale, preset=PRESETS[name])
     return _made(slide, polygons, shape=pixels.shape[:2], scale=scale, through=0.0)
 
