@@ -25,8 +25,10 @@ from typing import Any
 
 import numpy as np
 import openslide
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
 from omlab_slide.grid import Patches, patches
 from omlab_slide.slide import open_slide
@@ -57,23 +59,25 @@ def by_loop(path: Path, grid: Patches, workers: int) -> int:
     return count
 
 
+class Tiles(Dataset[torch.Tensor]):
+    """Each worker opens the slide when it is first asked."""
+
+    def __init__(self, path: Path, grid: Patches) -> None:
+        self.path, self.grid = path, grid
+        self.slide: openslide.OpenSlide | None = None
+
+    def __len__(self) -> int:
+        return len(self.grid)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        if self.slide is None:
+            self.slide = openslide.OpenSlide(self.path)
+        x, y = (int(value) for value in self.grid.coords[index])
+        return torch.from_numpy(read_one(self.slide, x, y, self.grid).copy())
+
+
 def by_loader(path: Path, grid: Patches, workers: int) -> int:
-    import torch
-    from torch.utils.data import DataLoader, Dataset
-
-    class Tiles(Dataset[torch.Tensor]):
-        slide: openslide.OpenSlide | None = None
-
-        def __len__(self) -> int:
-            return len(grid)
-
-        def __getitem__(self, index: int) -> torch.Tensor:
-            if self.slide is None:
-                self.slide = openslide.OpenSlide(path)
-            x, y = (int(value) for value in grid.coords[index])
-            return torch.from_numpy(read_one(self.slide, x, y, grid).copy())
-
-    return sum(len(batch) for batch in DataLoader(Tiles(), batch_size=BATCH, num_workers=workers))
+    return sum(len(batch) for batch in DataLoader(Tiles(path, grid), batch_size=BATCH, num_workers=workers))
 
 
 def by_ours(path: Path, grid: Patches, workers: int) -> int:

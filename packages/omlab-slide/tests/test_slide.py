@@ -8,6 +8,8 @@ from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import omlab
 from omlab.errors import InputError, OmlabWarning, UsageError
@@ -35,6 +37,23 @@ def test_regions_are_the_pixels_of_the_file(pyramid, reader):
     assert (beyond[:, :50] == 255).all()  # outside is white, not black
     assert (beyond[50:] == 255).all()
     assert slide.flaws == []
+
+
+@given(
+    x=st.integers(-400, 1400),
+    y=st.integers(-400, 1100),
+    width=st.integers(1, 400),
+    height=st.integers(1, 400),
+    reader=st.sampled_from(["openslide", "tiffslide"]),
+)
+@settings(max_examples=25, deadline=None)
+def test_any_region_is_the_file_on_white(pyramid, x, y, width, height, reader):
+    white = np.full((900 + 1000, 1200 + 1000, 3), 255, np.uint8)
+    white[500:1400, 500:1700] = DRAWING
+    expected = white[y + 500 : y + 500 + height, x + 500 : x + 500 + width]
+    found = open_slide(pyramid, reader=reader).read((x, y), 0, (width, height))
+    np.testing.assert_array_equal(found[: len(expected), : expected.shape[1]], expected)
+    assert found.shape == (height, width, 3)
 
 
 def test_a_region_at_another_scale_is_the_mean_of_what_it_covers(pyramid):
@@ -174,6 +193,16 @@ def test_what_is_no_slide_is_refused_with_what_each_library_says(tmp_path):
         open_slide(tmp_path)
     with pytest.raises(UsageError, match="no reader 'vips'"):
         open_slide(path, reader="vips")
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
+def test_a_file_that_was_cut_off_is_refused(tmp_path, pyramid, kept):
+    path = tmp_path / "cut.tiff"
+    path.write_bytes(pyramid.read_bytes()[: int(kept * pyramid.stat().st_size)])
+    with pytest.raises(
+        InputError, match=r"tiffslide: it is cut off: it has [\d,]+ bytes, but its tiles reach to [\d,]+"
+    ):
+        open_slide(path)
 
 
 def test_levels_and_sizes_that_are_not_there_are_refused():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omlab.errors import InputError, OutputError
-from omlab.payloads import Inputs, Payload
+from omlab.errors import InputError
 from omlab_slide.slide import Slide, open_slide
 
 
@@ -17,7 +16,3 @@ class SlideFile:
         if kind != Slide.kind:
             raise InputError(f"{path} is read as a slide, not as a '{kind}'.")
         return open_slide(path, mpp=mpp, reader=reader)
-
-    def write(self, payload: Payload, path: Path, *, inputs: Inputs) -> None:
-        """Slides are not written. Raises `OutputError`."""
-        raise OutputError(f"{path.name} cannot be written: slides are read only.")

@@ -67,13 +67,27 @@ def open_reader(path: Path) -> TiffSlideReader:
     try:
         with quiet():
             slide = tiffslide.TiffSlide(path)
+            reach = _reach(slide)
             sample = np.asarray(slide.read_region((0, 0), slide.level_count - 1, (1, 1), as_array=True))
     except Exception as error:  # it raises what tifffile, zarr and the standard library raise
         raise InputError(_one_line(error)) from error
+    size = path.stat().st_size
+    if reach > size:  # what is not there would be black, and nobody would know
+        slide.close()
+        raise InputError(f"it is cut off: it has {size:,} bytes, but its tiles reach to {reach:,}; copy it again")
     if sample.dtype != np.uint8 or sample.shape[-1] not in _COLOURS:
         slide.close()
         raise InputError(f"it has {sample.shape[-1]} channels of {sample.dtype}, not 3 of uint8 as stained slides have")
     return TiffSlideReader(slide)
+
+
+def _reach(slide: tiffslide.TiffSlide) -> int:
+    """Where the last tile of any level ends, in bytes."""
+    pages = [page for level in slide.ts_tifffile.series[0].levels for page in level.pages if page is not None]
+    return max(
+        (offset + count for page in pages for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)),
+        default=0,
+    )
 
 
 def _one_line(error: Exception) -> str:
