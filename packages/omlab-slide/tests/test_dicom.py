@@ -6,9 +6,9 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit, generate_uid
 
@@ -36,15 +36,15 @@ def write_dicom(folder, drawing, *, mpp, name=""):
 
 def _write_level(path, pixels, *, common, level, mpp):
     frames = _frames(pixels)
-    found = pydicom.Dataset()
-    found.file_meta = pydicom.dataset.FileMetaDataset()
+    found = Dataset()
+    found.file_meta = FileMetaDataset()
     found.file_meta.MediaStorageSOPClassUID = found.SOPClassUID = MICROSCOPY
     found.file_meta.MediaStorageSOPInstanceUID = found.SOPInstanceUID = generate_uid()
     found.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
-    measures, path_of_light = pydicom.Dataset(), pydicom.Dataset()
+    measures, path_of_light = Dataset(), Dataset()
     measures.PixelSpacing, measures.SliceThickness = [mpp / 1000] * 2, 0.001
     path_of_light.OpticalPathIdentifier, path_of_light.ObjectiveLensPower = "1", 20
-    groups = pydicom.Dataset()
+    groups = Dataset()
     groups.PixelMeasuresSequence = [measures]
     values = {
         **common,
