@@ -83,7 +83,13 @@ def open_reader(path: Path) -> TiffSlideReader:
 
 def _reach(slide: tiffslide.TiffSlide) -> int:
     """Where the last tile of any level ends, in bytes."""
-    pages = [page for level in slide.ts_tifffile.series[0].levels for page in level.pages if page is not None]
+    pages = [
+        page
+        for series in slide.ts_tifffile.series
+        for level in series.levels
+        for page in level.pages
+        if page is not None
+    ]
     return max(
         (offset + count for page in pages for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)),
         default=0,
