@@ -29,6 +29,7 @@ MODULES = (
     "omlab_volume.volume",
     "omlab_image.image",
     "omlab_image.transforms",
+    "omlab_slide.slide",
     "omlab_prompts.prompts",
     "omlab_payloads.embedding",
     "omlab_payloads.classes",

@@ -92,6 +92,18 @@ def test_files_of_a_case_have_the_role_that_they_are_given(count, tmp_path):
     assert [row["role"] for row in record.outputs] == ["main"]
 
 
+def test_files_too_large_to_be_read_through_are_told_by_parts_of_them(count):
+    write(a="one")
+    sampled = [FileCase(id="a", files={"text": [Path("a.src")]}, sampled=["text"])]
+    more = {"output": "out", "request": REQUEST, "kind": "count", "report": count.report}
+    (record,) = run_cases(sampled, count, **more)
+    assert record.inputs["text"][0]["sampled"]
+    write(a="one")  # touched
+    assert run_cases(sampled, count, **more).was_complete
+    write(a="two")
+    assert not run_cases(sampled, count, **more).was_complete
+
+
 def test_a_second_start_has_nothing_to_do(count):
     write(a="one two", b="three")
     run(count, "a", "b")

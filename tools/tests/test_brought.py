@@ -18,6 +18,7 @@ NOT_BROUGHT: dict[str, set[str]] = {
     "omlab-report": {*HEAVY, "scipy"},
     "omlab-retrieval": {"torch", "transformers", "timm", "omlab-image", *OF_VOLUMES},
     "omlab-measure": {"transformers", "timm", "scikit-learn", "omlab-image"},
+    "omlab-slide": {"transformers", "timm", "scikit-learn", "pyarrow", *OF_VOLUMES},
     "omlab-prompts": {*HEAVY, *OF_VOLUMES},
     "omlab-medbench": {*HEAVY, *OF_VOLUMES},
     "omlab-pulse-eval": {*HEAVY, *OF_VOLUMES},

@@ -30,6 +30,7 @@ class Source:
         key: Of the entry, where the file has many.
         value: JSON or text, of which the payload's class makes one (`from_value`).
         settings: Of the format.
+        own: Of the format too, in place of those: what the list of cases says for this one alone.
     """
 
     kind: str
@@ -37,13 +38,15 @@ class Source:
     key: str | None = None
     value: Any = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self) -> Payload:
         """The payload. Raises `InputError` that names the file."""
         if not self.paths:
             return payload_of(self.value, kind=self.kind)
+        settings = {**self.settings, **self.own}
         found = [
-            read_as(read_format(path, self.kind), path, kind=self.kind, settings=self.settings, key=self.key)
+            read_as(read_format(path, self.kind), path, kind=self.kind, settings=settings, key=self.key)
             for path in self.paths
         ]
         if len(found) == 1:

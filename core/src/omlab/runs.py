@@ -199,13 +199,15 @@ class Run:
         self,
         id: str,
         *,
-        files: Mapping[str, Sequence[Path]],
+        files: Parts,
         work: Callable[[Path], Mapping[str, Any]],
         role: Callable[[str], Role] | None = None,
+        sampled: Sequence[str] = (),
     ) -> Record:
         """Do one case: `work(folder)` writes its results into `folder` and returns values for the log.
 
-        `role` says what a file that it wrote is, by its name; without it all are main outputs.
+        `role` says what a file that it wrote is, by its name; without it all are main outputs. `sampled` names the
+        files that are told by their size and sampled blocks.
 
         An `OmlabError` makes it a failed case with that reason; any other exception does too, and its
         traceback is kept in the log. Disk full and missing rights (`OutputError`) end the run instead.
@@ -213,7 +215,7 @@ class Run:
         record, start = Record(id=id), time.perf_counter()
         with self.attempt_folder() as folder, noted(record.warnings):
             try:
-                record.inputs = stamps(files)
+                record.inputs = stamps(files, sampled=sampled)
                 record.values = dict(work(folder))
                 record.seconds = round(time.perf_counter() - start, 3)
                 roles = None if role is None else {path.name: role(path.name) for path in folder.iterdir()}

@@ -44,7 +44,7 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Value:
-    """What a list of cases says itself (a text, the key of an entry), known by its digest."""
+    """What a list of cases says itself (a text, an entry's key, settings of a format), known by its digest."""
 
     sha256: str
 
@@ -69,8 +69,11 @@ def parts_of(case: Case) -> Parts:
             continue
         if not paths:
             parts[name] = [Value(digest_of(source.value))]
-        elif key not in (None, case.id):
+            continue
+        if key not in (None, case.id):
             parts[name].append(Value(digest_of(key)))
+        if getattr(source, "own", None):
+            parts[name].append(Value(digest_of(source.own)))
     return parts
 
 

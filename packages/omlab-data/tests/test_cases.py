@@ -8,6 +8,7 @@ import pytest
 
 import omlab
 from omlab.errors import InputError, OmlabError, UsageError
+from omlab.stamps import parts_of
 
 LINES = [f"{n},{n}.line" for n in range(6)]
 
@@ -59,6 +60,16 @@ def test_several_files_in_a_cell_are_channels(table):
     assert loaded(data)["b"].inputs["line"].values == (2, 1, 2, 3, 1, 2)
     assert data.about("test").channels == {"line": ["1", "2"]}
     refused(lambda: table("id,line", "a,0.line;1.line", "b,2.line").splits(), "list.csv, line 3", "1 files", "have 2")
+
+
+def test_a_column_says_a_setting_of_the_format_row_by_row(table):
+    data = table("id,line,line.times,split", "a,0.line,3,test", "b,1.line,,test")
+    assert [sample.inputs["line"].values for sample in loaded(data).values()] == [(0, 3, 6), (1, 1, 2)]
+    mine, plain = data.cases("test")
+    assert "line" in parts_of(mine)
+    assert len(parts_of(mine)["line"]) == len(parts_of(plain)["line"]) + 1  # so that another value is another input
+    refused(lambda: loaded(table("id,line,line.tmes", "a,0.line,3"), "train"), "tmes", "times")
+    refused(lambda: table("id,line,lnie.times", "a,0.line,3").splits(), "'lnie.times'", "no input")
 
 
 def test_an_entry_of_a_file_is_named_by_a_key_or_by_the_id(table, folder):

@@ -20,16 +20,21 @@ from omlab.roles import Report, Rows, Sample
 from omlab.run_folder import CASES
 from omlab.runs import Run, open_run
 from omlab.shards import this_shard
+from omlab.stamps import parts_of
 from omlab.warned import kept_by_case
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileCase:
-    """A case that is nothing but an id and files (`omlab.roles.Case`); what is done with it reads them itself."""
+    """A case that is nothing but an id and files (`omlab.roles.Case`); what is done with it reads them itself.
+
+    `sampled` names those of the files that are too large to be read through: they are told by sampled blocks.
+    """
 
     id: str
     files: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     group: str | None = None
+    sampled: Sequence[str] = ()
 
     def load(self) -> Sample:
         """A sample without inputs."""
@@ -107,7 +112,7 @@ def run_cases(
     with at_work(run), kept_by_case(), progress.bar("cases", total=len(missing)) as advance:
         prepare(run)
         for case in missing:  # in this thread: an interruption stops the work at once
-            run.attempt(case.id, files=case.files, work=partial(do, case), role=role)
+            run.attempt(case.id, files=parts_of(case), work=partial(do, case), role=role, sampled=case.sampled)
             advance(1)
         is_whole = finish(run, whole)
     return Outcome(place=run.final, log=run.log, report=reports[0] if reports else None, is_whole=is_whole)

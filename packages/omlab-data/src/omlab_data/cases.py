@@ -39,7 +39,7 @@ def whole_case(table: Table, row: Row) -> WholeCase:
     """The case of a row."""
     cells, folder, target = row.cells, table.path.parent, table.target
     id = id_of(cells)
-    sources = {column.name: column.source(cells.get(column.header), folder=folder, id=id) for column in table.inputs}
+    sources = {column.name: column.source(cells, folder=folder, id=id) for column in table.inputs}
     cell = None if target is None else cells.get(target.header)
     is_class = (
         target is not None and target.is_value and target.kind == CLASSES and not target.several and not is_empty(cell)
@@ -47,7 +47,7 @@ def whole_case(table: Table, row: Row) -> WholeCase:
     return WholeCase(
         id=id,
         sources={name: source for name, source in sources.items() if source is not None},
-        target=None if target is None else target.source(cell, folder=folder, id=id, classes=table.classes),
+        target=None if target is None else target.source(cells, folder=folder, id=id, classes=table.classes),
         group=group_of(cells),
         meta={name: cells.get(name) for name in table.meta},
         label=class_name(cell) if is_class else None,

@@ -3,6 +3,7 @@
 `NAME:KIND` says the kind; the cell is the value itself where payloads of that kind are made of values (`from_value`),
 else a path. Without a kind the cells are paths, of the kind that the column is called by where a format reads the first
 file so, else of the first kind that a format reads it as.
+`NAME.SETTING` says a setting of the format of the input NAME row by row, such as `slide.mpp`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ ENTRY = "#"
 """Between a file of many entries and the key of one."""
 
 _WORD = re.compile(r"^[a-z][a-z0-9_]*$")
+_SETTING = re.compile(r"^([a-z][a-z0-9_]*)\.([a-z][a-z0-9_]*)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,7 @@ class Column:
         is_value: Whether a cell holds the input itself.
         many: Whether files hold many entries: a cell `PATH#KEY` names one, else the case's id does.
         several: Whether a cell may name several classes.
+        settings: Columns (`NAME.SETTING`) that say a setting of its files' format row by row, by the setting.
     """
 
     header: str
@@ -54,18 +57,21 @@ class Column:
     is_value: bool = False
     many: bool = False
     several: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
 
-    def source(self, cell: Any, *, folder: Path, id: str, classes: Sequence[str] = ()) -> Source | None:
-        """Where a cell's payload comes from; None for an empty cell."""
+    def source(self, cells: Mapping[str, Any], *, folder: Path, id: str, classes: Sequence[str] = ()) -> Source | None:
+        """Where the payload of a row's cell comes from; None for an empty cell."""
+        cell = cells.get(self.header)
         if is_empty(cell):
             return None
         if self.is_value:
             return Source(kind=self.kind, value=self._value(cell, classes))
         parts = paths_in(cell)
+        own = {name: cells[header] for name, header in self.settings.items() if not is_empty(cells.get(header))}
         if not self.many:
-            return Source(kind=self.kind, paths=tuple(folder / part for part in parts))
+            return Source(kind=self.kind, paths=tuple(folder / part for part in parts), own=own)
         path, key = entry_in(parts[0])
-        return Source(kind=self.kind, paths=(folder / path,), key=key or id)
+        return Source(kind=self.kind, paths=(folder / path,), key=key or id, own=own)
 
     def _value(self, cell: Any, classes: Sequence[str]) -> Any:
         if self.name == TARGET and self.kind == CLASSES:
@@ -121,7 +127,11 @@ def columns_of(headers: Sequence[str], *, path: Path, meta: Sequence[str]) -> tu
     if absent:
         raise InputError(f"{where}: there is no column '{absent[0]}', which the setting meta names.")
     columns = []
+    settings: dict[str, dict[str, str]] = {}
     for header in headers:
+        if header not in meta and (match := _SETTING.fullmatch(header)):
+            settings.setdefault(match[1], {})[match[2]] = header
+            continue
         name, colon, kind = header.partition(":")
         if header in meta or (name in RESERVED and name != TARGET and not colon):
             continue
@@ -140,6 +150,11 @@ def columns_of(headers: Sequence[str], *, path: Path, meta: Sequence[str]) -> tu
     inputs = [column for column in columns if column.name != TARGET]
     if not inputs:
         raise InputError(f"{where}: there is no column of an input beside {', '.join(headers)}.")
+    unknown = next((name for name in settings if name not in names), None)
+    if unknown is not None:
+        header = next(iter(settings[unknown].values()))
+        raise InputError(f"{where}: the column '{header}' is a setting of '{unknown}', which is no input here.")
+    inputs = [replace(column, settings=settings.get(column.name, {})) for column in inputs]
     return inputs, next((column for column in columns if column.name == TARGET), None)
 
 

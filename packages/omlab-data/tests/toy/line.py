@@ -57,8 +57,9 @@ def numbers(text, path):
 
 
 class LineText:
-    def read(self, path, *, kind):
-        return {"line": Line, "marks": Marks}[kind](numbers(path.read_text(), path))
+    def read(self, path, *, kind, times=1):
+        found = tuple(times * number for number in numbers(path.read_text(), path))
+        return {"line": Line, "marks": Marks}[kind](found)
 
     def write(self, payload, path, *, inputs):
         path.write_text(" ".join(map(str, payload.values)))

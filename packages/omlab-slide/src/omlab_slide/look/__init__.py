@@ -1,0 +1,1 @@
+"""The dry run over slides (`omlab slide look`): what would be done with them, and what is doubtful."""

@@ -1,0 +1,30 @@
+"""Hook implementations; imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from omlab import Card, hookimpl, read_cards
+
+if TYPE_CHECKING:
+    from omlab.cli.group import LazyGroup
+
+OMLAB_HOOK_API = 2
+
+
+@hookimpl
+def omlab_payloads() -> list[Card]:
+    """Slides, and bags of the features of their patches."""
+    return read_cards(__package__, "payload")
+
+
+@hookimpl
+def omlab_formats() -> list[Card]:
+    """Slide files and folders."""
+    return read_cards(__package__, "format")
+
+
+@hookimpl
+def omlab_commands(cli: LazyGroup) -> None:
+    """`omlab slide look`."""
+    cli.add_lazy("slide", "omlab_slide.look.command:slide", "Look at slides before anything is done with them.")
