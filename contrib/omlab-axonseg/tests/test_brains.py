@@ -22,7 +22,7 @@ from omlab_axonseg.registration.losses import folding, mutual_information
 from omlab_axonseg.registration.mean_filter import mean_filter
 from omlab_axonseg.registration.networks import NonRigidNet, published_rotation
 from omlab_axonseg.tiling import Tiling, starts_along
-from omlab_volume.testing import example_volumes
+from omlab_volume.testing import example_big_volumes, example_volumes
 from omlab_volume.volume import Label, LabelMap
 
 
@@ -137,6 +137,16 @@ def test_an_untrained_registration_stays_near_and_says_what_it_did() -> None:
 def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(SettingsError, match="at least 17"):
         omlab.load_model("atlas-registration-tiny.untrained", device="cpu", settings={"sizes": [8, 20, 20]})
+
+
+def test_a_big_volume_goes_through_the_gate() -> None:
+    volume = example_big_volumes()[0]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", OmlabWarning)
+        omlab.load_model("axonseg-tiny.untrained", device="cpu").predict(volume)
+    assert any("voxel size is unusual" in str(one.message) for one in said)
+    with pytest.raises(InputError, match="refused"):
+        omlab.load_model("axonseg-tiny.untrained", device="cpu", settings={"gate": "refuse"}).predict(volume)
 
 
 def cascade(scale: int) -> Cascade:

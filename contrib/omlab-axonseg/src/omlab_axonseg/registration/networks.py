@@ -47,7 +47,7 @@ class MatrixNet(nn.Module):
         self, in_channels: int, *, turn: int, first_stride: int, widths: Sequence[int] = AFFINE_WIDTHS, scale: int = 1
     ) -> None:
         super().__init__()
-        self.every = 2 ** (scale - 1)
+        self.every = 1 << (scale - 1)
         strides = (first_stride, *AFFINE_STRIDES[1 : len(widths)])
         before = (in_channels, *widths[:-1])
         self.conv_list = nn.ModuleList(
@@ -153,7 +153,7 @@ class NonRigidNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, D, H, W) -> displacement (B, D, H, W, 3) in x, y, z order. Raises `ValueError` for other sides."""
-        coarsest = 2 ** (self.scale - 1)
+        coarsest = 1 << (self.scale - 1)
         if any(side % coarsest for side in x.shape[2:]):
             raise ValueError(f"Sides must be multiples of {coarsest}, not {tuple(x.shape[2:])}.")
         seen = []
