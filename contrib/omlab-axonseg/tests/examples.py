@@ -1,4 +1,4 @@
-"""What the test kit cannot know of this package: files of weights that hold a view each, what style transfer learns from."""
+"""What the test kit cannot know of this package: files that hold a view each, what style transfer learns from."""
 
 from __future__ import annotations
 

@@ -12,23 +12,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
 import omlab
 from omlab import progress
 from omlab.answers import one_by_one
 from omlab.card_schema import ModelCard
-from omlab.errors import InputError, OmlabError, WeightsError
+from omlab.errors import OmlabError, WeightsError
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
-from omlab_axonseg.region_slices import as_atlas, from_atlas, scaled
+from omlab_axonseg.region_slices import from_atlas
 from omlab_axonseg.style_networks import TINY, CycleGan, StyleConfig, untrained
+from omlab_axonseg.style_slices import CORONAL, checked_brain, prepared
 from omlab_volume.volume import Volume
-
-CORONAL = 2
-"""The axis of (dorsoventral, left-right, front-back) that coronal slices are counted along."""
 
 
 def load(
@@ -104,21 +101,6 @@ class StyleModel:
         """Everything but the weights, as JSON."""
         shape = asdict(self.module.config)
         return {"network": {**shape, "sizes": list(shape["sizes"])}}
-
-
-def checked_brain(volume: Volume) -> NDArray[Any]:
-    """The voxels (D, L, F) of a volume, as the atlas counts. Raises `InputError` for what cannot be converted."""
-    name = volume.name or "The volume"
-    if volume.channels != 1:
-        raise InputError(f"{name} has {volume.channels} channels: style transfer takes one.")
-    if not volume.is_finite():
-        raise InputError(f"{name} has voxels that are not finite: repair it first.")
-    return as_atlas(volume.array[0], volume.grid)
-
-
-def prepared(slices: torch.Tensor, config: StyleConfig) -> torch.Tensor:
-    """Slices (B, 1, H, W) at the network's size, from 0 to 1 each."""
-    return scaled(functional.interpolate(slices, size=config.sizes, mode="bilinear", align_corners=False))
 
 
 def _from_config(config: Mapping[str, Any]) -> StyleConfig:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from omlab.digests import digest_of
 from omlab.errors import TrainingError
 from omlab.roles import Dataset
-from omlab_axonseg.style import CORONAL, checked_brain, prepared
 from omlab_axonseg.style_networks import StyleConfig
+from omlab_axonseg.style_slices import CORONAL, checked_brain, prepared
 from omlab_train import Group, Optimisation
 from omlab_volume.volume import Volume
 

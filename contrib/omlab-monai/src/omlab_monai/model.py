@@ -20,21 +20,17 @@ from omlab.errors import OmlabError, SettingsError, WeightsError, WeightsWarning
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
+from omlab_monai.beginnings import LABELS, PLAN, POOLINGS, width_of
 from omlab_monai.networks import ARCHITECTURES, NetworkConfig, built, fitted, layers_of, stride_of
 from omlab_volume.inference.preprocess import Plan
 from omlab_volume.inference.segment import segment
 from omlab_volume.inference.task import Task, by_output, with_values
-from omlab_volume.labels import labels_from_names
 from omlab_volume.training.planning import plan_for, poolings_for, spacing_of, window_of
 from omlab_volume.training.targets import channels_of, labels_of, mirrored_axes, volume_name
 from omlab_volume.volume import LabelMap, Volume
 
-WIDTHS = {"segresnet": 32, "segresnet-ds": 32, "swinunetr": 24, "dynunet": 32, "mednext": 32, "vista3d": 48}
 NEW_CLASSES = 133
 """The first of VISTA3D's numbers that stand for no class of its own."""
-_POOLINGS = ((2, 2, 2),) * 4
-PLAN = Plan(spacing=(1.5, 1.5, 1.5), patch_size=(96, 96, 96))
-LABELS = tuple(labels_from_names(["class_1"]))
 
 
 def load(
@@ -63,7 +59,7 @@ def load(
         shape = NetworkConfig(
             architecture=architecture,
             width=width_of(settings["width"], architecture=architecture),
-            poolings=_POOLINGS if architecture == "dynunet" else (),
+            poolings=POOLINGS if architecture == "dynunet" else (),
         )
         task = Task(plan=PLAN, labels=LABELS)
     network = built(shape)
@@ -140,7 +136,7 @@ class MonaiModel:
             plan = plan_for(about.facts.get(volume_name(about), {}), plan=self.plan, **chosen)
         if shape.poolings:
             assert plan.spacing is not None
-            shape = replace(shape, poolings=tuple(poolings_for(plan.patch_size, plan.spacing)) or _POOLINGS[:1])
+            shape = replace(shape, poolings=tuple(poolings_for(plan.patch_size, plan.spacing)) or POOLINGS[:1])
         if not chosen["patch_size"]:
             plan = replace(plan, patch_size=fitted(plan.patch_size, shape))
         network = built(shape, seed=seed)
@@ -160,14 +156,6 @@ class MonaiModel:
         poolings = [list(pooling) for pooling in self.shape.poolings]
         shape = {**asdict(self.shape), "poolings": poolings, "classes": list(self.shape.classes)}
         return {"network": shape, **replace(self.task, plan=self.plan).to_config()}
-
-
-def width_of(given: int, *, architecture: str) -> int:
-    """Channels of the first stage. Raises `SettingsError` for what the network cannot have."""
-    width, step = given or WIDTHS[architecture], ARCHITECTURES[architecture].width_step
-    if width % step:
-        raise SettingsError(f"width is {width}, but monai-{architecture} needs a multiple of {step}.")
-    return width
 
 
 def _with_settings(plan: Plan, shape: NetworkConfig, settings: Mapping[str, Any]) -> Plan:

@@ -12,9 +12,9 @@ from torch import nn
 
 from omlab.errors import SettingsError
 from omlab.weights import Weights
+from omlab_monai.beginnings import LABELS, PLAN, width_of
 from omlab_monai.bundle.model import metadata_of, state_of
 from omlab_monai.bundle.pipeline import names_of
-from omlab_monai.model import LABELS, PLAN, width_of
 from omlab_monai.networks import NetworkConfig, built
 from omlab_monai.vista3d import CLASSES, EVERYTHING
 from omlab_monai.vista3d import PLAN as PUBLISHED
