@@ -95,10 +95,11 @@ def styled(seed: int, *, bright: bool) -> Tensor:
 
 
 @pytest.mark.slow
-def test_training_brings_slices_to_the_other_style(tmp_path: Path) -> None:
+def test_training_lowers_its_losses(tmp_path: Path) -> None:
     network = untrained(TINY)
     slices = {"volume": styled(0, bright=True), "reference": styled(1, bright=False)}
     settings = {"steps_per_epoch": 50, "epochs": 8, "style_rate": 0.002}
     recipe = StyleRecipe(network, CropBatches(slices=slices, crop=32, seed=0), settings=settings, fingerprint="discs")
     history = omlab_train.fit(recipe, folder=tmp_path, device="cpu", seed=0)
-    assert history[-1]["cycle"] < 0.5 * history[0]["cycle"]
+    for name in ("loss", "cycle", "identity"):
+        assert history[-1][name] < 0.75 * history[0][name], name
