@@ -75,8 +75,6 @@ def _unet(shape: Case) -> UNetConfig:
 
 
 def _cascade(shape: Case) -> CascadeConfig:
-    if shape.get("scale", 1) != 1:
-        raise NotImplementedError(f"a registration of scale {shape['scale']}: its further branches are not known")
     return CascadeConfig(
         constraints=tuple(shape["constraints"]),
         affine_fusion=shape["affine_fusion"],
@@ -84,6 +82,7 @@ def _cascade(shape: Case) -> CascadeConfig:
         rigid=shape["rigid"],
         box_filter=shape["box_filter"],
         max_delta=shape["max_delta"],
+        scale=shape.get("scale", 1),
     )
 
 

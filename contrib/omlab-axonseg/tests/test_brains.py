@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from torch.nn import functional
 
 import omlab
 from omlab.errors import InputError, OmlabWarning, SettingsError
 from omlab_axonseg.command import axonseg
 from omlab_axonseg.density import densities
+from omlab_axonseg.register import TINY_WIDTHS, untrained
+from omlab_axonseg.register_training import PairBatches, RegistrationRecipe
+from omlab_axonseg.registration.cascade import Cascade, CascadeConfig
 from omlab_axonseg.registration.losses import folding, mutual_information
 from omlab_axonseg.registration.mean_filter import mean_filter
-from omlab_axonseg.registration.networks import published_rotation
+from omlab_axonseg.registration.networks import NonRigidNet, published_rotation
 from omlab_axonseg.tiling import Tiling, starts_along
-from omlab_volume.testing import example_volumes
+from omlab_volume.testing import example_big_volumes, example_volumes
 from omlab_volume.volume import Label, LabelMap
 
 
@@ -133,3 +137,78 @@ def test_an_untrained_registration_stays_near_and_says_what_it_did() -> None:
 def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(SettingsError, match="at least 17"):
         omlab.load_model("atlas-registration-tiny.untrained", device="cpu", settings={"sizes": [8, 20, 20]})
+
+
+def test_a_big_volume_goes_through_the_gate() -> None:
+    volume = example_big_volumes()[0]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", OmlabWarning)
+        omlab.load_model("axonseg-tiny.untrained", device="cpu").predict(volume)
+    assert any("voxel size is unusual" in str(one.message) for one in said)
+    with pytest.raises(InputError, match="refused"):
+        omlab.load_model("axonseg-tiny.untrained", device="cpu", settings={"gate": "refuse"}).predict(volume)
+
+
+def cascade(scale: int) -> Cascade:
+    return untrained(
+        CascadeConfig(
+            constraints=("image",), box_filter=5, scale=scale, affine_widths=TINY_WIDTHS, nonrigid_widths=(4, 4)
+        )
+    )
+
+
+def test_a_file_of_half_resolution_shows_its_scale(tmp_path: Path) -> None:
+    session = omlab.load_model("atlas-registration-tiny.untrained", device="cpu", settings={"scale": 2})
+    saved = tmp_path / "half.pth"
+    torch.save({"model": {f"module.{key}": one for key, one in session.model.module.state_dict().items()}}, saved)
+    again = omlab.load_model("atlas-registration-tiny", weights=saved, device="cpu")
+    assert again.model.module.config.scale == 2
+    assert again.model.sizes == (40, 40, 40)
+    with pytest.raises(SettingsError, match="weights are of scale 2"):
+        omlab.load_model("atlas-registration-tiny", weights=saved, device="cpu", settings={"scale": 1})
+
+
+def test_a_higher_scale_goes_on_where_the_lower_one_was(tmp_path: Path) -> None:
+    low = cascade(1)
+    torch.save(low.state_dict(), tmp_path / "quarter.pth")
+    settings = {"scale": 2, "regions": []}
+    high = omlab.load_model(
+        "atlas-registration-tiny", weights=tmp_path / "quarter.pth", device="cpu", settings=settings
+    )
+    volume = torch.rand(1, 1, 20, 22, 24)
+    fixed, moving = (functional.interpolate(one, scale_factor=2) for one in (volume, volume.flip(4)))
+    few = low({"image": fixed[..., ::2, ::2, ::2]}, {"image": moving[..., ::2, ::2, ::2]})
+    many = high.model.module({"image": fixed}, {"image": moving})
+    torch.testing.assert_close(many[0].matrix, few[0].matrix)
+    assert many[1].displacement.shape == (1, 40, 44, 48, 3)
+
+
+def test_without_its_branches_a_higher_scale_gives_the_lower_field_at_its_size() -> None:
+    torch.manual_seed(0)
+    low = NonRigidNet(2, box_filter=1, widths=(4, 4))
+    high = NonRigidNet(2, box_filter=1, widths=(4, 4), scale=3)
+    high.load_state_dict({name: torch.zeros_like(one) for name, one in high.state_dict().items()} | low.state_dict())
+    x = torch.rand(1, 2, 16, 20, 12)
+    before = low(x[..., ::4, ::4, ::4]).movedim(-1, 1).atanh()
+    expected = functional.interpolate(before, scale_factor=4, mode="trilinear").tanh().movedim(1, -1)
+    torch.testing.assert_close(high(x), expected)
+    with pytest.raises(ValueError, match="multiples of 4"):
+        high(x[..., :-1])
+
+
+def test_at_a_higher_scale_the_newest_branch_learns() -> None:
+    class Model:
+        module, regions = cascade(3), ()
+
+    settings = {"steps": 1, "steps_per_epoch": 1, "nonrigid_rate": 0.1, "matrix_rate": 0.1}
+    recipe = RegistrationRecipe(Model(), PairBatches(pairs=(), seed=0), settings=settings, print_="")  # type: ignore[arg-type]
+    learning = {id(one) for group in recipe.groups() for one in group["params"]}
+    names = [name for name, one in Model.module.named_parameters() if id(one) in learning]
+    assert len(names) == 12
+    assert all("sample_module_list_list.2." in name for name in names)
+
+
+def test_sides_of_a_higher_scale_are_multiples() -> None:
+    settings = {"sizes": [33, 40, 40], "scale": 2}
+    with pytest.raises(SettingsError, match="multiples of 2"):
+        omlab.load_model("atlas-registration-tiny.untrained", device="cpu", settings=settings)

@@ -93,7 +93,9 @@ def test_yaml_and_another_file_are_read(tmp_path: Path) -> None:
     [
         ({"network_def": {"_target_": "scripts.nets.Mine"}}, r"'network_def' is a scripts.nets.Mine, .* builds AHNet"),
         ({"network_def": {"_target_": "evil.UNet"}}, "is a evil.UNet, which omlab does not build"),
-        ({"network_def": "$monai.networks.nets.vista3d132(in_channels=1)"}, "expression .* does not run"),
+        ({"network_def": "$monai.networks.nets.vista3d132(in_channels=1)"},
+         "VISTA3D's bundle, which runs code of its own: omlab predict monai-vista3d"),
+        ({"network_def": "$monai.networks.nets.segresnet(in_channels=1)"}, "expression .* does not run"),
         ({"network_def": {**bundles.UNET, "channels": "$[2 ** 40]"}}, "'network_def::channels' is the expression"),
         ({"network_def": {**bundles.UNET, "channels": "$'a' * 999999999"}}, "is the expression"),
         ({"network_def": {**bundles.UNET, "wrong": 1}}, "MONAI refuses these arguments of UNet"),

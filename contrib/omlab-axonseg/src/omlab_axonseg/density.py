@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from io import StringIO
+from typing import Any
 
 import numpy as np
 
 from omlab.errors import InputError
 from omlab_axonseg.annotation import centre_lines
+from omlab_axonseg.somata import SomaDensity
 from omlab_volume.volume import LabelMap
 
 _STEPS = [(i, j, k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1) if (i, j, k) > (0, 0, 0)]
@@ -75,13 +77,19 @@ def densities(axons: LabelMap, regions: LabelMap) -> list[Density]:
     return rows
 
 
-def table(rows: Iterable[Density]) -> str:
-    """The rows as CSV, with units in the names of columns."""
+def table(rows: Sequence[Any], *, beside: Sequence[SomaDensity] = ()) -> str:
+    """Rows (instances of one of this package's dataclasses) as CSV, with units in the names of columns.
+
+    `beside` are rows of the same regions, whose further columns are added.
+    """
+    values = [asdict(row) for row in rows]
+    if beside:
+        values = [row | asdict(more) for row, more in zip(values, beside, strict=True)]
     text = StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Density)], lineterminator="\n")
+    writer = csv.DictWriter(text, list(values[0]), lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _short(value) for name, value in asdict(row).items()})
+    for row in values:
+        writer.writerow({name: _short(value) for name, value in row.items()})
     return text.getvalue()
 
 

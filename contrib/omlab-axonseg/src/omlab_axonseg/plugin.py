@@ -27,4 +27,4 @@ def omlab_evaluators() -> list[Card]:
 @hookimpl
 def omlab_commands(cli: LazyGroup) -> None:
     """The command `axonseg`."""
-    cli.add_lazy("axonseg", "omlab_axonseg.command:axonseg", "Axons of whole brains: tables by region.")
+    cli.add_lazy("axonseg", "omlab_axonseg.command:axonseg", "Axons and somata of whole brains: tables by region.")

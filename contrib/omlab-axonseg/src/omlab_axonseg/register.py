@@ -6,6 +6,7 @@ found = session.register(fixed=omlab.read("brain.nii.gz"), moving=omlab.read("at
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -29,10 +30,12 @@ from omlab_volume.registration import Registration, Transform
 from omlab_volume.volume import LabelMap, Volume
 
 IMAGE = "image"
-SIZES = (160, 228, 264)
-"""The published one of half resolution."""
+SIZES = (80, 114, 132)
+"""Those of scale 1, a quarter of the atlas's resolution; twice as much at scale 2, and so on."""
+_BRANCH = re.compile(r"net\.backbone\.0\.dsample_module_list_list\.(\d+)\.")
 TINY_SIZES = (20, 20, 20)
 TINY_WIDTHS = (4, 4, 8, 8, 8)
+_HEADS = (".conv_w.", ".conv_b.", ".decoder_7.", ".dsample_module_list_list.", ".usample_module_list_list.")
 OUTSIDE = 0.02
 """Share of the places beyond the moving volume from which on it is said."""
 
@@ -49,18 +52,21 @@ def load(
     """The entry of the cards `atlas-registration*`. Raises `WeightsError` and `SettingsError`."""
     tiny = card.name.endswith("-tiny")
     state = None if weights is None else weights.state_dict()
+    scale = _scale_of(state, wanted=settings["scale"])
     shape = CascadeConfig(
         constraints=(IMAGE, *(str(name) for name in settings["regions"])),
         rigid=settings["rigid"] if state is None else any(key.startswith("net.rigid.") for key in state),
         box_filter=5 if tiny else 15,
         affine_widths=TINY_WIDTHS if tiny else CascadeConfig.affine_widths,
         nonrigid_widths=(4, 4) if tiny else CascadeConfig.nonrigid_widths,
+        scale=scale,
     )
     network = untrained(shape)
     if weights is not None and state is not None:
         _check_constraints(state, shape, source=str(weights.path()))
-        weights.load(network, state=state)
-    sizes = settings["sizes"] or (TINY_SIZES if tiny else SIZES)
+        added = {key: value for key, value in network.state_dict().items() if _branch_of(key) >= _scale_in(state)}
+        weights.load(network, state={**added, **state})
+    sizes = settings["sizes"] or [n * 2 ** (scale - 1) for n in (TINY_SIZES if tiny else SIZES)]
     return RegistrationModel(network, device=device, settings={**settings, "sizes": list(sizes)})
 
 
@@ -68,7 +74,8 @@ def untrained(config: CascadeConfig) -> Cascade:
     """A cascade that moves little at first: heads near zero, so that a training begins at no motion.
 
     The other convolutions are He's: with PyTorch's own draws each layer shrinks what it sees by about 0.6 against its
-    bias, and without a norm between them the heads saw next to nothing of the two volumes.
+    bias, and without a norm between them the heads saw next to nothing of the two volumes. Branches of higher scales
+    add next to nothing at first, so that a cascade which has learned at a lower one goes on from there.
     """
     torch.manual_seed(0)
     network = Cascade(config)
@@ -78,7 +85,7 @@ def untrained(config: CascadeConfig) -> Cascade:
                 nn.init.kaiming_normal_(part.weight, a=SLOPE)
                 nn.init.zeros_(cast(Tensor, part.bias))
         for name, parameter in network.named_parameters():
-            if ".conv_w." in name or ".conv_b." in name or ".decoder_7." in name:
+            if any(part in name for part in _HEADS):
                 parameter.mul_(0.01)
     return network.eval()
 
@@ -90,6 +97,10 @@ class RegistrationModel:
         sizes = list(settings["sizes"])
         if len(sizes) != 3 or any(not isinstance(n, int) or n < module.smallest for n in sizes):
             raise SettingsError(f"sizes is {sizes}, but must be three whole numbers of at least {module.smallest}.")
+        if any(n % module.multiple for n in sizes):
+            raise SettingsError(
+                f"sizes is {sizes}, but at scale {module.config.scale} must be multiples of {module.multiple}."
+            )
         self.module = module.eval().to(device)
         self.sizes: tuple[int, int, int] = (sizes[0], sizes[1], sizes[2])
         self.settings = dict(settings)
@@ -180,12 +191,30 @@ class RegistrationModel:
         return registration(self, data, settings=settings, seed=seed)
 
     def config(self) -> dict[str, Any]:
-        """Everything but the weights, as JSON: the settings say it."""
+        """Everything but the weights, as JSON: the settings and the weights say it."""
         return {"constraints": list(self.module.config.constraints)}
 
 
+def _branch_of(key: str) -> int:
+    """The number of the branch that a key belongs to; 0, which has no weights, for all else."""
+    found = _BRANCH.match(key.replace(".usample_", ".dsample_"))
+    return int(found[1]) if found else 0
+
+
+def _scale_in(state: Mapping[str, Tensor]) -> int:
+    return 1 + max(map(_branch_of, state), default=0)
+
+
+def _scale_of(state: Mapping[str, Tensor] | None, *, wanted: int) -> int:
+    """The scale of a cascade. Raises `SettingsError` where a file is of a higher one than the setting."""
+    known = 1 if state is None else _scale_in(state)
+    if wanted and wanted < known:
+        raise SettingsError(f"scale is {wanted}, but the weights are of scale {known}: leave it out.")
+    return wanted or known
+
+
 def _check_constraints(state: Mapping[str, Tensor], config: CascadeConfig, *, source: str) -> None:
-    """Raise `WeightsError` where a file is of other constraints, or of the half-resolution network."""
+    """Raise `WeightsError` where a file is no cascade, or one of other constraints."""
     first = state.get("net.affine.0.conv_list.0.0.weight")
     if first is None:
         keys = ", ".join(list(state)[:3])

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 SAMPLES = 200_000
 """Voxels of the mutual information."""
-AFFINE_RATE = 0.1
-"""Learning rate of the matrices' networks, in that of the non-rigid one (published: 1e-4 and 1e-3)."""
 REGION = 40.0
 CORRELATION = 5.0
 SMOOTH = 10.0
@@ -62,6 +60,7 @@ class RegistrationRecipe:
     The loss of each step: mutual information and 5 x local correlation of the images, 40 x the mean squared difference
     of each region that is there, and for matrices their change and change of volume, for fields 10 x the smoothness (in
     voxels) and the folding. Upstream's identity and "inverse" terms, which use a displacement as a place, are left out.
+    At a scale above 1 the newest branch alone is trained, as published: all else was trained at the scales before.
     """
 
     how = Optimisation(optimizer="adam", precision="float32")
@@ -74,16 +73,19 @@ class RegistrationRecipe:
         self.batches, self.fingerprint = batches, print_
         self.steps: int = settings["steps"]
         self.epoch: int = min(settings["steps_per_epoch"], self.steps)
-        self.rate: float = settings["nonrigid_rate"]
+        self.newest = model.module.config.scale - 1
+        self.rates: dict[bool, float] = {True: settings["nonrigid_rate"], False: settings["matrix_rate"]}
 
     def groups(self) -> list[Group]:
-        """The matrices' networks at a tenth of the rate."""
+        """The matrices' networks and the non-rigid one, each at its rate."""
         parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
         for name, parameter in self.module.named_parameters():
-            parts["net.backbone." in name].append(parameter)
+            if not self.newest or f"sample_module_list_list.{self.newest}." in name:
+                parts["net.backbone." in name].append(parameter)
         return [
-            {"params": parts[False], "lr": AFFINE_RATE * self.rate, "weight_decay": 0.0},
-            {"params": parts[True], "lr": self.rate, "weight_decay": 0.0},
+            {"params": parts[is_field], "lr": rate, "weight_decay": 0.0}
+            for is_field, rate in self.rates.items()
+            if parts[is_field]
         ]
 
     def schedule(self, step: int) -> float:

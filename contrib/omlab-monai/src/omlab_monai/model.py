@@ -20,19 +20,17 @@ from omlab.errors import OmlabError, SettingsError, WeightsError, WeightsWarning
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
+from omlab_monai.beginnings import LABELS, PLAN, POOLINGS, width_of
 from omlab_monai.networks import ARCHITECTURES, NetworkConfig, built, fitted, layers_of, stride_of
 from omlab_volume.inference.preprocess import Plan
 from omlab_volume.inference.segment import segment
 from omlab_volume.inference.task import Task, by_output, with_values
-from omlab_volume.labels import labels_from_names
 from omlab_volume.training.planning import plan_for, poolings_for, spacing_of, window_of
 from omlab_volume.training.targets import channels_of, labels_of, mirrored_axes, volume_name
 from omlab_volume.volume import LabelMap, Volume
 
-WIDTHS = {"segresnet": 32, "segresnet-ds": 32, "swinunetr": 24, "dynunet": 32, "mednext": 32}
-_POOLINGS = ((2, 2, 2),) * 4
-_PLAN = Plan(spacing=(1.5, 1.5, 1.5), patch_size=(96, 96, 96))
-_LABELS = tuple(labels_from_names(["class_1"]))
+NEW_CLASSES = 133
+"""The first of VISTA3D's numbers that stand for no class of its own."""
 
 
 def load(
@@ -52,18 +50,22 @@ def load(
     """
     if config is not None:
         shape, task = _from_config(config)
+    elif card.name == "monai-vista3d":
+        from omlab_monai.published import vista3d
+
+        return MonaiModel(*vista3d(weights, settings), device=device, settings=settings)
     else:
         architecture = card.name.removeprefix("monai-")
         shape = NetworkConfig(
             architecture=architecture,
-            width=_width(settings["width"], architecture=architecture),
-            poolings=_POOLINGS if architecture == "dynunet" else (),
+            width=width_of(settings["width"], architecture=architecture),
+            poolings=POOLINGS if architecture == "dynunet" else (),
         )
-        task = Task(plan=_PLAN, labels=_LABELS)
+        task = Task(plan=PLAN, labels=LABELS)
     network = built(shape)
     if weights is not None:
         weights.load(network)
-    return MonaiModel(network, shape=shape, task=task, device=device, settings=settings)
+    return MonaiModel(network, shape, task, device=device, settings=settings)
 
 
 class MonaiModel:
@@ -78,7 +80,7 @@ class MonaiModel:
     """
 
     def __init__(
-        self, module: nn.Module, *, shape: NetworkConfig, task: Task, device: str, settings: Mapping[str, Any]
+        self, module: nn.Module, shape: NetworkConfig, task: Task, *, device: str, settings: Mapping[str, Any]
     ) -> None:
         self.plan = _with_settings(task.plan, shape, settings)
         self.module = module.to(device).eval()
@@ -123,18 +125,25 @@ class MonaiModel:
         """
         labels = labels_of(about)
         chosen = {name: settings[name] or self.settings[name] for name in ("spacing", "patch_size")}
-        plan = plan_for(about.facts.get(volume_name(about), {}), plan=self.plan, **chosen)
         shape = replace(self.shape, in_channels=channels_of(about), num_classes=len(labels) + 1)
+        if shape.classes:
+            shape = replace(shape, classes=tuple(range(NEW_CLASSES, NEW_CLASSES + len(labels))))
+        if (
+            shape.classes and self.plan.normalisation == "ct"
+        ):  # trained weights know intensities and voxels of their own
+            plan = _with_settings(self.plan, shape, chosen)
+        else:
+            plan = plan_for(about.facts.get(volume_name(about), {}), plan=self.plan, **chosen)
         if shape.poolings:
             assert plan.spacing is not None
-            shape = replace(shape, poolings=tuple(poolings_for(plan.patch_size, plan.spacing)) or _POOLINGS[:1])
+            shape = replace(shape, poolings=tuple(poolings_for(plan.patch_size, plan.spacing)) or POOLINGS[:1])
         if not chosen["patch_size"]:
             plan = replace(plan, patch_size=fitted(plan.patch_size, shape))
         network = built(shape, seed=seed)
         _take_over(self.module.state_dict(), network, shape)
         mirrored = mirrored_axes(labels) if settings["augment"] else ()  # what training did not mirror, nothing must
         task = Task(plan=plan, labels=labels, mirror_axes=mirrored)
-        return MonaiModel(network, shape=shape, task=task, device=self.device, settings=self.settings)
+        return MonaiModel(network, shape, task, device=self.device, settings=self.settings)
 
     def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
         """Dice and cross-entropy on windows, AdamW (`omlab_monai.training`)."""
@@ -144,15 +153,9 @@ class MonaiModel:
 
     def config(self) -> dict[str, Any]:
         """Everything but the weights, as JSON: architecture, plan, labels, mirroring."""
-        shape = {**asdict(self.shape), "poolings": [list(pooling) for pooling in self.shape.poolings]}
+        poolings = [list(pooling) for pooling in self.shape.poolings]
+        shape = {**asdict(self.shape), "poolings": poolings, "classes": list(self.shape.classes)}
         return {"network": shape, **replace(self.task, plan=self.plan).to_config()}
-
-
-def _width(given: int, *, architecture: str) -> int:
-    width, step = given or WIDTHS[architecture], ARCHITECTURES[architecture].width_step
-    if width % step:
-        raise SettingsError(f"width is {width}, but monai-{architecture} needs a multiple of {step}.")
-    return width
 
 
 def _with_settings(plan: Plan, shape: NetworkConfig, settings: Mapping[str, Any]) -> Plan:
@@ -171,7 +174,8 @@ def _with_settings(plan: Plan, shape: NetworkConfig, settings: Mapping[str, Any]
 
 def _take_over(state: Mapping[str, Tensor], network: nn.Module, shape: NetworkConfig) -> None:
     """Copy into `network` all that fits but the head; what else does not fit is warned about."""
-    own, head = network.state_dict(), ARCHITECTURES[shape.architecture].head
+    own, architecture = network.state_dict(), ARCHITECTURES[shape.architecture]
+    head = () if architecture.keeps_head else architecture.head
     fits = {key for key, value in state.items() if key in own and own[key].shape == value.shape}
     with torch.no_grad():
         for key in fits:
@@ -191,7 +195,8 @@ def _from_config(config: Mapping[str, Any]) -> tuple[NetworkConfig, Task]:
     try:
         shape = {**config["network"]}
         poolings = tuple((int(z), int(y), int(x)) for z, y, x in shape.pop("poolings"))
-        return NetworkConfig(**shape, poolings=poolings), Task.from_config(config)
+        classes = tuple(int(number) for number in shape.pop("classes"))
+        return NetworkConfig(**shape, poolings=poolings, classes=classes), Task.from_config(config)
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             f"The configuration is not one of an adapted network of MONAI ({type(error).__name__}: {error})."

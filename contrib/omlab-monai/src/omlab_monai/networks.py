@@ -27,6 +27,7 @@ class NetworkConfig:
         num_classes: Outputs, the background included.
         width: Channels of the first stage.
         poolings: How DynUNet's stages halve the window (z, y, x), shallow to deep; the others halve all axes alike.
+        classes: Numbers of VISTA3D's classes that are asked for.
     """
 
     architecture: str
@@ -34,6 +35,7 @@ class NetworkConfig:
     num_classes: int = 2
     width: int
     poolings: tuple[Shape, ...] = ()
+    classes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,8 @@ class Architecture:
     Attributes:
         build: Of a configuration.
         stride: What every side of a window is a multiple of; 0: what the poolings say.
-        head: Prefixes of the parameters that give the classes: they start anew for other classes.
+        head: Prefixes of the parameters that give the classes: they start anew for other classes, but for `keeps_head`.
+        keeps_head: Whether other classes are other numbers, of which the head knows many.
         width_step: What `width` is a multiple of.
     """
 
@@ -51,6 +54,7 @@ class Architecture:
     stride: int
     head: tuple[str, ...]
     width_step: int = 1
+    keeps_head: bool = False
 
 
 def built(config: NetworkConfig, *, seed: int = 0) -> nn.Module:
@@ -139,12 +143,20 @@ def _mednext(config: NetworkConfig) -> nn.Module:
     return network
 
 
+def _vista3d(config: NetworkConfig) -> nn.Module:
+    network: nn.Module = import_module("omlab_monai.vista3d").AutomaticVista3D(
+        in_channels=config.in_channels, width=config.width, classes=config.classes
+    )
+    return network
+
+
 ARCHITECTURES: Mapping[str, Architecture] = {
     "segresnet": Architecture(build=_segresnet, stride=8, head=("conv_final.",)),
     "segresnet-ds": Architecture(build=_segresnet_ds, stride=8, head=("up_layers.2.head.",)),
     "swinunetr": Architecture(build=_swinunetr, stride=32, head=("out.",), width_step=12),
     "dynunet": Architecture(build=_dynunet, stride=0, head=("output_block.",)),
     "mednext": Architecture(build=_mednext, stride=16, head=("out_0.",)),
+    "vista3d": Architecture(build=_vista3d, stride=16, head=("class_head.",), width_step=8, keeps_head=True),
 }
 
 

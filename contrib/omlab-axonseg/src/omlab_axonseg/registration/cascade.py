@@ -34,6 +34,8 @@ class CascadeConfig:
         max_delta: factor on the field.
         affine_widths: channels of the affine network's convolutions.
         nonrigid_widths: channels of the non-rigid one at full and at lower resolution.
+        scale: 1 for volumes of a quarter of the atlas's resolution, 2 for half, 3 for all of it; each was trained from
+            the one before.
     """
 
     constraints: tuple[str, ...]
@@ -44,8 +46,11 @@ class CascadeConfig:
     max_delta: float = 1.0
     affine_widths: tuple[int, ...] = AFFINE_WIDTHS
     nonrigid_widths: tuple[int, int] = (16, 32)
+    scale: int = 1
 
     def __post_init__(self) -> None:
+        if self.scale < 1:
+            raise ValueError(f"The scale of a registration is 1, 2 or 3, not {self.scale}.")
         if not self.constraints or len(set(self.constraints)) != len(self.constraints):
             raise ValueError(f"A registration has constraints with names of their own, not {self.constraints}.")
 
@@ -94,11 +99,11 @@ class Cascade(nn.Module):
     def __init__(self, config: CascadeConfig) -> None:
         super().__init__()
         self.config = config
-        seen, widths = config.channels(config.affine_fusion), config.affine_widths
+        seen, widths, scale = config.channels(config.affine_fusion), config.affine_widths, config.scale
         self.net = nn.ModuleDict()
         if config.rigid:
-            self.net["rigid"] = nn.ModuleList([RigidNet(seen, widths=widths)])
-        self.net["affine"] = nn.ModuleList([AffineNet(seen, widths=widths)])
+            self.net["rigid"] = nn.ModuleList([RigidNet(seen, widths=widths, scale=scale)])
+        self.net["affine"] = nn.ModuleList([AffineNet(seen, widths=widths, scale=scale)])
         self.net["backbone"] = nn.ModuleList(
             [
                 NonRigidNet(
@@ -106,6 +111,7 @@ class Cascade(nn.Module):
                     box_filter=config.box_filter,
                     max_delta=config.max_delta,
                     widths=config.nonrigid_widths,
+                    scale=scale,
                 )
             ]
         )
@@ -114,6 +120,11 @@ class Cascade(nn.Module):
     def smallest(self) -> int:
         """Least voxels along each side."""
         return max(part.smallest for part in self.modules() if isinstance(part, MatrixNet))
+
+    @property
+    def multiple(self) -> int:
+        """What each side is a multiple of."""
+        return 1 << (self.config.scale - 1)
 
     def forward(self, fixed: Maps, moving: Maps, *, with_raw: bool = False) -> list[Step]:
         """The steps, of maps of one size for every constraint; `with_raw` also samples regions by the nearest voxel."""

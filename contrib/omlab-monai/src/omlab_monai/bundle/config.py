@@ -91,11 +91,12 @@ class Config:
             raise WeightsError(f"{self.path}: '{name}' refers to itself.")
         self._open.append(name)
         try:
-            return self._resolved(self._raw(name), name)
+            return self._resolved(self.raw(name), name)
         finally:
             self._open.pop()
 
-    def _raw(self, name: str) -> Any:
+    def raw(self, name: str) -> Any:
+        """An entry (`a::b::0` for a part) as it is written. Raises `WeightsError` where there is none."""
         found: Any = self._content
         for part in re.split(r"::|#", name):
             try:

@@ -55,12 +55,17 @@ def load(
         folder = weights.folder
     described = Config(_config_file(folder, str(settings["bundle_config"])))
     definition = "network_def" if "network_def" in described else "network"
+    if definition in described and "vista3d" in json.dumps(described.raw(definition)).lower():
+        raise WeightsError(
+            f"{folder} is VISTA3D's bundle, which runs code of its own: omlab predict monai-vista3d --weights {folder} "
+            "does its automatic classes; its clicks are not done."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network: nn.Module = made(described.value(definition), "network", where=f"{described.path}: '{definition}'")
     if weights is not None:
-        weights.load(network, state=_state(weights))
-    return BundleModel(network, pipeline=pipeline_of(described), metadata=_metadata(folder), device=device)
+        weights.load(network, state=state_of(weights))
+    return BundleModel(network, pipeline=pipeline_of(described), metadata=metadata_of(folder), device=device)
 
 
 class BundleModel:
@@ -151,7 +156,8 @@ def _config_file(folder: Path, asked: str) -> Path:
     raise WeightsError(f"{folder} is no MONAI bundle that predicts: it has no configs/{wanted}.")
 
 
-def _metadata(folder: Path) -> Mapping[str, Any]:
+def metadata_of(folder: Path) -> Mapping[str, Any]:
+    """A bundle's `configs/metadata.json`; empty where there is none. Raises `WeightsError`."""
     path = folder / "configs" / "metadata.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -162,7 +168,8 @@ def _metadata(folder: Path) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _state(weights: Weights) -> Mapping[str, Tensor]:
+def state_of(weights: Weights) -> Mapping[str, Tensor]:
+    """The tensors of a bundle's checkpoint. Raises `WeightsError`."""
     from omlab.weights import read_state_dict
 
     name = next((name for name in _CHECKPOINTS if name in weights.files), None)

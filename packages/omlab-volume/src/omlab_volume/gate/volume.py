@@ -52,8 +52,8 @@ def check(volume: Volume, expected: Mapping[str, Any]) -> dict[str, Any]:
         "extent": [round(size, 1) for size in look.extent],
     }
     doubts = _about_values(volume, look, guess, expected)
-    doubts += _outside("voxel size", look.spacing, expected.get("spacing"))
-    doubts += _outside("field of view", look.extent, expected.get("extent"))
+    doubts += outside("voxel size", look.spacing, expected.get("spacing"))
+    doubts += outside("field of view", look.extent, expected.get("extent"))
     if expected.keys() & _OF_WHOLE_BODIES:
         doubts += _cut_off(look)
     parts = [check_slices(look, slice_axis(look))]
@@ -85,8 +85,8 @@ def _about_values(volume: Volume, look: Look, guess: Guess, expected: Mapping[st
     return [f"The numbers are unlike those of the training cases: {', '.join(odd)}."] if odd else []
 
 
-def _outside(what: str, sizes: Sequence[float], ranges: Sequence[Sequence[float]] | None) -> list[str]:
-    """A doubt about sizes in mm along z, y, x that are not what the model expects."""
+def outside(what: str, sizes: Sequence[float], ranges: Sequence[Sequence[float]] | None) -> list[str]:
+    """A doubt about sizes in mm along z, y, x that are not in `ranges`, or none."""
     odd = [
         f"{size:.3g} mm {axis} (expected {low:.3g} to {high:.3g})"
         for axis, size, (low, high) in zip(AXES, sizes, ranges or (), strict=False)
