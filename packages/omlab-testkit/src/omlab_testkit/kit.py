@@ -136,7 +136,9 @@ def require_alike(kit: Kit) -> None:
     models = {model.name: model.model_card for model in kit.models}
     for name, other in kit.project.like.items():
         if missing := [one for one in (name, other) if one not in models]:
-            raise UsageError(f"[tool.omlab-testkit.like] of '{kit.project.name}' names '{missing[0]}', which is no model.")
+            raise UsageError(
+                f"[tool.omlab-testkit.like] of '{kit.project.name}' names '{missing[0]}', which is no model."
+            )
         if other in kit.project.like:
             raise UsageError(f"[tool.omlab-testkit.like]: '{name}' is like '{other}', which is itself like another.")
         first, second = (_form(models[one]) for one in (name, other))

@@ -113,7 +113,9 @@ def _skip(key: str, reason: object, *, table: str, path: Path, known: frozenset[
         raise UsageError(f"{path}: [tool.omlab-testkit.{table}] names '{key}', which is no check of the kit.")
     if not isinstance(reason, str) or len(reason.split()) < FEWEST_WORDS:
         what = "switched off" if table == "skip" else "called slow"
-        raise UsageError(f"{path}: '{key}' is {what} without a reason; write a sentence of at least {FEWEST_WORDS} words.")
+        raise UsageError(
+            f"{path}: '{key}' is {what} without a reason; write a sentence of at least {FEWEST_WORDS} words."
+        )
     return Skip(check=match["check"], subject=match["subject"] or "*", reason=" ".join(reason.split()))
 
 
