@@ -1,8 +1,8 @@
 """How sharp an image is: how many mm the steepest edge of a line takes from dark to bright.
 
-Along each axis every line through the body has a steepest step between neighbours; were an edge all at that step, it would
-be so wide as the contrast of the image is steps long. Blurring makes edges wide along every axis that it works along; the
-axis of the slices, along which voxels are long, is not asked.
+Along each axis every line through the body has a steepest step between neighbours; were an edge all at that step, it
+would be so wide as the contrast of the image is steps long. Blurring makes edges wide along every axis that it works
+along; the axis of the slices, along which voxels are long, is not asked.
 """
 
 from __future__ import annotations
