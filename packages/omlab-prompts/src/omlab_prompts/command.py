@@ -91,9 +91,9 @@ def _check_image(image: Path, facts: Verb, *, model: str, named: Iterable[str]) 
     """Raise `UsageError` where a model has no such inputs, or there are several images for one reference."""
     from omlab.cases import cases_in
 
-    for name in named:
-        if name not in facts.takes:
-            raise UsageError(f"'{model}' simulates without an input '{name}': use omlab do {VERB}.")
+    for wanted in named:
+        if wanted not in facts.takes:
+            raise UsageError(f"'{model}' simulates without an input '{wanted}': use omlab do {VERB}.")
     name = next((name for name in facts.required if name != REFERENCE), None)
     count = len(cases_in([image], facts.kinds[name], name=name)) if name else 1
     if count > 1:
