@@ -12,8 +12,7 @@ from omlab.errors import UsageError
 from omlab.payloads import Inputs
 from omlab.session import Session
 from omlab_medlsam.localiser import Placed
-from omlab_medlsam.model import TINY
-from omlab_medlsam.network import untrained
+from omlab_medlsam.network import MedLamConfig, untrained
 from omlab_medlsam.pipeline import MedLsam, prompts_of
 from omlab_medlsam.supports import LoadedScan, Support
 from omlab_testkit.stand_ins import session
@@ -28,6 +27,7 @@ DOES: dict[str, Any] = {
         "grid": "volume",
     }
 }
+NARROW = MedLamConfig(base_channels=1, patch=(32, 32, 32))
 OPTIONS: dict[str, Any] = {"slice_interval": 0, "refine": True, "seed": 0, "margin": 0.0}
 
 
@@ -59,7 +59,7 @@ def _support(labels: Sequence[int]) -> Support:
 
 @pytest.mark.parametrize("slice_interval", [0, 2])
 def test_structures_have_the_labels_of_the_support(slice_interval: int) -> None:
-    model = MedLsam(untrained(TINY), segmenter=session(FillsBoxes(), does=DOES), batch_size=4, device="cpu")
+    model = MedLsam(untrained(NARROW), segmenter=session(FillsBoxes(), does=DOES), batch_size=4, device="cpu")
     inputs = {"volume": example_volumes()[1], "support": _support([7, 3])}
     query = model.prepare("predict", inputs, **OPTIONS)
     (found,) = model.predict([query], **{**OPTIONS, "slice_interval": slice_interval})
@@ -95,4 +95,4 @@ def test_boxes_are_widened_within_axial_slices() -> None:
 def test_a_segmenter_that_takes_no_boxes_in_volumes_is_refused(change: dict[str, Any]) -> None:
     other: Session = session(FillsBoxes(), does={"predict": {**DOES["predict"], **change}})
     with pytest.raises(UsageError, match="'stand-in' cannot be the segmenter of MedLSAM"):
-        MedLsam(untrained(TINY), segmenter=other, batch_size=4, device="cpu")
+        MedLsam(untrained(NARROW), segmenter=other, batch_size=4, device="cpu")

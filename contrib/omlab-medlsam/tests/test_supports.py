@@ -9,14 +9,13 @@ import pytest
 
 import omlab
 from omlab.errors import GeometryError, InputError
-from omlab_medlsam.model import TINY
-from omlab_medlsam.network import MedLam, untrained
+from omlab_medlsam.network import MedLam, MedLamConfig, untrained
 from omlab_medlsam.reference import reference_of
 from omlab_medlsam.supports import LoadedScan, Support
 from omlab_volume.testing import example_labelmaps, example_volumes
 from omlab_volume.volume import LabelMap, Volume
 
-NETWORK: MedLam = untrained(TINY)
+NETWORK: MedLam = untrained(MedLamConfig(base_channels=1, patch=(32, 32, 32)))
 
 
 def _scan(number: int, **labels: object) -> LoadedScan:

@@ -85,14 +85,16 @@ def test_a_point_that_is_nowhere_leaves_the_loss_finite() -> None:
 def test_the_loss_falls() -> None:
     """A batch that is seen again and again is learned."""
     recipe = relative_distance(untrained(TINY), _data(1), settings=SETTINGS, seed=0)
-    optimizer = torch.optim.AdamW(recipe.groups())
+    parameters = [parameter for group in recipe.groups() for parameter in group["params"]]
     batch, found = recipe.batches(0), []
     for _ in range(6):
         loss, figures = recipe.loss(batch)
         found.append(float(loss.detach()))
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)  # an optimizer imports torch's compiler
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                if gradient is not None:
+                    parameter -= 3e-3 * gradient.sign()
     assert found[-1] < 0.9 * found[0]
     assert figures["distance_mm"] > 0
     assert figures["similarity"] > 0

@@ -104,6 +104,18 @@ def test_simulated_clicks_come_back_as_prompts(start: str, rule: str) -> None:
     assert rows["organ (1)", 3] == pytest.approx(2 * both / sizes)
 
 
+def test_simulated_clicks_begin_at_what_another_model_found() -> None:
+    image, model = picture(), session()
+    array = np.zeros((40, 60), np.uint8)
+    array[5:20, 40:60] = 1
+    reference = LabelMap2D(array=array, names={1: "organ"}, spacing=image.spacing)
+    other = LabelMap2D(array=np.roll(array, 7, 0), names={1: "Organ"}, spacing=image.spacing)
+    done = model.simulate(image=image, reference=reference, found=other, clicks=1)
+    x, y = done.prompts.objects[0].points[0].at
+    assert other.array[int(y), int(x)] == 1
+    assert [row["first"] for row in done.scores.rows] == ["found"]
+
+
 def card() -> ModelCard:
     found = next(one for one in read_cards("omlab_sammed2d", "model") if one.name == "sammed2d-tiny")
     made = validate(found)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -238,6 +239,18 @@ def test_simulated_clicks_give_their_prediction_again(session: Session) -> None:
         ("organ", 2),
         ("bone", 2),
     ]
+
+
+def test_simulating_begins_at_what_another_model_found(session: Session) -> None:
+    volume, reference = example_volumes()[0], example_labelmaps()[0]
+    moved = np.where(reference.array == 1, 1, 0).astype(np.uint8)[::-1]  # the organ elsewhere, the bone nowhere
+    other = replace(reference, array=np.ascontiguousarray(moved))
+    found = cast(Simulation, session.simulate(volume=volume, reference=reference, found=other, clicks=1))
+    assert [(row["object"], row["first"]) for row in found.scores.rows] == [("organ", "found"), ("bone", "reference")]
+    begun, plain = (one.prompts.objects for one in (found, simulated(session, clicks=1)))
+    assert begun[1] == plain[1]
+    voxel = np.linalg.inv(volume.affine) @ np.array([*begun[0].points[0].at, 1])
+    assert other.array[tuple(voxel.round().astype(int)[:3])] == 1
 
 
 def test_simulating_has_its_number_and_seed_as_options(session: Session) -> None:

@@ -13,7 +13,7 @@ from omlab.cli import main
 from omlab.errors import InputError, OutputError, UsageError
 from omlab_payloads.boxes import Box, Boxes
 from omlab_payloads.points import Point, Points
-from omlab_prompts.deriving import Wanted, hits, prompts_from
+from omlab_prompts.deriving import Wanted, deepest_points, hits, prompts_from
 from omlab_prompts.picking import beside, deepest, depth
 from omlab_prompts.prompts_json import read
 from omlab_volume.volume import Label, LabelMap
@@ -119,6 +119,9 @@ def test_label_maps_of_two_dimensions_give_pixels():
 
     prompts = prompts_from(Flat(), Wanted(boxes=True, margin=0.5, image="slice.png"))
     assert (prompts.space, prompts.image) == ("pixel", "slice.png")
+    assert prompts_from(Flat(), Wanted()).size == (9, 7)
+    assert prompts_from(Flat(), Wanted()).image is None
+    assert Flat.array[tuple(int(x) for x in deepest_points(Flat())["lung"].at[::-1])] == 1
     (lung,) = prompts.objects
     assert Flat.array[lung.points[0].at[1].__int__(), lung.points[0].at[0].__int__()] == 1
     assert lung.boxes[0].near == pytest.approx((0.5, 0.5))

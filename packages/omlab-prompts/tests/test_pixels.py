@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omlab.errors import GeometryError, InputError
+from omlab.errors import GeometryError, InputError, UsageError
 from omlab_prompts.prompts import Box, Object, Point, Prompts
 from omlab_prompts.prompts_json import read, write
 from omlab_prompts.testing import prompts_for
@@ -47,6 +47,19 @@ def test_pixels_are_columns_and_rows() -> None:
     pixels((5.4, 3)).check_belongs({"image": Flat()})
     with pytest.raises(GeometryError, match=r"lies outside slice.png: pixel \(3.0, 5.0\) of an image of 6 x 4"):
         pixels((3, 5)).check_belongs({"image": Flat()})
+
+
+def test_pixels_are_those_of_a_size_where_no_image_is_named(tmp_path: Path) -> None:
+    objects = (Object(name="organ", points=(Point(at=(5.4, 3)),)),)
+    made = Prompts(space="pixel", size=(6, 4), objects=objects)
+    write(made, tmp_path / "clicks.json")
+    assert read(tmp_path / "clicks.json") == made
+    made.check_belongs({"image": Flat()})
+    other = Prompts(space="pixel", size=(6, 5), objects=objects)
+    with pytest.raises(GeometryError, match=r"pixels of an image of 6 x 5, but slice.png has 6 x 4"):
+        other.check_belongs({"image": Flat()})
+    with pytest.raises(UsageError, match="'size' is that of images of two dimensions"):
+        Prompts.from_value({"space": "ras", "size": [6, 4], "objects": [{"name": "a", "text": ["liver"]}]})
 
 
 def test_a_file_of_boxes_comes_back(tmp_path: Path) -> None:

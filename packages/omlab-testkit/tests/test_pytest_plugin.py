@@ -83,6 +83,52 @@ def test_every_installed_plugin_is_checked_on_request(example):
     result.stdout.fnmatch_lines(["*test_names_are_unique[[]omlab-example[]]*PASSED*"])
 
 
+def test_together_only_what_others_may_upset_is_checked(example):
+    result = example.check("--pyargs", "omlab_testkit.conformance", "--omlab-together", "--collect-only", "-q")
+    found = result.stdout.str()
+    assert "test_names_are_unique[omlab-example]" in found
+    assert "test_result_is_what_the_card_says[omlab-example:example-net/predict]" in found
+    assert "test_same_again" not in found
+    assert "test_golden_file_is_answered" not in found
+
+
+def test_what_takes_long_is_marked_slow(example):
+    why = '"the published size takes a minute"'
+    example.append("pyproject.toml", f'\n[tool.omlab-testkit.slow]\n"golden_file_is_answered[golden/*]" = {why}\n')
+    result = example.check("tests", "-k", "test_golden", "-m", "not slow")
+    assert result.reprec.countoutcomes() == [0, 0, 0]
+    assert "error" not in result.stdout.str().lower()
+
+
+def test_a_model_of_the_same_code_is_checked_at_night(example):
+    cards = example.folder / "omlab_example" / "cards.toml"
+    start, model = cards.read_text().partition('[[model]]\nname = "example-story"')[::2]
+    model = '[[model]]\nname = "example-story"' + model
+    mine, others = model[:10] + model[10:].partition("[[")[0], "[[" + model[10:].partition("[[")[2]
+    cards.write_text(start + mine + mine.replace("example-story", "example-saga", 1) + others)
+    example.append("pyproject.toml", '\n[tool.omlab-testkit.like]\nexample-saga = "example-story"\n')
+    options = ("tests", "--collect-only", "-q", "-k", "saga")
+    quick, slow = (example.check(*options, "-m", mark).stdout.str() for mark in ("not slow", "slow"))
+    assert "test_result_is_what_the_card_says[example-saga/generate]" in quick
+    assert "test_loading_is_repeatable[example-saga]" in quick
+    assert "test_same_again[example-saga/generate]" in slow
+    assert "test_same_again" not in quick
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('example-story = "example-asker"', "'example-story' is not like 'example-asker': its entry is another"),
+        ('example-story = "example-tale"', "names 'example-tale', which is no model"),
+    ],
+)
+def test_a_model_is_like_one_of_the_same_code_only(example, text, message):
+    example.append("pyproject.toml", f"\n[tool.omlab-testkit.like]\n{text}\n")
+    result = example.check("tests", *ONE)
+    assert result.ret != 0
+    assert message in result.stdout.str() + result.stderr.str()
+
+
 def test_without_a_name_the_installed_suite_asks_for_one(example):
     result = example.check("--pyargs", "omlab_testkit.conformance")
     assert result.ret != 0

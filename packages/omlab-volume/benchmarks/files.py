@@ -4,7 +4,7 @@
 
 The voxels are the head CT of ../shared/data (28 slices of 512 x 512), repeated to `--slices`, and a label map made of
 it by thresholds. Each way runs in processes of its own, alternating, on one thread; `cpu_s` is the least processor
-time. Ratios are to the best other way. "zlib" is ours without python-isal. `bytes` is what was written.
+time. Ratios are to the best other way. `bytes` is what was written.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ import record
 SERIES = Path("/work/shared/data/ct-head-dicom")
 SPACING = (0.45, 0.45, 5.0)
 WAYS = {
-    "nifti-read": ["SimpleITK", "nibabel", "omlab", "omlab zlib"],
-    "nifti-write": ["SimpleITK", "nibabel", "omlab", "omlab zlib"],
-    "nifti-write-labels": ["SimpleITK", "nibabel", "omlab", "omlab zlib"],
+    "nifti-read": ["SimpleITK", "nibabel", "omlab"],
+    "nifti-write": ["SimpleITK", "nibabel", "omlab"],
+    "nifti-write-labels": ["SimpleITK", "nibabel", "omlab"],
     "dicom-read": ["SimpleITK", "omlab"],
     "dicom-seg-write": ["highdicom", "omlab"],
     "dicom-labelmap-seg-write": ["highdicom", "omlab"],
@@ -169,8 +169,6 @@ def prepared(what: str, way: str, folder: Path, slices: int) -> tuple[Callable[[
 
 def measure(arguments: dict[str, Any]) -> None:
     what, way = arguments["what"], arguments["way"]
-    if way.endswith("zlib"):
-        sys.modules["isal"] = None  # type: ignore[assignment]  # as where the extra is not installed
     warnings.simplefilter("ignore")
     do, path = prepared(what, way, Path(arguments["folder"]), arguments["slices"])
     base, seconds, cpu = record.memory_mib(), [], []

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
 
 import omlab
 from omlab.errors import OmlabWarning
@@ -156,6 +157,14 @@ def _repeated(volume: Volume, rng: np.random.Generator) -> Volume:
     return _changed(volume, repeat)
 
 
+def _blurred(mm: float) -> Callable[[Volume, np.random.Generator], Volume]:
+    def blur(volume: Volume, rng: np.random.Generator) -> Volume:
+        steps = canonical_grid(volume.grid).spacing
+        return _changed(volume, lambda array: gaussian_filter(array.astype(np.float32), (0, *(mm / n for n in steps))))
+
+    return blur
+
+
 FAILURES = (
     Planted("flipped left-right, header intact", _flipped(1)),
     Planted("flipped front-back, header intact", _flipped(2)),
@@ -173,6 +182,8 @@ FAILURES = (
     Planted("8 slices missing", _missing(8)),
     Planted("2 slices blank", _blank),
     Planted("1 slice repeated", _repeated),
+    Planted("blurred, sigma 2.5 mm", _blurred(2.5)),
+    Planted("blurred, sigma 6 mm", _blurred(6.0)),
 )
 
 

@@ -1,6 +1,7 @@
 """How many bytes of scores a sliding window keeps at most, by counting its cells: nothing is allocated.
 
 python benchmarks/memory.py --size 600 512 512 --patch 128 128 128 --classes 105
+python benchmarks/memory.py --size 150 128 128 --patch 32 32 32 --measure       # bytes held in a run, and the agreement
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import math
 
 import torch
 
+from omlab_volume.inference import sliding_window
 from omlab_volume.inference.sliding_window import SlidingWindow, _Run
 
 
 def most_alive(size: list[int], patch: list[int], classes: int, *, sum_type: torch.dtype) -> int:
     """The highest sum of the cells' bytes between their first and their last window."""
-    how = SlidingWindow(patch_size=(patch[0], patch[1], patch[2]), classes=classes, mirror=False)
+    how = SlidingWindow(patch_size=(patch[0], patch[1], patch[2]), classes=classes, mirror=False, sum_type=sum_type)
     run = _Run(how, lambda windows: windows, torch.empty(1).expand(1, *size))
     alive: dict[tuple[int, ...], int] = {}
     most = 0
@@ -25,11 +27,40 @@ def most_alive(size: list[int], patch: list[int], classes: int, *, sum_type: tor
         for cell in itertools.product(*spans):
             edges = [run.edges[axis] for axis in range(3)]
             voxels = math.prod(edges[axis][at + 1] - edges[axis][at] for axis, at in enumerate(cell))
-            alive.setdefault(cell, classes * voxels * sum_type.itemsize)
+            alive[cell] = classes * voxels * sum_type.itemsize
         most = max(most, sum(alive.values()))
         for cell in itertools.product(*(run._ending(axis, index) for axis, index in enumerate(place))):
             del alive[cell]
+        for cell in run.waiting(place):
+            alive[cell] //= sum_type.itemsize
     return most
+
+
+def measure(size: list[int], patch: list[int], classes: int) -> None:
+    """Print what a run on smooth random scores holds at most, with memory kept for later, and how labels agree."""
+    sliding_window.WORTH = 0
+    torch.manual_seed(0)
+    coarse = torch.randn(1, classes, *(max(2, n // 8) for n in patch))
+    smooth = 4 * torch.nn.functional.interpolate(coarse, size=patch, mode="trilinear")
+
+    def network(windows: torch.Tensor) -> torch.Tensor:
+        return smooth * (1 + windows)  # as likely as labels of a network: sure inside, unsure between
+
+    image = torch.rand(1, *size) / 4
+    labels = []
+    for kind in (torch.float32, torch.float16):
+        how = SlidingWindow(patch_size=(patch[0], patch[1], patch[2]), classes=classes, mirror=False, sum_type=kind)
+        run = _Run(how, network, image)
+        most, result = 0, torch.empty(size, dtype=torch.uint8)
+        for cell in run.cells():
+            sums = [*run.sums.values(), *run.spare, *(one.values for one in run.asleep.values())]
+            most = max(most, sum(one.nbytes for one in sums))
+            with torch.inference_mode():
+                result[cell.z, cell.y, cell.x] = cell.mean().argmax(0).to(torch.uint8)
+        labels.append(result)
+        expected = most_alive(size, patch, classes, sum_type=kind)
+        print(f"{kind}: held {most / 1e9:.3f} GB at most, {expected / 1e9:.3f} GB by arithmetic")
+    print(f"labels that differ: {(labels[0] != labels[1]).float().mean():.5%}")
 
 
 def main() -> None:
@@ -37,7 +68,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=3, default=[600, 512, 512])
     parser.add_argument("--patch", type=int, nargs=3, default=[128, 128, 128])
     parser.add_argument("--classes", type=int, default=105)
+    parser.add_argument("--measure", action="store_true")
     options = parser.parse_args()
+    if options.measure:
+        measure(options.size, options.patch, options.classes)
+        return
     for kind in (torch.float32, torch.float16):
         found = most_alive(options.size, options.patch, options.classes, sum_type=kind)
         print(f"{options.size} in windows of {options.patch}, {options.classes} classes, {kind}: {found / 1e9:.2f} GB")

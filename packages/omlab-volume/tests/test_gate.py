@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from omlab_volume.gate.learn import Learner
 from omlab_volume.gate.look import Look
@@ -217,3 +218,17 @@ def test_values_are_guessed_by_the_numbers_alone(good):
     assert guess_values(Look(good)) == "hu"
     tight = changed(good, lambda array: array[:, 8:34, 16:28, 4:14])
     assert guess_values(Look(tight)) == "hu"  # no air is left in it
+
+
+def test_blur_is_told_by_training_cases_and_in_ct_without(learned):
+    good, _ = trunk(20)
+    steps = [(sigma / 8.0,) * 3 for sigma in (4.0, 12.0)]
+    slight, strong = (replace(good, array=gaussian_filter(good.array, (0, *by))) for by in steps)
+    assert "blurred" not in doubts(good, learned["volume"])
+    assert "blurred" not in doubts(good, CARD)
+    assert doubts(strong, learned["volume"]).count("looks blurred: its edges are") == 1
+    assert "those of CT hardly" in doubts(strong, CARD)
+    assert "blurred" not in doubts(replace(strong, array=strong.array + 1024), {"values": "mr"})
+    widths = [check(volume, {})["edge_mm"] for volume in (good, slight, strong)]
+    assert widths == sorted(widths)
+    assert 8 <= widths[0] < 12  # its edges are a voxel wide

@@ -1,4 +1,4 @@
-"""NIfTI files are the same whoever compresses them, and damage is said the same way."""
+"""NIfTI files hold the bytes that nibabel writes, and damage is said the same way."""
 
 from __future__ import annotations
 
@@ -11,19 +11,10 @@ import numpy as np
 import pytest
 
 from omlab.errors import InputError
-from omlab_volume.io import gzipped, nifti
+from omlab_volume.io import nifti
 from omlab_volume.io.nifti import Nifti
 from omlab_volume.labels import labels_from_names
 from omlab_volume.volume import LabelMap, Volume
-
-
-@pytest.fixture(params=["isal", "zlib"])
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "zlib":
-        monkeypatch.setattr(gzipped, "_isal", None)
-    else:
-        pytest.importorskip("isal")
-    return str(request.param)
 
 
 def _array(dtype: str, order: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -36,7 +27,7 @@ def _array(dtype: str, order: str, shape: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("at_once", [1, 200, 1 << 22])
 def test_the_bytes_are_those_that_nibabel_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, order: str, dtype: str, channels: int, at_once: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str, dtype: str, channels: int, at_once: int
 ) -> None:
     monkeypatch.setattr(nifti, "_WRITTEN_AT_ONCE", at_once)
     array = _array(dtype, order, (channels, 5, 4, 7))
@@ -51,7 +42,7 @@ def test_the_bytes_are_those_that_nibabel_writes(
     assert np.array_equal(again.array, array)
 
 
-def test_extensions_come_before_the_voxels(tmp_path: Path, library: str) -> None:
+def test_extensions_come_before_the_voxels(tmp_path: Path) -> None:
     labels = labels_from_names(["liver", "a name long enough for a second block"])
     array = _array("u1", "C", (4, 5, 6)) % 3
     Nifti().write(LabelMap(array=array, affine=np.eye(4), labels=labels), tmp_path / "a.nii.gz")
@@ -61,7 +52,7 @@ def test_extensions_come_before_the_voxels(tmp_path: Path, library: str) -> None
     assert nib.Nifti1Image.from_stream(BytesIO(image.to_bytes())).header == image.header
 
 
-def test_damage_is_said_wherever_it_is(tmp_path: Path, library: str) -> None:
+def test_damage_is_said_wherever_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     Nifti().write(Volume(array=_array("i2", "F", (1, 40, 40, 40)), affine=np.eye(4)), path)
     whole = path.read_bytes()
@@ -77,7 +68,7 @@ def test_damage_is_said_wherever_it_is(tmp_path: Path, library: str) -> None:
             Nifti().read(path, kind="volume")
 
 
-def test_several_members_are_one_file(tmp_path: Path, library: str) -> None:
+def test_several_members_are_one_file(tmp_path: Path) -> None:
     path = tmp_path / "a.nii"
     array = _array("i2", "F", (1, 12, 11, 10))
     Nifti().write(Volume(array=array, affine=np.eye(4)), path)

@@ -13,6 +13,7 @@ from torch import nn
 from omlab import progress
 from omlab.errors import InputError, OmlabError
 from omlab_volume.inference import sliding_window
+from omlab_volume.inference.resting import SMALL, small_from
 from omlab_volume.inference.sliding_window import (
     SlidingWindow,
     Tiling,
@@ -175,6 +176,32 @@ def test_half_precision_sums_take_half_and_agree() -> None:
     assert {sums.dtype for _ in run.cells() for sums in run.sums.values()} == {torch.float16}
     with pytest.raises(ValueError, match="sum_type"):
         SlidingWindow(patch_size=(4, 4, 4), classes=2, sum_type=torch.bfloat16)
+
+
+def test_small_sums_rest_as_bytes_and_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = torch.randn(1, 61, 20, 17, generator=torch.Generator().manual_seed(0))
+    how = {"patch_size": (16, 12, 12), "classes": 3, "mirror": False}
+    exact = predict_scores(network(), image, **how)
+    monkeypatch.setattr(sliding_window, "WORTH", 0)
+    found = predict_scores(network(), image, sum_type=torch.float16, **how)
+    assert (found - exact).abs().max() <= 8 / 2048 + 1 / 4096
+    run = sliding_window._Run(SlidingWindow(**how, sum_type=torch.float16), network(), image)
+    awake, asleep = [], []
+    for _ in run.cells():
+        awake.append(sum(sums.numel() for sums in run.sums.values()))
+        asleep.append(sum(cell.values.numel() for cell in run.asleep.values()))
+    assert max(asleep) > 0.1 * max(awake)
+    assert not run.sums
+    assert not run.asleep
+
+
+def test_a_window_is_a_small_part_from_where_the_next_one_weighs_most() -> None:
+    weights = gaussian_importance((128, 2, 2))[:, 1, 1]
+    (first,) = small_from(weights, [0, 59]).values()
+    own, after = weights[first], weights[first - 59]
+    assert own / (own + after) < SMALL
+    assert weights[first - 2] / (weights[first - 2] + weights[first - 61]) > 0.9 * SMALL
+    assert small_from(torch.ones(16), [0, 8]) == {}
 
 
 def test_progress_counts_windows_and_flips():

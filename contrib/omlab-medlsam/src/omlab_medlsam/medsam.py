@@ -105,7 +105,7 @@ def segment_image(segmenter: BoxSegmenter, image: Image, prompts: Prompts) -> La
     """The objects of a picture. Raises `InputError`, `GeometryError` where picture or boxes cannot be used."""
     if not image.is_finite():
         raise InputError(f"{image.name or 'The image'} has pixels that are NaN or infinite.")
-    objects = prompts.in_pixels(shape=image.shape, image=str(prompts.image)).objects
+    objects = prompts.in_pixels(shape=image.shape, image=str(prompts.image or image.name or "the image")).objects
     boxes = np.array([(*box.near, *box.far) for entry in objects for box in entry.boxes], np.float64)
     values = np.array([n for n, entry in enumerate(objects, start=1) for _ in entry.boxes])
     claims = Claims(image.shape, objects=len(objects))

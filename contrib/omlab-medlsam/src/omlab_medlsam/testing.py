@@ -7,7 +7,8 @@ from omlab_volume.testing import example_labelmaps, example_volumes
 
 
 def example_supports() -> list[Support]:
-    """Three supports of two scans each, of which none is the example volume of the same number."""
+    """Three supports: one scan for the first and the second volume, two others for the third."""
     pairs = zip(example_volumes(), example_labelmaps(), strict=True)
     scans = [LoadedScan(name=f"scan {n}", image=image, labels=labels) for n, (image, labels) in enumerate(pairs)]
-    return [Support(scans=(scans[(n + 1) % 3], scans[(n + 2) % 3])) for n in range(3)]
+    one = Support(scans=(scans[2],))
+    return [one, one, Support(scans=(scans[0], scans[1]))]

@@ -134,9 +134,11 @@ class SamMed2dModel:
         def answer(inputs: Inputs) -> Simulation:
             if "volume" in inputs:
                 volume, labels = omlab.take(inputs, "volume", Volume), omlab.take(inputs, "reference", LabelMap)
-                return simulate_volume(self.volumes, volume, labels, **how)
+                found = omlab.take(inputs, "found", LabelMap) if "found" in inputs else None
+                return simulate_volume(self.volumes, volume, labels, found=found, **how)
             image, reference = omlab.take(inputs, "image", Image), omlab.take(inputs, "reference", LabelMap2D)
-            return simulate_image(self.images, image, reference, **how)
+            other = omlab.take(inputs, "found", LabelMap2D) if "found" in inputs else None
+            return simulate_image(self.images, image, reference, found=other, **how)
 
         return one_by_one(batch, answer)
 

@@ -115,7 +115,7 @@ class ImagePredictor:
             GeometryError: The prompts are not pixels of this image.
             UsageError: An object has neither a box nor a click in it.
         """
-        pixels = prompts.in_pixels(shape=image.shape, image=str(prompts.image))
+        pixels = prompts.in_pixels(shape=image.shape, image=str(prompts.image or image.name or "the image"))
         frame = self.segmenter.frame(image.shape)
         sets = [sets_of(*flat_prompts(entry), frame=frame) for entry in pixels.objects]
         for entry, found in zip(pixels.objects, sets, strict=True):

@@ -17,6 +17,7 @@ from omlab import progress
 from omlab.errors import GeometryError, UsageError
 from omlab.payloads import Payload
 from omlab_image.image import Image, LabelMap2D
+from omlab_prompts.deriving import deepest_points
 from omlab_prompts.prompts import Box, Object, Point, Prompts, Space
 from omlab_prompts.simulation import ClickScores, Simulation
 from omlab_sammed2d.clicks import Draw, Mask, deepest_point, error_points, first_points, region_boxes
@@ -62,7 +63,15 @@ class _Scene:
 
 
 def simulate_image(
-    predictor: ImagePredictor, image: Image, reference: LabelMap2D, *, clicks: int, seed: int, rule: Rule, start: Start
+    predictor: ImagePredictor,
+    image: Image,
+    reference: LabelMap2D,
+    *,
+    clicks: int,
+    seed: int,
+    rule: Rule,
+    start: Start,
+    found: LabelMap2D | None = None,
 ) -> Simulation:
     """Point at each label of `reference` in an image; more in `_simulated`.
 
@@ -85,11 +94,20 @@ def simulate_image(
         predict=predict,
     )
     targets = _targets(reference.array[None], reference.present(), seed=seed)
-    return _simulated(scene, targets, clicks=clicks, rule=rule, start=start)
+    begun = None if found is None else deepest_points(found)
+    return _simulated(scene, targets, clicks=clicks, rule=rule, start=start, begun=begun)
 
 
 def simulate_volume(
-    predictor: VolumePredictor, volume: Volume, reference: LabelMap, *, clicks: int, seed: int, rule: Rule, start: Start
+    predictor: VolumePredictor,
+    volume: Volume,
+    reference: LabelMap,
+    *,
+    clicks: int,
+    seed: int,
+    rule: Rule,
+    start: Start,
+    found: LabelMap | None = None,
 ) -> Simulation:
     """Point at each label of `reference` in slices of a volume; more in `_simulated`.
 
@@ -113,15 +131,37 @@ def simulate_volume(
         space="voxel", image=volume.name or "the volume", place=place, ends=slices.shape[1:], predict=predict
     )
     targets = _targets(slices.shown(reference.array), reference.present(), seed=seed)
-    return _simulated(scene, targets, clicks=clicks, rule=rule, start=start)
+    begun = None if found is None else _in_voxels(deepest_points(found), volume)
+    return _simulated(scene, targets, clicks=clicks, rule=rule, start=start, begun=begun)
 
 
-def _simulated(scene: _Scene, targets: list[_Target], *, clicks: int, rule: Rule, start: Start) -> Simulation:
+def _in_voxels(points: Mapping[str, Point], volume: Volume) -> dict[str, Point]:
+    """Points in mm as voxels of a volume. Raises `GeometryError` for one that lies outside."""
+    if not points:
+        return {}
+    image = volume.name or "the volume"
+    objects = tuple(Object(name=name, points=(point,)) for name, point in points.items())
+    placed = Prompts(space="ras", objects=objects).in_voxels(
+        volume.affine.tolist(), shape=volume.grid.shape, image=image
+    )
+    return {entry.name: entry.points[0] for entry in placed.objects}
+
+
+def _simulated(
+    scene: _Scene,
+    targets: list[_Target],
+    *,
+    clicks: int,
+    rule: Rule,
+    start: Start,
+    begun: Mapping[str, Point] | None = None,
+) -> Simulation:
     """Point `clicks` times at each target, where the labels so far are wrong.
 
     A click goes into the slice where most is wrong, the first one into the slice that shows most of the object; there
     anywhere in what is wrong (`random`, the authors' rule), or deep in the larger error (`deepest`). With `start` "box"
     each object begins with the box around its largest region there, and the Dice after it is the column `dice_box`.
+    `begun` are first clicks that another model gave, by the name of the object in lower case.
 
     Raises `UsageError` where there is no target, or `clicks` is less than 1.
     """
@@ -129,7 +169,10 @@ def _simulated(scene: _Scene, targets: list[_Target], *, clicks: int, rule: Rule
         raise UsageError(f"At least one click must be simulated, not {clicks}.")
     if not targets:
         raise UsageError("The reference has no labelled pixel: there is nothing to click on.")
-    more: dict[str, dict[str, float]] = {target.name: {} for target in targets}
+    more: dict[str, dict[str, Any]] = {
+        target.name: {} if begun is None else {"first": "found" if target.name.casefold() in begun else "reference"}
+        for target in targets
+    }
     labels = np.zeros(targets[0].reference.shape, np.uint8)
     if start == "box":
         for target in targets:
@@ -142,7 +185,8 @@ def _simulated(scene: _Scene, targets: list[_Target], *, clicks: int, rule: Rule
     with progress.bar("clicks", total=clicks * len(targets)) as advance:
         for turn in range(1, clicks + 1):
             for number, target in enumerate(targets, start=1):
-                target.points.append(_point(target, labels == number, scene, rule=rule))
+                first = (begun or {}).get(target.name.casefold()) if turn == 1 else None
+                target.points.append(first or _point(target, labels == number, scene, rule=rule))
                 advance(1)
             prediction, labels = scene.predict(_prompts(targets, scene))
             rows += [

@@ -124,7 +124,8 @@ class SamMed3dModel:
 
         def answer(inputs: Inputs) -> Simulation:
             volume, reference = omlab.take(inputs, "volume", Volume), omlab.take(inputs, "reference", LabelMap)
-            return simulate(self.predictor, volume, reference, clicks=clicks, rule=self.rule, seed=seed)
+            found = omlab.take(inputs, "found", LabelMap) if "found" in inputs else None
+            return simulate(self.predictor, volume, reference, clicks=clicks, rule=self.rule, seed=seed, found=found)
 
         return one_by_one(batch, answer)
 

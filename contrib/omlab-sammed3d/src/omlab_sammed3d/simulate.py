@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from omlab import progress
 from omlab.errors import GeometryError, UsageError
+from omlab_prompts.deriving import deepest_points
 from omlab_prompts.prompts import Object, Point, Prompts
 from omlab_prompts.simulation import ClickScores, Simulation
 from omlab_sammed3d.clicks import Draw, Mask, random_click, ritm_click
@@ -32,17 +33,25 @@ class _Target(NamedTuple):
 
 
 def simulate(
-    predictor: Predictor, volume: Volume, reference: LabelMap, *, clicks: int, rule: Rule, seed: int
+    predictor: Predictor,
+    volume: Volume,
+    reference: LabelMap,
+    *,
+    clicks: int,
+    rule: Rule,
+    seed: int,
+    found: LabelMap | None = None,
 ) -> Simulation:
     """Click `clicks` times for each label of `reference`, every time where the labels so far are wrong.
 
-    The first click of an object lies in it; the rounds are those of `Predictor.predict`, which gives the same mask for
-    the returned prompts (world mm). Each click goes where `rule` says on the grid of the volume, among voxels that the
-    model can reach. `dice` is that of the labels after the round: 2 |A and B| / (|A| + |B|) on the grid of the volume.
+    The first click of an object lies in it, or is the deepest point of the structure of its name in `found`, which
+    another model gave; the rounds are those of `Predictor.predict`, which gives the same mask for the returned prompts
+    (world mm). Each click goes where `rule` says on the grid of the volume, among voxels that the model can reach.
+    `dice` is that of the labels after the round: 2 |A and B| / (|A| + |B|) on the grid of the volume.
 
     Raises:
         UsageError: `clicks` is less than 1, or nothing is labelled.
-        GeometryError: The reference is not on the grid of the volume.
+        GeometryError: The reference is not on the grid of the volume, or `found` begins outside it.
         InputError: As of `Predictor.predict`.
     """
     if clicks < 1:
@@ -56,28 +65,33 @@ def simulate(
     targets = _targets(reference, seed=seed)
     if not targets:
         raise UsageError("The reference has no labelled voxel: there is nothing to click on.")
+    begun = {} if found is None else deepest_points(found)
     sessions: list[Session] = []
     rows: list[dict[str, Any]] = []
     prediction = LabelMap(array=np.zeros(volume.grid.shape, np.uint8), affine=volume.affine)
     with progress.bar("clicks", total=clicks * len(targets)) as advance:
         for number in range(1, clicks + 1):
-            found = canonical_array(prediction.array, volume.grid)
+            labels = canonical_array(prediction.array, volume.grid)
             for index, target in enumerate(targets):
                 if number == 1:
-                    target.points.append(_click(target, found == index + 1, case=case, rule=rule, region=None))
+                    first = begun.get(target.name.casefold())
+                    target.points.append(
+                        first or _click(target, labels == index + 1, case=case, rule=rule, region=None)
+                    )
                     sessions.append(predictor.begin(case, _in_voxels(target, case)))
                 else:
                     session = sessions[index]
                     target.points.append(
-                        _click(target, found == index + 1, case=case, rule=rule, region=session.region)
+                        _click(target, labels == index + 1, case=case, rule=rule, region=session.region)
                     )
                     newest = np.array([_in_voxels(target, case).points[-1].at])
                     session.click(canonical_voxels(newest, volume.grid)[0], label=target.points[-1].label)
                 advance(1)
             prediction = predictor.labels(case, sessions)
-            found = canonical_array(prediction.array, volume.grid)
+            labels = canonical_array(prediction.array, volume.grid)
             rows += [
-                {"object": target.name, "round": number, "dice": _dice(found == index + 1, target.reference)}
+                {"object": target.name, "round": number, "dice": _dice(labels == index + 1, target.reference)}
+                | ({} if found is None else {"first": "found" if target.name.casefold() in begun else "reference"})
                 for index, target in enumerate(targets)
             ]
     objects = tuple(Object(name=target.name, points=tuple(target.points)) for target in targets)

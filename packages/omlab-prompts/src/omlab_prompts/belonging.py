@@ -23,15 +23,15 @@ def check_belongs(prompts: Prompts, inputs: Inputs) -> None:
     """Raise `GeometryError` where prompts cannot belong to the other inputs of their case.
 
     Of an input its `name` (the file's), `names` (all that it may be called: the files of a series), `affine` and shape
-    (that of its `grid`, or its own) are looked at, as far as it has them. Voxels and pixels name an image: it must be
-    one of an input's names, where inputs have names. Pixels are those of an image of two dimensions, which has no
-    affine; all else is of volumes. Positions must lie in the input of that name; where none has it (several series of
-    one patient share one space), in one of the inputs.
+    (that of its `grid`, or its own) are looked at, as far as it has them. Voxels and pixels name an image, or pixels
+    its size: it must be one of an input's names, where inputs have names. Pixels are those of an image of two
+    dimensions, which has no affine; all else is of volumes. Positions must lie in the input of that name; where none
+    has it (several series of one patient share one space), in one of the inputs.
     """
     names = {key: Path(str(name)).name for key, value in inputs.items() if (name := getattr(value, "name", None))}
     wanted = Path(prompts.image).name if prompts.image else None
     named = [key for key, name in names.items() if wanted in {name, *getattr(inputs[key], "names", ())}]
-    if prompts.space in ("voxel", "pixel") and names and not named:
+    if prompts.space in ("voxel", "pixel") and wanted is not None and names and not named:
         otherwise = "" if prompts.space == "pixel" else "give them in world coordinates, or "
         raise GeometryError(
             f"The prompts are {prompts.space}s of {prompts.image}, not of {' or '.join(sorted(set(names.values())))}: "
@@ -41,7 +41,8 @@ def check_belongs(prompts: Prompts, inputs: Inputs) -> None:
     lattices, flats = _lattices(chosen), _flats(chosen)
     outside: list[GeometryError] = []
     for key in (*lattices, *flats):
-        image = str(prompts.image) if prompts.space in ("voxel", "pixel") else names.get(key, f"the input '{key}'")
+        called = names.get(key, f"the input '{key}'")
+        image = prompts.image or called if prompts.space in ("voxel", "pixel") else called
         try:
             if key in flats:
                 prompts.in_pixels(shape=flats[key], image=image)

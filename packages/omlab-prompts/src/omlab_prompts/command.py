@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from omlab.card_schema import Verb
     from omlab.jobs.outcome import Outcome
 
-VERB, REFERENCE = "simulate", "reference"
+VERB, REFERENCE, FOUND = "simulate", "reference", "found"
 
 
 @click.command(VERB, no_args_is_help=True)
@@ -23,6 +23,9 @@ VERB, REFERENCE = "simulate", "reference"
 @click.argument("image", metavar="IMAGE", type=click.Path(path_type=Path))
 @click.option(
     "--labels", metavar="FILE", type=click.Path(path_type=Path), required=True, help="The reference, on IMAGE's grid."
+)
+@click.option(
+    "--found", metavar="FILE", type=click.Path(path_type=Path), help="Begin at what another model found: its label map."
 )
 @click.option("--clicks", metavar="N", type=click.IntRange(min=1), required=True, help="Clicks for each object.")
 @click.option("--seed", metavar="S", type=int, default=0, show_default=True, help="Chooses among places as good.")
@@ -38,6 +41,7 @@ def simulate(
     model: str,
     image: Path,
     labels: Path,
+    found: Path | None,
     clicks: int,
     seed: int,
     settings: tuple[str, ...],
@@ -47,8 +51,9 @@ def simulate(
 ) -> None:
     """Let a model click by itself against a reference, and show how good it gets.
 
-    Each label of the reference is an object; each click goes where the masks so far are wrong. OUT gets the last
-    prediction, the clicks (`omlab predict MODEL IMAGE prompts=FILE` takes them again) and the Dice after each.
+    Each label of the reference is an object; each click goes where the masks so far are wrong, the first one where
+    --found has the object deepest. OUT gets the last prediction, the clicks (`omlab predict MODEL IMAGE prompts=FILE`
+    takes them again) and the Dice after each.
     """
     from omlab.cli.console import working
     from omlab.cli.results import conclude
@@ -58,10 +63,11 @@ def simulate(
     from omlab.session import verb_of
     from omlab.settings import by_home, by_input
 
-    model = fitting(model, VERB, [image], named=[REFERENCE])
+    named = {REFERENCE: labels} | ({} if found is None else {FOUND: found})
+    model = fitting(model, VERB, [image], named=list(named))
     card = find_card(model)
     facts = verb_of(card, VERB, name=model)
-    _check_image(image, facts, model=model)
+    _check_image(image, facts, model=model, named=named)
     homes = {"model": card.settings, "options": facts.options, "read": None}
     given = by_home(options.pairs(settings), homes, plain=("model", "options"))
     with working():
@@ -69,7 +75,7 @@ def simulate(
             VERB,
             model,
             image,
-            named={REFERENCE: labels},
+            named=named,
             settings=given["model"],
             options={"clicks": clicks, "seed": seed, **given["options"]},
             read_settings=by_input(given["read"]),
@@ -81,12 +87,13 @@ def simulate(
     conclude(outcome)
 
 
-def _check_image(image: Path, facts: Verb, *, model: str) -> None:
-    """Raise `UsageError` where a model has no such reference, or there are several images for one."""
+def _check_image(image: Path, facts: Verb, *, model: str, named: Iterable[str]) -> None:
+    """Raise `UsageError` where a model has no such inputs, or there are several images for one reference."""
     from omlab.cases import cases_in
 
-    if REFERENCE not in facts.takes:
-        raise UsageError(f"'{model}' simulates without an input '{REFERENCE}': use omlab do {VERB}.")
+    for wanted in named:
+        if wanted not in facts.takes:
+            raise UsageError(f"'{model}' simulates without an input '{wanted}': use omlab do {VERB}.")
     name = next((name for name in facts.required if name != REFERENCE), None)
     count = len(cases_in([image], facts.kinds[name], name=name)) if name else 1
     if count > 1:

@@ -20,7 +20,7 @@ from omlab.suggest import did_you_mean
 from omlab_payloads.boxes import Boxes
 from omlab_payloads.points import Points
 from omlab_prompts.picking import around, beside, boxes_of, deepest, grown, room_for_outside
-from omlab_prompts.prompts import Prompts
+from omlab_prompts.prompts import Point, Prompts
 
 KINDS = ("labelmap", "labelmap-2d", "boxes", "points")
 """Of payloads that prompts can be made from."""
@@ -37,7 +37,7 @@ class Wanted:
         negatives: Outside, near the border.
         boxes: Whether it gets a box.
         margin: Of the box, in mm (pixels where an image has no spacing).
-        image: Name of the image's file that they are for: needed for pixels, and voxels.
+        image: Name of the image's file that they are for: needed for voxels; pixels of label maps go without.
     """
 
     labels: Sequence[str] = ()
@@ -58,7 +58,8 @@ def prompts_from(payload: Payload, wanted: Wanted, *, name: str = "") -> Prompts
     """Prompts for each structure of a label map, for each box or landmark.
 
     Label maps in space give positions in mm (RAS+), which every image of that space takes; boxes of one whose axes lie
-    oblique give voxels. Boxes and points stay in their space. `name` is what messages call the payload.
+    oblique give voxels. Those of two dimensions give pixels of images of their size. Boxes and points stay in their
+    space. `name` is what messages call the payload.
 
     Raises:
         InputError: There is nothing in it, or not the wanted label.
@@ -89,7 +90,8 @@ def _from_labelmap(payload: Any, wanted: Wanted, *, name: str) -> Prompts:
     for value, label in chosen.items():
         pointed = _pointed(array, value, places[value], spacing=spacing, wanted=wanted)
         objects.append({"name": label, **_placed(pointed, space=space, affine=affine)})
-    return _prompts(objects, space=space, wanted=wanted, name=name)
+    size = array.shape[::-1] if is_flat else None
+    return _prompts(objects, space=space, wanted=wanted, name=name, size=size)
 
 
 def _chosen(present: Mapping[int, str], labels: Sequence[str], *, name: str) -> dict[int, str]:
@@ -187,12 +189,20 @@ def _unlike(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _prompts(objects: Sequence[Mapping[str, Any]], *, space: str, wanted: Wanted, name: str) -> Prompts:
-    if space in ("voxel", "pixel") and not wanted.image:
+def _prompts(
+    objects: Sequence[Mapping[str, Any]],
+    *,
+    space: str,
+    wanted: Wanted,
+    name: str,
+    size: Sequence[int] | None = None,
+) -> Prompts:
+    if space in ("voxel", "pixel") and not wanted.image and size is None:
         why = f"{name} gives {space}s, which mean something only in one image"
         raise UsageError(f"{why}: name the image that the prompts are for (--image FILE).")
     value: dict[str, Any] = {"space": space, "objects": [dict(entry) for entry in objects]}
-    return Prompts.from_value(value | ({"image": wanted.image} if wanted.image else {}))
+    value |= {"image": wanted.image} if wanted.image else {}
+    return Prompts.from_value(value | ({"size": list(size)} if size is not None else {}))
 
 
 def _space(space: str) -> str:
@@ -202,6 +212,17 @@ def _space(space: str) -> str:
 def _is_oblique(affine: Any) -> bool:
     cosines = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
     return bool((np.minimum(cosines, 1 - cosines) > _ALONG).any())
+
+
+def deepest_points(found: Any) -> dict[str, Point]:
+    """The deepest point of each structure that a label map holds, by its name in lower case: what a chain begins with.
+
+    In mm (RAS+), in pixels for a label map of two dimensions. Of nothing there are none.
+    """
+    if not found.present():
+        return {}
+    prompts = _from_labelmap(found, Wanted(), name="the label map")
+    return {entry.name.casefold(): entry.points[0] for entry in prompts.objects}
 
 
 def hits(prompts: Prompts, target: Any) -> Iterable[dict[str, Any]]:

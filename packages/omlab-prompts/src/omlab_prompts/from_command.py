@@ -35,7 +35,7 @@ _SUFFIXES = {"prompts-json": ".json", "slicer-markups": ".mrk.json"}
     "--margin", metavar="MM", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Of the boxes."
 )
 @click.option(
-    "--image", metavar="FILE", type=click.Path(path_type=Path), help="The image that pixels or voxels are of."
+    "--image", metavar="FILE", type=click.Path(path_type=Path), help="The image that voxels or pixels are of."
 )
 @click.option(
     "--against", metavar="TARGET", type=click.Path(path_type=Path), help="Say how many points a reference agrees with."

@@ -100,8 +100,8 @@ class Object(_Strict):
 class Prompts(_Strict):
     """What a user points at: the payload `prompts`.
 
-    `image` is the name of the image's file. Voxels and pixels mean nothing without it; for world positions it may be
-    absent.
+    `image` is the name of the image's file. Voxels mean nothing without it, and pixels nothing without it or the
+    `size` (width, height) of the images that they are for; for world positions it may be absent.
     """
 
     kind: ClassVar[str] = "prompts"
@@ -109,12 +109,15 @@ class Prompts(_Strict):
     version: Literal[1] = 1
     space: Space
     image: Annotated[str, StringConstraints(min_length=1)] | None = None
+    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
     objects: Annotated[tuple[Object, ...], Field(min_length=1)]
     _folder: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Prompts:
-        if self.space in ("voxel", "pixel") and self.image is None:
+        if self.size is not None and self.space != "pixel":
+            raise ValueError("'size' is that of images of two dimensions, whose prompts are pixels")
+        if self.space in ("voxel", "pixel") and self.image is None and self.size is None:
             raise ValueError(f"{self.space}s are those of an image: give 'image', the name of its file")
         seen: set[str] = set()
         for entry in self.objects:
@@ -213,17 +216,20 @@ class Prompts(_Strict):
             image: Name of the image's file, compared without its folder.
 
         Raises:
-            GeometryError: They are no pixels, those of another image, or one lies outside this one.
+            GeometryError: They are no pixels, those of another image or another size, or one lies outside this one.
         """
         if self.space != "pixel":
             what = "voxels of a volume" if self.space == "voxel" else "positions in mm"
             raise GeometryError(
                 f'The prompts are {what}, but {image} is an image of two dimensions: give pixels ("space": "pixel").'
             )
-        if Path(str(self.image)).name != Path(image).name:
+        if self.image is not None and Path(self.image).name != Path(image).name:
             raise GeometryError(
                 f"The prompts are pixels of {self.image}, not of {image}: name the image that they belong to."
             )
+        if self.size is not None and self.size != (shape[1], shape[0]):
+            sizes = [f"{width} x {height}" for width, height in (self.size, (shape[1], shape[0]))]
+            raise GeometryError(f"The prompts are pixels of an image of {sizes[0]}, but {image} has {sizes[1]}.")
         self._check_inside((shape[1], shape[0]), image=image, space=self.space)
         return self
 

@@ -8,6 +8,10 @@ and `seed`, and gives a `Simulation`.
     gives = "simulation"
     grid = "volume"
     options = ["clicks", "seed"]
+
+An input `found` (a label map that may be left out) is what another model found: the first click of an object is then
+the deepest point of the structure of that name in it (`omlab_prompts.deriving.deepest_points`), right or wrong, as of a
+chain; where it has none, the first click is one at the reference. The column `first` of the rows says which it was.
 """
 
 from __future__ import annotations

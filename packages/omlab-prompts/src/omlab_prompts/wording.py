@@ -20,6 +20,7 @@ _WANTED = {
     "file": _TEXT,
     "name": _TEXT,
     "image": _TEXT,
+    "size": "must be two whole numbers from 1, width and height",
 }
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from omlab.card_schema import validate
+from omlab.card_schema import ModelCard, validate
 from omlab.cards import KINDS, Card, Kind
 from omlab.errors import CardError, UsageError
 from omlab.plugins import GROUP, Plugins
@@ -25,6 +25,9 @@ from omlab_testkit.subjects import (
     Subject,
     WeightsSubject,
 )
+
+if TYPE_CHECKING:
+    from omlab_testkit.checks import Check
 
 Results = dict[tuple[str, int], Any]
 """What verbs give for examples, by verb and number."""
@@ -75,6 +78,11 @@ class Kit:
             return self.models
         return [CardSubject(kit=self, id=offer.name, offer=offer) for offer in self.of_kind(cast(Kind, scope))]
 
+    def is_slow(self, check: Check, subject: Subject) -> bool:
+        """Whether a check takes long, or was made on a model of the same code already."""
+        alike = isinstance(subject, ModelSubject) and subject.name in self.project.like and not check.each
+        return alike or self.project.is_slow(check.name, subject.id)
+
     def of_kind(self, kind: Kind) -> list[Card]:
         """The valid cards of a kind."""
         return [offer for offer in self.offers if offer.kind == kind and _is_valid(offer)]
@@ -121,6 +129,32 @@ def _is_valid(offer: Card) -> bool:
     except CardError:
         return False
     return True
+
+
+def require_alike(kit: Kit) -> None:
+    """Raise `UsageError` where a model is not like the one that it is said to be like: of its entry, verbs, recipes."""
+    models = {model.name: model.model_card for model in kit.models}
+    for name, other in kit.project.like.items():
+        if missing := [one for one in (name, other) if one not in models]:
+            raise UsageError(
+                f"[tool.omlab-testkit.like] of '{kit.project.name}' names '{missing[0]}', which is no model."
+            )
+        if other in kit.project.like:
+            raise UsageError(f"[tool.omlab-testkit.like]: '{name}' is like '{other}', which is itself like another.")
+        first, second = (_form(models[one]) for one in (name, other))
+        if differing := [what for what in first if first[what] != second[what]]:
+            raise UsageError(
+                f"[tool.omlab-testkit.like]: '{name}' is not like '{other}': its {differing[0]} is another."
+            )
+
+
+def _form(card: ModelCard) -> dict[str, object]:
+    """What models of the same code and other numbers have in common."""
+    verbs = {
+        verb: [dict(facts.kinds), dict(facts.accepts), facts.gives, facts.grid, facts.frame, sorted(facts.options)]
+        for verb, facts in card.does.items()
+    }
+    return {"entry": card.entry, "list of verbs": verbs, "list of recipes": sorted(card.trains)}
 
 
 def require_distribution(kit: Kit) -> None:

@@ -12,6 +12,12 @@ tokens = 4
 
 [tool.omlab-testkit.training."bignet-*/segmentation"]   # and settings of a recipe; without /RECIPE of all
 patch = 32
+
+[tool.omlab-testkit.slow]                  # a check that takes over ten seconds, and why: it is marked `slow`
+"golden_file_is_answered[golden/large.json]" = "..."
+
+[tool.omlab-testkit.like]                  # a model of the same code as another, of other sizes: what its verbs and
+bignet-huge = "bignet-tiny"                # recipes do is checked on that one, and marked `slow` on this one
 """
 
 from __future__ import annotations
@@ -34,11 +40,15 @@ _SKIP = re.compile(r"^(?P<check>\w+)(?:\[(?P<subject>.+)\])?$")
 
 @dataclass(frozen=True, kw_only=True)
 class Skip:
-    """A check that is switched off (for subjects that match `subject`), with the written reason."""
+    """A check that is switched off or slow (for subjects that match `subject`), with the written reason."""
 
     check: str
     subject: str
     reason: str
+
+    def is_of(self, check: str, subject: str) -> bool:
+        """Whether it is about `check` of `subject`."""
+        return self.check == check and fnmatchcase(subject, self.subject)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +58,8 @@ class Project:
     name: str
     folder: Path | None = None
     skips: tuple[Skip, ...] = ()
+    slow: tuple[Skip, ...] = ()
+    like: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -59,10 +71,11 @@ class Project:
 
     def reason_to_skip(self, check: str, subject: str) -> str:
         """Why `check` is switched off for `subject`; empty where it is not."""
-        for skip in self.skips:
-            if skip.check == check and fnmatchcase(subject, skip.subject):
-                return skip.reason
-        return ""
+        return next((skip.reason for skip in self.skips if skip.is_of(check, subject)), "")
+
+    def is_slow(self, check: str, subject: str) -> bool:
+        """Whether `check` takes long for `subject`."""
+        return any(slow.is_of(check, subject) for slow in self.slow)
 
 
 def read_project(folder: Path, *, checks: Iterable[str]) -> Project:
@@ -74,25 +87,34 @@ def read_project(folder: Path, *, checks: Iterable[str]) -> Project:
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise UsageError(f"{path} has no readable [project] with a name ({error}).") from error
     table = document.get("tool", {}).get("omlab-testkit", {})
-    unknown = sorted(set(table) - {"skip", *TABLES})
+    unknown = sorted(set(table) - {"skip", "slow", "like", *TABLES})
     if unknown:
-        raise UsageError(f"{path}: [tool.omlab-testkit] has no '{unknown[0]}'; it has skip, {' and '.join(TABLES)}.")
+        known_tables = f"skip, slow, like, {' and '.join(TABLES)}"
+        raise UsageError(f"{path}: [tool.omlab-testkit] has no '{unknown[0]}'; it has {known_tables}.")
     known = frozenset(checks)
     return Project(
         name=name,
         folder=folder,
-        skips=tuple(_skip(key, reason, path=path, known=known) for key, reason in table.get("skip", {}).items()),
+        skips=_skips(table, "skip", path=path, known=known),
+        slow=_skips(table, "slow", path=path, known=known),
+        like=table.get("like", {}),
         **{name: table.get(name, {}) for name in TABLES},
     )
 
 
-def _skip(key: str, reason: object, *, path: Path, known: frozenset[str]) -> Skip:
+def _skips(table: Mapping[str, Any], name: str, *, path: Path, known: frozenset[str]) -> tuple[Skip, ...]:
+    rows = table.get(name, {}).items()
+    return tuple(_skip(key, reason, table=name, path=path, known=known) for key, reason in rows)
+
+
+def _skip(key: str, reason: object, *, table: str, path: Path, known: frozenset[str]) -> Skip:
     match = _SKIP.match(key)
     if match is None or match["check"] not in known:
-        raise UsageError(f"{path}: [tool.omlab-testkit.skip] names '{key}', which is no check of the kit.")
+        raise UsageError(f"{path}: [tool.omlab-testkit.{table}] names '{key}', which is no check of the kit.")
     if not isinstance(reason, str) or len(reason.split()) < FEWEST_WORDS:
+        what = "switched off" if table == "skip" else "called slow"
         raise UsageError(
-            f"{path}: '{key}' is switched off without a reason; write a sentence of at least {FEWEST_WORDS} words."
+            f"{path}: '{key}' is {what} without a reason; write a sentence of at least {FEWEST_WORDS} words."
         )
     return Skip(check=match["check"], subject=match["subject"] or "*", reason=" ".join(reason.split()))
 

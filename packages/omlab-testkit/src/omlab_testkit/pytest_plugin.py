@@ -22,14 +22,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("omlab", "omlab test kit")
     group.addoption("--omlab-plugin", action="append", default=[], metavar="DIST", help="check this installed plugin")
     group.addoption("--omlab-all", action="store_true", help="check every installed omlab plugin")
+    group.addoption(
+        "--omlab-together", action="store_true", help="check of every installed plugin what others may upset"
+    )
     group.addoption("--omlab-large", action="store_true", help="run models of over 100 million parameters too")
     group.addoption("--omlab-golden", action="append", default=[], metavar="DIR", help="further golden cases")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark of checks that need a GPU."""
+    """Register the marks of checks that need a GPU, and of those that take long."""
     config.stash[_KITS] = {}
     config.addinivalue_line("markers", "gpu: needs a CUDA device")
+    config.addinivalue_line("markers", "slow: takes more than ten seconds")
 
 
 def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[pytest.Item] | None:
@@ -45,7 +49,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     check = getattr(metafunc.function, "omlab_check", None)
     if check is not None:
         subjects = _subjects(check, config=metafunc.config, path=metafunc.definition.path)
-        metafunc.parametrize("subject", subjects, ids=[_id(s, metafunc.config) for s in subjects])
+        rows = [pytest.param(s, id=_id(s, metafunc.config), marks=_marks(check, s)) for s in subjects]
+        metafunc.parametrize("subject", rows)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -75,21 +80,31 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.write_line(row)
 
 
+def _marks(check: Check, subject: Subject) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if subject.kit.is_slow(check, subject) else []
+
+
 def _id(subject: Subject, config: pytest.Config) -> str:
-    several = config.getoption("omlab_all") or len(config.getoption("omlab_plugin")) > 1
+    several = _asks_all(config) or len(config.getoption("omlab_plugin")) > 1
     name = subject.kit.project.name
     return f"{name}:{subject.id}" if several and subject.id != name else subject.id
 
 
 def _subjects(check: Check, *, config: pytest.Config, path: Path) -> Sequence[Subject]:
+    if config.getoption("omlab_together") and not check.together:
+        return []
     return [s for kit in _kits(config, path) for s in kit.subjects(check.scope) if check.is_for(s)]
+
+
+def _asks_all(config: pytest.Config) -> bool:
+    return bool(config.getoption("omlab_all") or config.getoption("omlab_together"))
 
 
 def _kits(config: pytest.Config, path: Path) -> list[Kit]:
     """The plugins under test: those of the options, else the one whose tests lie at `path`."""
     from omlab_testkit.project import folder_above
 
-    names: list[str] = _installed() if config.getoption("omlab_all") else config.getoption("omlab_plugin")
+    names: list[str] = _installed() if _asks_all(config) else config.getoption("omlab_plugin")
     folder = None if names else folder_above(path.parent)
     key = str(folder)
     if key not in config.stash[_KITS]:
@@ -102,7 +117,7 @@ def _kits(config: pytest.Config, path: Path) -> list[Kit]:
 def _make_kits(config: pytest.Config, *, names: Sequence[str], folder: Path | None) -> list[Kit]:
     from omlab.errors import OmlabError
     from omlab_testkit.checks import all_checks
-    from omlab_testkit.kit import Kit, require_distribution
+    from omlab_testkit.kit import Kit, require_alike, require_distribution
     from omlab_testkit.project import Project, folder_of, read_project
 
     golden = [Path(config.invocation_params.dir, name) for name in config.getoption("omlab_golden")]
@@ -118,6 +133,7 @@ def _make_kits(config: pytest.Config, *, names: Sequence[str], folder: Path | No
         kits = [Kit(project=p, large=config.getoption("omlab_large"), golden=golden) for p in projects]
         for kit in kits:
             require_distribution(kit)
+            require_alike(kit)
     except OmlabError as error:
         raise pytest.UsageError(str(error)) from None
     return kits

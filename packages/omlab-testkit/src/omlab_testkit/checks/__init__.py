@@ -19,11 +19,16 @@ MODULES = (
 )
 RUNS = ("model", "verb", "recipe", "weights")
 """Scopes whose checks run a model unless they say that they do not."""
+MIXED = ("plugin", "card")
+"""Scopes of what other installed plugins may upset: clashes, kinds, imports."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One check: on subjects of `scope`, of which only those that `applies` to, with or without a GPU."""
+    """One check: on subjects of `scope`, of which only those that `applies` to, with or without a GPU.
+
+    `each`: it is made on every card, also on one that is like another; `together`: other plugins may upset it.
+    """
 
     name: str
     scope: str
@@ -31,6 +36,8 @@ class Check:
     runs_model: bool
     applies: Mapping[str, Any]
     gpu: bool = False
+    each: bool = True
+    together: bool = False
 
     @property
     def promise(self) -> str:
@@ -56,13 +63,23 @@ _LISTS: dict[str, Callable[[Any], Any]] = {"takes": lambda subject: set(subject.
 _found: dict[str, Check] = {}
 
 
-def check(*, of: str, gpu: bool = False, runs_model: bool | None = None, **applies: Any) -> Callable[[F], F]:
+def check(
+    *,
+    of: str,
+    gpu: bool = False,
+    runs_model: bool | None = None,
+    each: bool | None = None,
+    together: bool | None = None,
+    **applies: Any,
+) -> Callable[[F], F]:
     """Register a function as the check of its name.
 
     Args:
         of: Scope of its subjects.
         gpu: Whether it needs a GPU.
         runs_model: Whether it runs a model; by default as the scope says.
+        each: Whether it is made on a card that is like another; by default what verbs and recipes do is not.
+        together: Whether plugins installed beside may upset it; by default as the scope says.
         applies: What a subject must have: `streams`, `takes` and `gives` of verbs, `remote`, `needs` and `trains` of
             models, `loop` of recipes.
     """
@@ -70,7 +87,14 @@ def check(*, of: str, gpu: bool = False, runs_model: bool | None = None, **appli
     def register(function: F) -> F:
         runs = of in RUNS if runs_model is None else runs_model
         _found[function.__name__] = Check(
-            name=function.__name__, scope=of, run=function, runs_model=runs, applies=applies, gpu=gpu
+            name=function.__name__,
+            scope=of,
+            run=function,
+            runs_model=runs,
+            applies=applies,
+            gpu=gpu,
+            each=of not in ("verb", "recipe") if each is None else each,
+            together=of in MIXED if together is None else together,
         )
         return function
 

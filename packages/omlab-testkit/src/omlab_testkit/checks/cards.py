@@ -122,7 +122,7 @@ def _kinds(card: BaseCard) -> Iterator[tuple[str, str]]:
         yield from ((f"what {verb} gives", kind) for verb, kind in card.gives.items())
 
 
-@check(of="model", runs_model=False)
+@check(of="model", runs_model=False, together=True)
 def needs_name_other_models(subject: ModelSubject, folder: Path) -> None:
     """What a model needs are other models, by a name that one can have."""
     for need, name in subject.model_card.needs.items():
@@ -132,7 +132,7 @@ def needs_name_other_models(subject: ModelSubject, folder: Path) -> None:
             raise PromiseError(f"'{subject.name}' needs itself as its {need}.")
 
 
-@check(of="model", runs_model=False)
+@check(of="model", runs_model=False, together=True)
 def advice_is_for_settings_that_are_there(subject: ModelSubject, folder: Path) -> None:
     """What a recipe's `defaults` advise an adapter are settings that it has, as far as it is installed."""
     adapters = {offer.name: offer for offer in registry().cards("adapter")}
@@ -204,7 +204,7 @@ def weights_are_described(subject: ModelSubject, folder: Path) -> None:
                 raise PromiseError(f"'{subject.name}.{tag}': {file.name} is published on one machine only, {file.url}.")
 
 
-@check(of="format")
+@check(of="format", together=True)
 def format_card_is_true(subject: CardSubject, folder: Path) -> None:
     """A format has a method for each thing that its card says it does, and is found by a suffix or as a folder."""
     card, entry = cast(FormatCard, subject.card), subject.entry

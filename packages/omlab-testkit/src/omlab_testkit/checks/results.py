@@ -16,7 +16,7 @@ from omlab_testkit.subjects import VerbSubject
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@check(of="verb")
+@check(of="verb", together=True)
 def result_can_be_written(subject: VerbSubject, folder: Path) -> None:
     """What a verb gives, or each part of it, has a default format, which writes or collects the examples."""
     for index, case in enumerate(subject.cases):
@@ -40,7 +40,7 @@ def result_can_be_written(subject: VerbSubject, folder: Path) -> None:
                 raise PromiseError(f"'{card.name}' says that it has written {path.name}, but has not.")
 
 
-@check(of="verb")
+@check(of="verb", together=True)
 def result_has_a_picture(subject: VerbSubject, folder: Path) -> None:
     """A result whose kind a format card calls pictured draws itself over its inputs as a PNG, the same each time."""
     pictured = {kind for card in format_cards() for kind in card.pictured}

@@ -11,6 +11,8 @@ import numpy as np
 from omlab_volume.gate.look import Array, Look
 from omlab_volume.gate.orientation import SIZE, learn_template
 from omlab_volume.gate.result import touches_side, volumes_ml
+from omlab_volume.gate.sharpness import narrower
+from omlab_volume.gate.slices import slice_axis
 from omlab_volume.gate.values import guess_values
 from omlab_volume.volume import LabelMap, Volume
 
@@ -24,6 +26,7 @@ class Learner:
         self._levels: list[dict[str, float]] = []
         self._values: Counter[str] = Counter()
         self._thumbnails: list[Array] = []
+        self._edges: list[float] = []
         self._volumes: dict[str, list[float]] = {}
 
     def add(self, volume: Volume, target: Any) -> None:
@@ -36,6 +39,7 @@ class Learner:
         self._levels.append(look.levels)
         self._values[volume.intensity if volume.intensity != "unknown" else guess_values(look)] += 1
         self._thumbnails.append(look.thumbnail(SIZE))
+        self._edges.append(narrower(look, slice_axis(look))[0])
         if isinstance(target, LabelMap):
             for name, (value, size) in volumes_ml(target).items():
                 if not touches_side(target, value):
@@ -55,6 +59,8 @@ class Learner:
         }
         if len(self._values) == 1 and (only := next(iter(self._values))) in ("hu", "mr", "suv"):
             volume["values"] = only
+        if edges := [width for width in self._edges if width]:
+            volume["edge_mm"] = _range(edges)
         template = learn_template(self._thumbnails)
         if template is not None:
             volume["template"] = template

@@ -7,6 +7,7 @@ A card's `[model.does.VERB.expects.volume]`, every entry of which may be left ou
     spacing = [[a, b], ...]        # mm, least and most along z, y, x
     extent = [[a, b], ...]         # mm, of the image
     levels = { low = [a, b], ... } # of what is no HU: least and most of `omlab_volume.gate.look.Look.levels`
+    edge_mm = [a, b]               # mm, width of edges within slices (`omlab_volume.gate.sharpness`)
     template = { ... }             # how training cases look (`omlab_volume.gate.orientation`)
     region = "trunk"               # without a template: CT of a body, perhaps with other parts
 
@@ -23,6 +24,7 @@ import numpy as np
 
 from omlab_volume.gate.look import Look
 from omlab_volume.gate.orientation import AXES, check_template, check_trunk
+from omlab_volume.gate.sharpness import check_sharpness
 from omlab_volume.gate.slices import check_slices, slice_axis
 from omlab_volume.gate.values import Guess, describe_guess, guess_values
 from omlab_volume.volume import Volume
@@ -56,7 +58,11 @@ def check(volume: Volume, expected: Mapping[str, Any]) -> dict[str, Any]:
     doubts += outside("field of view", look.extent, expected.get("extent"))
     if expected.keys() & _OF_WHOLE_BODIES:
         doubts += _cut_off(look)
-    parts = [check_slices(look, slice_axis(look))]
+    across = slice_axis(look)
+    parts = [
+        check_slices(look, across),
+        check_sharpness(look, across, learned=expected.get("edge_mm"), is_hu=guess == "hu"),
+    ]
     if expected.get("template"):
         parts.append(check_template(look, expected["template"]))
     elif expected.get("region") == "trunk" and guess == "hu":

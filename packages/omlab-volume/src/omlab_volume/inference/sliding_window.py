@@ -2,7 +2,8 @@
 
 The weighted sum is kept in cells, never for the whole volume: windows run along x, then y, then z, and a
 cell (the voxels between neighbouring borders of windows) exists from the first window that touches it to the
-last, when it is final. What is alive at a time is about half a window's depth of the image, whatever its length.
+last, when it is final. What is alive at a time is about half a window's depth of the image, whatever its length; in
+half precision much of it rests as bytes (`omlab_volume.inference.resting`).
 
 Source: nnU-Net v1 and v2 (fact sheet of STU-Net, 7).
 """
@@ -28,6 +29,7 @@ from torch import Tensor
 from omlab import progress
 from omlab.errors import InputError, OmlabError
 from omlab_kernels import window_accumulate
+from omlab_volume.inference.resting import WORTH, Resting, resting, small_from, woken
 
 Network = Callable[[Tensor], Tensor]
 Combine = Literal["probabilities", "logits"]
@@ -120,7 +122,8 @@ class SlidingWindow:
         device: where the network is.
         accumulate_device: where the sums are kept; None is `device`.
         sum_type: of the sums: torch.float32, or torch.float16, which takes half the memory. What is added is computed
-            in float32 and rounded once; a sum of n windows and flips is off by at most n / 2048 of itself.
+            in float32 and rounded once; a sum of n windows and flips is off by at most n / 2048 of itself, and of a
+            large image, whose small sums rest as bytes, by 1 / 4096 of 1 more.
         autocast: run the network in float16 where it is on CUDA.
         tiling: windows and weights in place of nnU-Net's; `step` is not looked at then.
     """
@@ -221,6 +224,7 @@ class _Run:
     sums: dict[Place, Tensor] = field(default_factory=dict)
     shares: dict[Place, Tensor] = field(default_factory=dict)
     spare: list[Tensor] = field(default_factory=list)  # memory of cells that are done
+    asleep: dict[Place, Resting] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         how = self.how
@@ -236,12 +240,17 @@ class _Run:
         stops = [[start + patch for start in starts] for starts, patch in zip(self.starts, how.patch_size, strict=True)]
         self.edges = [sorted({*starts, *ends}) for starts, ends in zip(self.starts, stops, strict=True)]
         self.flips = how.flips()
+        self.small: dict[int, int] = {}
         self.importance: Tensor | None = None
         if math.prod(len(starts) for starts in self.starts) > 1:
             own = how.tiling.importance(how.patch_size) if how.tiling is not None else None
             weights = gaussian_importance(how.patch_size, half=how.combine == "logits") if own is None else own
             self.importance = weights.to(self.keep)
             self.share = self.importance / len(self.flips)
+            if how.sum_type == torch.float16 and how.combine == "probabilities" and self._waiting() >= WORTH:
+                middle = self.importance[:, how.patch_size[1] // 2, how.patch_size[2] // 2]
+                self.small = small_from(middle.cpu(), self.starts[0])
+                self.edges[0] = sorted({*self.edges[0], *self.small.values()})
         else:
             self.share = torch.tensor(1 / len(self.flips), device=self.keep).expand(how.patch_size)
 
@@ -264,6 +273,29 @@ class _Run:
                         advance(len(batch))
                 for place in batch:
                     yield from self._final(place)
+                    self._rest(place)
+
+    def _waiting(self) -> int:
+        """About the bytes of sums that wait for the next row of windows."""
+        starts = self.starts[0]
+        overlap = self.how.patch_size[0] - (starts[1] - starts[0]) if len(starts) > 1 else 0
+        return self.how.classes * overlap * self.size[1] * self.size[2] * self.how.sum_type.itemsize
+
+    def _rest(self, place: Place) -> None:
+        """Let cells rest that wait for the next row of windows along z, where their sums are small."""
+        for cell in self.waiting(place):
+            found = resting(self.sums[cell])
+            if found is not None:
+                self.asleep[cell] = found
+                del self.sums[cell]
+
+    def waiting(self, place: Place) -> list[Place]:
+        """The cells that wait, after the window at `place`, for one of the next row along z that weighs manifold."""
+        small = self.small.get(place[0])
+        if small is None:
+            return []
+        along = [cell for cell, _ in self._spans(0, place[0]) if self.edges[0][cell] >= small]
+        return list(itertools.product(along, *(self._ending(axis, place[axis]) for axis in (1, 2))))
 
     def _predict(self, batch: list[Place], windows: Tensor, flip: Axes) -> None:
         """Scores of the windows, flipped by `flip`, added to the sums; no score outlives this call."""
@@ -354,6 +386,9 @@ class _Run:
             start = [part.start for part in inside]
             if fresh := cell not in self.sums:
                 self.sums[cell] = self._new_sums(cell)
+                if cell in self.asleep:
+                    woken(self.asleep.pop(cell), self.sums[cell])
+                    fresh = False
             window_accumulate(self.sums[cell], scores, share, start=start, flip=flip, softmax=softmax, fresh=fresh)
 
     def _final(self, place: Place) -> Iterator[Cell]:

@@ -149,6 +149,15 @@ def read_header(path: Path) -> Dataset | None:
     return None if file is None else file.header
 
 
+def read_unparsed(path: Path) -> Dataset | None:
+    """What a file says but its pixels, to be looked at within `parsing`; None where it is no DICOM file."""
+    with parsing(path), path.open("rb") as file:
+        try:
+            return _parsed(file, pixels=False)
+        except InvalidDicomError:
+            return None
+
+
 def find_series(path: Path, *, series: str = "") -> list[DicomFile]:
     """The image files of the one series in `path`, a folder (with its sub-folders) or one file.
 

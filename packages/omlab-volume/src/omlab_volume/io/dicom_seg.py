@@ -33,7 +33,7 @@ from omlab.errors import GeometryError, InputError, OmlabWarning, OutputError
 from omlab.payloads import Inputs, Payload
 from omlab_volume import __version__
 from omlab_volume.geometry import is_orthogonal, swap_lps_ras, unit_axes
-from omlab_volume.io.dicom_files import KnownElements, parsing, read_file
+from omlab_volume.io.dicom_files import parsing, read_unparsed
 from omlab_volume.io.dicom_seg_read import GRID_BLOCK, GRID_GROUP, VALUE_TEXT, read_segmentation
 from omlab_volume.io.paths import check_file, written
 from omlab_volume.io.quiet import in_a_sentence, quiet
@@ -101,16 +101,14 @@ def _source_images(source: Source | None) -> list[Dataset]:
     if source is None or source.format != "dicom" or not source.paths:
         found = "its source is unknown" if source is None else f"it was made from {source.format}"
         raise InputError(f"DICOM-SEG must refer to a DICOM series, but {found}: write NIfTI, or predict from DICOM.")
-    known: KnownElements = {}
-    return [_source_image(path, known=known) for path in source.paths]
+    return [_source_image(path) for path in source.paths]
 
 
-def _source_image(path: Path, *, known: KnownElements) -> Dataset:
+def _source_image(path: Path) -> Dataset:
     check_file(path)
-    file = read_file(path, known=known)
-    if file is None:
+    header = read_unparsed(path)
+    if header is None:
         raise InputError(f"{path} is no longer the DICOM file that the label map was made from.")
-    header = file.header
     with parsing(path):
         missing = [keyword for keyword in _NEEDED if not header.get(keyword)]
         if missing:
