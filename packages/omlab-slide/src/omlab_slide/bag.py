@@ -36,8 +36,8 @@ class Features(Protocol):
         """float16 or float32."""
         ...
 
-    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
-        """The rows of a slice, (n, D). Raises `InputError` where a file cannot be read."""
+    def __getitem__(self, rows: slice | NDArray[np.integer], /) -> NDArray[Any]:
+        """The rows of a slice, or of those numbers, (n, D). Raises `InputError` where a file cannot be read."""
         ...
 
 
@@ -71,7 +71,9 @@ class ComputedFeatures:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: slice, /) -> NDArray[np.float32]:
+    def __getitem__(self, rows: slice | NDArray[np.integer], /) -> NDArray[np.float32]:
+        if not isinstance(rows, slice):
+            return self[:][rows]
         first, last, step = rows.indices(self.shape[0])
         if first >= last:
             return np.zeros((0, self.shape[1]), np.float32)

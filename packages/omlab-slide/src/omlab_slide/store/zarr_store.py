@@ -56,7 +56,7 @@ class BagStore:
                 size=int(facts["size"]),
                 target_mpp=facts["target_mpp"],
                 overlap=int(facts["overlap"]),
-                tissue=read_tissue(group) if "tissue" in group else None,
+                tissue=read_tissue(group["tissue"]) if "tissue" in group else None,
                 encoder=facts["encoder"],
                 slide=facts["slide"],
             )
@@ -90,10 +90,10 @@ class StoredFeatures:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
+    def __getitem__(self, rows: slice | NDArray[np.integer], /) -> NDArray[Any]:
         array = _array(_opened(self.path), "features", self.path, ndim=2)
         try:
-            found: NDArray[Any] = np.asarray(array[rows])
+            found: NDArray[Any] = np.asarray(array[rows] if isinstance(rows, slice) else array.oindex[rows])
         except Exception as error:  # what a damaged chunk raises depends on its codec
             raise InputError(
                 f"{self.path} cannot be read ({_first_line(error)}): a chunk of its features is damaged or cut short; "
