@@ -154,12 +154,24 @@ class Bag:
         """Whether its features are yet to be computed."""
         return isinstance(self.features, ComputedFeatures)
 
+    def blocks(self, rows: int = 0) -> Iterator[tuple[int, NDArray[Any]]]:
+        """The features from the first row on, some at a time: (number of the first row, its (n, D)).
+
+        `rows`: how many at a time; 0: about 1 MB. What is computed comes in the chunks that it is computed in.
+        """
+        if isinstance(self.features, ComputedFeatures):
+            for number, chunk in enumerate(self.features.compute(0)):
+                yield number * self.features.rows, chunk
+            return
+        rows = rows or chunk_rows(self.features.shape[1], self.features.dtype)
+        for start in range(0, len(self), rows):
+            yield start, np.asarray(self.features[start : start + rows])
+
     def is_finite(self) -> bool:
         """Whether no feature is NaN or infinite; those that are computed are looked at when they are."""
         if self.is_computed:
             return True
-        step = chunk_rows(self.features.shape[1], self.features.dtype)
-        return all(np.isfinite(self.features[at : at + step]).all() for at in range(0, len(self), step))
+        return all(np.isfinite(block).all() for _, block in self.blocks())
 
     def loaded(self) -> Bag:
         """The same with its features in memory."""

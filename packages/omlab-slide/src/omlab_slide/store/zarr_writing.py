@@ -46,6 +46,7 @@ def write_store(bag: Bag, path: Path) -> None:
         if done is None:
             _begin(bag, path, what, rows=rows)
             done = 0
+        _sweep(path)
     group = zarr.open_group(zarr.storage.LocalStore(path), mode="r+")
     with progress.bar("patches", total=len(bag)) as advance:
         advance(min(done * rows, len(bag)))
@@ -148,6 +149,12 @@ def _begin(bag: Bag, path: Path, what: str, *, rows: int) -> None:
         compressors=None,  # features hardly become smaller, and are read far more often than written
     )
     _note(path, what, done=0)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what zarr was writing when an earlier start was killed: such files bear names of their own."""
+    for leftover in path.rglob("*.partial"):
+        leftover.unlink()
 
 
 def _note(path: Path, what: str, *, done: int | None) -> None:
