@@ -7,15 +7,13 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +26,11 @@ from omlab.stamps import stamp
 from omlab.weights import Weights
 from omlab_slide.bag import Bag, ComputedFeatures, chunk_rows
 from omlab_slide.encoding.image_encoder import ImageEncoder
+from omlab_slide.grid import Patches, patches
 from omlab_slide.slide import Slide
+from omlab_slide.tiles import each_tile
+from omlab_slide.tissue import Tissue, tissue
 
-if TYPE_CHECKING:
-    from omlab_slide.grid import Patches
-    from omlab_slide.tissue import Tissue
-
-_THREADS = min(16, (os.cpu_count() or 1) + 2)
 _WHITE = 255
 
 
@@ -89,9 +85,6 @@ class SlideEncoder:
 
         Raises `InputError` where the slide has no scale, shows no tissue, or no patch has enough of it.
         """
-        from omlab_slide.grid import patches
-        from omlab_slide.tissue import tissue
-
         slide = omlab.take(inputs, "slide", Slide)
         slide.scale  # noqa: B018  # raises before anything is read
         found = tissue(slide, method=self.tissue)
@@ -158,23 +151,31 @@ class SlideEncoder:
         rows = chunk_rows(width, np.float32)
         flawed: list[int] = []
 
-        def read(number: int) -> Any:
-            pixels, is_whole = _read(planned, number)
-            if not is_whole:
-                flawed.append(number)
+        def ready(pixels: NDArray[np.uint8]) -> Any:
             return self.encoder.ready(pixels, mpp=planned.patches.mpp, options=options)
 
-        ready = _in_order(read, range(first * rows, count), ahead=2 * self.encoder.batch + _THREADS)
-        for start in range(first * rows, count, rows):
-            chunk = np.empty((min(rows, count - start), width), np.float32)
-            for at in range(0, len(chunk), self.encoder.batch):
-                part = [next(ready) for _ in range(min(self.encoder.batch, len(chunk) - at))]
-                chunk[at : at + len(part)] = self._encoded(part, options, planned, start + at)
-            yield chunk
+        tiles = each_tile(
+            planned.slide,
+            planned.patches.coords,
+            downsample=planned.patches.downsample,
+            size=planned.patches.size,
+            then=ready,
+            batch=self.encoder.batch,
+            start=first * rows,
+        )
+        with closing(tiles):
+            for start in range(first * rows, count, rows):
+                chunk = np.empty((min(rows, count - start), width), np.float32)
+                for at in range(0, len(chunk), self.encoder.batch):
+                    part = list(islice(tiles, min(self.encoder.batch, len(chunk) - at)))
+                    flawed += [tile.index for tile in part if tile.flaws]
+                    values = [tile.value for tile in part]
+                    chunk[at : at + len(part)] = self._encoded(values, options, planned, first=start + at)
+                yield chunk
         _warn_of(flawed, planned)
 
     def _encoded(
-        self, patches: Sequence[Any], options: Mapping[str, Any], planned: Planned, first: int
+        self, patches: Sequence[Any], options: Mapping[str, Any], planned: Planned, *, first: int
     ) -> NDArray[np.float32]:
         try:
             return self.encoder.encode(patches, options)
@@ -185,33 +186,9 @@ class SlideEncoder:
             ) from error
 
 
-def _read(planned: Planned, number: int) -> tuple[NDArray[np.uint8], bool]:
-    """The pixels of a patch, and whether all of them could be read as they stand in the file."""
-    grid = planned.patches
-    x, y = (int(value) for value in grid.coords[number])
-    region = planned.slide.region_scaled((x, y), downsample=grid.size0 / grid.size, size=(grid.size, grid.size))
-    return region.pixels, not region.flaws
-
-
-def _in_order(function: Callable[[int], Any], numbers: Sequence[int], *, ahead: int) -> Iterator[Any]:
-    """What a function gives for numbers, in their order, done by threads that are at most so many ahead."""
-    waiting: deque[Future[Any]] = deque()
-    with ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="omlab-tiles") as pool:
-        try:
-            for number in numbers:
-                waiting.append(pool.submit(copy_context().run, function, number))
-                if len(waiting) >= ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
 def _warn_of(flawed: Sequence[int], planned: Planned) -> None:
     if flawed:
-        x, y = planned.patches.coords[min(flawed)]
+        x, y = planned.patches.coords[flawed[0]]
         warnings.warn(
             f"{planned.slide.name}: {len(flawed)} of {len(planned.patches.coords):,} patches have parts that could not "
             f"be read as they stand in the file, the first at {x}, {y}: they were read from another level or are white.",

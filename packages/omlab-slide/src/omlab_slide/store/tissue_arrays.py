@@ -1,9 +1,11 @@
 """Tissue as arrays of a zarr group.
 
-    mask            (h, w) bool; attribute `mpp`
+    mask            (h, w) bool
     points          (P, 2) int32, the corners (x, y) of all outlines, one after the other, in pixels of level 0
     rings           (R, 2) int32: the number of the polygon, and the number of corners; of a polygon the outer line comes
                     first, its holes follow
+
+Its attributes are `downsample`, `mpp` and `doubts`, as `omlab_slide.tissue.Tissue` has them.
 """
 
 from __future__ import annotations
@@ -24,13 +26,14 @@ def write_tissue(group: Any, tissue: Tissue) -> None:
     for name, array in {"mask": tissue.mask, "points": points, "rings": rings}.items():
         chunks = tuple(max(1, size) for size in array.shape)
         group.create_array(name, shape=array.shape, dtype=array.dtype, chunks=chunks)[...] = array
-    group.attrs["mpp"] = tissue.mpp
+    group.attrs.update(
+        {"downsample": list(tissue.downsample), "mpp": tissue.mpp, "doubts": list(tissue.doubts)}
+    )
 
 
 def read_tissue(group: Any) -> Tissue:
     """What `write_tissue` wrote. Raises `KeyError` or `ValueError` where it is damaged."""
-    from omlab_slide.tissue import Tissue
-    from omlab_slide.tissue.polygons import Polygon
+    from omlab_slide.tissue import Polygon, Tissue
 
     points, rings = group["points"][...], group["rings"][...]
     lines = np.split(points, np.cumsum(rings[:, 1])[:-1]) if len(rings) else []
@@ -38,4 +41,11 @@ def read_tissue(group: Any) -> Tissue:
     for (number, _), line in zip(rings, lines, strict=True):
         of_polygon.setdefault(int(number), []).append(line)
     polygons = [Polygon(outer, tuple(holes)) for outer, *holes in of_polygon.values()]
-    return Tissue(mask=group["mask"][...], mpp=group.attrs["mpp"], polygons=polygons)
+    x, y = group.attrs["downsample"]
+    return Tissue(
+        mask=group["mask"][...],
+        downsample=(x, y),
+        polygons=polygons,
+        mpp=group.attrs["mpp"],
+        doubts=tuple(group.attrs["doubts"]),
+    )
