@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -56,7 +58,7 @@ class ComputedFeatures:
 
     shape: tuple[int, int]
     rows: int
-    compute: Callable[[int], Iterator[NDArray[np.float32]]]
+    compute: Callable[[int], Generator[NDArray[np.float32]]]
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -78,11 +80,8 @@ class ComputedFeatures:
         if first >= last:
             return np.zeros((0, self.shape[1]), np.float32)
         begin = first // self.rows
-        found = []
-        for number, chunk in enumerate(self.compute(begin), start=begin):
-            found.append(chunk)
-            if (number + 1) * self.rows >= last:
-                break
+        with closing(self.compute(begin)) as chunks:
+            found = list(islice(chunks, -(-last // self.rows) - begin))
         start = begin * self.rows
         return np.concatenate(found)[first - start : last - start : step]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -131,7 +131,7 @@ def each_tile(
     batch: int = 64,
     workers: int | None = None,
     start: int = 0,
-) -> Iterator[Tile[T]]:
+) -> Generator[Tile[T]]:
     """As `tiles_at`, tile by tile, with whatever `then` makes of each: what an encoder takes."""
     threads = workers or min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
     turns = _turns(start, len(coords), batch=batch)

@@ -8,8 +8,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -143,7 +142,7 @@ class SlideEncoder:
             self._widths[key] = int(self.encoder.encode([ready], options).shape[1])
         return self._widths[key]
 
-    def _chunks(self, planned: Planned, options: Mapping[str, Any], first: int) -> Iterator[NDArray[np.float32]]:
+    def _chunks(self, planned: Planned, options: Mapping[str, Any], first: int) -> Generator[NDArray[np.float32]]:
         """The features of chunk `first`, and of all after it. Batches begin anew with each chunk, which is thereby
         the same wherever the work began.
         """
@@ -163,7 +162,7 @@ class SlideEncoder:
             batch=self.encoder.batch,
             start=first * rows,
         )
-        with closing(tiles):
+        try:
             for start in range(first * rows, count, rows):
                 chunk = np.empty((min(rows, count - start), width), np.float32)
                 for at in range(0, len(chunk), self.encoder.batch):
@@ -172,7 +171,9 @@ class SlideEncoder:
                     values = [tile.value for tile in part]
                     chunk[at : at + len(part)] = self._encoded(values, options, planned, first=start + at)
                 yield chunk
-        _warn_of(flawed, planned)
+        finally:  # also where no more chunks are asked for
+            tiles.close()
+            _warn_of(flawed, planned)
 
     def _encoded(
         self, patches: Sequence[Any], options: Mapping[str, Any], planned: Planned, *, first: int

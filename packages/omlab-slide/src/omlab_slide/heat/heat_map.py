@@ -89,11 +89,11 @@ class HeatMap:
     def extremes(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Numbers of the patches with the highest scores, the highest first, and with the lowest, the lowest first.
 
-        Of equal scores the first come first; a patch is among one of them only.
+        Of equal scores the first is the higher; a patch is among one of them only.
         """
         order = np.argsort(-self.scores, kind="stable")
         most = min(count, len(self) // 2 or 1)
-        return order[:most], np.argsort(self.scores, kind="stable")[: min(most, len(self) - most)]
+        return order[:most], order[::-1][: min(most, len(self) - most)]
 
     def overlay(self, inputs: Inputs, *, target: Payload | None = None) -> bytes:
         """A PNG of the slide among `inputs`, else of the thumbnail, with the percentiles over it and a scale bar."""

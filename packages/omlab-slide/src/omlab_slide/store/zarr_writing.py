@@ -119,7 +119,7 @@ def _done(path: Path, what: str) -> int | None:
         if known["what"] == what and known["done"] is not None:
             return int(known["done"])
     except FileNotFoundError:
-        if any(path.iterdir()):
+        if any(not child.name.startswith(PROGRESS) for child in path.iterdir()):  # a torn first note is ours
             raise OutputError(f"{path} exists already; remove it or choose another output.") from None
     except (ValueError, KeyError, TypeError):
         pass  # torn while it was written: nothing of it can be relied on
