@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 import omlab
 from omlab.errors import InputError, OutputError
-from omlab_testkit.networks import as_sent
 from omlab_slide.bag import Bag, ComputedFeatures, chunk_rows
 from omlab_slide.store.zarr_store import PROGRESS, BagStore, StoredFeatures
 from omlab_slide.testing import draw_slide, example_bags, held
 from omlab_slide.tissue import Tissue, tissue
+from omlab_testkit.networks import as_sent
 
 WIDTH, ROWS = 3, 4
 
@@ -116,9 +116,7 @@ def test_it_is_the_same_bytes_each_time(tmp_path: Path) -> None:
     assert (again.features[:] == loaded.features).all()
 
 
-def test_killed_anywhere_it_is_gone_on_with_to_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_anywhere_it_is_gone_on_with_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, left = tmp_path / "whole.bag.zarr", list[Path]()
     really, one_by_one = Path.replace, threading.Lock()
 

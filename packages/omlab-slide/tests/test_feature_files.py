@@ -161,7 +161,7 @@ def test_a_bag_as_anndata(tmp_path: Path, bag: Bag) -> None:
     anndata = pytest.importorskip("anndata")
     omlab.write(bag, tmp_path / "a.h5ad")
     found = anndata.read_h5ad(tmp_path / "a.h5ad")
-    assert (found.X == bag.features).all()
+    assert (bag.features == found.X).all()
     assert (found.obsm["spatial"] == bag.coords + 64).all()
     assert found.obs["share"].to_numpy() == pytest.approx(bag.share.astype(np.float32))
     assert found.uns["omlab"]["encoder"] == "toy"

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.stats import percentileofscore, rankdata
 
 import omlab
 from omlab.errors import InputError
@@ -24,9 +25,8 @@ from omlab_slide.heat.patches import HeatPatches, top_and_bottom
 from omlab_slide.heat.picture import blended, percentile_map
 from omlab_slide.heat.pyramid import HeatPyramid
 from omlab_slide.heat.ranks import percentiles
-from omlab_slide.heat.scale_bar import bar_length, label
+from omlab_slide.heat.scale_bar import with_scale_bar
 from omlab_slide.testing import PLANT, draw_slide, example_heat_maps, held
-from scipy.stats import percentileofscore, rankdata
 
 Numbers = list[float]
 numbers = st.lists(st.floats(-5, 5).map(lambda value: round(value, 1)), min_size=1, max_size=40)
@@ -113,11 +113,12 @@ def test_the_picture_shows_the_slide_and_its_scale() -> None:
     assert (bar == 0).all(axis=2).sum() > 100  # black: the bar and its label
 
 
-@pytest.mark.parametrize(("width", "mpp", "wanted"), [(1000, 0.5, 100), (1024, 8.0, 2000), (192, 0.25, 10)])
-def test_a_scale_bar_has_a_round_length_that_fits(width: int, mpp: float, wanted: float) -> None:
-    assert bar_length(width, mpp) == pytest.approx(wanted)
-    assert label(2000) == "2 mm"
-    assert label(100) == "100 um"
+@pytest.mark.parametrize(("width", "mpp", "wanted"), [(1000, 0.5, 200), (1024, 8.0, 250), (192, 0.25, 40)])
+def test_a_scale_bar_has_a_round_length_that_fits(width: int, mpp: float, wanted: int) -> None:
+    found = with_scale_bar(np.full((width, width, 3), 128, np.uint8), mpp)
+    rows = (found == 0).all(axis=2).sum(axis=1)
+    assert rows.max() == wanted + 1
+    assert with_scale_bar(found, None) is found
 
 
 def test_cells_are_squares_where_the_patches_are(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Bags (kind `bag`): the features of a slide's patches, with where each patch lies.
 
-    bag = omlab.read("features/case.bag.zarr")
-    bag.features[:100]                       # (100, D): read when it is asked for
-    bag.loaded().features                    # (N, D) in memory
+bag = omlab.read("features/case.bag.zarr")
+bag.features[:100]                       # (100, D): read when it is asked for
+bag.loaded().features                    # (N, D) in memory
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class ComputedFeatures:
 
     def __getitem__(self, rows: slice | NDArray[np.integer], /) -> NDArray[np.float32]:
         if not isinstance(rows, slice):
-            return self[:][rows]
+            return np.asarray(self[:][rows])
         first, last, step = rows.indices(self.shape[0])
         if first >= last:
             return np.zeros((0, self.shape[1]), np.float32)
@@ -85,7 +85,7 @@ class ComputedFeatures:
         start = begin * self.rows
         return np.concatenate(found)[first - start : last - start : step]
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001  # NumPy's form
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # NumPy's form
         return np.asarray(self[:], dtype)
 
 
@@ -200,4 +200,5 @@ class Bag:
 
 def chunk_rows(width: int, dtype: Any) -> int:
     """Rows of a chunk of features: a power of two, of about 1 MB together."""
-    return 1 << max(0, (_CHUNK_BYTES // (width * np.dtype(dtype).itemsize)).bit_length() - 1)
+    most = int(_CHUNK_BYTES // (width * np.dtype(dtype).itemsize))
+    return 1 << max(0, most.bit_length() - 1)

@@ -61,7 +61,7 @@ class ImageEncoder:
     def encode(self, patches: Sequence[Any], options: Mapping[str, Any]) -> NDArray[np.float32]:
         """The vectors (n, D) of patches that are `ready`.
 
-        Raises what the encoder gave or raised for one of them, and `PluginError` where it gave no vectors of one length.
+        Raises what the encoder gave or raised for one of them, `PluginError` where it gave no vectors of one length.
         """
         if isinstance(self.model, Session):
             answers = self.model.apply(VERB, patches, **options)

@@ -1,8 +1,8 @@
 """`SlideEncoder`: tissue, patch grid, tiles read in threads, an encoder of images in batches, a bag.
 
-    encoder = SlideEncoder(model, card=card, weights=weights, settings=settings)
-    [bag] = encoder.embed([encoder.prepare("embed", {"slide": slide})])        # nothing is encoded yet
-    omlab.write(bag, "case.bag.zarr")                                          # encoded while it is written
+encoder = SlideEncoder(model, card=card, weights=weights, settings=settings)
+[bag] = encoder.embed([encoder.prepare("embed", {"slide": slide})])        # nothing is encoded yet
+omlab.write(bag, "case.bag.zarr")                                          # encoded while it is written
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from omlab.stamps import stamp
 from omlab.weights import Weights
 from omlab_slide.bag import Bag, ComputedFeatures, chunk_rows
 from omlab_slide.encoding.image_encoder import ImageEncoder
-from omlab_slide.grid import Patches, patches
+from omlab_slide.grid import Patches, check_grid, patches
 from omlab_slide.slide import Slide
 from omlab_slide.tiles import each_tile
 from omlab_slide.tissue import Tissue, tissue
@@ -62,6 +62,8 @@ class SlideEncoder:
         card: The encoder's card; not needed for a session.
         weights: The encoder's weights, likewise.
         batch: Patches that are encoded at once; None: what a session's card says, else 32.
+
+    Raises `UsageError` where there can be no such patches.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class SlideEncoder:
     ) -> None:
         grid = ("mpp", "patch", "overlap", "least_share", "tissue")
         self.mpp, self.patch, self.overlap, self.least_share, self.tissue = (settings[name] for name in grid)
+        check_grid(patch=self.patch, overlap=self.overlap, least_share=self.least_share)
         own = {name: value for name, value in settings.items() if name not in grid}
         self.encoder = ImageEncoder(encoder, card=card, weights=weights, settings=own, batch=batch)
         self._widths: dict[str, int] = {}
@@ -94,8 +97,8 @@ class SlideEncoder:
         )
         if not len(grid.coords):
             raise InputError(
-                f"{slide.name} has no patch of {self.patch} pixels at {self.mpp:g} um with {self.least_share:.0%} tissue: "
-                "choose smaller patches or a lower least_share."
+                f"{slide.name} has no patch of {self.patch} pixels at {self.mpp:g} um with {self.least_share:.0%} "
+                "tissue: choose smaller patches or a lower least_share."
             )
         digest = "" if slide.path is None else stamp(slide.path, digest=True, sampled=True).sha256
         return Planned(slide=slide, tissue=found, patches=grid, digest=digest)
@@ -143,8 +146,9 @@ class SlideEncoder:
         return self._widths[key]
 
     def _chunks(self, planned: Planned, options: Mapping[str, Any], first: int) -> Generator[NDArray[np.float32]]:
-        """The features of chunk `first`, and of all after it. Batches begin anew with each chunk, which is thereby
-        the same wherever the work began.
+        """The features of chunk `first`, and of all after it.
+
+        Batches begin anew with each chunk, which is thereby the same wherever the work began.
         """
         count, width = len(planned.patches.coords), self._width(options)
         rows = chunk_rows(width, np.float32)
@@ -192,7 +196,7 @@ def _warn_of(flawed: Sequence[int], planned: Planned) -> None:
         x, y = planned.patches.coords[flawed[0]]
         warnings.warn(
             f"{planned.slide.name}: {len(flawed)} of {len(planned.patches.coords):,} patches have parts that could not "
-            f"be read as they stand in the file, the first at {x}, {y}: they were read from another level or are white.",
+            f"be read as they stand in the file, the first at {x}, {y}: they are from another level, or white.",
             OmlabWarning,
             stacklevel=2,
         )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from omlab.errors import InputError
+
+N = TypeVar("N", np.int32, np.float64)
 
 _MOST = 1 << 28
 """Pixels of a raster: 2 GiB of sums."""
@@ -74,14 +77,14 @@ def raster(
 
 
 def _integrated(
-    weights: NDArray[np.generic],
+    weights: NDArray[N],
     x0: NDArray[np.int64],
     y0: NDArray[np.int64],
     x1: NDArray[np.int64],
     y1: NDArray[np.int64],
     *,
     shape: tuple[int, int],
-) -> NDArray[np.generic]:
+) -> NDArray[N]:
     """(h, w): the sum of the weights of all boxes x0:x1, y0:y1 over each pixel."""
     corners = np.zeros((shape[0] + 1, shape[1] + 1), weights.dtype)
     for y, x, sign in ((y0, x0, 1), (y0, x1, -1), (y1, x0, -1), (y1, x1, 1)):

@@ -1,8 +1,8 @@
 """The payload `HeatMap`: a score for each patch of a slide.
 
-    heat = HeatMap(scores=attention, coords=bag.coords, size0=bag.size0, dimensions=bag.dimensions, mpp=bag.mpp)
-    omlab.write(heat, "case.geojson")                                          # cells, for QuPath
-    Path("case.png").write_bytes(heat.overlay({"slide": slide}))
+heat = HeatMap(scores=attention, coords=bag.coords, size0=bag.size0, dimensions=bag.dimensions, mpp=bag.mpp)
+omlab.write(heat, "case.geojson")                                          # cells, for QuPath
+Path("case.png").write_bytes(heat.overlay({"slide": slide}))
 """
 
 from __future__ import annotations

@@ -90,13 +90,9 @@ def _with_legend(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     strip = Image.new("RGB", (width, 2 * size + 8), "white")
     draw = ImageDraw.Draw(strip)
     ramp = coloured(np.linspace(0, 100, max(1, width // 3)))[None].repeat(size, axis=0)
-    parts = [f"{name}, percentile: 0", ramp, "100"]
-    x = 4
-    for part in parts:
-        if isinstance(part, str):
-            draw.text((x, size // 2), part, fill="black", font=letters)
-            x += round(draw.textlength(part, font=letters)) + 6
-        else:
-            strip.paste(Image.fromarray(part), (x, size // 2 + 2))
-            x += part.shape[1] + 6
+    before = f"{name}, percentile: 0"
+    place = 10 + round(draw.textlength(before, font=letters))
+    draw.text((4, size // 2), before, fill="black", font=letters)
+    strip.paste(Image.fromarray(ramp), (place, size // 2 + 2))
+    draw.text((place + ramp.shape[1] + 6, size // 2), "100", fill="black", font=letters)
     return np.concatenate([pixels, np.asarray(strip)])

@@ -28,5 +28,4 @@ def percentiles(scores: ArrayLike, *, among: ArrayLike | None = None) -> NDArray
         raise InputError("A score is NaN: it has no rank.")
     below = np.searchsorted(reference, values, side="left")
     up_to = np.searchsorted(reference, values, side="right")
-    percentile: NDArray[np.float64] = (below + up_to + (up_to > below)) * (50.0 / reference.size)
-    return percentile
+    return np.asarray((below + up_to + (up_to > below)) * (50.0 / reference.size), np.float64)

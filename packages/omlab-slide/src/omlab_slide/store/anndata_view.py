@@ -14,7 +14,7 @@ from omlab_slide.bag import Bag
 from omlab_slide.store.h5_writing import bag_of
 
 if TYPE_CHECKING:
-    from anndata import AnnData
+    from anndata import AnnData  # type: ignore[import-untyped]
 
 
 def as_anndata(bag: Bag) -> AnnData:
@@ -29,7 +29,7 @@ def as_anndata(bag: Bag) -> AnnData:
         from anndata import AnnData
     except ModuleNotFoundError as error:
         raise MissingDependencyError("AnnData needs anndata: install omlab-slide[anndata].") from error
-    import pandas
+    import pandas  # type: ignore[import-untyped]
 
     names = [f"{x}-{y}" for x, y in bag.coords.tolist()]
     name = str(bag.slide.get("name", "slide"))

@@ -1,8 +1,8 @@
 """Reading the h5 files of features that CLAM and TRIDENT write.
 
-Both hold `features` (N, D) and `coords` (N, 2). TRIDENT says beside the coordinates how large patches and slide are; CLAM
-does not: its `patches/<slide>.h5` does, where that lies near, else the side of a patch is taken from the coordinates'
-distances, with a warning.
+Both hold `features` (N, D) and `coords` (N, 2). TRIDENT says beside the coordinates how large patches and slide are;
+CLAM does not: its `patches/<slide>.h5` does, where that lies near, else the side of a patch is taken from the
+coordinates' distances, with a warning.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class BagH5:
                 raise InputError(f"{path} has coords of the shape {coords.shape}, not (N, 2) of at least one patch.")
             if features.ndim != 2 or features.shape[0] != len(corners) or features.dtype.kind != "f":
                 raise InputError(
-                    f"{path} has features {features.shape} of {features.dtype} for {len(corners)} coordinates: (N, D) of "
-                    "floating point, one row for each, is needed."
+                    f"{path} has features {features.shape} of {features.dtype} for {len(corners)} coordinates: (N, D) "
+                    "of floating point, one row for each, is needed."
                 )
             stored = H5Features(path=path, shape=features.shape)
             about = dict(coords.attrs)
@@ -93,13 +93,13 @@ class H5Features:
             raise InputError(f"{self.path} has features that are NaN or infinite: make them again, or leave it out.")
         return kept
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001  # NumPy's form
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # NumPy's form
         return np.asarray(self[:], dtype)
 
 
 def opened(path: Path) -> Any:
     """An open h5 file. Raises `InputError` that names it."""
-    import h5py
+    import h5py  # type: ignore[import-untyped]
 
     if not path.is_file():
         raise InputError(f"{path} {'is no file' if path.exists() else 'does not exist'}.")
@@ -130,8 +130,8 @@ def _trident(about: Mapping[str, Any], *, path: Path) -> Layout:
     power, target = (float(about.get(name, 0)) for name in ("level0_magnification", "target_magnification"))
     if power:
         warnings.warn(
-            f"{path} says a magnification of {power:g} alone: its scale is taken as {_POWER / power:g} um a pixel, which "
-            "is nominal.",
+            f"{path} says a magnification of {power:g} alone: its scale is taken as {_POWER / power:g} um a pixel, "
+            "which is nominal.",
             OmlabWarning,
             stacklevel=5,
         )
@@ -148,7 +148,7 @@ def _trident(about: Mapping[str, Any], *, path: Path) -> Layout:
 def _clam(about: Mapping[str, Any]) -> Layout:
     size = int(about["patch_size"])
     factors = np.asarray(about.get("downsample", (1.0, 1.0)), np.float64)
-    width, height = (int(round(side * factor)) for side, factor in zip(about["level_dim"], factors, strict=True))
+    width, height = (round(side * factor) for side, factor in zip(about["level_dim"], factors, strict=True))
     return Layout(size0=round(size * int(factors[0])), dimensions=(width, height), size=size)
 
 
@@ -171,8 +171,8 @@ def _guessed(coords: Coords, *, path: Path) -> Layout:
     size0 = min(least)
     right, bottom = (int(side) + size0 for side in coords.max(axis=0))
     warnings.warn(
-        f"{path} says neither how large patches are nor the slide: {size0} pixels, the least distance between them, and "
-        f"{right} x {bottom}, as far as they go, are taken; its patches/{path.stem}.h5 beside it would tell.",
+        f"{path} says neither how large patches are nor the slide: {size0} pixels, the least distance between them, "
+        f"and {right} x {bottom}, as far as they go, are taken; its patches/{path.stem}.h5 beside it would tell.",
         OmlabWarning,
         stacklevel=5,
     )

@@ -68,10 +68,8 @@ def bag_of(payload: Payload, path: Path) -> Bag:
     return payload
 
 
-def _write(
-    bag: Bag, path: Path, *, of_features: Mapping[str, Any], of_coords: Mapping[str, Any], dtype: str
-) -> None:
-    import h5py
+def _write(bag: Bag, path: Path, *, of_features: Mapping[str, Any], of_coords: Mapping[str, Any], dtype: str) -> None:
+    import h5py  # type: ignore[import-untyped]
 
     count, width = len(bag), bag.features.shape[1]
     rows = min(_ROWS, count)

@@ -2,8 +2,8 @@
 
     mask            (h, w) bool
     points          (P, 2) int32, the corners (x, y) of all outlines, one after the other, in pixels of level 0
-    rings           (R, 2) int32: the number of the polygon, and the number of corners; of a polygon the outer line comes
-                    first, its holes follow
+    rings           (R, 2) int32: the number of the polygon, and the number of corners; of a polygon the outer line
+                    comes first, its holes follow
 
 Its attributes are `downsample`, `mpp` and `doubts`, as `omlab_slide.tissue.Tissue` has them.
 """
@@ -26,9 +26,7 @@ def write_tissue(group: Any, tissue: Tissue) -> None:
     for name, array in {"mask": tissue.mask, "points": points, "rings": rings}.items():
         chunks = tuple(max(1, size) for size in array.shape)
         group.create_array(name, shape=array.shape, dtype=array.dtype, chunks=chunks)[...] = array
-    group.attrs.update(
-        {"downsample": list(tissue.downsample), "mpp": tissue.mpp, "doubts": list(tissue.doubts)}
-    )
+    group.attrs.update({"downsample": list(tissue.downsample), "mpp": tissue.mpp, "doubts": list(tissue.doubts)})
 
 
 def read_tissue(group: Any) -> Tissue:

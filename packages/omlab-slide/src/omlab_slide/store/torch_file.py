@@ -45,8 +45,8 @@ class ClamPt:
         bag = BagH5().read(placed, kind=kind)
         if features.shape != tuple(bag.features.shape) or not np.isfinite(features).all():
             raise InputError(
-                f"{path} has features {features.shape}, {placed} those of {len(bag)} patches: they must be as many, and "
-                "all finite."
+                f"{path} has features {features.shape}, {placed} those of {len(bag)} patches: they must be as many, "
+                "and all finite."
             )
         return bag
 

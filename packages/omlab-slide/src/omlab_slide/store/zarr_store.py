@@ -1,10 +1,10 @@
 """Our store of bags (`.bag.zarr`): a zarr 3 group, one folder a slide.
 
-    zarr.json       attribute `omlab_bag`: version of this form, patch grid, slide, encoder, versions; written last
-    features        (N, D) float16 or float32, in chunks of about 1 MB
-    coords          (N, 2) int32, top-left corners (x, y) in pixels of level 0
-    share           (N,) float16, tissue in each patch
-    tissue          where tissue was found (`omlab_slide.store.tissue_arrays`), where that is known
+zarr.json       attribute `omlab_bag`: version of this form, patch grid, slide, encoder, versions; written last
+features        (N, D) float16 or float32, in chunks of about 1 MB
+coords          (N, 2) int32, top-left corners (x, y) in pixels of level 0
+share           (N,) float16, tissue in each patch
+tissue          where tissue was found (`omlab_slide.store.tissue_arrays`), where that is known
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class StoredFeatures:
             raise InputError(f"{self.path} lacks chunks of its features: copy it again, or make it again.")
         return found
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001  # NumPy's form
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # NumPy's form
         return np.asarray(self[:], dtype)
 
 
@@ -133,8 +133,8 @@ def _facts(group: Any, path: Path) -> Mapping[str, Any]:
         raise InputError(f"{path} is no store of bags: its zarr.json has no '{FACTS}'.")
     if facts.get("version") != VERSION:
         raise InputError(
-            f"{path} is a store of bags of version {facts.get('version')}, but this omlab-slide reads version {VERSION}: "
-            "install the one that made it."
+            f"{path} is a store of bags of version {facts.get('version')}, but this omlab-slide reads version "
+            f"{VERSION}: install the one that made it."
         )
     return facts
 

@@ -47,7 +47,7 @@ def write_store(bag: Bag, path: Path) -> None:
             _begin(bag, path, what, rows=rows)
             done = 0
         _sweep(path)
-    group = zarr.open_group(zarr.storage.LocalStore(path), mode="r+")
+    group: Any = zarr.open_group(zarr.storage.LocalStore(path), mode="r+")
     with progress.bar("patches", total=len(bag)) as advance:
         advance(min(done * rows, len(bag)))
         for number, chunk in _chunks(bag, rows, first=done):
