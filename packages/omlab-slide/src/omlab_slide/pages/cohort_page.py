@@ -70,7 +70,6 @@ def _table(found: Mapping[str, Mapping[str, Any]]) -> Section:
         Column("Size (mm)"),
         Column("Highest score at (mm)"),
         Column("Encoder"),
-        Column("Page"),
     ]
     cells = [
         [
@@ -81,7 +80,6 @@ def _table(found: Mapping[str, Mapping[str, Any]]) -> Section:
             row["size_mm"],
             row["highest_mm"],
             row["encoder"],
-            f"{file_name(id)}.html",
         ]
         for id, row in sorted(found.items())
     ]
