@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 import omlab
 from omlab.errors import InputError, OutputError
 from omlab_slide.bag import Bag, ComputedFeatures, chunk_rows
-from omlab_slide.store.zarr_store import PROGRESS, BagStore, StoredFeatures
+from omlab_slide.store.form import PROGRESS
+from omlab_slide.store.zarr_store import BagStore, StoredFeatures
 from omlab_slide.testing import draw_slide, example_bags, held
 from omlab_slide.tissue import Tissue, tissue
 from omlab_testkit.networks import as_sent

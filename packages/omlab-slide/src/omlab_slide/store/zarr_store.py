@@ -21,14 +21,9 @@ from numpy.typing import NDArray
 from omlab.errors import InputError, OutputError
 from omlab.payloads import Inputs, Payload, an, describe
 from omlab_slide.bag import Bag
-
-SUFFIX = ".bag.zarr"
-VERSION = 1
-"""Of the form of the store; a reader of another one says so."""
-FACTS = "omlab_bag"
-"""The attribute that makes a group a whole bag."""
-PROGRESS = "omlab-progress.json"
-"""What stands in a store that is not whole yet."""
+from omlab_slide.store.form import FACTS, PROGRESS, VERSION
+from omlab_slide.store.tissue_arrays import read_tissue
+from omlab_slide.store.zarr_writing import write_store
 
 
 class BagStore:
@@ -43,8 +38,6 @@ class BagStore:
         facts = _facts(group, path)
         features = _array(group, "features", path, ndim=2)
         stored = StoredFeatures(path=path, shape=features.shape, dtype=np.dtype(features.dtype))
-        from omlab_slide.store.tissue_arrays import read_tissue
-
         try:
             return Bag(
                 features=stored,
@@ -72,8 +65,6 @@ class BagStore:
 
         Raises `OutputError` where it cannot be written, or something else is there.
         """
-        from omlab_slide.store.zarr_writing import write_store
-
         if not isinstance(payload, Bag):
             raise OutputError(f"{path}: a store of bags holds a bag, not {an(describe(payload))}.")
         write_store(payload, path)

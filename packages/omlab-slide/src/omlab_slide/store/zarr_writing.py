@@ -23,8 +23,8 @@ from omlab.errors import OmlabWarning, OutputError
 from omlab.files import writing
 from omlab.versions import package_versions
 from omlab_slide.bag import Bag, ComputedFeatures, chunk_rows
+from omlab_slide.store.form import FACTS, PROGRESS, VERSION
 from omlab_slide.store.tissue_arrays import write_tissue
-from omlab_slide.store.zarr_store import FACTS, PROGRESS, VERSION
 
 _WHAT = "The bag"
 
