@@ -219,6 +219,8 @@ def test_a_folder_is_told_by_its_name_else_by_what_it_holds(heaps):
     Path("a.heap").rename("both/a.heap")
     Path("both/c.heap").mkdir()
     assert [case.id for case in cases_in([Path("both")], "heap", name="heap")] == ["a", "c"]
+    Path("both/run.json").write_text("{}")  # as in the folder of a run, whose results are the next inputs
+    assert [case.id for case in cases_in([Path("both")], "heap", name="heap")] == ["a", "c"]
 
 
 def test_a_folder_is_known_by_its_names_sizes_and_blocks(here):
