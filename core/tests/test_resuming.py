@@ -43,6 +43,14 @@ licence = "Apache-2.0"
 suffixes = [".stone"]
 folders = true
 reads = ["heap"]
+[[format]]
+name = "cairns"
+summary = "A heap whose suffix is longer."
+entry = "omlab_heaps.plugin:Heaps"
+licence = "Apache-2.0"
+suffixes = [".cairn.heap"]
+folders = true
+reads = ["heap"]
 [[model]]
 name = "heaper"
 summary = "As many stones as the signal has numbers."
@@ -201,14 +209,17 @@ def test_one_folder_again_is_nothing_to_do(heaps, signal):
 
 
 def test_a_folder_is_told_by_its_name_else_by_what_it_holds(heaps):
-    for name in ("a.heap", "b"):
+    for name in ("a.heap", "a.cairn.heap", "b"):
         Path(name).mkdir()
         Path(name, "1.stone").write_text("")
     assert read_format(Path("a.heap"), "heap").name == "heaps"
+    assert read_format(Path("a.cairn.heap"), "heap").name == "cairns"  # the longest suffix tells, as of files
     assert read_format(Path("b"), "heap").name == "quarry"
     Path("both").mkdir()
     Path("a.heap").rename("both/a.heap")
     Path("both/c.heap").mkdir()
+    assert [case.id for case in cases_in([Path("both")], "heap", name="heap")] == ["a", "c"]
+    Path("both/run.json").write_text("{}")  # as in the folder of a run, whose results are the next inputs
     assert [case.id for case in cases_in([Path("both")], "heap", name="heap")] == ["a", "c"]
 
 

@@ -217,7 +217,8 @@ def _cases_of(path: Path, kind: str, cards: list[FormatCard]) -> list[tuple[Path
 def _cases_inside(folder: Path, kind: str, cards: list[FormatCard]) -> list[tuple[Path, str | None]]:
     """The files that can be read; without any the folder itself, where a format reads folders, else those in it.
 
-    A folder that is named as a format's are is one. Results of omlab are not the next inputs.
+    A folder that is named as a format's are is one; among such folders, as a run's are, files are no part of a case.
+    Results of omlab are not the next inputs.
     """
     if suffix_of(folder, [card for card in cards if card.folders]):
         return [(folder, None)]
@@ -230,7 +231,8 @@ def _cases_inside(folder: Path, kind: str, cards: list[FormatCard]) -> list[tupl
     readable = [file for file in files if single and file.name.lower().endswith(single)]
     if readable:
         return [case for file in readable for case in _cases_of(file, kind, cards)]
-    if files and any(card.folders for card in cards):
+    is_named = any(suffix_of(child, [card for card in cards if card.folders]) for child in children if child.is_dir())
+    if files and any(card.folders for card in cards) and not is_named:
         return [(folder, None)]
     return [case for child in children if child.is_dir() for case in _cases_inside(child, kind, cards)]
 

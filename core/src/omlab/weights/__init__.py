@@ -6,7 +6,7 @@ Importing this is cheap; torch, safetensors, pydantic and the network libraries 
 from __future__ import annotations
 
 from omlab.weights.cache import cache_folder, cached, fetch, is_offline, place, remove, verify
-from omlab.weights.checkpoint import read_state_dict
+from omlab.weights.checkpoint import read_state_dict, read_tensor
 from omlab.weights.handed import Endpoint, Weights
 from omlab.weights.module import read_module_state
 from omlab.weights.resolve import LOCAL, UNTRAINED, offered, resolve
@@ -26,6 +26,7 @@ __all__ = [
     "place",
     "read_module_state",
     "read_state_dict",
+    "read_tensor",
     "remove",
     "resolve",
     "save_state_dict",

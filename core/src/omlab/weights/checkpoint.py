@@ -89,6 +89,22 @@ def read_state_dict(
     return kept
 
 
+def read_tensor(path: Path) -> Tensor:
+    """The tensor that a torch file holds by itself, on the CPU: features that others keep so.
+
+    Raises:
+        WeightsError: The file cannot be read, is damaged, refused, or holds something else.
+    """
+    import torch
+
+    path = Path(path)
+    form = sniff(path)
+    content = _read_safetensors(path) if form == "safetensors" else _read_torch(path, zipped=form == "zip")
+    if not isinstance(content, torch.Tensor):
+        raise WeightsError(f"{path} holds a {type(content).__name__}, not a tensor by itself.")
+    return content
+
+
 def sniff(path: Path) -> str:
     """`safetensors`, `zip` or `legacy` (torch's files of before 1.6), by the first bytes.
 

@@ -14,13 +14,13 @@ OMLAB_HOOK_API = 2
 
 @hookimpl
 def omlab_payloads() -> list[Card]:
-    """Slides, and bags of the features of their patches."""
+    """Slides, bags of the features of their patches, heat maps."""
     return read_cards(__package__, "payload")
 
 
 @hookimpl
 def omlab_formats() -> list[Card]:
-    """Slide files and folders."""
+    """Slide files and folders, stores of bags, forms of heat maps."""
     return read_cards(__package__, "format")
 
 
@@ -28,3 +28,9 @@ def omlab_formats() -> list[Card]:
 def omlab_commands(cli: LazyGroup) -> None:
     """`omlab slide look`."""
     cli.add_lazy("slide", "omlab_slide.look.command:slide", "Look at slides before anything is done with them.")
+
+
+@hookimpl
+def omlab_models() -> list[Card]:
+    """Any encoder of images, on slides."""
+    return read_cards(__package__, "model")

@@ -51,7 +51,6 @@ class Slide:
         name: What messages call it.
         path: The file or folder, where it is one.
         flaws: What could not be read so far as it stands in the file.
-        kept: The last overview, so that it is not read again.
     """
 
     kind: ClassVar[str] = "slide"
@@ -63,16 +62,28 @@ class Slide:
     name: str = "the slide"
     path: Path | None = None
     flaws: list[Flaw] = field(default_factory=list)
-    kept: dict[str, Pixels] = field(default_factory=dict, repr=False)
-    _handles: Handles = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.mpp is not None and not self.mpp > 0:
             raise UsageError(f"The mpp of a slide is more than 0, not {self.mpp}.")
+        # no fields: reading a slide does not change it
         object.__setattr__(self, "_handles", Handles(self.opener))
+        object.__setattr__(self, "_kept", {})
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "kept": {}}  # another process reads its own overview, if it needs one
+        return {**self.__dict__, "_kept": {}}  # another process reads its own overview, if it needs one
+
+    @property
+    def kept(self) -> dict[str, Pixels]:
+        """The last overview, so that it is not read again."""
+        found: dict[str, Pixels] = self.__dict__["_kept"]
+        return found
+
+    @property
+    def handles(self) -> Handles:
+        """The open file of each thread."""
+        found: Handles = self.__dict__["_handles"]
+        return found
 
     @property
     def dimensions(self) -> Pair:
@@ -106,7 +117,7 @@ class Slide:
             raise UsageError(f"{self.name} has the levels 0 to {len(self.levels) - 1}, not {level}.")
         if min(size) < 1:
             raise UsageError(f"A region has a width and a height of at least 1 pixel, not {size[0]} x {size[1]}.")
-        pixels, flaws = mended(self._handles, location, level, size)
+        pixels, flaws = mended(self.handles, location, level, size)
         self.flaws.extend(flaws)
         return Region(pixels, flaws)
 
@@ -151,7 +162,7 @@ class Slide:
 
     def close(self) -> None:
         """Let go of the file in this thread; it is opened again when it is needed."""
-        self._handles.close()
+        self.handles.close()
 
 
 def open_slide(path: str | Path, *, mpp: float = 0.0, reader: str = "") -> Slide:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab_slide.bag import Bag
+from omlab_slide.heat import HeatMap
 from omlab_slide.readers.with_pillow import ArrayReader
 from omlab_slide.slide import Slide
 
@@ -205,3 +206,18 @@ def _bag(slide: Slide, *, seed: int) -> Bag:
         mpp=slide.mpp,
         encoder={"model": "example"},
     )
+
+
+def example_heat_maps() -> list[HeatMap]:
+    """Scores of the patches of `example_bags`."""
+    return [
+        HeatMap(
+            scores=np.random.default_rng(number).random(len(bag.coords)).astype(np.float32),
+            coords=bag.coords,
+            size0=bag.size0,
+            dimensions=bag.dimensions,
+            mpp=bag.mpp,
+            name="attention",
+        )
+        for number, bag in enumerate(example_bags())
+    ]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ from omlab_slide.slide import Slide
 Pixels = NDArray[np.uint8]
 Then = Callable[[Pixels], Pixels]
 """What is done with each tile (h, w, 3) in the thread that read it, such as stain normalisation."""
+
+T = TypeVar("T")
 
 _AT_ONCE = 8
 """Tiles that a thread reads before it asks for more."""
@@ -90,43 +94,73 @@ def tiles_at(
     then: Then | None = None,
 ) -> Iterator[TileBatch]:
     """As `tiles`, of squares of `size` pixels at corners (N, 2) in pixels of level 0, `downsample` times coarser."""
+    pixels: Pixels | None = None
+    flaws: dict[int, Sequence[Flaw]] = {}
+    first = start
+    read = then or _as_read
+    for tile in each_tile(
+        slide, coords, downsample=downsample, size=size, then=read, batch=batch, workers=workers, start=start
+    ):
+        if pixels is None:
+            first = tile.index
+            pixels = np.empty((min(batch, len(coords) - first), *tile.value.shape), np.uint8)
+        pixels[tile.index - first] = tile.value
+        if tile.flaws:
+            flaws[tile.index] = tile.flaws
+        if tile.index + 1 - first == len(pixels):
+            yield TileBatch(pixels=pixels, indices=np.arange(first, tile.index + 1), flaws=flaws)
+            pixels, flaws = None, {}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Tile(Generic[T]):
+    """One tile: which patch it is, what was made of it, and what of it could not be read as it stands."""
+
+    index: int
+    value: T
+    flaws: Sequence[Flaw]
+
+
+def each_tile(
+    slide: Slide,
+    coords: NDArray[np.int32],
+    *,
+    downsample: float,
+    size: int,
+    then: Callable[[Pixels], T],
+    batch: int = 64,
+    workers: int | None = None,
+    start: int = 0,
+) -> Generator[Tile[T]]:
+    """As `tiles_at`, tile by tile, with whatever `then` makes of each: what an encoder takes."""
     threads = workers or min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
     turns = _turns(start, len(coords), batch=batch)
     ahead = max(2 * batch // _AT_ONCE, 2 * threads)
 
-    def read(turn: range) -> list[tuple[Pixels, Sequence[Flaw]]]:
+    def read(turn: range) -> list[Tile[T]]:
         found = []
         for index in turn:
             corner = (int(coords[index, 0]), int(coords[index, 1]))
             region = slide.region_scaled(corner, downsample=downsample, size=(size, size))
-            found.append((region.pixels if then is None else then(region.pixels), region.flaws))
+            found.append(Tile(index=index, value=then(region.pixels), flaws=region.flaws))
         return found
 
-    waiting: deque[tuple[range, Future[list[tuple[Pixels, Sequence[Flaw]]]]]] = deque()
+    waiting: deque[Future[list[Tile[T]]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="tiles")
     try:
-        pixels: Pixels | None = None
-        flaws: dict[int, Sequence[Flaw]] = {}
-        first = start
-        more = iter(turns)
         while True:
-            while len(waiting) < ahead and (turn := next(more, None)) is not None:
-                waiting.append((turn, pool.submit(read, turn)))
+            while len(waiting) < ahead and (turn := next(turns, None)) is not None:
+                # in a copy of the context, where warnings find their case
+                waiting.append(pool.submit(copy_context().run, read, turn))
             if not waiting:
                 return
-            turn, future = waiting.popleft()
-            for index, (tile, flawed) in zip(turn, future.result(), strict=True):
-                if pixels is None:
-                    first = index
-                    pixels = np.empty((min(batch, len(coords) - index), *tile.shape), np.uint8)
-                pixels[index - first] = tile
-                if flawed:
-                    flaws[index] = flawed
-            if pixels is not None and turn.stop - first == len(pixels):
-                yield TileBatch(pixels=pixels, indices=np.arange(first, turn.stop), flaws=flaws)
-                pixels, flaws = None, {}
+            yield from waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _as_read(pixels: Pixels) -> Pixels:
+    return pixels
 
 
 def _turns(start: int, stop: int, *, batch: int) -> Iterator[range]:

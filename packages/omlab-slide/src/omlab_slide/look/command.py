@@ -109,3 +109,24 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
     if left > 0:
         table.caption = f"{left} more slides are in slides.csv."
     return table
+
+
+@slide.command("report", no_args_is_help=True)
+@click.argument("features", metavar="FEATURES", type=click.Path(path_type=Path))
+@click.option(
+    "--heat", metavar="HEAT", type=click.Path(path_type=Path), help="The run of omlab explain, of their heat."
+)
+@options.output("A folder")
+def report(*, features: Path, heat: Path | None, output: str | None) -> None:
+    """Pages of slides whose features are there.
+
+    FEATURES is the folder of a run of omlab embed. OUT gets a page for each slide (tissue, patches, heat map, the
+    patches that stand out) and one of all, report.html.
+    """
+    from omlab.cli.console import working
+    from omlab.cli.results import conclude
+    from omlab_slide.pages.jobs import report_slides
+
+    with working():
+        outcome = report_slides(features, heat=heat, output=output)
+    conclude(outcome)

@@ -1,0 +1,1 @@
+"""Pages about slides whose features are there: a report for each slide, and a table of the cohort."""

@@ -1,0 +1,140 @@
+"""`omlab slide report` as a function: the run of an encoder over slides, and of heat maps, to pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import omlab
+from omlab.digests import digest_of
+from omlab.errors import InputError, OmlabError, UsageError
+from omlab.files import writing
+from omlab.jobs.outcome import Outcome
+from omlab.jobs.outputs import file_name
+from omlab.jobs.run_cases import FileCase, run_cases
+from omlab.records import CaseLog, Record, Role
+from omlab.run_folder import read_log
+from omlab_slide.bag import Bag
+from omlab_slide.heat import HeatMap
+from omlab_slide.pages.cohort_page import THUMBNAIL, conclude
+from omlab_slide.pages.slide_page import thumbnail, write_slide_page
+from omlab_slide.slide import Slide, open_slide
+
+P = TypeVar("P", Bag, HeatMap)
+
+KIND = "slide-report"
+
+
+def report_slides(features: str | Path, *, heat: str | Path | None = None, output: str | Path | None = None) -> Outcome:
+    """Write a page for each slide of a run of features, and one of all.
+
+    Args:
+        features: The folder of a run that made bags: `omlab embed ... -o features/`.
+        heat: The folder of a run that made heat maps of the same slides, by the same ids: `omlab explain ...`.
+        output: A folder; by default one in `omlab-runs/`.
+
+    Raises:
+        UsageError: A folder is none of such a run.
+        OmlabError: When nothing could be started, or nothing more can be written.
+    """
+    bags, failed = _results(Path(features), Bag.kind)
+    heats = _results(Path(heat), HeatMap.kind)[0] if heat is not None else {}
+    cases = [_case(id, place, record, heats.get(id)) for id, (place, record) in bags.items()]
+    request: dict[str, Any] = {"command": KIND}
+    places = sorted(str(path.absolute()) for case in cases for paths in case.files.values() for path in paths)
+    return run_cases(
+        cases,
+        _do,
+        output=output or Path("omlab-runs") / f"{KIND}-{digest_of(places)[:8]}",
+        request=request,
+        kind=KIND,
+        arguments={"features": str(features), "heat": str(heat or "")},
+        report=partial(conclude, failed=failed),
+        role=lambda name: Role("picture" if name.endswith(THUMBNAIL) else "main"),
+    )
+
+
+def _case(id: str, place: Path, record: Record, heat: tuple[Path, Record] | None) -> FileCase:
+    """A bag, and the slide that it was made of and its heat map, where they are there."""
+    files = {"bag": [place]}
+    for row in record.inputs.get("slide", []):
+        if "path" in row and Path(row["path"]).exists():
+            files["slide"] = [Path(row["path"])]
+    if heat is not None:
+        files["heat"] = [heat[0]]
+    return FileCase(id=id, files=files, sampled=["bag", "slide"])
+
+
+def _results(folder: Path, kind: str) -> tuple[dict[str, tuple[Path, Record]], dict[str, str]]:
+    """The results of a kind in a run, by id, and the reasons of what failed there."""
+    if read_log(folder) is None:
+        raise UsageError(f"{folder} is not the folder of a run of omlab: name what was given to -o.")
+    found: dict[str, tuple[Path, Record]] = {}
+    failed: dict[str, str] = {}
+    for record in CaseLog(folder):
+        if record.status == "failed":
+            failed[record.id] = record.reason
+            continue
+        for row in record.outputs:
+            if row.get("kind") == kind and row.get("role") == "main" and "path" in row:
+                found[record.id] = (folder / row["path"], record)
+    if not found:
+        raise UsageError(f"{folder} holds no {kind}: name the folder of a run that made some.")
+    return found, failed
+
+
+def _do(case: FileCase, folder: Path) -> Mapping[str, Any]:
+    """Write the page and the thumbnail of one slide."""
+    bag = _read(case, "bag", Bag)
+    assert bag is not None
+    heat, slide = _read(case, "heat", HeatMap), _slide(case, bag)
+    if heat is not None and not heat.same_frame(bag):
+        raise InputError(
+            f"The heat map of '{case.id}' is of a slide of {heat.dimensions} pixels, not {bag.dimensions}."
+        )
+    name = file_name(case.id)
+    write_slide_page(case.id, bag, folder / f"{name}.html", slide=slide, heat=heat)
+    if slide is not None and slide.mpp is not None and bag.tissue is not None:
+        with writing("A picture", folder):
+            (folder / f"{name}{THUMBNAIL}").write_bytes(thumbnail(bag, slide))
+    if slide is not None:
+        slide.close()
+    return {"rows": [_row(bag, heat)]}
+
+
+def _row(bag: Bag, heat: HeatMap | None) -> dict[str, Any]:
+    size = highest = ""
+    if bag.mpp is not None:
+        size = " x ".join(f"{side * bag.mpp / 1000:.1f}" for side in bag.dimensions)
+        if heat is not None:
+            x, y = (heat.coords[int(heat.scores.argmax())] + heat.size0 / 2) * bag.mpp / 1000
+            highest = f"{x:.2f}, {y:.2f}"
+    return {
+        "patches": len(bag),
+        "tissue_mm2": None if bag.area is None else round(bag.area, 4),
+        "mpp": bag.mpp,
+        "size_mm": size,
+        "highest_mm": highest,
+        "encoder": str(bag.encoder.get("name", "")),
+    }
+
+
+def _read(case: FileCase, name: str, kind: type[P]) -> P | None:
+    """One of the payloads of a case; None where it has none."""
+    if name not in case.files:
+        return None
+    found = omlab.read(case.files[name][0], kind=kind.kind)
+    assert isinstance(found, kind)
+    return found
+
+
+def _slide(case: FileCase, bag: Bag) -> Slide | None:
+    """The slide, with the scale that the bag was made at; None where it is not there any more."""
+    if "slide" not in case.files:
+        return None
+    try:
+        return open_slide(case.files["slide"][0], mpp=bag.mpp or 0.0)
+    except OmlabError:
+        return None

@@ -1,0 +1,1 @@
+"""Where bags are kept: our store (zarr), the files of CLAM and TRIDENT (h5, pt), AnnData."""

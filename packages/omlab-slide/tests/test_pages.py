@@ -1,0 +1,101 @@
+"""Pages of slides whose features are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import omlab
+from omlab.errors import UsageError
+from omlab.jobs.run_cases import FileCase, run_cases
+from omlab.records import Role
+from omlab_slide.bag import Bag
+from omlab_slide.encoding import SlideEncoder
+from omlab_slide.heat import HeatMap
+from omlab_slide.pages.jobs import report_slides
+from omlab_slide.slide import open_slide
+from omlab_slide.testing import draw_slide, write_pyramid
+from omlab_testkit.parity import load_file
+
+NEEDS = load_file(Path(__file__).with_name("examples.py")).needs
+SETTINGS = {"mpp": 4.0, "patch": 32, "overlap": 0, "least_share": 0.5, "tissue": "saturation"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of features, of which one slide failed, and one of heat maps."""
+    folder = tmp_path_factory.mktemp("runs")
+    cases = []
+    for number, name in enumerate(("a", "b", "glass")):
+        drawing = draw_slide((1024, 768), seed=number, plant=(0.25, 0.5, 0.08))
+        if name == "glass":
+            drawing = draw_slide((1024, 768), blobs=0)
+        cases.append(FileCase(id=name, files={"slide": [write_pyramid(folder / f"{name}.tiff", drawing, mpp=2.0)]}))
+    encoder = SlideEncoder(NEEDS(None)["encoder"], settings=SETTINGS)
+
+    def embed(case: FileCase, place: Path) -> Mapping[str, Any]:
+        slide = open_slide(case.files["slide"][0])
+        [bag] = encoder.embed([encoder.prepare("embed", {"slide": slide})])
+        omlab.write(bag, place / f"{case.id}.bag.zarr")
+        return {}
+
+    def explain(case: FileCase, place: Path) -> Mapping[str, Any]:
+        bag = omlab.read(folder / "features" / f"{case.id}.bag.zarr")
+        assert isinstance(bag, Bag)
+        heat = HeatMap(
+            scores=-np.asarray(bag.features)[:, 0],
+            coords=bag.coords,
+            size0=bag.size0,
+            dimensions=bag.dimensions,
+            mpp=bag.mpp,
+            name="darkness",
+        )
+        omlab.write(heat, place / f"{case.id}.geojson")
+        return {}
+
+    for name, do, chosen, role in (
+        ("features", embed, cases, Role("main", "bag-zarr", "bag")),
+        ("heat", explain, cases[:2], Role("main", "heat-geojson", "heat-map")),
+    ):
+        run_cases(
+            chosen, do, output=folder / name, request={"command": name}, kind=name, role=lambda file, role=role: role
+        )
+    return folder
+
+
+def test_each_slide_has_a_page_and_all_have_one(runs: Path, tmp_path: Path) -> None:
+    outcome = report_slides(runs / "features", heat=runs / "heat", output=tmp_path / "pages")
+    assert outcome.exit_status == 0
+    page = (tmp_path / "pages" / "a.html").read_text()
+    for title in ("Tissue and patches", "Heat map", "Highest scores", "Lowest scores", "What the features are"):
+        assert title in page
+    assert page.count("<img") >= 18
+    cohort = (tmp_path / "pages" / "report.html").read_text()
+    assert (tmp_path / "pages" / "b.html").is_file()
+    assert "glass: " in cohort
+    assert "shows no tissue" in cohort
+    assert outcome.report is not None
+    assert [row["id"] for row in outcome.report.details["slides"]] == ["a", "b"]
+
+
+def test_without_heat_and_slides_what_is_known_is_shown(runs: Path, tmp_path: Path) -> None:
+    (runs / "b.tiff").rename(runs / "b.gone")
+    try:
+        report_slides(runs / "features", output=tmp_path / "pages")
+    finally:
+        (runs / "b.gone").rename(runs / "b.tiff")
+    assert "Tissue and patches" in (tmp_path / "pages" / "a.html").read_text()
+    page = (tmp_path / "pages" / "b.html").read_text()
+    assert "Tissue and patches" not in page
+    assert "What the features are" in page
+
+
+def test_other_folders_are_refused(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not the folder of a run"):
+        report_slides(tmp_path)
+    with pytest.raises(UsageError, match="holds no bag"):
+        report_slides(runs / "heat")
