@@ -1,4 +1,4 @@
-"""How this package answers golden cases of any widths, depths and sizes: encoders, one step of each task, plain numbers.
+"""How this package answers golden cases of any widths, depths and sizes: encoders, a step of each task, plain numbers.
 
 `check` answers the file without a network: contrast, likeness, style, places, schedules and the table of positions.
 """

@@ -15,8 +15,8 @@ import omlab
 from omlab.errors import InputError, TrainingError, WeightsError, WeightsWarning
 from omlab.roles import About
 from omlab_image import Image
-from omlab_pathoduet.model import TINY
 from omlab_pathoduet.moco import Moco
+from omlab_pathoduet.model import TINY
 from omlab_pathoduet.retarget import Plan
 from omlab_pathoduet.scores import scores
 from omlab_pathoduet.vit import PathoVit, untrained
@@ -103,15 +103,15 @@ def test_what_does_not_fit_is_said_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"narrow\.pth holds a network 48 wide.*pathoduet-tiny is 64 wide"):
         omlab.load_model("pathoduet-tiny", weights=other)
     plain = {key: value for key, value in state().items() if key != "pretext_token"}
-    with pytest.raises(WeightsError, match="plain vision transformer.*no 'pretext_token'"):
+    with pytest.raises(WeightsError, match=r"plain vision transformer.*no 'pretext_token'"):
         omlab.load_model("pathoduet-tiny", weights=saved(plain, tmp_path / "plain.pth"))
+    lacking = {key: value for key, value in state().items() if not key.startswith("fc_norm.")}
     with pytest.raises(WeightsError, match=r"part\.pth is not a PathoDuet encoder.*no final norm"):
-        lacking = {key: value for key, value in state().items() if not key.startswith("fc_norm.")}
         omlab.load_model("pathoduet-tiny", weights=saved(lacking, tmp_path / "part.pth"))
     with pytest.raises(WeightsError, match=r"more\.pth does not fit PathoVit.*1 unexpected: surplus"):
         omlab.load_model("pathoduet-tiny", weights=saved(state(surplus=torch.zeros(1)), tmp_path / "more.pth"))
+    old = replace(TINY, kind="multi-stain")
     with pytest.raises(WeightsError, match="older multi-stain autoencoder"):
-        old = replace(TINY, kind="multi-stain")
         omlab.load_model("pathoduet-tiny", weights=saved(state(old), tmp_path / "p3.pth"))
 
 

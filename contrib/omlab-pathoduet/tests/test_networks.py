@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from omlab_pathoduet.model import TINY
 from omlab_pathoduet.moco import CrossScale, CrossStain, Moco
+from omlab_pathoduet.model import TINY
 from omlab_pathoduet.multistain import DecoderConfig, MultiStain
 from omlab_pathoduet.retarget import Plan
 from omlab_pathoduet.vit import NETWORKS, PathoVit, VitConfig, untrained
@@ -41,9 +41,7 @@ def test_the_tasks_have_the_published_sizes() -> None:
         stains = MultiStain(VitConfig(), decoder=DecoderConfig())
     assert sum(one.numel() for one in scale.parameters()) == 219_638_272
     learning = [
-        one
-        for name, one in scale.named_parameters()
-        if one.requires_grad and not name.startswith("momentum_encoder.")
+        one for name, one in scale.named_parameters() if one.requires_grad and not name.startswith("momentum_encoder.")
     ]
     assert sum(one.numel() for one in learning) == 112_107_520
     assert sum(one.numel() for one in stains.parameters()) == 201_204_480
@@ -123,7 +121,9 @@ def test_the_teacher_of_stains_never_learns_but_its_norms_see_batches() -> None:
     before = {key: value.clone() for key, value in network.momentum_encoder.state_dict().items()}
     network(VIEWS, momentum=0.0)[0].backward()
     after = network.momentum_encoder.state_dict()
-    assert all(torch.equal(after[key], value) for key, value in before.items() if "running" not in key and "num" not in key)
+    assert all(
+        torch.equal(after[key], value) for key, value in before.items() if "running" not in key and "num" not in key
+    )
     assert not torch.equal(after["head.1.running_mean"], before["head.1.running_mean"])
     assert all(one.grad is None for one in network.momentum_encoder.parameters())
 

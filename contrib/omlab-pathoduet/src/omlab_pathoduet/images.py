@@ -45,7 +45,7 @@ def as_it_is(image: Image) -> Image:
         raise InputError(f"{name} has pixels that are NaN or infinite: mend or leave it out.")
     if image.array.dtype.kind == "f" and (image.array.min() < 0 or image.array.max() > 1):
         raise InputError(
-            f"{name} has values from {image.array.min():.3g} to {image.array.max():.3g}: PathoDuet takes colours from 0 "
-            "to 1 as they are, without any normalisation (of ImageNet or another); give the picture itself."
+            f"{name} has values from {image.array.min():.3g} to {image.array.max():.3g}: PathoDuet takes colours from "
+            "0 to 1 as they are, without any normalisation (of ImageNet or another); give the picture itself."
         )
     return image

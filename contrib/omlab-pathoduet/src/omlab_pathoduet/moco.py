@@ -36,7 +36,7 @@ class HeadsConfig:
 
 
 def projection(layers: int, *, width: int, hidden: int, out: int) -> nn.Sequential:
-    """`layers` linear layers without bias, each with a batch norm; rectified in between, the last norm without scale."""
+    """`layers` linear layers without bias, each batch-normed; rectified in between, the last norm without scale."""
     parts: list[nn.Module] = []
     for number in range(layers):
         is_last = number == layers - 1
@@ -126,9 +126,7 @@ class CrossScale(Moco):
         bridge: Weight of region and views being alike.
     """
 
-    def __init__(
-        self, config: VitConfig, *, heads: HeadsConfig, temperature: float = 0.2, bridge: float = 0.5
-    ) -> None:
+    def __init__(self, config: VitConfig, *, heads: HeadsConfig, temperature: float = 0.2, bridge: float = 0.5) -> None:
         super().__init__(config, heads=heads, temperature=temperature)
         self.bridge = bridge
         self.positioner = projection(2, width=config.width, hidden=heads.hidden, out=config.grid**2)

@@ -52,7 +52,7 @@ def load(
 ) -> PathoDuetModel:
     """The entry of the cards.
 
-    Raises `WeightsError` where the file cannot be read or holds another network; names keys, or the model that takes it.
+    Raises `WeightsError` where the file cannot be read or holds another network: names keys, or what takes it.
     """
     task = Task()
     if config is not None:
@@ -135,9 +135,7 @@ class PathoDuetModel:
         network, plan, task = retargeted(
             self.module, self.plan, recipe=recipe, about=about, settings=settings, seed=seed
         )
-        return PathoDuetModel(
-            network, plan=plan, task=task, name=self.name, device=self.device, settings=self.settings
-        )
+        return PathoDuetModel(network, plan=plan, task=task, name=self.name, device=self.device, settings=self.settings)
 
     def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
         """What is minimised (`omlab_pathoduet.training`)."""

@@ -128,10 +128,7 @@ class MultiStain(nn.Module):
         patches = self.patch_embed(images) + self.pos_embed[:, PREFIX:]
         if masking is not None:
             patches = _gathered(patches, masking.kept)
-        if stain is None:
-            pretext = self.pretext_token
-        else:
-            pretext = self.patch_embed(stain).mean(dim=1, keepdim=True)
+        pretext = self.pretext_token if stain is None else self.patch_embed(stain).mean(dim=1, keepdim=True)
         first = [token.to(patches.dtype).expand(len(patches), -1, -1) for token in (pretext, self.cls_token)]
         x = torch.cat([*first, patches], dim=1)
         for block in self.blocks:

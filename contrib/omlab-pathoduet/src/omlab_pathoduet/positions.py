@@ -13,8 +13,8 @@ PREFIX = 2
 def sincos_table(width: int, *, grid: int, prefix: int = PREFIX) -> Tensor:
     """Sines and cosines of the places of patches: (prefix + grid^2, width), float64.
 
-    With w_k = 10000^(-k / q), k = 0, ..., q - 1, q = width / 4, the patch in row r and column c, which changes fastest,
-    has [sin(r w), cos(r w), sin(c w), cos(c w)]: PathoDuet's order of the axes; MoCo v3 is written about with the other.
+    With w_k = 10000^(-k / q), k = 0, ..., q - 1, q = width / 4, the patch in row r and column c (the faster one) has
+    [sin(r w), cos(r w), sin(c w), cos(c w)]: PathoDuet's order of the axes; MoCo v3 is written about with the other.
 
     Raises `ValueError` where `width` is no multiple of 4.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -36,9 +36,9 @@ class Plan:
     """All that it takes to build a network, as JSON in the configuration of an adapted model."""
 
     kind: Kind = "encoder"
-    vit: VitConfig = VitConfig()
-    heads: HeadsConfig = HeadsConfig()
-    decoder: DecoderConfig = DecoderConfig()
+    vit: VitConfig = field(default_factory=VitConfig)
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
     def build(self) -> Network:
         """The network in evaluation mode, with values that are still to be drawn or filled in."""

@@ -167,9 +167,7 @@ def cross_scale(model: PathoDuetModel, data: Dataset, *, settings: Mapping[str, 
 
 def cross_stain(model: PathoDuetModel, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> TaskRecipe:
     """Pairs of stains, task 2: the IHC model."""
-    return TaskRecipe(
-        module=model.module, data=data, views=PairOfStains(size=model.size), settings=settings, seed=seed
-    )
+    return TaskRecipe(module=model.module, data=data, views=PairOfStains(size=model.size), settings=settings, seed=seed)
 
 
 def multi_stain(model: PathoDuetModel, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> TaskRecipe:

@@ -171,8 +171,8 @@ def _pair(sample: Sample) -> tuple[Any, Any]:
     if lacking:
         given = ", ".join(f"'{name}'" for name in images) or "none"
         raise TrainingError(
-            f"Case '{sample.id}' has no image '{lacking[0]}' (its images: {given}): this recipe learns from pairs of one "
-            "place, such as a table with the columns he and ihc (--data cases:pairs.csv)."
+            f"Case '{sample.id}' has no image '{lacking[0]}' (its images: {given}): this recipe learns from pairs of "
+            "one place, such as a table with the columns he and ihc (--data cases:pairs.csv)."
         )
     return _picture(as_it_is(images["he"])), _picture(as_it_is(images["ihc"]))
 

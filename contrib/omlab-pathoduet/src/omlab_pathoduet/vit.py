@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -73,7 +74,10 @@ class VitConfig:
         return self.size // self.patch
 
     def __str__(self) -> str:
-        stem, form = ("convolutions" if self.stem == "conv" else "patches"), "average" if self.pool == "avg" else "token"
+        stem, form = (
+            ("convolutions" if self.stem == "conv" else "patches"),
+            "average" if self.pool == "avg" else "token",
+        )
         return f"{self.width} wide and {self.depth} deep on {stem}, {self.size} px, of the {form} form"
 
 
@@ -98,7 +102,7 @@ class PatchEmbed(nn.Module):
             return
         widths = [CHANNELS, *(config.width // share for share in (8, 4, 2, 1))]
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
         self.proj = nn.Sequential(*layers, nn.Conv2d(config.width, config.width, 1))
 

@@ -44,8 +44,8 @@ def recognise(state: Mapping[str, Tensor], *, heads: int, source: Path | str) ->
         state = {key.removeprefix(_BASE): value for key, value in state.items() if key.startswith(_BASE)}
     if any(key.startswith("decoder_blocks.") for key in state):
         raise WeightsError(
-            f"{source} holds the older multi-stain autoencoder, whose encoder was never published to be used by itself: "
-            "take the H&E or IHC encoder (pathoduet-he, pathoduet-ihc)."
+            f"{source} holds the older multi-stain autoencoder, whose encoder was never published to be used by "
+            "itself: take the H&E or IHC encoder (pathoduet-he, pathoduet-ihc)."
         )
     kept = {key: value for key, value in state.items() if not key.startswith(_OF_TRAINING)}
     _check(kept, source=source)
@@ -81,8 +81,8 @@ def _check(state: Mapping[str, Tensor], *, source: Path | str) -> None:
     lacking = [key for key in _NEEDED if key not in state]
     if lacking == ["pretext_token"]:
         raise WeightsError(
-            f"{source} holds a plain vision transformer, not PathoDuet's: it has no 'pretext_token'; load it as a model "
-            "of its own kind, such as timm's."
+            f"{source} holds a plain vision transformer, not PathoDuet's: it has no 'pretext_token'; load it as a "
+            "model of its own kind, such as timm's."
         )
     if lacking:
         raise WeightsError(
