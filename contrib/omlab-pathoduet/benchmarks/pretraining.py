@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--recipe", choices=["moco", "cross-scale"], default="moco")
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0, help="of the pictures and the training")
     asked = parser.parse_args()
     folder: Path = asked.folder
@@ -101,11 +101,11 @@ def main() -> None:
     labelled = draw(folder / "labelled.csv", LABELLED, seed=2 * asked.seed + 1)
     settings = {
         "epochs": asked.epochs,
-        "batch_size": 30,
+        "batch_size": 60,
         "warmup_epochs": 2,
-        "learning_rate": 0.01,
+        "learning_rate": 0.02,
         "least_area": 0.4,
-        "momentum": 0.95,
+        "momentum": 0.9,
     }
     place = folder / "pretrained"
     omlab.adapt("pathoduet-tiny", unlabelled, recipe=asked.recipe, settings=settings, seed=asked.seed, output=place)

@@ -105,8 +105,8 @@ def retargeted(
         network.ratio = settings["ratio"]
     if isinstance(network, CrossStain) and not isinstance(before, Moco):
         warnings.warn(
-            "These weights have no projection head (published files are without): that of the teacher is drawn anew and "
-            "never learns; start from a model that was pre-trained here (cross-scale) where you can.",
+            "These weights have no projection head (published files are without): that of the teacher is drawn anew "
+            "and never learns; start from a model that was pre-trained here (cross-scale) where you can.",
             WeightsWarning,
             stacklevel=2,
         )
