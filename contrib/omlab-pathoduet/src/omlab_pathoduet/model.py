@@ -30,6 +30,8 @@ from omlab_pathoduet.weights import recognise
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 
+ON_SLIDES = "-slide"
+"""How the name of a card for slides ends, before which stands that of the encoder."""
 ANY = "pathoduet"
 """The card of any network of PathoDuet; the others are each of one."""
 TINY = Plan(
@@ -54,16 +56,16 @@ def load(
 
     Raises `WeightsError` where the file cannot be read or holds another network: names keys, or what takes it.
     """
-    task = Task()
+    name, task = card.name.removesuffix(ON_SLIDES), Task()
     if config is not None:
         plan, task = _from_config(config)
         network = plan.build()
         if weights is not None:
             weights.load(network)
     else:
-        plan = _plan(card.name, settings)
-        network, plan = (plan.drawn(seed=0), plan) if weights is None else _from_file(weights, plan, card=card.name)
-    return PathoDuetModel(network, plan=plan, task=task, name=card.name, device=device, settings=settings)
+        plan = _plan(name, settings)
+        network, plan = (plan.drawn(seed=0), plan) if weights is None else _from_file(weights, plan, card=name)
+    return PathoDuetModel(network, plan=plan, task=task, name=name, device=device, settings=settings)
 
 
 class PathoDuetModel:
