@@ -1,6 +1,6 @@
 """PathoDuet on whole slides: the features of all patches that have tissue, as a bag.
 
-    omlab embed pathoduet-he --weights checkpoint_HE.pth slides/ -s mpp=0.5 -o features/
+omlab embed pathoduet-he --weights checkpoint_HE.pth slides/ -s mpp=0.5 -o features/
 """
 
 from __future__ import annotations
