@@ -1,4 +1,4 @@
-"""Whole slides: each patch with tissue as the encoder of images sees it, and what is said where a slide lacks a scale."""
+"""Whole slides: each patch as the encoder of images sees it, and what is said where a slide lacks a scale."""
 
 from __future__ import annotations
 
