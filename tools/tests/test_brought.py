@@ -25,6 +25,7 @@ NOT_BROUGHT: dict[str, set[str]] = {
     "omlab-stunet": {"timm", "transformers", "scikit-learn"},
     "omlab-sammed3d": {"timm", "transformers", "scikit-learn"},
     "omlab-retfound": OF_VOLUMES,
+    "omlab-pathoduet": {"omlab-volume", "nibabel", "highdicom", "transformers"},
     "omlab-timm": OF_VOLUMES,
     "omlab-deblurmim": OF_VOLUMES,
     "omlab-usfm": OF_VOLUMES,
