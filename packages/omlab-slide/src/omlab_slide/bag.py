@@ -7,7 +7,7 @@ bag.loaded().features                    # (N, D) in memory
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from omlab.errors import InputError
 
 if TYPE_CHECKING:
+    from omlab_slide.mil.several import BagOfSlide, Bags
     from omlab_slide.tissue import Tissue
 
 Coords = NDArray[np.int32]
@@ -171,6 +172,13 @@ class Bag:
         if self.is_computed:
             return True
         return all(np.isfinite(block).all() for _, block in self.blocks())
+
+    @classmethod
+    def stack(cls, bags: Sequence[Bag | BagOfSlide]) -> Bags:
+        """The bags of several slides that are one case, such as those of a patient."""
+        from omlab_slide.mil.several import Bags
+
+        return Bags(parts_of_case=tuple(bags))
 
     def loaded(self) -> Bag:
         """The same with its features in memory."""
