@@ -1,6 +1,6 @@
 """How this package answers golden cases of slide networks and their losses; `parity.py` passes them on.
 
-CLAM-SB and CLAM-MB, MIL-FC, attention pooling: of any widths, classes, heads, branches, gated or not, bags of any sizes.
+CLAM-SB and CLAM-MB, MIL-FC, attention pooling: of any widths, classes, heads, branches, gated or not, of any bags.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def _clam(module: Clam, case: Case, bag: Tensor) -> dict[str, Tensor]:
     for name in case["outputs"]:
         if name.startswith("losses_"):
             _, loss, kind, label = name.split("_")
-            found[name] = torch.stack([*_losses(module, case, packed, loss, kind, int(label[1:]))[:3], logits.new_zeros(())])
+            found[name] = torch.stack(
+                [*_losses(module, case, packed, loss, kind, int(label[1:]))[:3], logits.new_zeros(())]
+            )
     return {name: value.detach() for name, value in (found | _last(module, case, packed)).items()}
 
 

@@ -1,4 +1,4 @@
-"""Slide networks and losses give the numbers measured on the published code; of further forms, those of its formulae."""
+"""Slide networks and losses give the numbers measured on the published code; others those of its formulae."""
 
 from __future__ import annotations
 

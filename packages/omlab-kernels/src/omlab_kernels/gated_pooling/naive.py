@@ -12,6 +12,8 @@ Source: Ilse, Tomczak and Welling, Attention-based Deep Multiple Instance Learni
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -48,5 +50,5 @@ def gated_pooling(
     """
     scores = scores_of(rows, value, gate, score)
     places = offsets.tolist()
-    bags = [slice(begin, end) for begin, end in zip(places, places[1:], strict=False)]
+    bags = [slice(begin, end) for begin, end in pairwise(places)]
     return torch.stack([scores[bag].softmax(dim=0).T @ rows[bag] for bag in bags]), scores

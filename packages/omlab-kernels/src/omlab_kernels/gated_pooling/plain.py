@@ -7,6 +7,7 @@ rows, which are most of what autograd would hold, are computed again. Sums go ov
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ TILE = 8192
 
 def tiles(places: list[int]) -> Iterator[tuple[int, slice]]:
     """Bag and rows of each tile; none goes over the end of a bag."""
-    for bag, (begin, end) in enumerate(zip(places, places[1:], strict=False)):
+    for bag, (begin, end) in enumerate(pairwise(places)):
         for start in range(begin, end, TILE):
             yield bag, slice(start, min(start + TILE, end))
 

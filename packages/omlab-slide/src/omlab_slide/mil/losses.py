@@ -20,8 +20,8 @@ HARD = 1000.0
 def smooth_top1_svm(logits: Tensor, labels: Tensor, *, alpha: float = 1.0, tau: float = 1.0) -> Tensor:
     """The smooth top-1 SVM loss (Berrada, Zisserman and Kumar, ICLR 2018), averaged over rows.
 
-    Of a row x with the class y it is tau log sum_j exp((x_j + alpha [j != y] - x_y) / tau). Where the two highest scores
-    differ by at least tau ln 1000 it is max_j (x_j + alpha [j != y]) - x_y.
+    Of a row x with the class y it is tau log sum_j exp((x_j + alpha [j != y] - x_y) / tau). Where the two highest
+    scores differ by at least tau ln 1000 it is max_j (x_j + alpha [j != y]) - x_y.
 
     Args:
         logits: (R, C).

@@ -39,7 +39,11 @@ class MaxPool(nn.Module):
 
     Of two classes the best patch is the one with the highest probability of class 1, of more the one with the highest
     probability of any class. The layer is called `classifier` or `classifiers`, as published.
+
+    Its `attention` is what each patch is classified as.
     """
+
+    classifies_patches = True
 
     def __init__(self, config: MaxPoolConfig) -> None:
         super().__init__()

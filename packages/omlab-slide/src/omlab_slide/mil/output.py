@@ -31,11 +31,13 @@ class MilOutput(NamedTuple):
         logits: (B, C).
         attention: (sum N, K) scores of patches, before any softmax; K is 1 or C.
         instances: Of the instance branch, where labels were given to a network that has one.
+        loss: What the network itself minimises of the bags, where labels were given to one that brings its loss.
     """
 
     logits: Tensor
     attention: Tensor
     instances: Instances | None = None
+    loss: Tensor | None = None
 
 
 def by_bag_and_class(instances: Instances) -> Iterator[tuple[int, Tensor, Tensor]]:

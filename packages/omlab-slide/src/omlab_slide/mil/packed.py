@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -59,5 +60,4 @@ def check_offsets(features: Tensor, offsets: Tensor) -> None:
 
 def spans(offsets: Tensor) -> Iterator[slice]:
     """The rows of each bag; waits for a GPU once."""
-    places = offsets.tolist()
-    return (slice(begin, end) for begin, end in zip(places, places[1:], strict=False))
+    return (slice(begin, end) for begin, end in pairwise(offsets.tolist()))
