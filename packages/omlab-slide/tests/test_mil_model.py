@@ -71,12 +71,14 @@ def adapted(table: Path, model: str, output: str, recipe: str = "mil", **setting
 
 @pytest.mark.parametrize("model", ["abmil", "clam-sb", "clam-mb", "mil-fc"])
 def test_a_planted_signal_is_learned_and_pointed_at(table: Path, model: str) -> None:
-    session = adapted(table, model, "mil", batch_size=3)
+    size = "small" if model == "mil-fc" else "tiny"  # which learns from one patch of a bag in each step
+    session = adapted(
+        table, model, "mil", batch_size=3, model__size=size, learning_rate=0.002 if size == "small" else 0.02
+    )
     bags = [bag_of(40, planted=planted, seed=100 + planted) for planted in (False, True)]
     answers = session.apply("predict", [{"bag": bag} for bag in bags])
     shares = [answer.probabilities[1] for answer in answers if isinstance(answer, Classes)]
-    assert shares[1] > 0.5
-    assert shares[0] < (shares[1] if model == "mil-fc" else 0.5)  # which learns from one patch of a bag in each step
+    assert shares[0] < 0.5 < shares[1]
     heat = session.explain(bags[1], target="tumour")
     assert isinstance(heat, HeatMap)
     assert len(heat) == 40
@@ -173,7 +175,7 @@ def published(*, old: bool, config: ClamConfig) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("gate", [True, False])
 @pytest.mark.parametrize("branches", ["single", "multi"])
-def test_published_checkpoints_load_and_are_sized_by_their_shapes(tmp_path: Path, branches: str, gate: bool) -> None:  # noqa: FBT001
+def test_published_checkpoints_load_and_are_sized_by_their_shapes(tmp_path: Path, branches: str, gate: bool) -> None:
     config = ClamConfig(embed_dim=6, n_classes=3, branches=branches, size="big", gate=gate, dropout=0.0)
     state = published(old=True, config=config)
     save_state_dict(state, tmp_path / "s_0_checkpoint.safetensors")

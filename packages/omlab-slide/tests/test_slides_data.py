@@ -1,4 +1,4 @@
-"""The data set `slides`: the tables that there are, folds of patients, bags by their names, what is wrong in a sentence."""
+"""The data set `slides`: its tables, folds of patients, bags by their names, what is wrong in a sentence."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_what_is_wrong_is_one_sentence(bags: Path, text: str, more: dict[str, An
 
 def test_splits_of_other_slides_are_refused(bags: Path) -> None:
     (bags / "splits.csv").write_text(",train,val,test\n0,a1,zz,\n")
-    with pytest.raises(InputError, match="has slides that .* has not: zz"):
+    with pytest.raises(InputError, match=r"has slides that .* has not: zz"):
         opened(bags, CLAMS, splits="splits.csv").cases("train")
 
 
