@@ -71,10 +71,8 @@ def adapted(table: Path, model: str, output: str, recipe: str = "mil", **setting
 
 @pytest.mark.parametrize("model", ["abmil", "clam-sb", "clam-mb", "mil-fc"])
 def test_a_planted_signal_is_learned_and_pointed_at(table: Path, model: str) -> None:
-    size = "small" if model == "mil-fc" else "tiny"  # which learns from one patch of a bag in each step
-    session = adapted(
-        table, model, "mil", batch_size=3, model__size=size, learning_rate=0.002 if size == "small" else 0.02
-    )
+    more = {"model__size": "small", "learning_rate": 0.002, "epochs": 25} if model == "mil-fc" else {}
+    session = adapted(table, model, "mil", batch_size=3, **more)
     bags = [bag_of(40, planted=planted, seed=100 + planted) for planted in (False, True)]
     answers = session.apply("predict", [{"bag": bag} for bag in bags])
     shares = [answer.probabilities[1] for answer in answers if isinstance(answer, Classes)]
