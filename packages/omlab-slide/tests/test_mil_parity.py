@@ -13,7 +13,7 @@ from omlab_testkit.expected import check_notices
 from omlab_testkit.parity import load_file
 
 TESTS = Path(__file__).resolve().parent
-PARITY = load_file(TESTS / "parity_mil.py")
+PARITY = load_file(TESTS / "parity.py")
 
 
 def case_of(name: str) -> dict[str, Any]:
