@@ -29,12 +29,14 @@ class Architecture:
         build: Configuration -> network, its weights drawn. Raises `ValueError` or `TypeError` where it cannot be.
         of_state: State dict -> (configuration, state dict with the network's keys). Raises `KeyError`.
         heads: Beginnings of the names of parameters that belong to the classes.
+        classes: How many the networks tell apart; None: any number.
     """
 
     of_settings: Callable[[Settings, int, int], dict[str, Any]]
     build: Callable[[Mapping[str, Any]], nn.Module]
     of_state: Callable[[State, Settings], tuple[dict[str, Any], dict[str, Tensor]]]
     heads: tuple[str, ...]
+    classes: int | None = None
 
     def network(self, config: Mapping[str, Any]) -> nn.Module:
         """The network of a configuration. Raises `WeightsError` where it is none."""

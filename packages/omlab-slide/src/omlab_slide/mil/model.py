@@ -210,6 +210,11 @@ class MilModel:
         task = Task.of_times(settings["times"]) if recipe == SURVIVAL else Task(classes=tuple(about.classes.values()))
         if recipe != SURVIVAL and len(task.classes) < 2:
             raise TrainingError(f"There are {len(task.classes)} classes to tell apart; at least 2 are needed.")
+        if self.architecture.classes not in (None, task.outputs):
+            raise TrainingError(
+                f"This network tells {self.architecture.classes} classes apart, but the data have {task.outputs}: "
+                f"{', '.join(task.classes)}."
+            )
         facts = about.facts.get(BAG, {})
         shape = with_classes(
             self.shape, embed_dim=int(facts.get("width", self.shape["embed_dim"])), n_classes=task.outputs
