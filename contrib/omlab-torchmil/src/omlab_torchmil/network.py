@@ -84,25 +84,29 @@ class TorchMil(nn.Module):
 
     def _learned(self, bag: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         with _numpy_drawn(int(torch.randint(2**31, ()))):
-            logit, losses = self.network.compute_loss(label.float(), bag)
+            logit, losses = self.network.compute_loss(label.float(), bag, **self._mask(bag))
         return logit.reshape(()), torch.stack([part.reshape(()) for part in losses.values()]).sum()
 
     def _answer(self, bag: Tensor) -> tuple[Tensor, Tensor]:
         """The logit () that torchmil predicts a bag by, and what it gives for its patches (N, 1)."""
         with _numpy_drawn(0):
-            logit, patches = self.network.predict(bag, return_inst_pred=True)
+            logit, patches = self.network.predict(bag, return_inst_pred=True, **self._mask(bag))
         return logit.reshape(()), patches.reshape(-1, 1).detach()
+
+    def _mask(self, bag: Tensor) -> dict[str, Tensor]:
+        """What is padding: nothing. torchmil 1.0.2's DTFD-MIL fails where it is not told so."""
+        return {"mask": bag.new_ones(bag.shape[:2])} if self.config.model == "dtfd" else {}
 
 
 @contextmanager
 def _numpy_drawn(seed: int) -> Iterator[None]:
     """NumPy's global draws from a seed, afterwards as before: DTFD-MIL groups patches by them, when predicting too."""
-    before = np.random.get_state()  # noqa: NPY002  # it is what torchmil draws from
-    np.random.seed(seed)  # noqa: NPY002
+    before = np.random.get_state()
+    np.random.seed(seed)
     try:
         yield
     finally:
-        np.random.set_state(before)  # noqa: NPY002
+        np.random.set_state(before)
 
 
 def _two(logits: Tensor) -> Tensor:

@@ -7,5 +7,5 @@ OMLAB_HOOK_API = 2
 
 @hookimpl
 def omlab_models() -> list[Card]:
-    """torchmil's networks that take a bag of features alone."""
+    """Those of torchmil's networks that take a bag of features alone."""
     return read_cards(__package__, "model")
