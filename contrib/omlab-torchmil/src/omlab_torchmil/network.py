@@ -64,7 +64,7 @@ class TorchMil(nn.Module):
     def __init__(self, config: TorchMilConfig) -> None:
         super().__init__()
         self.config = config
-        self.network = _built(config)
+        self.network: Any = _built(config)  # torchmil has no types
 
     def forward(
         self, features: Tensor, offsets: Tensor, labels: Tensor | None = None, *, others: bool = False
