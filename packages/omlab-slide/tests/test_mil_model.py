@@ -14,13 +14,18 @@ from torch import Tensor
 
 import omlab
 from omlab.errors import InputError, OmlabError, TrainingError, UsageError, WeightsError
+from omlab.models import find_card
+from omlab.session import Session
 from omlab.weights import save_state_dict
 from omlab_payloads.classes import Classes
+from omlab_payloads.embedding import Embedding
 from omlab_payloads.scores import Scores
 from omlab_slide.bag import Bag
+from omlab_slide.encoding import SlideEncoder
 from omlab_slide.heat import HeatMap
 from omlab_slide.mil.clam import Clam, ClamConfig
 from omlab_slide.mil.several import Bags
+from omlab_slide.testing import write_pyramid
 
 WIDTH = 8
 TINY = {"model.size": "tiny"}
@@ -200,9 +205,31 @@ def test_one_that_was_trained_before_keeps_its_weights_but_for_the_classes(table
 
 
 def test_a_slide_without_an_encoder_says_what_to_do(tmp_path: Path) -> None:
-    from omlab_slide.testing import write_pyramid
-
     session = omlab.load_model("clam-sb.untrained", settings={"features": WIDTH, "size": "tiny"})
     slide = omlab.read(write_pyramid(tmp_path / "a.tiff"), kind="bag")
     with pytest.raises(UsageError, match="--need encoder=slide-features"):
+        session.predict(slide)
+
+
+class Flat:
+    """A toy encoder: eight times the mean of a patch."""
+
+    def embed(self, batch: Any, /) -> list[Embedding]:
+        return [Embedding(vector=np.full(WIDTH, one["image"].array.mean() / 255, np.float32)) for one in batch]
+
+
+def test_a_slide_is_encoded_by_the_encoder_that_is_named(tmp_path: Path) -> None:
+    settings = {"mpp": 1.0, "patch": 64, "overlap": 0, "least_share": 0.25, "tissue": "saturation"}
+    slides = Session(
+        SlideEncoder(Flat(), settings=settings), card=find_card("slide-features"), identity={}, name="flat"
+    )
+    session = omlab.load_model("clam-sb.untrained", settings={"features": WIDTH, "size": "tiny"})
+    session.model.slides = slides  # type: ignore[attr-defined]  # what --need encoder= hands over
+    slide = omlab.read(write_pyramid(tmp_path / "a.tiff"), kind="bag")
+    heat = session.explain(slide)
+    assert isinstance(heat, HeatMap)
+    assert heat.dimensions == (2048, 1536)
+    assert sum(session.predict(slide).probabilities) == pytest.approx(1)  # type: ignore[attr-defined]
+    session.model.slides = omlab.load_model("abmil.untrained")  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="makes no bags of slides: name its form for slides"):
         session.predict(slide)
