@@ -20,11 +20,10 @@ from omlab.weights import save_state_dict
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_payloads.scores import Scores
-from omlab_slide.bag import Bag
+from omlab_slide.bag import Bag, Bags
 from omlab_slide.encoding import SlideEncoder
 from omlab_slide.heat import HeatMap
 from omlab_slide.mil.clam import Clam, ClamConfig
-from omlab_slide.mil.several import Bags
 from omlab_slide.testing import write_pyramid
 
 WIDTH = 8

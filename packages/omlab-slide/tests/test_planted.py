@@ -82,6 +82,6 @@ def test_a_planted_signal_is_told_and_pointed_at(tmp_path: Path, model: str) -> 
         "planted": sizes,
         "epochs": len(json.loads((tmp_path / "mil" / "history.json").read_text())),
     }
-    print(json.dumps(figures))  # noqa: T201  # what the README records
+    print(json.dumps(figures))  # what the README records
     assert auc["value"] >= 0.95
     assert np.mean(found) >= 0.5

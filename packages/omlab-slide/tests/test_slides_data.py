@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import omlab
 from omlab.errors import InputError, OmlabError, SettingsError
+from omlab_slide.bag import Bags
 from omlab_slide.data.folds import folds_of, sides_of
 from omlab_slide.data.slides import SlidesDataset
-from omlab_slide.mil.several import BagOfSlide, Bags
+from omlab_slide.mil.several import BagOfSlide
 from omlab_slide.testing import example_bags, write_pyramid
 
 

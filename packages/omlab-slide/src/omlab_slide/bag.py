@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab.errors import InputError
+from omlab.payloads import Sized
 
 if TYPE_CHECKING:
-    from omlab_slide.mil.several import BagOfSlide, Bags
     from omlab_slide.tissue import Tissue
 
 Coords = NDArray[np.int32]
@@ -174,10 +174,8 @@ class Bag:
         return all(np.isfinite(block).all() for _, block in self.blocks())
 
     @classmethod
-    def stack(cls, bags: Sequence[Bag | BagOfSlide]) -> Bags:
+    def stack(cls, bags: Sequence[Sized]) -> Bags:
         """The bags of several slides that are one case, such as those of a patient."""
-        from omlab_slide.mil.several import Bags
-
         return Bags(parts_of_case=tuple(bags))
 
     def loaded(self) -> Bag:
@@ -204,6 +202,24 @@ class Bag:
         where = "" if self.area is None else f" on {self.area:.3g} mm2 of tissue"
         side = "" if self.mpp is None else f" of {self.size0 * self.mpp:.4g} um"
         return f"{len(self):,} patches{side}{where}, {self.features.shape[1]} features each"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Bags:
+    """The bags of several slides that are one case.
+
+    Attributes:
+        parts_of_case: `Bag`, or what stands for one (`omlab_slide.mil.several.BagOfSlide`).
+    """
+
+    kind: ClassVar[str] = "bag"
+
+    parts_of_case: Sequence[Sized]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they hold."""
+        return sum(part.nbytes for part in self.parts_of_case)
 
 
 def chunk_rows(width: int, dtype: Any) -> int:

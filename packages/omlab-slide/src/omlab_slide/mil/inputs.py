@@ -11,8 +11,8 @@ import omlab
 from omlab.errors import InputError, UsageError
 from omlab.payloads import Inputs
 from omlab.session import Session
-from omlab_slide.bag import Bag
-from omlab_slide.mil.several import BagOfSlide, Bags
+from omlab_slide.bag import Bag, Bags
+from omlab_slide.mil.several import BagOfSlide
 
 if TYPE_CHECKING:
     from torch import Tensor

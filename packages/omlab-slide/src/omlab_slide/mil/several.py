@@ -1,4 +1,4 @@
-"""What may stand for a bag: those of several slides of a patient, and a slide that is not encoded yet (kind `bag`)."""
+"""A slide in the place of its bag (kind `bag`): it is encoded when a model is asked about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from omlab_slide.bag import Bag
+from omlab.payloads import Sized
+from omlab_slide.bag import Bags
 from omlab_slide.files import SlideFile
 from omlab_slide.slide import Slide
 
@@ -25,6 +26,11 @@ class BagOfSlide:
         """Bytes that it holds."""
         return self.slide.nbytes
 
+    @classmethod
+    def stack(cls, parts: Sequence[Sized]) -> Bags:
+        """Several slides that are one case."""
+        return Bags(parts_of_case=tuple(parts))
+
     @property
     def dimensions(self) -> tuple[int, int]:
         """Width and height of level 0."""
@@ -34,20 +40,6 @@ class BagOfSlide:
         """Whether `other` is of a slide of these dimensions."""
         found: bool = getattr(other, "dimensions", None) == self.dimensions
         return found
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Bags:
-    """The bags of several slides that are one case."""
-
-    kind: ClassVar[str] = "bag"
-
-    parts_of_case: Sequence[Bag | BagOfSlide]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that they hold."""
-        return sum(part.nbytes for part in self.parts_of_case)
 
 
 class SlideAsBag:
