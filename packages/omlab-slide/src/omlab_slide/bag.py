@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab.errors import InputError
-from omlab.payloads import Sized
+from omlab.payloads import Payload
+from omlab.payloads import nbytes as bytes_of
 
 if TYPE_CHECKING:
     from omlab_slide.tissue import Tissue
@@ -174,7 +175,7 @@ class Bag:
         return all(np.isfinite(block).all() for _, block in self.blocks())
 
     @classmethod
-    def stack(cls, bags: Sequence[Sized]) -> Bags:
+    def stack(cls, bags: Sequence[Payload]) -> Bags:
         """The bags of several slides that are one case, such as those of a patient."""
         return Bags(parts_of_case=tuple(bags))
 
@@ -214,12 +215,12 @@ class Bags:
 
     kind: ClassVar[str] = "bag"
 
-    parts_of_case: Sequence[Sized]
+    parts_of_case: Sequence[Payload]
 
     @property
     def nbytes(self) -> int:
         """Bytes that they hold."""
-        return sum(part.nbytes for part in self.parts_of_case)
+        return sum(map(bytes_of, self.parts_of_case))
 
 
 def chunk_rows(width: int, dtype: Any) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from omlab.payloads import Sized
+from omlab.payloads import Payload
 from omlab_slide.bag import Bags
 from omlab_slide.files import SlideFile
 from omlab_slide.slide import Slide
@@ -27,7 +27,7 @@ class BagOfSlide:
         return self.slide.nbytes
 
     @classmethod
-    def stack(cls, parts: Sequence[Sized]) -> Bags:
+    def stack(cls, parts: Sequence[Payload]) -> Bags:
         """Several slides that are one case."""
         return Bags(parts_of_case=tuple(parts))
 
