@@ -80,7 +80,6 @@ def _svm_row(row: Case) -> dict[str, Any]:
     return {"expected": loss.item(), "grad_row0": logits.grad[0].tolist()}
 
 
-
 def _clam(module: Clam, case: Case, bag: Tensor) -> dict[str, Tensor]:
     packed = Packed.of([bag])
     hidden = module.hidden(packed.features)
