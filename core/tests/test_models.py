@@ -55,6 +55,23 @@ def test_a_need_that_makes_no_sense_is_one_sentence(needs, error, sentence):
         omlab.load_model("mover.untrained", needs=needs)
 
 
+def test_a_need_that_may_be_left_out_is_handed_over_only_where_it_is_named(install):
+    text = (
+        "from omlab import Card, hookimpl\nOMLAB_HOOK_API = 2\nfacts = dict(summary='May have more.', "
+        "entry='may_plugin:load', licence='CC0', citation='none', intended_use='Tests.', limits='All.', "
+        "needs={'encoder': 'far-away?'}, does={'predict': {'takes': {'signal': 'signal'}, 'gives': 'signal'}})\n"
+        "class Model:\n    def __init__(self, needs):\n        self.needs = needs\n"
+        "def load(card, *, weights, needs, device, settings, config):\n    return Model(needs)\n"
+        "@hookimpl\ndef omlab_models():\n"
+        "    return [Card(kind='model', name='may', summary='May have more.', data={'name': 'may', **facts})]\n"
+    )
+    install("may", entry_points={"may": "may_plugin"}, files={"may_plugin.py": text})
+    assert omlab.load_model("may.untrained").model.needs == {}
+    given = omlab.load_model("may.untrained", needs={"encoder": "adder.untrained"})
+    assert given.model.needs["encoder"].name == "adder.untrained"
+    assert given.identity["needs"]["encoder"]["name"] == "adder.untrained"
+
+
 def test_a_need_that_is_not_installed_says_what_to_do(install):
     text = (
         "from omlab import Card, hookimpl\nOMLAB_HOOK_API = 2\nfacts = dict(summary='Needs much.', entry='a:b', "

@@ -293,6 +293,8 @@ class ModelCard(BaseCard):
 
     `also`: names of cards of the same network for other kinds of inputs (volumes beside images). Where a user names
     paths that this card cannot read and one of those can, that one is used, with the same weights.
+    `needs`: the model's own names for others to theirs. One that ends with `?` may be left out: it is handed over only
+    where the user names one, and the name on the card is an example.
     `check`: (settings, weights=tag) -> None is called before weights are looked for where settings say which those
     are; it raises `SettingsError`. The tag is `local` for a file of the user's.
     """
@@ -316,6 +318,11 @@ class ModelCard(BaseCard):
         if taken:
             raise ValueError(f"'{taken[0]}' is no verb: the name stands for something else")
         return does
+
+    @property
+    def needed(self) -> dict[str, str]:
+        """The needs that cannot be left out."""
+        return {name: model for name, model in self.needs.items() if not model.endswith("?")}
 
     @property
     def is_remote(self) -> bool:

@@ -312,6 +312,8 @@ def _find_needs(
             raise UsageError(f"'{card.name}' has no need '{name}': {hint}")
     found = {}
     for name, default in card.needs.items():
+        if name not in card.needed and name not in given:
+            continue
         wanted: str | Path = given.get(name, default)
         if untrained and name not in given:
             wanted = f"{default.partition('.')[0]}.{UNTRAINED}"

@@ -35,12 +35,12 @@ from omlab_image.training.classification import class_loss
 from omlab_image.training.course import half_cosine
 from omlab_image.training.measure import auc
 from omlab_image.training.mixing import Mixing
-from omlab_image.training.order import Order, balanced
 from omlab_image.training.paired import Paired
 from omlab_image.transforms import evaluation, pretraining, training
 from omlab_payloads.testing import example_classes
 from omlab_testkit.example_data import example_data
 from omlab_train import fit
+from omlab_train.order import Order, balanced
 
 FAST = {"epochs": 6, "batch_size": 4, "learning_rate": 1.0, "weight_decay": 0.0}
 

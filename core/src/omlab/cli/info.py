@@ -106,7 +106,9 @@ def _lines(key: str, value: Any) -> Iterator[tuple[str, str]]:
             yield f"recipe {recipe}", _recipe(facts)
             yield from ((f"set {name}", f"({recipe}) {_setting(one)}") for name, one in facts["settings"].items())
     elif key == "needs" and isinstance(value, dict):
-        yield from ((f"needs {name}", model) for name, model in value.items())
+        yield from (
+            (f"{'may need' if model.endswith('?') else 'needs'} {name}", model) for name, model in value.items()
+        )
     elif key == "weights":
         yield from ((f"weights {tag}", _weights(facts)) for tag, facts in value.items())
     elif key == "parameters":

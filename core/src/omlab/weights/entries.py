@@ -151,7 +151,7 @@ def with_needs(names: Iterable[str]) -> list[Entry]:
         seen.add(name)
         for entry in on_this_machine(name):
             found.setdefault((entry.name, entry.what), entry)
-        for need in _complete(registry().get("model", name.partition(".")[0])).needs.values():
+        for need in _complete(registry().get("model", name.partition(".")[0])).needed.values():
             needed = _complete(registry().get("model", need.partition(".")[0]))
             tag = need.partition(".")[2] or needed.default_weights
             if tag in needed.weights and needed.weights[tag].endpoint is None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from omlab_kernels.dispatch import KernelWarning
     from omlab_kernels.fusion.older import volume_fusion_boxes, volume_fusion_shuffled
     from omlab_kernels.fusion.op import volume_fusion
+    from omlab_kernels.gated_pooling.op import gated_pooling
     from omlab_kernels.norm_act.op import instance_norm_act
     from omlab_kernels.patch_error.op import masked_patch_error
     from omlab_kernels.relpos.factors import relpos_factors, resize_relpos_table
@@ -27,6 +28,7 @@ __all__ = [
     "attention_table_bias",
     "deep_supervision_dice_cross_entropy",
     "dice_cross_entropy",
+    "gated_pooling",
     "instance_norm_act",
     "lay_out",
     "masked_patch_error",
@@ -48,6 +50,7 @@ _HOMES = {
     "attention_table_bias": "omlab_kernels.table_bias.op",
     "deep_supervision_dice_cross_entropy": "omlab_kernels.dice_ce.op",
     "dice_cross_entropy": "omlab_kernels.dice_ce.op",
+    "gated_pooling": "omlab_kernels.gated_pooling.op",
     "instance_norm_act": "omlab_kernels.norm_act.op",
     "lay_out": "omlab_kernels.table_bias.op",
     "masked_patch_error": "omlab_kernels.patch_error.op",

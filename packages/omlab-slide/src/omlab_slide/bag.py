@@ -7,7 +7,7 @@ bag.loaded().features                    # (N, D) in memory
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab.errors import InputError
+from omlab.payloads import Payload
+from omlab.payloads import nbytes as bytes_of
 
 if TYPE_CHECKING:
     from omlab_slide.tissue import Tissue
@@ -172,6 +174,11 @@ class Bag:
             return True
         return all(np.isfinite(block).all() for _, block in self.blocks())
 
+    @classmethod
+    def stack(cls, bags: Sequence[Payload]) -> Bags:
+        """The bags of several slides that are one case, such as those of a patient."""
+        return Bags(parts_of_case=tuple(bags))
+
     def loaded(self) -> Bag:
         """The same with its features in memory."""
         return replace(self, features=np.asarray(self.features[:]))
@@ -196,6 +203,24 @@ class Bag:
         where = "" if self.area is None else f" on {self.area:.3g} mm2 of tissue"
         side = "" if self.mpp is None else f" of {self.size0 * self.mpp:.4g} um"
         return f"{len(self):,} patches{side}{where}, {self.features.shape[1]} features each"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Bags:
+    """The bags of several slides that are one case.
+
+    Attributes:
+        parts_of_case: `Bag`, or what stands for one (`omlab_slide.mil.several.BagOfSlide`).
+    """
+
+    kind: ClassVar[str] = "bag"
+
+    parts_of_case: Sequence[Payload]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they hold."""
+        return sum(map(bytes_of, self.parts_of_case))
 
 
 def chunk_rows(width: int, dtype: Any) -> int:

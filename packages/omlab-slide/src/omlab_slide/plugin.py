@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from omlab.cli.group import LazyGroup
 
 OMLAB_HOOK_API = 2
+_MIL = "mil/cards.toml"
 
 
 @hookimpl
@@ -21,7 +22,7 @@ def omlab_payloads() -> list[Card]:
 @hookimpl
 def omlab_formats() -> list[Card]:
     """Slide files and folders, stores of bags, forms of heat maps."""
-    return read_cards(__package__, "format")
+    return [*read_cards(__package__, "format"), *read_cards(__package__, "format", file=_MIL)]
 
 
 @hookimpl
@@ -32,5 +33,11 @@ def omlab_commands(cli: LazyGroup) -> None:
 
 @hookimpl
 def omlab_models() -> list[Card]:
-    """Any encoder of images, on slides."""
-    return read_cards(__package__, "model")
+    """Any encoder of images, on slides; networks on bags."""
+    return [*read_cards(__package__, "model"), *read_cards(__package__, "model", file=_MIL)]
+
+
+@hookimpl
+def omlab_datasets() -> list[Card]:
+    """Tables of slides."""
+    return read_cards(__package__, "dataset", file=_MIL)

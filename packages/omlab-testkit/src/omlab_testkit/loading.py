@@ -103,7 +103,7 @@ def _needs(subject: ModelSubject, *, device: str) -> dict[str, ModelRef | StandI
         raise PromiseError(f"needs() of tests/examples.py gives '{unknown[0]}', which '{subject.name}' does not need.")
     return {
         name: StandIn(given=given[name]) if name in given else _small(subject, name, wanted, device=device)
-        for name, wanted in subject.model_card.needs.items()
+        for name, wanted in {**subject.model_card.needed, **given}.items()
     }
 
 

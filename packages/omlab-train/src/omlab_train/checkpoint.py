@@ -41,6 +41,7 @@ class Checkpoint:
         module: The state dict, without the parameters that are not trained.
         optimizer: `state` of the optimizer's state dict.
         average: The moving average of the weights, where there is one.
+        best: The weights of the best epoch, where they are kept.
         history: As `fit` gives it.
         scaler: State of the gradient scaler (float16 only).
     """
@@ -50,6 +51,7 @@ class Checkpoint:
     module: Mapping[str, Tensor]
     optimizer: Mapping[int, Mapping[str, Any]]
     average: Mapping[str, Tensor] = field(default_factory=dict)
+    best: Mapping[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     scaler: Mapping[str, Any] = field(default_factory=dict)
 
@@ -62,6 +64,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """
     tensors = {f"module/{name}": tensor for name, tensor in checkpoint.module.items()}
     tensors |= {f"average/{name}": tensor for name, tensor in checkpoint.average.items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in checkpoint.best.items()}
     numbers: dict[str, dict[str, Any]] = {}
     for index, entries in checkpoint.optimizer.items():
         numbers[str(index)] = {}
@@ -117,7 +120,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def _parse(tensors: dict[str, Tensor]) -> Checkpoint:
     state = json.loads(bytes(tensors.pop(_STATE).tolist()))
-    named: dict[str, dict[str, Tensor]] = {"module": {}, "average": {}}
+    named: dict[str, dict[str, Tensor]] = {"module": {}, "average": {}, "best": {}}
     optimizer: dict[int, dict[str, Any]] = {int(index): dict(row) for index, row in state["optimizer"].items()}
     for key, tensor in tensors.items():
         part, _, name = key.partition("/")

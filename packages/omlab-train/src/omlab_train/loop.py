@@ -19,6 +19,7 @@ from omlab.errors import TrainingError
 from omlab.files import writing
 from omlab_train.average import Average
 from omlab_train.batches import batches_ahead, mapped, workers_for
+from omlab_train.best import Best, best_epoch, is_over
 from omlab_train.checkpoint import Checkpoint, CheckpointWarning, read_checkpoint, remove_leftovers, write_checkpoint
 from omlab_train.memory import keep_freed_memory
 from omlab_train.processes import accelerator_for, said_by_the_first
@@ -96,6 +97,7 @@ class _Training:
         self.optimizer = _optimizer(recipe)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average: Average | None = None
+        self.best = Best(self.module, frozen=_frozen(self.module))
         own = settings_digest(
             recipe, module=self.module, optimizer=self.optimizer, seed=seed, processes=accelerator.num_processes
         )
@@ -116,7 +118,9 @@ class _Training:
             history = self._epochs([] if done is None else list(done.history), workers, tensorboard)
         finally:
             self._unwrap()
-        if self.average is not None:
+        if self.best.state:
+            self.best.put_in()
+        elif self.average is not None:
             self.average.put_in()
         return history
 
@@ -136,12 +140,21 @@ class _Training:
             if done:
                 advance(done)
             for begin in range(done, recipe.steps, recipe.epoch):
+                if is_over(history, recipe.how):
+                    break
                 steps = range(begin, min(begin + recipe.epoch, recipe.steps))
                 row = {"epoch": len(history) + 1, **self._epoch(steps, made, advance=advance, write=write)}
                 row |= self._validation(steps[-1] + 1, write=write)
                 history.append(row)
+                self._keep_best(history)
                 self._save(history)
         return history
+
+    def _keep_best(self, history: list[dict[str, float]]) -> None:
+        """Keep the weights, averaged if any, where the last epoch is the best so far."""
+        if self.recipe.how.best and best_epoch(history, self.recipe.how) == len(history) - 1:
+            with nullcontext() if self.average is None else self.average.in_place():
+                self.best.take()
 
     def _numbers(self, done: int) -> range:
         """Numbers of the batches that this process takes after `done` steps; the processes take them in turn."""
@@ -262,6 +275,7 @@ class _Training:
     def _load(self, checkpoint: Checkpoint) -> None:
         left_out = self.module.load_state_dict(dict(checkpoint.module), strict=False).missing_keys
         assert set(left_out) <= _frozen(self.module), "the digest of settings knows the names of all parameters"
+        self.best.state = dict(checkpoint.best)
         state = self.optimizer.state_dict()
         self.optimizer.load_state_dict({**state, "state": checkpoint.optimizer})
         if self.accelerator.scaler is not None and checkpoint.scaler:
@@ -277,6 +291,7 @@ class _Training:
                 module={name: value for name, value in self.module.state_dict().items() if name not in frozen},
                 optimizer=self.optimizer.state_dict()["state"],
                 average={} if self.average is None else self.average.state_dict(),
+                best=self.best.state,
                 history=history,
                 scaler={} if scaler is None else scaler.state_dict(),
             )

@@ -36,6 +36,10 @@ class Optimisation:
             GPU has none) and float32 elsewhere.
         find_unused_parameters: Whether a parameter that learns may be without a gradient in some step (a head of weight
             0): several processes must look for such, which takes time.
+        best: A figure of `Recipe.validate`: training gives the weights of the epoch in which it was lowest, where there
+            is validation. None: those of the last epoch.
+        patience: Epochs without a lower `best` after which training ends; 0: it goes through all of its steps.
+        patience_after: Epochs that it takes at least before it ends so.
 
     Raises:
         SettingsError: A value cannot be.
@@ -52,6 +56,9 @@ class Optimisation:
     ema: float | None = None
     precision: Precision = "auto"
     find_unused_parameters: bool = False
+    best: str | None = None
+    patience: int = 0
+    patience_after: int = 0
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -65,6 +72,13 @@ class Optimisation:
             ("ema", self.ema, self.ema is None or 0 < self.ema < 1, "between 0 and 1, or left out"),
             ("max_grad_norm", self.max_grad_norm, self.max_grad_norm is None or self.max_grad_norm > 0, "above 0"),
             ("momentum", self.momentum, 0 <= self.momentum < 1, "at least 0 and below 1"),
+            (
+                "patience",
+                self.patience,
+                self.patience == 0 or (self.patience > 0 and self.best is not None),
+                "0 without best",
+            ),
+            ("patience_after", self.patience_after, self.patience_after >= 0, "at least 0"),
             ("nesterov", self.nesterov, not self.nesterov or self.momentum > 0, "off where there is no momentum"),
         ):
             if not right:

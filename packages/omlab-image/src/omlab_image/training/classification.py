@@ -18,9 +18,9 @@ from omlab_image.training.cases import TRAIN, VAL, Before, cases_of, class_targe
 from omlab_image.training.course import Course
 from omlab_image.training.measure import auc, outputs_of
 from omlab_image.training.mixing import Mixing
-from omlab_image.training.order import Order, balanced
 from omlab_train import Group, Optimisation
 from omlab_train.layers import layer_groups
+from omlab_train.order import Order, balanced
 
 Augment = Callable[[Image, int], Tensor]
 Prepare = Callable[[Image], Tensor]

@@ -15,11 +15,11 @@ from omlab.roles import Case, Dataset
 from omlab_image.training.cases import TRAIN, VAL, cases_of, image_of, label_numbers, loaded, said_of
 from omlab_image.training.course import Course
 from omlab_image.training.measure import outputs_of
-from omlab_image.training.order import Order
 from omlab_image.training.paired import Paired
 from omlab_train import Group, Optimisation
 from omlab_train.layers import layer_groups
 from omlab_train.losses import dice_cross_entropy, shrink_labels
+from omlab_train.order import Order
 
 Loss = Callable[[Any, Tensor], Tensor]
 Logits = Callable[[Any], Tensor]

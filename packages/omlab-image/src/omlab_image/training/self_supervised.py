@@ -14,9 +14,9 @@ from omlab.roles import Case, Dataset
 from omlab_image.image import Image
 from omlab_image.training.cases import TRAIN, VAL, Before, cases_of, figures_of, image_of, loaded, said_of
 from omlab_image.training.course import Course
-from omlab_image.training.order import Order
 from omlab_train import Group, Optimisation
 from omlab_train.layers import layer_groups
+from omlab_train.order import Order
 from omlab_train.settings import mixed_seed
 
 Views = Callable[[Image, int], "Tensor | Mapping[str, Tensor]"]

@@ -55,7 +55,7 @@ _FACTS: dict[str, Callable[[Any], Any]] = {
     "streams": lambda subject: subject.facts.streams,
     "gives": lambda subject: subject.facts.gives,
     "remote": lambda subject: subject.model_card.is_remote,
-    "needs": lambda subject: bool(subject.model_card.needs),
+    "needs": lambda subject: bool(subject.model_card.needed),
     "trains": lambda subject: bool(subject.model_card.trains),
     "loop": lambda subject: subject.training.loop,
 }

@@ -126,9 +126,9 @@ def _kinds(card: BaseCard) -> Iterator[tuple[str, str]]:
 def needs_name_other_models(subject: ModelSubject, folder: Path) -> None:
     """What a model needs are other models, by a name that one can have."""
     for need, name in subject.model_card.needs.items():
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9]+([-_][a-z0-9]+)*)?", name):
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9]+([-_][a-z0-9]+)*)?\??", name):
             raise PromiseError(f"'{subject.name}' needs '{name}' as its {need}, which cannot be the name of a model.")
-        if name.partition(".")[0] == subject.name:
+        if name.removesuffix("?").partition(".")[0] == subject.name:
             raise PromiseError(f"'{subject.name}' needs itself as its {need}.")
 
 

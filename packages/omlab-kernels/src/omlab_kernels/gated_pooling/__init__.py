@@ -1,0 +1,1 @@
+"""Gated attention pooling over packed bags."""

@@ -1,0 +1,1 @@
+"""Tables of slides as data sets."""

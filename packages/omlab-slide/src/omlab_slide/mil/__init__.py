@@ -1,0 +1,1 @@
+"""Slide models: multiple instance learning on bags of patch features."""
