@@ -187,11 +187,11 @@ def patch_error(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtyp
 
 
 def distillation(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
-    """DINO's loss: ten views of the student, two of the teacher, temperatures of the first epoch."""
+    """DINO's loss: ten views of the student, two of the teacher, temperatures of the first epoch; outputs are cosines."""
     views, batch, outputs = (shape[name] for name in ("views", "batch", "outputs"))
     draw = drawn_with(0, device)
-    student = draw(views, batch, outputs).to(drawn).to(dtype).requires_grad_()
-    teacher, center = draw(2, batch, outputs).to(drawn).to(dtype), draw(outputs).to(drawn).to(dtype)
+    student = (draw(views, batch, outputs) / 4).to(drawn).to(dtype).requires_grad_()
+    teacher, center = ((draw(*size) / 4).to(drawn).to(dtype) for size in ((2, batch, outputs), (outputs,)))
     pairs = 1 - torch.eye(2, views, device=device, dtype=dtype)
     options = {"student_temperature": 0.1, "teacher_temperature": 0.04}
     if way == "ours":

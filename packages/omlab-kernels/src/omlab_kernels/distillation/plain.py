@@ -26,10 +26,10 @@ def forward(
     sums = student.new_empty(student.shape[:2], dtype=kind)
     sums_teacher = student.new_empty(teacher.shape[:2], dtype=kind)
     for some in _blocks(student):
-        s, t = student[:, some].to(kind), (teacher[:, some].to(kind) - taken) / by_teacher
-        sums[:, some] = _log_sum_exp(s / by_student)
-        sums_teacher[:, some] = _log_sum_exp(t.clone())
-        p = t.sub_(sums_teacher[:, some, None]).exp_()
+        s, t = student[:, some].to(kind), teacher[:, some].to(kind) - taken
+        sums[:, some] = _log_sum_exp(s, by=by_student)
+        sums_teacher[:, some] = _log_sum_exp(t, by=by_teacher)
+        p = _exponentials(t, sums_teacher[:, some], by=by_teacher)
         products = torch.bmm(p.transpose(0, 1), s.permute(1, 2, 0)) / by_student  # (b, T, V)
         rows[some] = weights.sum(0) @ sums[:, some] - (products * weights).sum(dim=(1, 2))
     return rows, sums, sums_teacher
@@ -43,12 +43,12 @@ def backward(
     kind = _kind(student)
     weights, taken = pairs.to(kind), center.to(kind)
     found = torch.empty_like(student, memory_format=torch.contiguous_format)
+    counted = sums - weights.sum(0).log()[:, None]  # in the exponent: a view counts once for each of its pairs
     for some in _blocks(student):
-        q = (student[:, some].to(kind) / by_student).sub_(sums[:, some, None]).exp_()
-        p = ((teacher[:, some].to(kind) - taken) / by_teacher).sub_(sums_teacher[:, some, None]).exp_()
-        slope = q.mul_(weights.sum(0)[:, None, None])
+        slope = _exponentials(student[:, some].to(kind), counted[:, some], by=by_student)
+        p = _exponentials(teacher[:, some].to(kind) - taken, sums_teacher[:, some], by=by_teacher)
         slope.flatten(1).addmm_(weights.T, p.flatten(1), alpha=-1)
-        found[:, some] = slope.mul_(gradient[some, None].to(kind) / by_student)
+        torch.mul(slope, gradient[some, None].to(kind) / by_student, out=found[:, some])
     return found
 
 
@@ -62,7 +62,12 @@ def _blocks(student: Tensor) -> Iterator[slice]:
     return (slice(first, min(first + step, batch)) for first in range(0, batch, step))
 
 
-def _log_sum_exp(scaled: Tensor) -> Tensor:
-    """Over the last axis, in the memory of what is given."""
-    high = scaled.amax(dim=-1, keepdim=True)
-    return scaled.sub_(high).exp_().sum(dim=-1).log_().add_(high[..., 0])
+def _log_sum_exp(logits: Tensor, *, by: float) -> Tensor:
+    """Of logits divided by a temperature, over the last axis."""
+    high = logits.amax(dim=-1) / by
+    return _exponentials(logits, high, by=by).sum(dim=-1).log_().add_(high)
+
+
+def _exponentials(logits: Tensor, less: Tensor, *, by: float) -> Tensor:
+    """exp(logits / by - less), `less` by rows."""
+    return torch.add(-less[..., None], logits, alpha=1 / by).exp_()
