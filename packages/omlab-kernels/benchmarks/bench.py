@@ -187,7 +187,7 @@ def patch_error(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtyp
 
 
 def distillation(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
-    """DINO's loss: ten views of the student, two of the teacher, temperatures of the first epoch; outputs are cosines."""
+    """DINO's loss of ten views of the student and two of the teacher, at its temperatures; logits are cosines."""
     views, batch, outputs = (shape[name] for name in ("views", "batch", "outputs"))
     draw = drawn_with(0, device)
     student = (draw(views, batch, outputs) / 4).to(drawn).to(dtype).requires_grad_()
