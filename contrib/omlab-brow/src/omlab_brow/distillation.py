@@ -19,7 +19,7 @@ from omlab_brow.vit import SPREAD, Brow, VitConfig
 from omlab_kernels import self_distillation
 
 Views = Mapping[str, Tensor]
-"""`global` (B, G, 3, S, S) for both networks, `local` (B, L, 3, s, s) for the student, `scale` for the teacher alone."""
+"""`global` (B, G, 3, S, S) for both networks, `local` (B, L, 3, s, s) for the student, `scale` for the teacher."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class StudentTeacher(nn.Module):
 
     @torch.no_grad()
     def follow(self, momentum: float) -> None:
-        """teacher <- momentum teacher + (1 - momentum) student."""
+        """Set the teacher to momentum teacher + (1 - momentum) student."""
         student = dict(self.student.named_parameters())
         for name, tensor in self.teacher.named_buffers():
             tensor.lerp_(student[name].to(tensor.dtype), 1 - momentum)
@@ -180,7 +180,7 @@ def pairs_of(of_teacher: int, views: int, *, shared: int) -> Tensor:
 
 @torch.no_grad()
 def updated_center(center: Tensor, teacher: Tensor, *, momentum: float) -> Tensor:
-    """momentum center + (1 - momentum) mean of the teacher's logits (T, B, K), over all processes."""
+    """The next centre: momentum center + (1 - momentum) mean of the teacher's logits (T, B, K), over all processes."""
     mean = teacher.float().mean(dim=(0, 1))
     if distributed.is_available() and distributed.is_initialized():
         distributed.all_reduce(mean)
@@ -212,11 +212,11 @@ def teacher_temperature(epoch: int, *, first: float, last: float, warmup: int) -
     return first + (last - first) * epoch / (warmup - 1)
 
 
-def cosine_schedule(
-    step: int, *, first: float, last: float, steps: int, warmup: int = 0, start: float = 0.0
-) -> float:
-    """From `start` to `first` on a straight line, the last of the warm-up's steps included; then half a cosine to
-    `last`, which the step after the last one would have."""  # fmt: skip
+def cosine_schedule(step: int, *, first: float, last: float, steps: int, warmup: int = 0, start: float = 0.0) -> float:
+    """From `start` to `first` on a straight line over the warm-up, then half a cosine to `last`.
+
+    The warm-up's last step has `first`; `last` is what the step after the end would have.
+    """
     if step < warmup:
         return start + (first - start) * step / max(1, warmup - 1)
     share = (step - warmup) / max(1, steps - warmup)

@@ -31,15 +31,11 @@ class SlideTask:
 
 
 SLIDE_TASKS: dict[str, SlideTask] = {
-    "BRCA": SlideTask(
-        slides={"IDC": 774, "ILC": 199}, folds=10, first_fold={"train": 779, "val": 97, "test": 97}
-    ),
+    "BRCA": SlideTask(slides={"IDC": 774, "ILC": 199}, folds=10, first_fold={"train": 779, "val": 97, "test": 97}),
     "RCC": SlideTask(
         slides={"CCRCC": 518, "CHRCC": 90, "PRCC": 288}, folds=10, first_fold={"train": 716, "val": 90, "test": 90}
     ),
-    "NSCLC": SlideTask(
-        slides={"LUAD": 500, "LUSC": 500}, folds=10, first_fold={"train": 795, "val": 101, "test": 104}
-    ),
+    "NSCLC": SlideTask(slides={"LUAD": 500, "LUSC": 500}, folds=10, first_fold={"train": 795, "val": 101, "test": 104}),
     "CAM16": SlideTask(
         slides={"normal": 239, "tumor": 160}, folds=10, first_fold={"train": 243, "val": 27, "test": 129}
     ),
