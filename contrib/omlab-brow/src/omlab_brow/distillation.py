@@ -58,7 +58,7 @@ class Head(nn.Module):
             nn.Linear(config.hidden, config.bottleneck),
         )
         self.last_layer = Directions(config.bottleneck, config.outputs)
-        for layer in self.mlp[::2]:
+        for layer in (one for one in self.mlp if isinstance(one, nn.Linear)):
             nn.init.trunc_normal_(layer.weight, std=SPREAD)
             nn.init.zeros_(layer.bias)
 
@@ -96,7 +96,8 @@ class StudentTeacher(nn.Module):
         self.student = Tower(config, head)
         teacher = Tower(replace(config, drop_path=0.0), head)
         teacher.load_state_dict(self.student.state_dict())
-        self.teacher = with_buffers(teacher)
+        with_buffers(teacher)
+        self.teacher = teacher
 
     def features(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, D): the teacher's, which are the better ones."""
@@ -162,13 +163,12 @@ class SelfDistillation(StudentTeacher):
         return loss, {}
 
 
-def with_buffers(network: nn.Module) -> nn.Module:
-    """`network`, all of whose parameters have become buffers of the same names."""
+def with_buffers(network: nn.Module) -> None:
+    """Make buffers of the same names of all parameters of a network."""
     for module in network.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             delattr(module, name)
             module.register_buffer(name, parameter.detach())
-    return network
 
 
 def pairs_of(of_teacher: int, views: int, *, shared: int) -> Tensor:
@@ -201,7 +201,7 @@ def shuffled(views: Tensor, *, grid: int, generator: torch.Generator) -> Tensor:
         raise ValueError(f"views of {S} pixels have no {grid} x {grid} tiles of the same size")
     tiles = views.reshape(B, V, C, grid, S // grid, grid, S // grid).permute(0, 1, 3, 5, 2, 4, 6).flatten(2, 3)
     order = torch.rand(B, V, grid * grid, generator=generator, device=views.device).argsort(dim=2)
-    moved = tiles.gather(2, order[..., None, None, None].expand_as(tiles)).unflatten(2, (grid, grid))
+    moved = tiles.gather(2, order[..., None, None, None].expand_as(tiles)).view(B, V, grid, grid, *tiles.shape[3:])
     return moved.permute(0, 1, 4, 2, 5, 3, 6).reshape(views.shape)
 
 

@@ -76,10 +76,7 @@ def with_teacher(before: Network, *, settings: Mapping[str, Any], seed: int) -> 
 
 def encoder_of(network: Network) -> Brow:
     """The network that gives features."""
-    if isinstance(network, Brow):
-        return network
-    encoder: Brow = network.teacher.backbone
-    return encoder
+    return network if isinstance(network, Brow) else network.teacher.backbone
 
 
 def _take(network: Brow, encoder: Brow) -> None:

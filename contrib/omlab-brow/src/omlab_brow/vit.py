@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -59,6 +60,10 @@ class Brow(VisionTransformer):
     logits (B, K), or the features where it has no head.
     """
 
+    cls_token: Any  # of timm's class some are optional, and none has the type of what it holds
+    pos_embed: Any
+    blocks: Any
+
     def __init__(self, config: VitConfig) -> None:
         super().__init__(
             img_size=config.size,
@@ -88,11 +93,12 @@ class Brow(VisionTransformer):
         tokens = self.embedded(images)
         for block in self.blocks[:-1]:
             tokens = block(tokens)
-        last = self.blocks[-1]
+        last: Any = self.blocks[-1]
         tokens = last.norm1(tokens)
         B, N, _ = tokens.shape
         q, k, _ = last.attn.qkv(tokens).view(B, N, 3, last.attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-        return (q @ k.mT * last.attn.scale).softmax(dim=-1)
+        attention: Tensor = (q @ k.mT * last.attn.scale).softmax(dim=-1)
+        return attention
 
     def last_tokens(self, images: Tensor, *, blocks: int) -> list[Tensor]:
         """What each of the last blocks gives, normed: tokens (B, 1 + L, D)."""
