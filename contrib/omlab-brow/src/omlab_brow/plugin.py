@@ -6,6 +6,12 @@ OMLAB_HOOK_API = 2
 
 
 @hookimpl
+def omlab_datasets() -> list[Card]:
+    """SNOW."""
+    return read_cards(__package__, "dataset")
+
+
+@hookimpl
 def omlab_models() -> list[Card]:
     """BROW's patch encoder."""
     return read_cards(__package__, "model")
