@@ -43,6 +43,6 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     (masks / "seed0004.mat").write_bytes(b"MATLAB 5.0" + bytes(200))
     savemat(masks / "seed0005.mat", {"a": np.ones((4, 4), np.int32), "b": np.ones((4, 4), np.int32)})
     problems = " ".join(Snow(root, val=0.05, seed=0).verify())
-    assert "1 pictures without a mask: seed0003." in problems
+    assert "1 files are missing: seed0003.mat." in problems
     assert "seed0004.mat cannot be read as a MATLAB file" in problems
     assert "seed0005.mat has no 'inst_map', and not one other map of whole numbers: it has a, b." in problems

@@ -142,10 +142,10 @@ class Snow:
         """What is wrong with names, pictures and masks, all read through."""
         pictures, masks = self.found
         problems = []
-        for what, lone in (("pictures without a mask", pictures.keys() - masks.keys()),
-                           ("masks without a picture", masks.keys() - pictures.keys())):  # fmt: skip
+        for there, absent, suffix in ((pictures, masks, "mat"), (masks, pictures, "png")):
+            lone = sorted(there.keys() - absent.keys())
             if lone:
-                problems.append(f"SNOW has {len(lone)} {what}: {some(sorted(lone))}.")
+                problems.append(f"SNOW: {len(lone)} files are missing: {some([f'{name}.{suffix}' for name in lone])}.")
         parts = {split: self.cases(split) for split in self.splits()}
         return [*problems, *look_through(parts, classes=CLASSES).problems]
 
