@@ -66,6 +66,8 @@ def odd(device: str) -> None:
     prediction = torch.randn(2, 16, 75, device=device).requires_grad_()
     images, mask = torch.randn(2, 3, 20, 20, device=device), torch.arange(32, device=device).reshape(2, 16) % 3
     omlab_kernels.masked_patch_error(prediction, images, mask, patch=5).backward()  # type: ignore[no-untyped-call]
+    student, teacher = torch.randn(3, 2, 777, device=device).requires_grad_(), torch.randn(2, 2, 777, device=device)
+    omlab_kernels.self_distillation(student, teacher).backward()  # type: ignore[no-untyped-call]
     scores, weights = torch.randn(13, 9, 7, 5, device=device), torch.rand(9, 7, 5, device=device)
     sums = torch.zeros(13, 4, 3, 5, device=device)
     omlab_kernels.window_accumulate(sums, scores, weights, start=(5, 1, 0), flip=(0, 2), softmax=True)

@@ -204,6 +204,24 @@ def patch_error(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtyp
     return with_gradients(lambda: called(prediction, images, mask, **options), [prediction])
 
 
+def distillation(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
+    """DINO's loss of ten views of the student and two of the teacher, at its temperatures; logits are cosines."""
+    views, batch, outputs = (shape[name] for name in ("views", "batch", "outputs"))
+    draw = drawn_with(0, device)
+    student = (draw(views, batch, outputs) / 4).to(drawn).to(dtype).requires_grad_()
+    teacher, center = ((draw(*size) / 4).to(drawn).to(dtype) for size in ((2, batch, outputs), (outputs,)))
+    pairs = 1 - torch.eye(2, views, device=device, dtype=dtype)
+    options = {"student_temperature": 0.1, "teacher_temperature": 0.04}
+    if way == "ours":
+        from omlab_kernels import self_distillation
+
+        return with_gradients(lambda: self_distillation(student, teacher, center, pairs=pairs, **options), [student])
+    from omlab_kernels.distillation.naive import self_distillation as naive
+
+    called = torch.compile(naive, dynamic=False) if way.endswith("compiled") else naive
+    return with_gradients(lambda: called(student, teacher, center, pairs, **options), [student])
+
+
 def window(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
     classes, side, to = (shape[name] for name in ("classes", "side", "to"))
     scores = drawn_with(0, device)(classes, side, side, side).to(drawn).to(dtype)
@@ -290,6 +308,18 @@ CASES = {
         prepare=patch_error,
         # three quarters of both are read twice, and the gradient is written whole: 12 numbers a pixel of three channels
         work=lambda shape, size: (3 * 4 * shape["batch"] * shape["side"] ** 2 * size, 0),
+        exact=lambda shape: True,
+    ),
+    "self-distillation": Case(
+        ways=["naive", "naive-compiled", "ours"],
+        shapes={
+            "cpu": [{"views": 10, "batch": 4, "outputs": 65536}],
+            "cuda": [{"views": 10, "batch": batch, "outputs": 65536} for batch in (16, 64)],
+            "rehearsal": [{"views": 3, "batch": 2, "outputs": 40}],
+        },
+        prepare=distillation,
+        # both networks' logits are read twice, and the gradient is written
+        work=lambda shape, size: ((3 * shape["views"] + 4) * shape["batch"] * shape["outputs"] * size, 0),
         exact=lambda shape: True,
     ),
     "window": Case(

@@ -152,6 +152,17 @@ def patches(dtype: torch.dtype) -> None:
         form.backward(prediction, images, mask, meta(2, L, dtype=torch.float32), **options)
 
 
+def distillations(dtype: torch.dtype) -> None:
+    """DINO's ten views, and others, over as many outputs as it has."""
+    from omlab_kernels.distillation import triton as form
+
+    for views, of_teacher, outputs in ((10, 2, 65536), (8, 2, 4096), (2, 1, 65536), (32, 4, 1000)):
+        student, teacher = meta(views, 8, outputs, dtype=dtype), meta(of_teacher, 8, outputs, dtype=dtype)
+        center, pairs = meta(outputs, dtype=SINGLE), meta(of_teacher, views, dtype=SINGLE)
+        rows, sums, sums_teacher = form.forward(student, teacher, center, pairs, 0.1, 0.04)
+        form.backward(rows, student, teacher, center, pairs, sums, sums_teacher, 0.1, 0.04)
+
+
 HALF, SINGLE = torch.bfloat16, torch.float32
 CASES: dict[str, Callable[[], None]] = {
     "attention": lambda: attention(HALF, 512, 64, 24),
@@ -177,6 +188,8 @@ CASES: dict[str, Callable[[], None]] = {
     "windows": lambda: windows(HALF),
     "fusions": lambda: fusions(SINGLE),
     "patches": lambda: patches(HALF),
+    "distillations": lambda: distillations(HALF),
+    "distillations-float32": lambda: distillations(SINGLE),
 }
 
 

@@ -42,7 +42,7 @@ def check(rows: list[dict[str, Any]]) -> None:
 
 
 def test_kernels_do_not_spill_and_are_compiled_once_for_all_shapes_and_places() -> None:
-    found = compiled("attention", "patches", *VARIANTS)
+    found = compiled("attention", "patches", "distillations", *VARIANTS)
     check(found)
     assert {case: [row["kernel"] for row in found if row["case"] == case] for case in VARIANTS} == VARIANTS
 

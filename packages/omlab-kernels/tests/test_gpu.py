@@ -72,8 +72,18 @@ def patches(device: torch.device) -> list[Tensor]:
     return with_gradients(call, drawn(device, 2, 16, 588))
 
 
+def distillation(device: torch.device) -> list[Tensor]:
+    teacher, center = drawn(device, 2, 3, 9001), drawn(device, 9001)
+
+    def call(student: Tensor) -> Tensor:
+        return omlab_kernels.self_distillation(student, teacher, center)
+
+    return with_gradients(call, drawn(device, 5, 3, 9001))
+
+
 CALLS: dict[str, Call] = {
     "attention": attention, "loss": loss, "norm": norm, "fusion": fusion, "window": window, "patches": patches,
+    "distillation": distillation,
 }  # fmt: skip
 EACH = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 

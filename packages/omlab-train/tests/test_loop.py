@@ -363,6 +363,35 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
     assert moved[None] > 10 * moved[1e-3]
 
 
+def test_each_gradient_may_be_clipped_by_itself(tmp_path: Path) -> None:
+    how = Optimisation(optimizer="sgd", max_grad_norm=1e-3, clips_each=True)
+    recipe = Regression(how, steps=1)
+    before = [parameter.detach().clone() for parameter in recipe.module.parameters()]
+    fit(recipe, folder=tmp_path, device="cpu", seed=0)
+    for parameter, was in zip(recipe.module.parameters(), before, strict=True):
+        assert (parameter.detach() - was).norm().item() == pytest.approx(0.02 * 1e-3, rel=2e-3)
+
+
+def test_weight_decay_rises_by_half_a_cosine(tmp_path: Path) -> None:
+    """Without gradients weights shrink by rate x decay alone."""
+
+    class Decaying(Regression):
+        def groups(self) -> list[Any]:
+            return [{"params": list(self.module.parameters()), "lr": 0.1, "weight_decay": 0.2}]
+
+        def schedule(self, step: int) -> float:
+            return 1.0
+
+        def loss(self, batch: Any) -> tuple[Tensor, Mapping[str, float]]:
+            return sum(parameter.sum() for parameter in self.module.parameters()) * 0.0, {}
+
+    recipe = Decaying(Optimisation(decay_rise=10.0), steps=3, epoch=3)
+    before = next(recipe.module.parameters()).detach().clone()
+    fit(recipe, folder=tmp_path, device="cpu", seed=0)
+    kept = math.prod(1 - 0.1 * 0.2 * (10 - 9 * 0.5 * (1 + math.cos(math.pi * step / 3))) for step in range(3))
+    torch.testing.assert_close(next(recipe.module.parameters()).detach(), before * kept)
+
+
 def test_refuses_what_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="nothing to train: 0 steps in epochs of 4"):
         fit(Regression(steps=0), folder=tmp_path, device="cpu", seed=0)
@@ -388,6 +417,7 @@ def test_refuses_what_cannot_be(tmp_path: Path) -> None:
         ({"accumulate": 0}, "accumulate is 0, but must be at least 1"),
         ({"ema": 1.0}, "ema is 1.0, but must be between 0 and 1"),
         ({"max_grad_norm": 0.0}, "max_grad_norm is 0.0, but must be above 0"),
+        ({"decay_rise": -1.0}, "decay_rise is -1.0, but must be at least 0"),
         ({"momentum": 1.0}, "momentum is 1.0"),
         ({"nesterov": True}, "nesterov is True, but must be off"),
     ],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omlab_kernels.dice_ce.op import deep_supervision_dice_cross_entropy, dice_cross_entropy
     from omlab_kernels.dispatch import KernelWarning
+    from omlab_kernels.distillation.op import self_distillation
     from omlab_kernels.fusion.older import volume_fusion_boxes, volume_fusion_shuffled
     from omlab_kernels.fusion.op import volume_fusion
     from omlab_kernels.gated_pooling.op import gated_pooling
@@ -34,6 +35,7 @@ __all__ = [
     "masked_patch_error",
     "relpos_factors",
     "resize_relpos_table",
+    "self_distillation",
     "table_index",
     "table_rows",
     "volume_fusion",
@@ -56,6 +58,7 @@ _HOMES = {
     "masked_patch_error": "omlab_kernels.patch_error.op",
     "relpos_factors": "omlab_kernels.relpos.factors",
     "resize_relpos_table": "omlab_kernels.relpos.factors",
+    "self_distillation": "omlab_kernels.distillation.op",
     "table_index": "omlab_kernels.table_bias.op",
     "table_rows": "omlab_kernels.table_bias.op",
     "volume_fusion": "omlab_kernels.fusion.op",

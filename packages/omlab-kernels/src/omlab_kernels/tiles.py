@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 AttentionKernel = Literal["forward", "by_queries", "by_keys"]
-SweepKernel = Literal["dice", "norm", "accumulate", "argmax", "fusion", "patch"]
+SweepKernel = Literal[
+    "dice", "norm", "accumulate", "argmax", "fusion", "patch", "distillation", "distillation_backward"
+]
 Kind = Literal["half", "single"]
 
 ANY = 1 << 62
@@ -106,6 +108,8 @@ SWEEPS: dict[SweepKernel, dict[int, Sweep]] = {  # by the largest number of clas
     "argmax": {ANY: Sweep(256, 4)},
     "fusion": {ANY: Sweep(1024, 4)},
     "patch": {1024: Sweep(1, 4), ANY: Sweep(1, 8)},  # patches; by their numbers
+    "distillation": {ANY: Sweep(2048, 4, 16)},  # by the student's views, rounded up to a power of 2
+    "distillation_backward": {ANY: Sweep(4096, 4)},
 }
 
 _tried: dict[str, Tile | Sweep] = {}

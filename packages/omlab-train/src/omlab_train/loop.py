@@ -17,6 +17,7 @@ from torch import nn
 from omlab import progress
 from omlab.errors import TrainingError
 from omlab.files import writing
+from omlab_train import schedules
 from omlab_train.average import Average
 from omlab_train.batches import batches_ahead, mapped, workers_for
 from omlab_train.best import Best, best_epoch, is_over
@@ -96,6 +97,7 @@ class _Training:
         self.own_attributes = set(vars(self.module))
         self.optimizer = _optimizer(recipe)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.decays = [group["weight_decay"] for group in self.optimizer.param_groups]
         self.average: Average | None = None
         self.best = Best(self.module, frozen=_frozen(self.module))
         own = settings_digest(
@@ -192,8 +194,9 @@ class _Training:
     def _step(self, step: int, batches: Iterator[Any]) -> dict[str, float]:
         how = self.recipe.how
         factor = self.recipe.schedule(step)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
+        rise = how.decay_rise + (1 - how.decay_rise) * schedules.cosine(step, steps=self.recipe.steps)
+        for group, rate, decay in zip(self.optimizer.param_groups, self.rates, self.decays, strict=True):
+            group["lr"], group["weight_decay"] = rate * factor, decay * rise
         self.module.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
         for number, batch in enumerate(islice(batches, how.accumulate), start=1):
@@ -202,7 +205,10 @@ class _Training:
                     sums[name] = sums.get(name, 0.0) + value
         learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         limit = math.inf if how.max_grad_norm is None else how.max_grad_norm
-        norm = self.accelerator.clip_grad_norm_(learning, limit)
+        norm = self.accelerator.clip_grad_norm_(learning, math.inf if how.clips_each else limit)
+        if how.clips_each:
+            for parameter in learning:
+                nn.utils.clip_grad_norm_([parameter], limit)
         if self.accelerator.scaler is None:  # the scaler itself leaves out a step that overflowed
             self._require_finite("gradient", float(norm), step)
         self.prepared.step()

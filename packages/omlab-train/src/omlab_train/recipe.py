@@ -30,6 +30,8 @@ class Optimisation:
         momentum: Of SGD.
         nesterov: Whether that momentum is Nesterov's.
         max_grad_norm: The gradient of a step is shortened to this norm; None leaves it as it is.
+        clips_each: Whether that is the norm of each parameter by itself, as in DINO, instead of all together.
+        decay_rise: What weight decays are multiplied by at the end; the factor goes there from 1 by half a cosine.
         accumulate: Batches in a step of one process, whose mean gradient is taken.
         ema: Decay of an exponential moving average of the weights, which is what training gives; None: none.
         precision: Of the module's forward pass. "auto" is bfloat16 on CUDA (float16 with scaled gradients where the
@@ -52,6 +54,8 @@ class Optimisation:
     momentum: float = 0.0
     nesterov: bool = False
     max_grad_norm: float | None = None
+    clips_each: bool = False
+    decay_rise: float = 1.0
     accumulate: int = 1
     ema: float | None = None
     precision: Precision = "auto"
@@ -71,6 +75,7 @@ class Optimisation:
             ("accumulate", self.accumulate, self.accumulate >= 1, "at least 1"),
             ("ema", self.ema, self.ema is None or 0 < self.ema < 1, "between 0 and 1, or left out"),
             ("max_grad_norm", self.max_grad_norm, self.max_grad_norm is None or self.max_grad_norm > 0, "above 0"),
+            ("decay_rise", self.decay_rise, self.decay_rise >= 0, "at least 0"),
             ("momentum", self.momentum, 0 <= self.momentum < 1, "at least 0 and below 1"),
             (
                 "patience",

@@ -1,0 +1,85 @@
+"""A pre-trained encoder made ready for a recipe: with a head for classes, or as a student with its teacher."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from omlab.errors import TrainingError
+from omlab.roles import About
+from omlab_brow.distillation import HeadConfig, SelfDistillation
+from omlab_brow.vit import Brow, untrained
+
+Network = Brow | SelfDistillation
+
+_HEAD = "head."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a classifier tells: names of its outputs, and from which probability on each is so (None: one is right)."""
+
+    classes: tuple[str, ...] = ()
+    threshold: float | None = None
+
+
+def retargeted(
+    before: Network, *, recipe: str, about: About, settings: Mapping[str, Any], seed: int
+) -> tuple[Network, Task]:
+    """A copy of `before` for a recipe, and what it tells. Raises `TrainingError` where the data do not fit it."""
+    if recipe == "self-distillation":
+        return with_teacher(before, settings=settings, seed=seed), Task()
+    names = tuple(about.classes[value] for value in sorted(about.classes))
+    is_multi_label = settings["multi_label"]
+    if len(names) < (1 if is_multi_label else 2):
+        raise TrainingError(f"The data set names {len(names)} classes: a classifier tells at least two apart.")
+    network = with_head(before, classes=len(names), drop_path=settings["drop_path"], seed=seed)
+    return network, Task(classes=names, threshold=0.5 if is_multi_label else None)
+
+
+def with_head(before: Network, *, classes: int, drop_path: float, seed: int) -> Brow:
+    """The encoder of `before`, a teacher's where there is one, with a new head."""
+    encoder = encoder_of(before)
+    network = untrained(replace(encoder.config, classes=classes, drop_path=drop_path), seed=seed)
+    _take(network, encoder)
+    return network
+
+
+def with_teacher(before: Network, *, settings: Mapping[str, Any], seed: int) -> SelfDistillation:
+    """A student and a teacher that both begin as the encoder of `before`, with new heads.
+
+    Where `before` has both and heads of that form, it is gone on with as it is.
+    """
+    head = HeadConfig(outputs=settings["outputs"], hidden=settings["hidden"], bottleneck=settings["bottleneck"])
+    if isinstance(before, SelfDistillation) and before.head == head:
+        network = copy.deepcopy(before)
+    elif isinstance(before, Brow) and before.config.classes:
+        raise TrainingError(
+            "This network was fine-tuned to tell classes, which self-distillation would make it forget: pre-train the "
+            "one that it was made from."
+        )
+    else:
+        encoder = encoder_of(before)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = SelfDistillation(replace(encoder.config, drop_path=settings["drop_path"]), head=head)
+        for tower in (network.student, network.teacher):
+            tower.backbone.load_state_dict(encoder.state_dict())
+    network.student_temperature = settings["student_temperature"]
+    network.center_momentum, network.shuffle = settings["center_momentum"], settings["shuffle"]
+    return network.eval()
+
+
+def encoder_of(network: Network) -> Brow:
+    """The network that gives features."""
+    return network if isinstance(network, Brow) else network.teacher.backbone
+
+
+def _take(network: Brow, encoder: Brow) -> None:
+    """Copy all but a head."""
+    state = {key: value for key, value in encoder.state_dict().items() if not key.startswith(_HEAD)}
+    network.load_state_dict(state, strict=False)

@@ -1,0 +1,1 @@
+"""SNOW: drawn tiles of breast tissue with the outlines of their nuclei."""

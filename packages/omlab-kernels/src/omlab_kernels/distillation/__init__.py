@@ -1,0 +1,1 @@
+"""The cross-entropy of students' views against a teacher's, over tens of thousands of outputs."""
