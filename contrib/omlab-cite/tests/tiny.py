@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from omlab_cite.gastric.lists import SUBTYPES
+from omlab_cite.gastric.lists import SUBTYPES, lines_of, read_table, split
 
 LETTERS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "well", "moderately", "poorly", "differentiated", "tubular",
            "adeno", "##carcinoma", "a", "b")  # fmt: skip
@@ -32,6 +32,17 @@ def write_gastric(root: Path, *, slides: int = 25, size: int = 12, patches: int 
             writer.writerow([id, subtype, f'Cells, "atypical", of slide {place}.'])
             for number in range(patches + place % 3):
                 write_patch(folder / f"{id}_{number:04x}.jpg", SUBTYPES.get(subtype, 0), size=size, seed=100 * place + number)
+    return root
+
+
+def write_lists(root: Path) -> Path:
+    """The lists that upstream's script writes beside the patches, so that a patch that is gone is missed."""
+    listing = sorted(path.name for path in (root / "patches_captions").iterdir())
+    found = split(read_table(root / "captions.csv"), listing, share=0.8, seed=0)
+    folder = root / "gastric_cls3_ann"
+    folder.mkdir()
+    (folder / "train_all_0.2.txt").write_text("\n".join(lines_of(found.train)))
+    (folder / "val_0.8.txt").write_text("\n".join(lines_of(found.test)))
     return root
 
 

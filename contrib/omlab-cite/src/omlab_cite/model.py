@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_train.settings import mixed_seed
 
-IMAGE_FILE = "clip-vit-base-patch16.bin"
-"""What the tower's file is called where another is the text encoder's."""
+IMAGE_FILES = ("clip-vit-base-patch16.bin", "pytorch_model.bin")
+"""What the tower's file is called beside others: the first where the second is a text encoder's by itself."""
 HEAD = ("backbone.prompt", "neck.")
 
 Encoder = Callable[[Token], TextEncoder]
@@ -90,7 +91,7 @@ def load(
             weights.load(module)
     elif weights is not None:
         module = _from_file(form, weights, settings)
-        files = {name: path for name, path in weights.files.items() if name != IMAGE_FILE}
+        files = {name: path for name, path in weights.files.items() if name != IMAGE_FILES[0]}
         if CONFIG in files:
             encoder = lambda token: encoder_of(files, source=f"'{weights.tag}'", token=token)  # noqa: E731
     else:
@@ -150,15 +151,9 @@ class CiteModel:
 
     def predict(self, batch: Sequence[Tensor], /, *, augment: bool = False, seed: int = 0) -> Iterator[Classes]:
         """The probability of each class. Raises `SettingsError` where a text cannot be encoded."""
-        if self.module.text is None:
-            said = texts_of(self.settings["classes"])
-            if len(said) < 2:
-                raise SettingsError("'classes' names fewer than two classes: give the text of each, as NAME=TEXT.")
-            encoder = self._text_encoder(str(self.settings.get("text", "")), self.settings.get("token", "pooled"))
-            self.module.take_texts(encoder(list(said.values())))
-            self.classes = tuple(said)
-        for logits in self._applied(self.module, batch):
-            yield classes_of(logits, names=self.classes, threshold=None)
+        names, text = (self.classes, self.module.text) if self.module.text is not None else self._told
+        for logits in self._applied(partial(self.module.logits, text=text), batch):
+            yield classes_of(logits, names=names, threshold=None)
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: embeddings, each block, what is behind them, prompts with projection."""
@@ -215,6 +210,15 @@ class CiteModel:
             "classes": list(self.classes),
             "drawn": self._encoder is not None and isinstance(self._encoder("pooled"), Drawn),
         }
+
+    @cached_property
+    def _told(self) -> tuple[tuple[str, ...], Tensor]:
+        """The classes of the settings and their texts. Raises `SettingsError`."""
+        said = texts_of(self.settings["classes"])
+        if len(said) < 2:
+            raise SettingsError("'classes' names fewer than two classes: give the text of each, as NAME=TEXT.")
+        encoder = self._text_encoder(self.settings["text"], self.settings["token"])
+        return tuple(said), self.module.fitting(encoder(list(said.values())))
 
     def _text_encoder(self, folder: str, token: Token) -> TextEncoder:
         if folder:
@@ -273,7 +277,7 @@ def _untrained(form: Form) -> Cite:
 
 def _from_file(form: Form, weights: Weights, settings: Mapping[str, Any]) -> Cite:
     """The network that a file holds, by its keys."""
-    name = IMAGE_FILE if IMAGE_FILE in weights.files else None
+    name = next((name for name in IMAGE_FILES if name in weights.files), None)
     source = weights.path(name)
     found = recognise(weights.state_dict(name), source=source)
     if form.is_classifier and (found.text_width is None or found.prompt is None):

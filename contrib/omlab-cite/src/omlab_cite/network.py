@@ -45,26 +45,34 @@ class Cite(nn.Module):
         self.neck = nn.Identity() if text_width is None else near_identity(backbone.width, text_width, seed=seed)
         self.register_buffer("text", None)
 
-    def take_texts(self, text: Tensor) -> None:
-        """Make `text` (K, text_width) what classes are told by. Raises `UsageError` for another width."""
+    def fitting(self, text: Tensor) -> Tensor:
+        """`text` (K, text_width) where the network is. Raises `UsageError` for another width."""
         wanted = self.text_width or self.backbone.width
         if text.ndim != 2 or text.shape[1] != wanted:
             raise UsageError(
                 f"Texts of {text.shape[-1]} features cannot be compared with images of {wanted}: take the text encoder "
-                "that belongs to these weights."
+                "that belongs to these weights, or train a projection."
             )
-        self.register_buffer("text", text.detach().clone().to(self.backbone.model.proj))
+        return text.detach().clone().to(self.backbone.model.proj)
+
+    def take_texts(self, text: Tensor) -> None:
+        """Make `text` (K, text_width) what classes are told by, kept with the weights. Raises `UsageError`."""
+        self.register_buffer("text", self.fitting(text))
 
     def projected(self, features: Tensor) -> Tensor:
         """Features of images (B, D) in the space of texts, (B, text_width)."""
         result: Tensor = self.neck(features)
         return result
 
+    def logits(self, image: Tensor, text: Tensor) -> Tensor:
+        """Images (B, 3, S, S) and texts (K, text_width) to logits (B, K)."""
+        return cosine_logits(self.projected(self.backbone(image)), text, temperature=self.temperature)
+
     def forward(self, image: Tensor) -> Tensor:
         """Images (B, 3, S, S) to logits (B, K). Raises `UsageError` where there are no texts."""
         if self.text is None:
             raise UsageError("The network has no texts of classes to compare images with.")
-        return cosine_logits(self.projected(self.backbone(image)), self.text, temperature=self.temperature)
+        return self.logits(image, self.text)
 
 
 def cosine_logits(images: Tensor, texts: Tensor, *, temperature: float) -> Tensor:

@@ -21,8 +21,10 @@ from omlab_cite.vit import VitConfig
 
 TOWER = "backbone.model."
 PROMPT = "backbone.prompt"
+_OWN = (PROMPT, "neck.")
 _VISUAL = "visual."
 _HUGGING_FACE = "vision_model."
+_PROJECTION = "visual_projection.weight"
 _RENAMED = (
     ("embeddings.class_embedding", "class_embedding"),
     ("embeddings.patch_embedding.", "conv1."),
@@ -36,6 +38,11 @@ _RENAMED = (
     (".mlp.fc1.", ".mlp.c_fc."),
     (".mlp.fc2.", ".mlp.c_proj."),
 )
+_TEXT_TOWER = (
+    "text_model.", "text_projection", "transformer.", "token_embedding.", "positional_embedding", "ln_final.",
+    "logit_scale", "logit_bias", "input_resolution", "context_length", "vocab_size",
+)  # fmt: skip
+"""Beginnings of what lies beside an image tower in CLIP's checkpoints."""
 _PART = re.compile(r"(.+)\.self_attn\.([qkv])_proj\.(weight|bias)")
 
 
@@ -75,7 +82,7 @@ def recognise(state: Mapping[str, Tensor], *, source: Path | str) -> Found:
         depth=1 + max((int(name.split(".")[2]) for name in tower if ".resblocks." in name), default=-1),
         embed=proj.shape[1],
     )
-    own = {name: value for name, value in state.items() if name == PROMPT or name.startswith("neck.")}
+    own = {name: value for name, value in state.items() if name.startswith(_OWN)}
     prompt, neck = own.get(PROMPT), own.get("neck.weight")
     scale = state.get("logit_scale")
     return Found(
@@ -88,12 +95,13 @@ def recognise(state: Mapping[str, Tensor], *, source: Path | str) -> Found:
 
 
 def _tower(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tower's tensors by CLIP's names."""
-    for prefix in (TOWER, _VISUAL):
-        if any(name.startswith(prefix) for name in state):
-            return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    """The tower's tensors by CLIP's names; what is neither its nor known to lie beside it stays, to be refused."""
+    if any(name.startswith(TOWER) for name in state):
+        return {name.removeprefix(TOWER): value for name, value in state.items() if not name.startswith(_OWN)}
+    if any(name.startswith(_VISUAL) for name in state):
+        return {name.removeprefix(_VISUAL): value for name, value in state.items() if not name.startswith(_TEXT_TOWER)}
     if any(name.startswith(_HUGGING_FACE) for name in state):
-        return _from_transformers(state)
+        return _from_transformers({name: value for name, value in state.items() if not name.startswith(_TEXT_TOWER)})
     return dict(state)
 
 
@@ -102,7 +110,7 @@ def _from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     parts: dict[tuple[str, str], dict[str, Tensor]] = {}
     for name, value in state.items():
-        if not name.startswith(_HUGGING_FACE) or name.endswith("position_ids"):
+        if name.endswith("position_ids") or name == _PROJECTION:
             continue
         name = name.removeprefix(_HUGGING_FACE)
         part = _PART.fullmatch(name)
@@ -116,5 +124,5 @@ def _from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if len(three) == len("qkv"):
             place = block.replace("encoder.layers.", "transformer.resblocks.")
             found[f"{place}.attn.in_proj_{what}"] = torch.cat([three[letter] for letter in "qkv"])
-    projection = state.get("visual_projection.weight")
+    projection = state.get(_PROJECTION)
     return found if projection is None else {**found, "proj": projection.T.contiguous()}

@@ -17,7 +17,7 @@ from typing import Any
 from omlab import About
 from omlab.card_schema import DatasetCard
 from omlab.cases import PathCase, Source
-from omlab.digests import digest_of
+from omlab.digests import digest_of, file_digest
 from omlab.errors import InputError, UsageError
 from omlab.roles import Case
 from omlab.suggest import did_you_mean
@@ -37,6 +37,9 @@ from omlab_data.verify import look_through
 
 TABLE, PATCHES, LISTS = "captions.csv", "patches_captions", "gastric_cls3_ann"
 SOURCE = "zenodo.org/records/6550925: captions.csv and patches_captions.zip"
+PUBLISHED_TABLE = "d2c9677f40aef250a45bc64facccf070f77fe2b22908648b2ceb3657a182be04"
+PUBLISHED_PATCHES = 262777
+"""How many patches there are beside the table with that sha256, all subtypes counted."""
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -166,6 +169,8 @@ class PatchGastric:
             problems.append(f"{len(unknown)} slides have patches but no row in {TABLE}: {some(unknown)}.")
         if without:
             problems.append(f"{len(without)} slides of {TABLE} have no patch: {some(without)}.")
+        if len(self.listing) != PUBLISHED_PATCHES and file_digest(self.home / TABLE) == PUBLISHED_TABLE:
+            problems.append(f"{self.home / PATCHES} has {len(self.listing)} patches; {PUBLISHED_PATCHES} were published.")
         parts = {split: self.cases(split) for split in self.splits()}
         return [*problems, *look_through(parts, classes=dict(enumerate(CLASSES))).problems]
 
