@@ -215,8 +215,6 @@ class CiteModel:
     def _told(self) -> tuple[tuple[str, ...], Tensor]:
         """The classes of the settings and their texts. Raises `SettingsError`."""
         said = texts_of(self.settings["classes"])
-        if len(said) < 2:
-            raise SettingsError("'classes' names fewer than two classes: give the text of each, as NAME=TEXT.")
         encoder = self._text_encoder(self.settings["text"], self.settings["token"])
         return tuple(said), self.module.fitting(encoder(list(said.values())))
 

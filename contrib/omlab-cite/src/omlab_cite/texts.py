@@ -103,12 +103,16 @@ def read_encoder(folder: Path, *, token: Token = "pooled") -> TransformersEncode
         SettingsError: It is no folder, or has no encoder in it.
         WeightsError: The checkpoint does not fit.
     """
-    if not folder.is_dir():
-        raise SettingsError(
-            f"There is no folder {folder} of a text encoder: give one with config.json, the tokenizer's files and a "
-            "checkpoint, such as a copy of michiyasunaga/BioLinkBERT-large."
-        )
+    _check_folder(folder)
     return encoder_of({path.name: path for path in folder.iterdir() if path.is_file()}, source=folder, token=token)
+
+
+def check_settings(settings: Mapping[str, Any], *, weights: str) -> None:
+    """Raise `SettingsError` where classes cannot be told by these settings of a model, or the folder is not there."""
+    if len(texts_of(settings["classes"])) < 2:
+        raise SettingsError("'classes' names fewer than two classes: give the text of each, as NAME=TEXT.")
+    if settings["text"]:
+        _check_folder(Path(settings["text"]).expanduser())
 
 
 def encoder_of(files: Mapping[str, Path], *, source: Path | str, token: Token = "pooled") -> TransformersEncoder:
@@ -137,6 +141,14 @@ def encoder_of(files: Mapping[str, Path], *, source: Path | str, token: Token = 
         return TransformersEncoder(model, _tokenizer(files, source=source), token=token)
 
 
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise SettingsError(
+            f"There is no folder {folder} of a text encoder: give one with config.json, the tokenizer's files and a "
+            "checkpoint, such as a copy of michiyasunaga/BioLinkBERT-large."
+        )
+
+
 def _configuration(path: Path) -> Any:
     from transformers import AutoConfig
 
@@ -152,9 +164,9 @@ def _configuration(path: Path) -> Any:
 def _model(config: Any, state: Mapping[str, Tensor], *, token: Token, source: Path) -> nn.Module:
     from transformers import MODEL_MAPPING, CLIPTextModelWithProjection
 
-    kind = CLIPTextModelWithProjection if config.model_type == "clip_text_model" else MODEL_MAPPING.get(type(config))
-    if kind is None:
+    if config.model_type != "clip_text_model" and type(config) not in MODEL_MAPPING:
         raise WeightsError(f"{source}: transformers has no text encoder of the type '{config.model_type}'.")
+    kind = CLIPTextModelWithProjection if config.model_type == "clip_text_model" else MODEL_MAPPING[type(config)]
     try:
         made, found = kind.from_pretrained(None, config=config, state_dict=dict(state), output_loading_info=True)
     except (RuntimeError, ValueError, KeyError) as error:
