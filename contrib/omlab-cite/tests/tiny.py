@@ -47,9 +47,9 @@ def write_lists(root: Path) -> Path:
 
 
 def write_patch(path: Path, label: int, *, size: int, seed: int) -> None:
-    """Stripes that become finer with the grade, in purple of a chance tint, with noise."""
+    """Stripes that become finer, and purple that becomes darker, with the grade; a chance tint, and noise."""
     draw = np.random.default_rng(seed)
-    tint = np.array([170, 110, 170]) + draw.normal(0, 18, 3)
+    tint = np.array([170, 110, 170]) - 15 * label + draw.normal(0, 12, 3)
     row, column = np.mgrid[:size, :size] / size
     angle = draw.uniform(0, np.pi)
     wave = np.sin(2 * np.pi * (2 + 3 * label) * (np.cos(angle) * row + np.sin(angle) * column) + draw.uniform(0, 6))

@@ -158,7 +158,10 @@ def _configuration(path: Path) -> Any:
         config = AutoConfig.for_model(kind, **said)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} does not tell a text encoder that transformers knows ({error}).") from error
-    return config.text_config if kind == "clip" else config
+    if kind != "clip":
+        return config
+    config.text_config.projection_dim = config.projection_dim  # which some files say of the whole alone
+    return config.text_config
 
 
 def _model(config: Any, state: Mapping[str, Tensor], *, token: Token, source: Path) -> nn.Module:

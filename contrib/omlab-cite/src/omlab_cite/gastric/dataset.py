@@ -166,9 +166,9 @@ class PatchGastric:
         without = sorted(self.slides.keys() - present)
         problems = []
         if unknown:
-            problems.append(f"{len(unknown)} slides have patches but no row in {TABLE}: {some(unknown)}.")
+            problems.append(f"Slides with patches, but without a row in {TABLE}: {some(unknown)} ({len(unknown)}).")
         if without:
-            problems.append(f"{len(without)} slides of {TABLE} have no patch: {some(without)}.")
+            problems.append(f"Slides of {TABLE} without a patch: {some(without)} ({len(without)}).")
         if len(self.listing) != PUBLISHED_PATCHES and file_digest(self.home / TABLE) == PUBLISHED_TABLE:
             problems.append(f"{self.home / PATCHES} has {len(self.listing)} patches; {PUBLISHED_PATCHES} were published.")
         parts = {split: self.cases(split) for split in self.splits()}
