@@ -42,7 +42,7 @@ def _tower(shape: Build) -> Cite:
         length=shape.get("prompt_length", 1),
         mode=shape.get("prompt_pos", "prepend"),
         layers=len(layers),
-        init=shape.get("prompt_init", "normal"),
+        init=shape.get("prompt_init", shape.get("init", "normal")),
     )
     backbone = PromptedVit(config, prompts=prompts, projected=shape.get("apply_output_projection", True))
     return Cite(backbone, text_width=shape.get("neck_out"), temperature=shape.get("temperature", TEMPERATURE))
@@ -77,10 +77,10 @@ def _images(module: Cite, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _texts(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     ids = [inputs[name] for name in sorted(inputs, key=lambda name: int(name.removeprefix("ids")))]
-    pooled = encoded(module, ids, token="pooled")
+    pooled = encoded(module, ids, pooling="pooled")
     return {
         "pooler_output": pooled,
-        "cls_last_hidden": encoded(module, ids, token="first"),
+        "cls_last_hidden": encoded(module, ids, pooling="first"),
         "cosine": cosine_logits(pooled, pooled, temperature=0.0),
     }
 

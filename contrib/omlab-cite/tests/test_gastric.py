@@ -43,7 +43,9 @@ def test_few_shots_are_the_largest_slides_and_other_seeds_draw(root: Path) -> No
     cases = few.cases("train")
     by_class = {name: {case.group for case in cases if case.label == name} for name in CLASSES}
     assert [len(slides) for slides in by_class.values()] == [2, 2, 2]
-    sizes = {group: sum(case.group == group for case in data.cases("train")) for group in set().union(*by_class.values())}
+    sizes = {
+        group: sum(case.group == group for case in data.cases("train")) for group in set().union(*by_class.values())
+    }
     rest = [case for case in data.cases("train") if case.group not in sizes]
     least = {name: min(sizes[group] for group in by_class[name]) for name in CLASSES}
     for case in rest:
@@ -55,7 +57,7 @@ def test_few_shots_are_the_largest_slides_and_other_seeds_draw(root: Path) -> No
 
 
 def test_too_many_shots_are_refused(root: Path) -> None:
-    with pytest.raises(UsageError, match="has 3 training slides in .*, but 16 shots were asked for"):
+    with pytest.raises(UsageError, match=r"has 3 training slides in .*, but 16 shots were asked for"):
         omlab.episodes(opened(root), 16, 0)
 
 

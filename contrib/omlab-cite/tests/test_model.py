@@ -26,12 +26,12 @@ from omlab_image import Image
 TINY = VitConfig(size=32, patch=8, width=64, depth=2, embed=32)
 DEFAULTS: dict[str, Any] = {
     "text": "",
-    "token": "pooled",
+    "pooling": "pooled",
     "texts": [],
     "length": 1,
     "mode": "prepend",
     "depth": "shallow",
-    "init": "token",
+    "init": "pooling",
     "projection": True,
     "steps": 10,
     "batch_size": 6,
@@ -145,8 +145,8 @@ def test_a_class_without_a_text_is_named(root: Path) -> None:
     with pytest.raises(OmlabError, match="48 features cannot be compared with images of 32"):
         retargeted(root, projection=False)
     assert retargeted(root, model="cite-clip-tiny", projection=False).module.neck.state_dict() == {}
+    made: Any = omlab.load_model("cite-tiny").model
     with pytest.raises(TrainingError, match="names 1 classes"):
-        made: Any = omlab.load_model("cite-tiny").model
         made.retarget("classification", omlab.About(inputs={}, classes={0: "a"}), settings=DEFAULTS, seed=0)
 
 
@@ -167,7 +167,8 @@ def test_the_schedule_is_upstreams(root: Path) -> None:
     recipe = recipe_for(root)
     assert [recipe.schedule(step) for step in (0, 5)] == pytest.approx([0.005, 0.5])
     assert recipe.schedule(2) == pytest.approx(0.5 * (1 + math.cos(0.2 * math.pi)))
-    assert recipe.how.optimizer == "sgd" and not recipe.how.momentum
+    assert recipe.how.optimizer == "sgd"
+    assert not recipe.how.momentum
     assert {group["lr"] for group in recipe.groups()} == {0.03}
     with pytest.raises(SettingsError, match="warmup_steps is 11, but there are 10 steps"):
         recipe_for(root, warmup_steps=11)

@@ -54,7 +54,8 @@ def test_a_prompt_begins_at_the_mean_token_of_the_first_training_batch_alone() -
     network.start_with_first_batch()
     image = torch.randn(2, 3, 32, 32)
     network(image)
-    assert network.prompt is not None and not network.prompt.any()
+    assert network.prompt is not None
+    assert not network.prompt.any()
     network.train()(image)
     mean = network.model.tokens(image).mean(dim=(0, 1))
     assert torch.allclose(network.prompt[0, 0], mean, atol=1e-6)
@@ -62,7 +63,8 @@ def test_a_prompt_begins_at_the_mean_token_of_the_first_training_batch_alone() -
     again.start_with_first_batch()
     again.load_state_dict(network.state_dict())
     again.train()(torch.randn(2, 3, 32, 32))
-    assert again.prompt is not None and torch.equal(again.prompt, network.prompt)
+    assert again.prompt is not None
+    assert torch.equal(again.prompt, network.prompt)
 
 
 @pytest.mark.parametrize("wrong", [{"length": 0}, {"layers": 3}, {"mode": "add", "length": 17}, {"init": "ones"}])

@@ -18,7 +18,7 @@ def test_a_folder_is_read_with_and_without_the_prefix_of_its_head(tmp_path: Path
     both = encoder(["well differentiated adenocarcinoma", "poorly differentiated"])
     assert both.shape == (2, 32)
     assert torch.allclose(both[1:], encoder(["poorly differentiated"]))  # none is padded
-    first = read_encoder(tmp_path / "bert", token="first")(["poorly differentiated"])
+    first = read_encoder(tmp_path / "bert", pooling="first")(["poorly differentiated"])
     assert not torch.allclose(first, both[1:])
 
 
@@ -44,12 +44,12 @@ def test_a_checkpoint_without_a_pooler_needs_another_token(tmp_path: Path) -> No
     folder = tiny.write_encoder(tmp_path / "bert")
     state = {key: value for key, value in load_file(folder / "model.safetensors").items() if "pooler" not in key}
     save_file(state, folder / "model.safetensors")
-    with pytest.raises(WeightsError, match=r"pooler.* set token=first"):
+    with pytest.raises(WeightsError, match=r"pooler.* set pooling=first"):
         read_encoder(folder)
-    assert read_encoder(folder, token="first")(["well"]).shape == (1, 32)
+    assert read_encoder(folder, pooling="first")(["well"]).shape == (1, 32)
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:500])
     with pytest.raises(WeightsError):
-        read_encoder(folder, token="first")
+        read_encoder(folder, pooling="first")
 
 
 def test_drawn_texts_are_functions_of_the_text() -> None:

@@ -31,7 +31,9 @@ def write_gastric(root: Path, *, slides: int = 25, size: int = 12, patches: int 
         for place, (id, subtype) in enumerate(slides_of(slides)):
             writer.writerow([id, subtype, f'Cells, "atypical", of slide {place}.'])
             for number in range(patches + place % 3):
-                write_patch(folder / f"{id}_{number:04x}.jpg", SUBTYPES.get(subtype, 0), size=size, seed=100 * place + number)
+                write_patch(
+                    folder / f"{id}_{number:04x}.jpg", SUBTYPES.get(subtype, 0), size=size, seed=100 * place + number
+                )
     return root
 
 

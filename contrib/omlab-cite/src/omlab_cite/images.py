@@ -37,7 +37,7 @@ def plain(size: int, *, normalisation: str) -> Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Resized to a square; brightness, saturation and hue by chance and in a random order, mirrored, turned by 90 degrees.
+    """Resized to a square; brightness, saturation, hue by chance and in any order, mirrored, turned by right angles.
 
     (`Image`, seed) -> [3, size, size], a pure function of both.
 

@@ -24,7 +24,7 @@ from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_cite.images import PUBLISHED_SATURATION, Augmentation, colours, plain
 from omlab_cite.network import TEMPERATURE, Cite, near_identity
-from omlab_cite.texts import CONFIG, Drawn, TextEncoder, Token, encoder_of, read_encoder, texts_of
+from omlab_cite.texts import CONFIG, Drawn, Pooling, TextEncoder, encoder_of, read_encoder, texts_of
 from omlab_cite.vit import PromptConfig, PromptedVit, VitConfig, layers_of
 from omlab_cite.weights import recognise
 from omlab_image import Image
@@ -37,8 +37,8 @@ IMAGE_FILES = ("clip-vit-base-patch16.bin", "pytorch_model.bin")
 """What the tower's file is called beside others: the first where the second is a text encoder's by itself."""
 HEAD = ("backbone.prompt", "neck.")
 
-Encoder = Callable[[Token], TextEncoder]
-"""From the token that stands for a text to the encoder; it is read when it is needed."""
+Encoder = Callable[[Pooling], TextEncoder]
+"""From what stands for a text to the encoder; it is read when it is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def load(
         module = _from_file(form, weights, settings)
         files = {name: path for name, path in weights.files.items() if name != IMAGE_FILES[0]}
         if CONFIG in files:
-            encoder = lambda token: encoder_of(files, source=f"'{weights.tag}'", token=token)  # noqa: E731
+            encoder = lambda pooling: encoder_of(files, source=f"'{weights.tag}'", pooling=pooling)  # noqa: E731
     else:
         module, encoder = _untrained(form), drawn
     return CiteModel(module, classes=classes, encoder=encoder, name=card.name, device=device, settings=settings)
@@ -173,7 +173,7 @@ class CiteModel:
         if len(names) < 2:
             raise TrainingError(f"The data set names {len(names)} classes: a classifier tells at least two apart.")
         said = _texts_for(names, texts_of(settings["texts"]))
-        text = self._text_encoder(settings["text"], settings["token"])(said)
+        text = self._text_encoder(settings["text"], settings["pooling"])(said)
         before = self.module
         backbone = _prompted(before.backbone, settings=settings, seed=seed)
         width = text.shape[1] if settings["projection"] else None
@@ -215,17 +215,17 @@ class CiteModel:
     def _told(self) -> tuple[tuple[str, ...], Tensor]:
         """The classes of the settings and their texts. Raises `SettingsError`."""
         said = texts_of(self.settings["classes"])
-        encoder = self._text_encoder(self.settings["text"], self.settings["token"])
+        encoder = self._text_encoder(self.settings["text"], self.settings["pooling"])
         return tuple(said), self.module.fitting(encoder(list(said.values())))
 
-    def _text_encoder(self, folder: str, token: Token) -> TextEncoder:
+    def _text_encoder(self, folder: str, pooling: Pooling) -> TextEncoder:
         if folder:
-            return read_encoder(Path(folder).expanduser(), token=token)
+            return read_encoder(Path(folder).expanduser(), pooling=pooling)
         if self._encoder is None:
             raise SettingsError(
                 f"These weights of '{self.name}' have no text encoder: name a folder of one with text=FOLDER."
             )
-        return self._encoder(token)
+        return self._encoder(pooling)
 
     def _applied(self, network: Any, batch: Sequence[Tensor]) -> Tensor:
         self.module.eval()

@@ -79,7 +79,8 @@ def cosine_logits(images: Tensor, texts: Tensor, *, temperature: float) -> Tenso
     """exp(temperature) times the cosine of each image (B, D) and each text (K, D): (B, K)."""
     images, texts = images.float(), texts.float()
     cosines = (images / images.norm(dim=-1, keepdim=True)) @ (texts / texts.norm(dim=-1, keepdim=True)).T
-    return math.exp(temperature) * cosines
+    logits: Tensor = math.exp(temperature) * cosines
+    return logits
 
 
 def near_identity(features: int, width: int, *, seed: int) -> nn.Linear:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from omlab.errors import SettingsError, WeightsError
 from omlab.weights import read_state_dict
 
-Token = Literal["pooled", "first"]
+Pooling = Literal["pooled", "first"]
 CONFIG = "config.json"
 CHECKPOINTS = ("model.safetensors", "pytorch_model.bin", "pytorch_model.safetensors")
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
@@ -57,11 +57,11 @@ class TransformersEncoder:
     Args:
         model: A BERT-like model, or CLIP's text tower with its projection.
         tokenizer: Its own.
-        token: What stands for a text: `pooled` (CLIP: the projected last token), or the `first` token.
+        pooling: What stands for a text: `pooled` (CLIP: the projected last token), or the `first` token.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, *, token: Token = "pooled") -> None:
-        self.model, self.tokenizer, self.token = model.eval(), tokenizer, token
+    def __init__(self, model: nn.Module, tokenizer: Any, *, pooling: Pooling = "pooled") -> None:
+        self.model, self.tokenizer, self.pooling = model.eval(), tokenizer, pooling
 
     def __call__(self, texts: Sequence[str], /) -> Tensor:
         """One row a text; each is encoded by itself, so that none is padded."""
@@ -70,16 +70,16 @@ class TransformersEncoder:
             self.tokenizer(text, truncation=limit is not None, max_length=limit, return_tensors="pt")["input_ids"]
             for text in texts
         ]
-        return encoded(self.model, ids, token=self.token)
+        return encoded(self.model, ids, pooling=self.pooling)
 
 
-def encoded(model: nn.Module, ids: Sequence[Tensor], *, token: Token) -> Tensor:
+def encoded(model: nn.Module, ids: Sequence[Tensor], *, pooling: Pooling) -> Tensor:
     """The vector of each text, (N, D): `pooled` is tanh of a layer on the first token, `first` that token itself.
 
     Args:
         model: Of transformers.
-        ids: Tokens of a text, (1, n) each.
-        token: Which.
+        ids: Poolings of a text, (1, n) each.
+        pooling: Which.
 
     Raises:
         SettingsError: The model has no pooled output.
@@ -88,15 +88,15 @@ def encoded(model: nn.Module, ids: Sequence[Tensor], *, token: Token) -> Tensor:
     with torch.inference_mode():
         for text in ids:
             found = model(input_ids=text)
-            row = getattr(found, "text_embeds", None) if token == "pooled" else found.last_hidden_state[:, 0]
+            row = getattr(found, "text_embeds", None) if pooling == "pooled" else found.last_hidden_state[:, 0]
             row = getattr(found, "pooler_output", None) if row is None else row
             if row is None:
-                raise SettingsError(f"{type(model).__name__} has no pooled output: set token=first.")
+                raise SettingsError(f"{type(model).__name__} has no pooled output: set pooling=first.")
             rows.append(row.float())
     return torch.cat(rows).clone()
 
 
-def read_encoder(folder: Path, *, token: Token = "pooled") -> TransformersEncoder:
+def read_encoder(folder: Path, *, pooling: Pooling = "pooled") -> TransformersEncoder:
     """The text encoder in a folder of Hugging Face's form.
 
     Raises:
@@ -104,7 +104,7 @@ def read_encoder(folder: Path, *, token: Token = "pooled") -> TransformersEncode
         WeightsError: The checkpoint does not fit.
     """
     _check_folder(folder)
-    return encoder_of({path.name: path for path in folder.iterdir() if path.is_file()}, source=folder, token=token)
+    return encoder_of({path.name: path for path in folder.iterdir() if path.is_file()}, source=folder, pooling=pooling)
 
 
 def check_settings(settings: Mapping[str, Any], *, weights: str) -> None:
@@ -115,7 +115,7 @@ def check_settings(settings: Mapping[str, Any], *, weights: str) -> None:
         _check_folder(Path(settings["text"]).expanduser())
 
 
-def encoder_of(files: Mapping[str, Path], *, source: Path | str, token: Token = "pooled") -> TransformersEncoder:
+def encoder_of(files: Mapping[str, Path], *, source: Path | str, pooling: Pooling = "pooled") -> TransformersEncoder:
     """The text encoder of files by their names.
 
     Raises:
@@ -137,8 +137,8 @@ def encoder_of(files: Mapping[str, Path], *, source: Path | str, token: Token = 
     assert checkpoint is not None
     config = _configuration(files[CONFIG])
     with _quiet():
-        model = _model(config, read_state_dict(checkpoint), token=token, source=checkpoint)
-        return TransformersEncoder(model, _tokenizer(files, source=source), token=token)
+        model = _model(config, read_state_dict(checkpoint), pooling=pooling, source=checkpoint)
+        return TransformersEncoder(model, _tokenizer(files, source=source), pooling=pooling)
 
 
 def _check_folder(folder: Path) -> None:
@@ -164,7 +164,7 @@ def _configuration(path: Path) -> Any:
     return config.text_config
 
 
-def _model(config: Any, state: Mapping[str, Tensor], *, token: Token, source: Path) -> nn.Module:
+def _model(config: Any, state: Mapping[str, Tensor], *, pooling: Pooling, source: Path) -> nn.Module:
     from transformers import MODEL_MAPPING, CLIPTextModelWithProjection
 
     if config.model_type != "clip_text_model" and type(config) not in MODEL_MAPPING:
@@ -176,25 +176,25 @@ def _model(config: Any, state: Mapping[str, Tensor], *, token: Token, source: Pa
         raise WeightsError(f"{source} does not fit its config.json ({str(error).splitlines()[0]}).") from error
     model: nn.Module = made
     missing = sorted(name for name in found["missing_keys"] if not name.endswith("position_ids"))
-    if token == "first":
+    if pooling == "first":
         missing = [name for name in missing if not name.startswith("pooler.")]
     if missing or found["mismatched_keys"]:
         names = missing or [str(row[0]) for row in found["mismatched_keys"]]
-        hint = " set token=first." if all(name.startswith("pooler.") for name in names) else " get it again."
+        hint = " set pooling=first." if all(name.startswith("pooler.") for name in names) else " get it again."
         raise WeightsError(f"{source} lacks {names[0]} of {len(names)} that {kind.__name__} needs:{hint}")
     return model
 
 
 def _tokenizer(files: Mapping[str, Path], *, source: Path | str) -> Any:
-    """transformers reads tokenizers from folders alone: one of links, for files that lie apart in the cache."""
-    from transformers import AutoTokenizer
+    """Transformers reads tokenizers from folders alone: one of links, for files that lie apart in the cache."""
+    from transformers import AutoPoolingizer
 
     with TemporaryDirectory(prefix="omlab-tokenizer-") as folder:
         for name, path in files.items():
             if name not in CHECKPOINTS:
                 (Path(folder) / name).symlink_to(path.absolute())
         try:
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            return AutoPoolingizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # transformers raises what its parsers happen to
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise WeightsError(f"The tokenizer of {source} cannot be read ({said}).") from error

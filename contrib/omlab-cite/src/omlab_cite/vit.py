@@ -109,7 +109,8 @@ class Attention(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, D) to (B, N, D)."""
         found = functional.linear(tokens, self.in_proj_weight, self.in_proj_bias)
-        queries, keys, values = found.unflatten(-1, (3, -1, HEAD_WIDTH)).permute(2, 0, 3, 1, 4)  # (B, heads, N, 64)
+        parts = found.reshape(*found.shape[:2], 3, -1, HEAD_WIDTH)
+        queries, keys, values = parts.permute(2, 0, 3, 1, 4)  # (B, heads, N, 64)
         mixed = functional.scaled_dot_product_attention(queries, keys, values)
         result: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return result

@@ -1,8 +1,8 @@
 """Which network a checkpoint holds, told by its keys, and its tensors under the names of `omlab_cite.network`.
 
-    CITE            `backbone.model.*`, `backbone.prompt`, `neck.*`: as upstream saves it (the tower whole, no texts)
-    CLIP            `visual.*` beside the text tower: OpenAI's as a state dict, open_clip's
-    transformers    `vision_model.*` and `visual_projection.weight` beside the text tower
+CITE            `backbone.model.*`, `backbone.prompt`, `neck.*`: as upstream saves it (the tower whole, no texts)
+CLIP            `visual.*` beside the text tower: OpenAI's as a state dict, open_clip's
+transformers    `vision_model.*` and `visual_projection.weight` beside the text tower
 """
 
 from __future__ import annotations

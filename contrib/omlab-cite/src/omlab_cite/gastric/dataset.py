@@ -1,6 +1,6 @@
 """The data set `patchgastric`: the table and the patches as Zenodo has them, split as CITE splits them.
 
-root/captions.csv, root/patches_captions/*.jpg          as downloaded and unpacked; `data/` before both as upstream has it
+root/captions.csv, root/patches_captions/*.jpg          as downloaded and unpacked; upstream has both in `data/`
 root/gastric_cls3_ann/{train_all_0.2,val_0.8}.txt       lists that upstream's script wrote: taken where they are there
 """
 
@@ -74,7 +74,9 @@ class PatchGastric:
         for folder in (self.root, self.root / "data"):
             if (folder / TABLE).is_file():
                 return folder
-        raise InputError(f"There is no {TABLE} of PatchGastricADC22 in {self.root}: get it ({SOURCE}) and unpack it there.")
+        raise InputError(
+            f"There is no {TABLE} of PatchGastricADC22 in {self.root}: get it ({SOURCE}) and unpack it there."
+        )
 
     @cached_property
     def slides(self) -> Mapping[str, Slide]:
@@ -118,8 +120,8 @@ class PatchGastric:
         """Nothing is made. Raises `InputError` where files are not there, or are none of these."""
         if not self.parts.train:
             raise InputError(
-                f"No patch in {self.home / PATCHES} is of a training slide of {self.home / TABLE}: names are the slide's id, "
-                "an underscore and more."
+                f"No patch in {self.home / PATCHES} is of a training slide of {self.home / TABLE}: names are the "
+                "slide's id, an underscore and more."
             )
 
     def episode(self, shots: int, seed: int) -> PatchGastric | None:
@@ -170,7 +172,9 @@ class PatchGastric:
         if without:
             problems.append(f"Slides of {TABLE} without a patch: {some(without)} ({len(without)}).")
         if len(self.listing) != PUBLISHED_PATCHES and file_digest(self.home / TABLE) == PUBLISHED_TABLE:
-            problems.append(f"{self.home / PATCHES} has {len(self.listing)} patches; {PUBLISHED_PATCHES} were published.")
+            problems.append(
+                f"{self.home / PATCHES} has {len(self.listing)} patches; {PUBLISHED_PATCHES} were published."
+            )
         parts = {split: self.cases(split) for split in self.splits()}
         return [*problems, *look_through(parts, classes=dict(enumerate(CLASSES))).problems]
 

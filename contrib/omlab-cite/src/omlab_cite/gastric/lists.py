@@ -1,7 +1,7 @@
 """The rules by which CITE splits PatchGastricADC22 and draws few slides, and the lists that its script writes.
 
-A slide is a file's name up to the first underscore. Of the subtypes three classes are kept. Source: Zhang et al., MICCAI
-2023, and the published script's facts.
+A slide is a file's name up to the first underscore. Of the subtypes three classes are kept. Source: Zhang et al.,
+MICCAI 2023, and the published script's facts.
 """
 
 from __future__ import annotations
@@ -115,7 +115,10 @@ def split(slides: Sequence[Slide], listing: Sequence[str], *, share: float, seed
     return Split(
         train=[patch for patch in patches if slide_of(patch[0]) not in tested],
         test=[
-            patch for place in range(len(CLASSES)) for patch in patches if patch[1] == place and slide_of(patch[0]) in tested
+            patch
+            for place in range(len(CLASSES))
+            for patch in patches
+            if patch[1] == place and slide_of(patch[0]) in tested
         ],
     )
 
@@ -133,7 +136,9 @@ def few_shots(train: Sequence[tuple[str, int]], shots: int, *, seed: int) -> lis
     for klass in range(len(CLASSES)):
         ranked = sorted((key for key in counts if key[0] == klass), key=lambda key: -counts[key])
         chosen |= {slide for _, slide in ranked[:shots]}
-    found = [patch for klass in range(len(CLASSES)) for patch in train if patch[1] == klass and slide_of(patch[0]) in chosen]
+    found = [
+        patch for klass in range(len(CLASSES)) for patch in train if patch[1] == klass and slide_of(patch[0]) in chosen
+    ]
     Random(seed).shuffle(found)  # noqa: S311  # as upstream draws
     return found
 

@@ -30,8 +30,12 @@ def _mean(group: str, rows: list[Row]) -> dict[str, Any]:
     first = rows[0]
     if any(row["several"] for row in rows):
         raise InputError("by_group=yes is for references of one right class: here several may be.")
-    if any(row["right"] != first["right"] or row["probabilities"].keys() != first["probabilities"].keys() for row in rows):
-        raise InputError(f"The cases of '{group}' are of different classes: they cannot be judged as one (by_group=no).")
+    if any(
+        row["right"] != first["right"] or row["probabilities"].keys() != first["probabilities"].keys() for row in rows
+    ):
+        raise InputError(
+            f"The cases of '{group}' are of different classes: they cannot be judged as one (by_group=no)."
+        )
     probabilities: Mapping[str, float] = {
         name: float(np.mean([row["probabilities"][name] for row in rows])) for name in first["probabilities"]
     }

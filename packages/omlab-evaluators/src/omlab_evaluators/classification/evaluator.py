@@ -121,7 +121,9 @@ class ClassificationEvaluator:
         # The page draws figures: its imports would slow down every measurement.
         from omlab_evaluators.classification.page import write_report
 
-        rows = dict(sorted(self._judged(rows).items()))  # draws go by the order of patients, which must not depend on the run's
+        rows = dict(
+            sorted(self._judged(rows).items())
+        )  # draws go by the order of patients, which must not depend on the run's
         summary = summarise(rows, rounds=self.rounds, seed=self.seed, undefined=self.undefined)
         parts = by_subgroup(rows, summary.judged, columns=self.subgroups, rounds=self.rounds, seed=self.seed)
         comparison = None
