@@ -31,7 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "length": 1,
     "mode": "prepend",
     "depth": "shallow",
-    "init": "pooling",
+    "init": "token",
     "projection": True,
     "steps": 10,
     "batch_size": 6,

@@ -187,14 +187,14 @@ def _model(config: Any, state: Mapping[str, Tensor], *, pooling: Pooling, source
 
 def _tokenizer(files: Mapping[str, Path], *, source: Path | str) -> Any:
     """Transformers reads tokenizers from folders alone: one of links, for files that lie apart in the cache."""
-    from transformers import AutoPoolingizer
+    from transformers import AutoTokenizer
 
     with TemporaryDirectory(prefix="omlab-tokenizer-") as folder:
         for name, path in files.items():
             if name not in CHECKPOINTS:
                 (Path(folder) / name).symlink_to(path.absolute())
         try:
-            return AutoPoolingizer.from_pretrained(folder, local_files_only=True)
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # transformers raises what its parsers happen to
             said = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise WeightsError(f"The tokenizer of {source} cannot be read ({said}).") from error
