@@ -169,7 +169,7 @@ def _model(config: Any, state: Mapping[str, Tensor], *, pooling: Pooling, source
 
     if config.model_type != "clip_text_model" and type(config) not in MODEL_MAPPING:
         raise WeightsError(f"{source}: transformers has no text encoder of the type '{config.model_type}'.")
-    kind = CLIPTextModelWithProjection if config.model_type == "clip_text_model" else MODEL_MAPPING[type(config)]
+    kind: Any = CLIPTextModelWithProjection if config.model_type == "clip_text_model" else MODEL_MAPPING[type(config)]
     try:
         made, found = kind.from_pretrained(None, config=config, state_dict=dict(state), output_loading_info=True)
     except (RuntimeError, ValueError, KeyError) as error:
@@ -203,8 +203,9 @@ def _tokenizer(files: Mapping[str, Path], *, source: Path | str) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without transformers' bars and reports: what is wrong is said as an error."""
-    from transformers.utils import logging
+    from transformers import utils
 
+    logging: Any = utils.logging
     level, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
