@@ -17,6 +17,7 @@ from omlab.errors import InputError
 from omlab.payloads import Viewable
 from omlab.roles import Metric, Report, Sample
 from omlab_evaluators.bootstrap import CaseRows
+from omlab_evaluators.classification.by_group import by_group
 from omlab_evaluators.classification.comparison import compare
 from omlab_evaluators.classification.subgroups import by_subgroup, values_of
 from omlab_evaluators.classification.summary import OF_SETS, Undefined, judged, metrics_of, summarise
@@ -36,6 +37,7 @@ def load(card: Any, *, settings: Mapping[str, Any]) -> ClassificationEvaluator:
         undefined=settings.get("undefined", "left-out"),
         subgroups=[str(name) for name in settings.get("subgroups", ())],
         against=against,
+        by_group=settings.get("by_group", False),
     )
 
 
@@ -48,6 +50,7 @@ class ClassificationEvaluator:
         undefined: What becomes of classes without an AUROC in the mean over classes.
         subgroups: Columns of the table of cases (`Sample.meta`) by whose values figures are also given.
         against: The folder of another evaluation of the same cases, to be compared with.
+        by_group: Groups (slides, patients) are judged in place of cases, by the mean of their cases' probabilities.
     """
 
     headline = "auroc"
@@ -60,9 +63,10 @@ class ClassificationEvaluator:
         undefined: Undefined = "left-out",
         subgroups: Sequence[str] = (),
         against: Path | None = None,
+        by_group: bool = False,
     ) -> None:
         self.rounds, self.seed, self.undefined = rounds, seed, undefined
-        self.subgroups, self.against = tuple(subgroups), against
+        self.subgroups, self.against, self.by_group = tuple(subgroups), against, by_group
 
     def measure(self, sample: Sample, result: Any, folder: Path) -> list[dict[str, Any]]:
         """One row: the reference's `classes`, those `right` and `unknown`, `predicted`, `probabilities`, `several`.
@@ -117,12 +121,14 @@ class ClassificationEvaluator:
         # The page draws figures: its imports would slow down every measurement.
         from omlab_evaluators.classification.page import write_report
 
-        rows = dict(sorted(rows.items()))  # draws go by the order of patients, which must not depend on the run's
+        rows = dict(
+            sorted(self._judged(rows).items())
+        )  # draws go by the order of patients, which must not depend on the run's
         summary = summarise(rows, rounds=self.rounds, seed=self.seed, undefined=self.undefined)
         parts = by_subgroup(rows, summary.judged, columns=self.subgroups, rounds=self.rounds, seed=self.seed)
         comparison = None
         if self.against is not None:
-            theirs = rows_of_run(self.against)
+            theirs = self._judged(rows_of_run(self.against))
             comparison = compare(
                 rows,
                 theirs,
@@ -143,6 +149,8 @@ class ClassificationEvaluator:
         """The cases of the strip of right and wrong pictures (`omlab.abilities.Illustrates`)."""
         from omlab_evaluators.classification.page_pictures import shown_in_strip
 
+        if self.by_group:
+            return []  # a group has no picture of its own
         found = judged(dict(sorted(rows.items())), undefined=self.undefined)
         return shown_in_strip(found, found.worst_first())
 
@@ -156,7 +164,7 @@ class ClassificationEvaluator:
 
     def resampled(self, rows: CaseRows) -> Resampled:
         """The figures over all classes, for weighed cases (`omlab.abilities.Resamples`); none of prediction sets."""
-        found = judged(rows, undefined=self.undefined)
+        found = judged(self._judged(rows), undefined=self.undefined)
         places = [
             n for n, measure in enumerate(found.overall) if measure.key not in OF_SETS
         ]  # not all models have some
@@ -167,6 +175,10 @@ class ClassificationEvaluator:
             ],
             figures=lambda weights: found.figures(weights)[:, places],
         )
+
+    def _judged(self, rows: CaseRows) -> CaseRows:
+        """What figures are over: cases, or groups."""
+        return by_group(rows) if self.by_group else rows
 
 
 def _reference(target: Any, *, case: str) -> tuple[list[str], list[str]]:

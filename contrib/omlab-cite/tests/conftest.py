@@ -1,0 +1,6 @@
+"""Tests import the tiny copies that lie beside them."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
