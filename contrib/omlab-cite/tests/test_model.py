@@ -218,3 +218,16 @@ def test_few_slides_teach_more_than_none(tmp_path: Path) -> None:
         for name, one in (("trained", trained), ("untrained", untrained))
     }
     assert right["trained"] > right["untrained"] + 0.15
+
+
+def test_slides_become_bags_of_the_encoders_features(tmp_path: Path) -> None:
+    from omlab_slide.testing import draw_slide, held
+
+    settings = {"patch": 64, "mpp": 0.5}
+    slide = held(draw_slide((1024, 768)))
+    bag: Any = omlab.load_model("cite-tiny-slide", settings=settings).embed(slide=slide)
+    features = np.asarray(bag.features)
+    assert features.shape == (len(bag.coords), 32)
+    x, y = bag.coords[0]
+    cut = Image(array=slide.read((int(x), int(y)), 0, (64, 64)), spacing=(0.0005, 0.0005))
+    assert np.allclose(features[0], omlab.load_model("cite-tiny").embed(cut).vector, atol=1e-5)

@@ -80,7 +80,7 @@ def load(
     Raises:
         WeightsError: The file cannot be read, or holds another network.
     """
-    form = FORMS[card.name]
+    form = FORMS[card.name.removesuffix("-slide")]
     classes: tuple[str, ...] = ()
     encoder: Encoder | None = None
     drawn: Encoder = lambda _: Drawn(width=form.text_width)  # noqa: E731
