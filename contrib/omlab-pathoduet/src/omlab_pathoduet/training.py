@@ -15,11 +15,11 @@ from omlab.digests import digest_of
 from omlab.roles import Case, Dataset
 from omlab_image.training import ClassificationRecipe, Course
 from omlab_image.training.cases import TRAIN, VAL, cases_of, figures_of, loaded
-from omlab_image.training.order import Order
 from omlab_image.training.self_supervised import MAE_BETAS
 from omlab_pathoduet.images import as_it_is, fine_tuning, transform
 from omlab_pathoduet.views import MaskedPair, PairOfStains, PatchInRegion, TwoViews
 from omlab_train import Group, Optimisation
+from omlab_train.order import Order
 from omlab_train.settings import mixed_seed
 
 if TYPE_CHECKING:
