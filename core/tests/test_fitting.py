@@ -14,7 +14,12 @@ def _related(here, monkeypatch):
     """A card whose verb takes notes names the adder, which takes signals."""
     adder = find_card("adder")
     facts = adder.does["predict"].model_copy(update={"takes": {"note": "note"}})
+    wide = {**adder.settings, "width": next(iter(adder.settings.values()))}
+    both = adder.model_copy(update={"name": "both", "also": ["wider"]})
+    wider = adder.model_copy(update={"name": "wider", "settings": wide})
     cards = {
+        "both": both,
+        "wider": wider,
         "noter": adder.model_copy(update={"name": "noter", "also": ["adder"], "does": {"predict": facts}}),
         "adder": adder,
     }
@@ -31,3 +36,12 @@ def test_the_card_that_reads_the_files_is_used(signal, tmp_path):
     assert fitting("noter", "predict", [tmp_path / "none.sig"]) == "noter"
     assert fitting("noter", "predict", [path], named=["signal"]) == "noter"
     assert fitting("adder", "predict", [path]) == "adder"
+
+
+@pytest.mark.usefixtures("_related")
+def test_of_two_that_read_the_files_the_one_that_knows_the_settings_is_used(signal):
+    path = signal("a.sig", [1])
+    assert fitting("both", "predict", [path]) == "both"
+    assert fitting("both", "predict", [path], settings=["width"]) == "wider"
+    assert fitting("both.untrained", "predict", [path], settings=["width"]) == "wider.untrained"
+    assert fitting("both", "predict", [path], settings=["widht"]) == "both"  # which says what it does not know

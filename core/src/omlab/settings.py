@@ -88,6 +88,11 @@ def by_home(
     return found
 
 
+def plain_names(given: Mapping[str, Any], *, home: str) -> set[str]:
+    """The names of given settings that may be `home`'s: those that say so, and those that do not say whose they are."""
+    return {name.removeprefix(f"{home}.") for name in given if "." not in name or name.startswith(f"{home}.")}
+
+
 def by_input(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Settings of formats by input: `volume.series` is for one input, `series` for all ("")."""
     found: dict[str, dict[str, Any]] = {}

@@ -23,6 +23,7 @@ from omlab_payloads.scores import Scores
 from omlab_slide.bag import Bag, Bags
 from omlab_slide.encoding import SlideEncoder
 from omlab_slide.heat import HeatMap
+from omlab_slide.heat.patches import HeatPatches
 from omlab_slide.mil.clam import Clam, ClamConfig
 from omlab_slide.testing import write_pyramid
 
@@ -228,6 +229,8 @@ def test_a_slide_is_encoded_by_the_encoder_that_is_named(tmp_path: Path) -> None
     heat = session.explain(slide)
     assert isinstance(heat, HeatMap)
     assert heat.dimensions == (2048, 1536)
+    HeatPatches().write(heat, tmp_path / "a.patches.png", inputs={"bag": slide})
+    assert (tmp_path / "a.patches.png").stat().st_size > 1000
     assert sum(session.predict(slide).probabilities) == pytest.approx(1)  # type: ignore[attr-defined]
     session.model.slides = omlab.load_model("abmil.untrained")  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="makes no bags of slides: name its form for slides"):

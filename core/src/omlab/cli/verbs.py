@@ -73,13 +73,14 @@ def _run(
     from omlab.jobs.verbs import apply_verb
     from omlab.models import find_card
     from omlab.session import verb_of
-    from omlab.settings import by_home, by_input
+    from omlab.settings import by_home, by_input, plain_names
 
     paths, named, values = options.inputs_of(inputs)
-    model = fitting(model, verb, paths, named={**named, **values})
+    pairs = options.pairs(settings)
+    model = fitting(model, verb, paths, named={**named, **values}, settings=plain_names(pairs, home="model"))
     card = find_card(model)
     homes = {"model": card.settings, "options": verb_of(card, verb, name=model).options, "data": None, "read": None}
-    given = by_home(options.pairs(settings), homes, plain=("model", "options"))
+    given = by_home(pairs, homes, plain=("model", "options"))
     with working():
         outcome = apply_verb(
             verb,

@@ -129,7 +129,8 @@ def apply_verb(
             for key, table in table_of(read_settings, "The settings of formats").items()
         },
     )
-    name = fitting(name, verb, given.paths, named={*given.named, *given.values})
+    known = {*table_of(settings, "The settings"), *table_of(options, "The options")}
+    name = fitting(name, verb, given.paths, named={*given.named, *given.values}, settings=known)
     facts = verb_of(find_card(name), verb, name=name)
     chosen = complete(facts.options, table_of(options, "The options"), of=f"'{verb}' of '{name}'")
     place = path_of(output, "The output") if output is not None else None

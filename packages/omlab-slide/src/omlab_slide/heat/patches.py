@@ -66,7 +66,8 @@ class HeatPatches:
         """Write it. Raises `OutputError` for another kind, and where the slide is not among `inputs`."""
         if not isinstance(payload, HeatMap):
             raise OutputError(f"{path}: patches are those of a heat map, not of {an(describe(payload))}.")
-        slide = next((one for one in inputs.values() if one.kind == "slide"), None)
+        slides = (getattr(one, "slide", one) for one in inputs.values())  # one in the place of its bag, too
+        slide = next((one for one in slides if one.kind == "slide"), None)
         if slide is None:
             raise OutputError(f"{path}: patches are read from the slide, which was not given.")
         high, low = top_and_bottom(payload, slide)
