@@ -35,7 +35,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name == "glass":
             drawing = draw_slide((1024, 768), blobs=0)
         cases.append(FileCase(id=name, files={"slide": [write_pyramid(folder / f"{name}.tiff", drawing, mpp=2.0)]}))
-    encoder = SlideEncoder(NEEDS(None)["encoder"], settings=SETTINGS)
+    encoder = SlideEncoder(NEEDS("slide-features")["encoder"], settings=SETTINGS)
 
     def embed(case: FileCase, place: Path) -> Mapping[str, Any]:
         slide = open_slide(case.files["slide"][0])
