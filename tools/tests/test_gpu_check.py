@@ -65,8 +65,8 @@ def test_what_a_phase_leaves_the_next_may_take(tmp_path: Path) -> None:
     assert visited(tmp_path, slow)[1]["slow"][0] == "cut"
 
 
-def test_a_visit_fits_into_eight_minutes() -> None:
-    assert sum(phase.seconds for phase in check.PHASES) <= 480
+def test_a_visit_fits_into_ten_minutes() -> None:
+    assert sum(phase.seconds for phase in check.PHASES) <= 600
     assert [phase.name for phase in check.PHASES] == [phase.name for phase in check.REHEARSAL]
 
 

@@ -99,7 +99,7 @@ def main(cases: Mapping[str, Case], *, script: str, about: str) -> None:
     found = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", choices=["cpu", "cuda"], default=found, help="default: %(default)s")
     parser.add_argument("--only", nargs="+", choices=list(cases), help="these cases, in this order")
-    parser.add_argument("--ways", nargs="+", help="these ways")
+    parser.add_argument("--ways", nargs="+", help="these ways, in this order")
     parser.add_argument("--repeats", type=int, help="default: 20 on a GPU, 5 without")
     default = Path(script).with_name("results.csv")
     parser.add_argument("--results", type=Path, default=default, help="where rows go; default: %(default)s")
@@ -175,8 +175,8 @@ def _child(cases: Mapping[str, Case], task: dict[str, Any]) -> Iterator[dict[str
         case = cases[op]
         for shape in case.shapes[task["shapes"]]:
             exact = _exact(case, shape, device=device, drawn=dtype)
-            for way in case.ways:
-                if (device == "cpu" and way in ONLY_ON_A_GPU) or way not in (task["ways"] or case.ways):
+            for way in task["ways"] or case.ways:
+                if (device == "cpu" and way in ONLY_ON_A_GPU) or way not in case.ways:
                     continue
                 if device == "cuda":
                     torch.cuda.empty_cache()
