@@ -44,4 +44,4 @@ def test_of_two_that_read_the_files_the_one_that_knows_the_settings_is_used(sign
     assert fitting("both", "predict", [path]) == "both"
     assert fitting("both", "predict", [path], settings=["width"]) == "wider"
     assert fitting("both.untrained", "predict", [path], settings=["width"]) == "wider.untrained"
-    assert fitting("both", "predict", [path], settings=["widht"]) == "both"  # which says what it does not know
+    assert fitting("both", "predict", [path], settings=["depth"]) == "both"  # which says what it does not know
