@@ -1,0 +1,17 @@
+"""Hook implementations; imports nothing heavy."""
+
+from omlab import Card, hookimpl, read_cards
+
+OMLAB_HOOK_API = 2
+
+
+@hookimpl
+def omlab_payloads() -> list[Card]:
+    """Sequences, variants and the scores of variants."""
+    return read_cards(__package__, "payload")
+
+
+@hookimpl
+def omlab_formats() -> list[Card]:
+    """FASTA and tables of mutants."""
+    return read_cards(__package__, "format")

@@ -1,0 +1,106 @@
+"""ProteinGym's summary: one figure a model, from its figures in each assay.
+
+Assays of one protein and one type of function are averaged first, then proteins within a type, then types, so that
+neither a protein with many assays nor a type with many proteins counts more (ProteinGym: Large-Scale Benchmarks
+for Protein Fitness Prediction and Design, NeurIPS 2023).
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from omlab.errors import InputError
+from omlab_payloads.lines import read_lines
+
+ASSAY, PROTEIN, FUNCTION = "DMS_id", "UniProt_ID", "coarse_selection_type"
+_ASSAY_NAMES = ("DMS ID", ASSAY, "DMS_ID", "")
+_NO_MODEL = frozenset({"number_mutants", "Selection Type", FUNCTION, PROTEIN, "MSA_Neff_L_category", "Taxon", "taxon"})
+
+
+class Assay(NamedTuple):
+    """What an assay is of."""
+
+    protein: str
+    function: str
+
+
+def summary(per_assay: Path | str, reference: Path | str) -> dict[str, float]:
+    """The mean of each model over the types of function, as ProteinGym publishes it (there to 3 decimals).
+
+    Args:
+        per_assay: A table with a row an assay (`DMS ID`) and a column a model.
+        reference: ProteinGym's reference file: `DMS_id`, `UniProt_ID` and `coarse_selection_type` of every assay.
+
+    Raises:
+        InputError: A file cannot be read, lacks a column, or an assay is not in the reference.
+    """
+    assays = read_reference(reference)
+    rows = _table(Path(per_assay))
+    name = next((name for name in _ASSAY_NAMES if name in rows[0]), None)
+    if name is None:
+        raise InputError(f"{per_assay} has no column 'DMS ID'; its first line has {', '.join(list(rows[0])[:5])}.")
+    unknown = [row[name] for row in rows if row[name] not in assays]
+    if unknown:
+        raise InputError(f"{per_assay} has the assay '{unknown[0]}', which is not in {reference}.")
+    models = [column for column in rows[0] if column != name and column not in _NO_MODEL]
+    return {
+        model: aggregate({row[name]: _number(row[model], row[name], path=per_assay) for row in rows}, assays)
+        for model in models
+    }
+
+
+def aggregate(values: Mapping[str, float], assays: Mapping[str, Assay]) -> float:
+    """The mean over types of function of the means over proteins of the means over assays; NaN counts as not there."""
+    by_type = by_function(values, assays)
+    return fmean(by_type.values()) if by_type else math.nan
+
+
+def by_function(values: Mapping[str, float], assays: Mapping[str, Assay]) -> dict[str, float]:
+    """The mean over proteins, of the means over their assays, of each type of function that occurs."""
+    of_protein: defaultdict[Assay, list[float]] = defaultdict(list)
+    for assay, value in values.items():
+        if not math.isnan(value):
+            of_protein[assays[assay]].append(value)
+    of_function: defaultdict[str, list[float]] = defaultdict(list)
+    for (_, function), found in of_protein.items():
+        of_function[function].append(fmean(found))
+    return {function: fmean(found) for function, found in sorted(of_function.items())}
+
+
+def read_reference(path: Path | str) -> dict[str, Assay]:
+    """Protein and type of function of each assay in a reference file. Raises `InputError`."""
+    rows = _table(Path(path))
+    for column in (ASSAY, PROTEIN, FUNCTION):
+        if column not in rows[0]:
+            raise InputError(f"{path} has no column '{column}': it is no reference file of ProteinGym.")
+    return {row[ASSAY]: Assay(row[PROTEIN], row[FUNCTION]) for row in rows}
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    """The rows by column. A sequence in a cell may go over lines."""
+    try:
+        rows = list(csv.reader((line.text for line in read_lines(path)), strict=True))
+    except csv.Error:
+        raise InputError(f"{path} is no table of comma-separated values.") from None
+    rows = [row for row in rows if row]
+    if len(rows) < 2:
+        raise InputError(f"{path} has no rows.")
+    wrong = next((number for number, row in enumerate(rows, start=1) if len(row) != len(rows[0])), None)
+    if wrong is not None:
+        raise InputError(f"{path}, row {wrong} has {len(rows[wrong - 1])} cells, but there are {len(rows[0])} columns.")
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+
+
+def _number(cell: str, assay: str, *, path: Path | str) -> float:
+    if not cell.strip():
+        return math.nan
+    try:
+        return float(cell)
+    except ValueError:
+        raise InputError(f"{path} has '{cell[:40]}' in the row of {assay}, which must be a number.") from None
