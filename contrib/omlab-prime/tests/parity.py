@@ -1,0 +1,198 @@
+"""How this package answers golden cases of any depth, width and vocabulary: language models and regressions.
+
+`check` answers the file without a network of its own: scores by every rule, windows, ranks. Its network is that of the
+case `esm2_d2`, whose weights are drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from omlab_prime.network import Temperature
+from omlab_protein.alphabet import INDEX, MASK, PAD, encode
+from omlab_protein.network import Esm, EsmConfig, padded
+from omlab_protein.ranks import spearman
+from omlab_protein.scoring import log_probabilities, score
+from omlab_protein.substitutions import all_single, parse
+from omlab_protein.weights import allocate, load_network, recognise
+from omlab_protein.windows import window_for
+from omlab_testkit.expected import Answer, answer_parts, difference
+from omlab_testkit.golden import draw_state
+
+Case = Mapping[str, Any]
+GOLDEN = Path(__file__).resolve().parent / "golden"
+
+
+class Published(nn.Module):
+    """A network under the keys of a published file: the encoder's prefix, tables of angles, the contact head."""
+
+    def __init__(self, network: Esm | Temperature, *, prefix: str) -> None:
+        super().__init__()
+        config = network.config
+        self.add_module(prefix, network.esm)
+        if isinstance(network, Temperature):
+            self.regression = network.regression
+        else:
+            self.lm_head = network.lm_head
+        places: list[nn.Module] = [layer.attention.self for layer in network.esm.encoder.layer]
+        if prefix == "esm":  # transformers: one table for all layers, and the head of contacts
+            places = [network.esm]
+            network.esm.contact_head = nn.Module()
+            network.esm.contact_head.regression = nn.Linear(config.layers * config.heads, 1)
+        half = config.width // config.heads // 2
+        for place in places:
+            place.rotary_embeddings = nn.Module()
+            place.rotary_embeddings.register_buffer("inv_freq", 10000.0 ** (-torch.arange(half) / half))
+        self.network = [network]  # in a list: its keys are those above, once
+
+
+def build(case: dict[str, Any]) -> Published:
+    """The network with the case's hyper-parameters, untrained, in eval mode."""
+    facts = case["build"]
+    if facts.get("pad_token_id", PAD) != PAD or facts.get("mask_token_id", MASK) != MASK:
+        raise ValueError(f"{case['model']}: the alphabet has padding at {PAD} and the mask at {MASK}")
+    regression = case["model"] == "prime_regression"
+    tied = case["model"] == "esm2_mlm"
+    config = EsmConfig(
+        layers=facts["num_hidden_layers"],
+        width=facts["hidden_size"],
+        heads=facts["num_attention_heads"],
+        feed_forward=facts["intermediate_size"],
+        vocabulary=facts["vocab_size"],
+        outputs=0 if regression else facts.get("output_size", facts["vocab_size"]),
+        tied=tied,
+        eps=facts.get("layer_norm_eps", 1e-5),
+    )
+    network = Temperature(config) if regression else allocate(config)
+    return Published(network, prefix="esm" if tied else "model").eval()
+
+
+def run(module: Published, case: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Every output that a case of these networks may name."""
+    network = module.network[0]
+    tokens = _tokens(inputs["input_ids"].clone(), masks=case["model"] == "esm2_mlm")
+    batch, length = tokens.shape
+    flat, layout = padded(tokens, tokens != PAD)
+    with torch.inference_mode(), _recorded(network) as outputs:
+        result = network(flat, layout)
+    kept = case["outputs"]["embedding"]["shape"][1]
+    found = {
+        name: value.view(batch, length, -1)[:, :kept] for name, value in outputs.items() if len(value) == batch * length
+    }
+    if isinstance(network, Temperature):
+        return found | {"pooled": outputs["pooled"], "value": result[:, None]}
+    return found | {"logits": result.view(batch, length, -1)[:, :kept]}
+
+
+def _tokens(tokens: Tensor, *, masks: bool) -> Tensor:
+    """The drawn tokens with what the cases' notes put in: start, end, masks, padding."""
+    tokens[:, 0], tokens[:, -1] = INDEX["<cls>"], INDEX["<eos>"]
+    if masks:
+        tokens[0, 7] = tokens[0, 20] = tokens[1, 11] = MASK
+    if len(tokens) > 1:
+        end = 39 if masks else 29
+        tokens[1, end], tokens[1, end + 1 :] = INDEX["<eos>"], PAD
+    return tokens
+
+
+@contextmanager
+def _recorded(network: Esm | Temperature) -> Iterator[dict[str, Tensor]]:
+    """What the parts of the network give, by the cases' names for them."""
+    trunk = network.esm
+    parts: dict[str, nn.Module] = {"embedding": trunk.embeddings, "encoder": trunk.encoder.emb_layer_norm_after}
+    for number, layer in enumerate(trunk.encoder.layer):
+        parts |= {f"layer{number}": layer, f"layer{number}_attention": layer.attention}
+    if isinstance(network, Temperature):
+        parts["pooled"] = network.regression.attention1d
+    outputs: dict[str, Tensor] = {}
+    handles = []
+    for name, part in parts.items():
+
+        def keep(_module: nn.Module, inputs: Any, output: Tensor, *, name: str = name) -> None:
+            # a case's attention is the stream after it, ours what is added
+            outputs[name] = inputs[0] + output if name.endswith("_attention") else output.clone()
+
+        handles.append(part.register_forward_hook(keep))
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def check(case: dict[str, Any]) -> dict[str, float]:
+    """How far this package is from the file of scores, by its parts."""
+    answers: dict[str, Answer] = {
+        "tokens": lambda part, whole: difference(encode(whole["sequence"]), part),
+        "wt_marginals": lambda part, whole: _scores(part, whole, rule="wild-type"),
+        "wt_marginals_prime25": lambda part, whole: _scores(part, whole, rule="wild-type", early=True),
+        "masked_marginals_one_site_at_a_time": lambda part, whole: _scores(part, whole, rule="masked"),
+        "masked_marginals_sites_together": lambda part, whole: _scores(part, whole, rule="masked-together"),
+        "logp_row_44": lambda part, whole: difference(
+            log_probabilities(_network(early=False), whole["sequence"])[44].tolist(), part
+        ),
+        "full_scan_checksum": _scan,
+        "window": _windows,
+        "spearman": lambda part, _: _among({"value": spearman(part["a"], part["b"])}, part, about={"doc", "a", "b"}),
+    }
+    return answer_parts(case, answers, about={"reference", "doc", "sequence"})
+
+
+@cache
+def _network(*, early: bool) -> Esm:
+    """The network of `esm2_d2`; `early`: the form of 2023 with the first 25 rows of its embedding."""
+    state = draw_state(json.loads((GOLDEN / "esm2_d2.json").read_text()))
+    if early:
+        name = "esm.embeddings.word_embeddings.weight"
+        state |= {name: state[name][:25], "lm_head.decoder.weight": state[name]}
+    found = recognise(state, source="esm2_d2")
+    return load_network(found, source="esm2_d2")
+
+
+def _among(found: Case, part: Case, *, about: set[str]) -> float:
+    """The largest difference of the named numbers of a part; `about` are its inputs and words."""
+    unknown = [name for name in part if name not in found and name not in about]
+    if unknown:
+        raise KeyError(unknown[0])
+    wanted = {name: value for name, value in part.items() if name not in about}
+    return difference({name: found[name] for name in wanted}, wanted)
+
+
+def _scores(part: Case, whole: Case, *, rule: Any, early: bool = False) -> float:
+    """Of a list, not a mapping: a number close to 0 is measured by the spread of all."""
+    found = score(_network(early=early), whole["sequence"], list(part), rule=rule)
+    return difference(found.tolist(), list(part.values()))
+
+
+def _scan(part: Case, whole: Case) -> float:
+    scores = score(_network(early=False), whole["sequence"], list(all_single(whole["sequence"])))
+    found = {
+        "mean": scores.mean(),
+        "count": len(scores),
+        "std": scores.std(),
+        "first": scores[: len(part["first"])].tolist(),
+        "last": scores[len(scores) - len(part["last"]) :].tolist(),
+    }
+    return _among(found, part, about={"doc"})
+
+
+def _windows(part: Case, whole: Case) -> float:
+    far = []
+    for row in part["cases"]:
+        found = window_for([parse(one) for one in row["mutants"]], length=row["length"], longest=row["max_len"])
+        answer = {
+            "kept": [row["mutants"][number] for number in found.kept],
+            "window_length": found.stop - found.start,
+            "window_start": found.start,
+            "offset": found.offset,
+        }
+        far.append(_among(answer, row, about={"length", "max_len", "mutants"}))
+    return max(far)
