@@ -10,7 +10,7 @@ from torch import Tensor
 
 from omlab.errors import InputError, UsageError
 from omlab_protein.alphabet import INDEX, MASK, PAD, encode
-from omlab_protein.network import Esm, EsmConfig, packed, padded, untrained
+from omlab_protein.network import Esm, EsmConfig, packed, padded, portions, untrained
 from omlab_protein.scoring import log_probabilities, score
 from omlab_protein.substitutions import all_single, mutated, parse
 from omlab_protein.windows import window_for, windows_for
@@ -158,3 +158,8 @@ def test_windows_follow_the_published_rule(sites: list[int], start: int, kept: l
 
 def test_the_mutated_sequence_has_the_new_residue() -> None:
     assert mutated(WILD, parse("Q2A"))[1] == "A"
+
+
+def test_portions_hold_what_they_may() -> None:
+    assert list(portions([3, 3, 9, 1, 1], most=6)) == [slice(0, 2), slice(2, 3), slice(3, 5)]
+    assert list(portions([], most=6)) == []

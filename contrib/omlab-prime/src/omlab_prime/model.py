@@ -11,21 +11,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 
 import omlab
 from omlab.card_schema import ModelCard
-from omlab.errors import WeightsError, WeightsWarning
+from omlab.errors import OmlabError, WeightsError, WeightsWarning
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
+from omlab_payloads.embedding import Embedding
 from omlab_payloads.scores import Scores
 from omlab_prime.network import PUBLISHED, TINY, Target, Temperature, untrained_temperature
 from omlab_prime.weights import load_language_model, load_temperature
 from omlab_protein import sequence
 from omlab_protein.alphabet import encode
-from omlab_protein.language_model import LanguageModel, config_from
-from omlab_protein.network import Esm, packed, untrained
+from omlab_protein.language_model import LanguageModel, config_from, means
+from omlab_protein.network import Esm, packed, portions, untrained
+from omlab_protein.substitutions import all_single, check_wild_type, mutated, parse
+from omlab_protein.variants import Variants, VariantScores
 
 NAMES = {"ogt": "growth temperature", "tm": "melting temperature", "topt": "optimum temperature"}
 """What a file such as `prime_ogt.pt` tells."""
@@ -103,7 +107,7 @@ class PrimeModel(LanguageModel):
 
 
 class TemperatureModel:
-    """A regression: the verb `predict`, and the recipe `regression`.
+    """A regression: verbs `predict`, `score` and `embed`, and the recipe `regression`.
 
     Args:
         module: The network.
@@ -126,15 +130,41 @@ class TemperatureModel:
 
     def predict(self, batch: Sequence[Inputs], /) -> Iterator[Scores]:
         """The number of each sequence, in its unit; sequences lie one after the other, without padding."""
-        rows = [
-            encode(omlab.take(inputs, "sequence", sequence.Sequence).letters, vocabulary=self.module.config.vocabulary)
-            for inputs in batch
-        ]
-        with torch.inference_mode():
-            values = self.module(*packed(rows, device=self.module.device)).float()
-            found = (values * self.module.spread + self.module.center).tolist()
+        found = self._values([omlab.take(inputs, "sequence", sequence.Sequence).letters for inputs in batch])
         for value in found:
             yield Scores(values={self.target.name: value}, units={self.target.name: self.target.unit})
+
+    def score(self, batch: Sequence[Inputs], /, *, rule: str = "wild-type") -> Iterator[VariantScores | OmlabError]:
+        """The number of each mutated sequence; `rule` is for networks that tell residues and changes nothing here."""
+        for inputs in batch:
+            letters = omlab.take(inputs, "sequence", sequence.Sequence).letters
+            given = omlab.take(inputs, "variants", Variants) if "variants" in inputs else None
+            mutants = list(all_single(letters)) if given is None else list(given.mutants)
+            try:
+                for mutant in mutants:
+                    check_wild_type(parse(mutant), letters, mutant=mutant)
+            except OmlabError as error:
+                yield error
+                continue
+            values = self._values([mutated(letters, parse(mutant)) for mutant in mutants])
+            measured = None if given is None else given.measured
+            yield VariantScores(mutants=mutants, scores=np.array(values), measured=measured)
+
+    def embed(self, batch: Sequence[Inputs], /) -> Iterator[Embedding]:
+        """The mean of the features of a sequence's residues."""
+        letters = [omlab.take(inputs, "sequence", sequence.Sequence).letters for inputs in batch]
+        for vector in means(self.module.esm, letters, longest=self.settings["longest"]):
+            yield Embedding(vector=vector.numpy(), model=self.name)
+
+    def _values(self, sequences: Sequence[str]) -> list[float]:
+        """The number of each, as many sequences at once as `tokens` allows."""
+        rows = [encode(letters, vocabulary=self.module.config.vocabulary) for letters in sequences]
+        found: list[float] = []
+        for part in portions([len(row) for row in rows], most=self.settings["tokens"]):
+            with torch.inference_mode():
+                values = self.module(*packed(rows[part], device=self.module.device)).float()
+                found += (values * self.module.spread + self.module.center).tolist()
+        return found
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head."""

@@ -14,7 +14,7 @@ from omlab.payloads import Inputs
 from omlab_payloads.embedding import Embedding
 from omlab_protein import sequence
 from omlab_protein.alphabet import encode
-from omlab_protein.network import Esm, EsmConfig, Layout, packed
+from omlab_protein.network import Esm, EsmConfig, Layout, Trunk, packed
 from omlab_protein.scoring import score
 from omlab_protein.substitutions import all_single
 from omlab_protein.variants import Variants, VariantScores
@@ -57,7 +57,7 @@ class LanguageModel:
     def embed(self, batch: Sequence[Inputs], /) -> Iterator[Embedding]:
         """The mean of the features of a sequence's residues; of more than `longest` residues, over pieces of that."""
         letters = [omlab.take(inputs, "sequence", sequence.Sequence).letters for inputs in batch]
-        for vector in means(self.module, letters, longest=self.settings["longest"]):
+        for vector in means(self.module.esm, letters, longest=self.settings["longest"]):
             yield Embedding(vector=vector.numpy(), model=self.name)
 
     def config(self) -> dict[str, Any]:
@@ -65,16 +65,17 @@ class LanguageModel:
         return {"network": asdict(self.module.config)}
 
 
-def means(network: Esm, sequences: Sequence[str], *, longest: int) -> list[torch.Tensor]:
+def means(trunk: Trunk, sequences: Sequence[str], *, longest: int) -> list[torch.Tensor]:
     """The mean (width,) over the residues of each sequence, float32 on the CPU; start and end do not count."""
     found = []
     for letters in sequences:
         pieces = [letters[start : start + longest] for start in range(0, len(letters), longest)]
         tokens, layout = packed(
-            [encode(piece, vocabulary=network.config.vocabulary) for piece in pieces], device=network.device
+            [encode(piece, vocabulary=trunk.config.vocabulary) for piece in pieces],
+            device=trunk.embeddings.word_embeddings.weight.device,
         )
         with torch.inference_mode():
-            hidden = network.esm(tokens, layout).float()
+            hidden = trunk(tokens, layout).float()
         found.append(hidden[_residues(layout)].mean(dim=0).cpu())
     return found
 

@@ -9,7 +9,7 @@ other (`packed`), so that no padding is computed; `padded` is the same over a (B
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -269,6 +269,18 @@ def packed(sequences: Sequence[Sequence[int]], *, device: torch.device | str = "
     """Tokens (T,) of sequences one after the other, and how they lie."""
     tokens = torch.tensor([token for tokens in sequences for token in tokens], device=device)
     return tokens, Layout.of([len(tokens) for tokens in sequences], device=device)
+
+
+def portions(lengths: Sequence[int], *, most: int) -> Iterator[slice]:
+    """Slices of sequences of these lengths, each of `most` tokens at most, or of one longer sequence."""
+    begin, held = 0, 0
+    for number, length in enumerate(lengths):
+        if held and held + length > most:
+            yield slice(begin, number)
+            begin, held = number, 0
+        held += length
+    if begin < len(lengths):
+        yield slice(begin, len(lengths))
 
 
 def padded(tokens: Tensor, valid: Tensor) -> tuple[Tensor, Layout]:
