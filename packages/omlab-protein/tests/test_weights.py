@@ -85,6 +85,15 @@ def test_every_naming_gives_the_same_network(config: EsmConfig, form: str) -> No
     assert torch.equal(logits(load_network(found, source="x.pt")), logits(network))
 
 
+def test_a_table_of_positions_beside_angles_is_not_used() -> None:
+    network = untrained(PLAIN)
+    table = {"esm.embeddings.position_embeddings.weight": torch.zeros(30, 40)}
+    angles = {"esm.encoder.layer.0.attention.self.rotary_embeddings.inv_freq": torch.ones(1)}
+    found = recognise({**network.state_dict(), **table, **angles}, source="x.pt")
+    assert found.config == PLAIN
+    assert torch.equal(logits(load_network(found, source="x.pt")), logits(network))
+
+
 def test_what_is_lacking_is_named() -> None:
     state = dict(untrained(PLAIN).state_dict())
     with pytest.raises(WeightsError, match="no embedding of residues"):

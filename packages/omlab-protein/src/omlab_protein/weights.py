@@ -25,6 +25,7 @@ TRUNK = "esm."
 _HEADS = {2560: 40, 5120: 40}
 """Heads of ESM-2 by width (3 B, 15 B); all others have 20."""
 _EMBEDDING = "embeddings.word_embeddings.weight"
+_POSITIONS = f"{TRUNK}embeddings.position_embeddings.weight"
 _IGNORED = re.compile(r".*(inv_freq|position_ids)")
 _CONTACTS = re.compile(r"(.*\.)?contact_head\.regression\.(weight|bias)")
 _FAIR_PREFIX = re.compile(r"^(encoder\.)?(sentence_encoder\.)?")
@@ -56,6 +57,7 @@ class Found:
 def recognise(state: Mapping[str, Tensor], *, source: Path | str) -> Found:
     """The network that `state` belongs to. Raises `WeightsError` where it is none of the known forms."""
     heads = _stated_heads(state)
+    turns = any(key.endswith("inv_freq") for key in state)
     named = {key: value for key, value in _renamed(state, source=source).items() if not _IGNORED.fullmatch(key)}
     state = {key: value for key, value in named.items() if key.startswith((TRUNK, "lm_head."))}
     rest = {key: value for key, value in named.items() if key not in state}
@@ -67,7 +69,10 @@ def recognise(state: Mapping[str, Tensor], *, source: Path | str) -> Found:
     if layers == 0 or first not in state or embedding.ndim != 2:
         raise WeightsError(f"{source} is not a whole checkpoint of ESM or PRIME: it has no '{first}'.")
     vocabulary, width = embedding.shape
-    positions = state.get(f"{TRUNK}embeddings.position_embeddings.weight")
+    positions = state.get(_POSITIONS)
+    if turns:  # transformers once saved a table of positions that rotary networks never looked at
+        state.pop(_POSITIONS, None)
+        positions = None
     decoder = state.get("lm_head.decoder.weight")
     outputs = len(state["lm_head.bias"]) if "lm_head.bias" in state else 0
     tied = decoder is None or (decoder.shape == embedding.shape and torch.equal(decoder, embedding))

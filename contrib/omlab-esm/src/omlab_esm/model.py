@@ -1,0 +1,62 @@
+"""ESM-2 and ESM-1v as models of omlab: scores of variants, and features of sequences.
+
+session = omlab.load_model("esm2-t33")
+table = session.score(sequence=wild, variants=library)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from omlab.card_schema import ModelCard
+from omlab.errors import WeightsError
+from omlab.weights import Weights
+from omlab_protein.language_model import LanguageModel, config_from
+from omlab_protein.network import EsmConfig, untrained
+from omlab_protein.weights import load_network, recognise
+
+SIZES = {
+    "esm2-tiny": EsmConfig(layers=2, width=40, heads=20, feed_forward=80),
+    "esm2-t6": EsmConfig(layers=6, width=320, feed_forward=1280),
+    "esm2-t12": EsmConfig(layers=12, width=480, feed_forward=1920),
+    "esm2-t30": EsmConfig(layers=30, width=640, feed_forward=2560),
+    "esm2-t33": EsmConfig(),
+    "esm1v": EsmConfig(positions="learned"),
+}
+
+
+def load(
+    card: ModelCard,
+    *,
+    weights: Weights | None,
+    needs: Mapping[str, Any],
+    device: str,
+    settings: Mapping[str, Any],
+    config: Mapping[str, Any] | None,
+) -> LanguageModel:
+    """The entry of the cards. Raises `WeightsError` where the file is of another network, or not whole."""
+    wanted = SIZES[card.name]
+    if config is not None:
+        network = untrained(config_from(config))
+        if weights is not None:
+            weights.load(network)
+    elif weights is not None:
+        source = weights.path()
+        found = recognise(weights.state_dict(), source=source)
+        if found.rest:
+            raise WeightsError(f"{source} has entries that are none of ESM's, such as '{next(iter(found.rest))}'.")
+        if replace(found.config, tied=True) != wanted:  # a head of its own is loaded as it is
+            raise WeightsError(
+                f"{source} holds a network of {found.config.layers} layers of width {found.config.width} with "
+                f"{found.config.positions} positions, not {card.name} ({wanted.layers}, {wanted.width}, "
+                f"{wanted.positions})."
+            )
+        network = load_network(found, source=source)
+    else:
+        network = untrained(wanted)
+    longest = settings["longest"]
+    if network.config.positions == "learned":  # start and end have positions too
+        longest = min(longest, network.config.max_tokens - 2)
+    return LanguageModel(network, name=card.name, device=device, settings={**settings, "longest": longest})
