@@ -50,10 +50,9 @@ def logits(network: Esm) -> Tensor:
 
 def forms(network: Esm) -> dict[str, dict[str, Any]]:
     state = dict(network.state_dict())
-    contact = {
-        "esm.contact_head.regression.weight": torch.zeros(1, 40),
-        "esm.rotary_embeddings.inv_freq": torch.ones(1),
-    }
+    contact = {"esm.contact_head.regression.weight": torch.zeros(1, 40)}
+    if network.config.positions == "rotary":
+        contact |= {"esm.rotary_embeddings.inv_freq": torch.ones(1)}
     hub = {key.replace("esm.", "pro_prime.", 1): value for key, value in state.items()}
     return {
         "transformers": state | contact,
