@@ -15,3 +15,9 @@ def omlab_payloads() -> list[Card]:
 def omlab_formats() -> list[Card]:
     """FASTA and tables of mutants."""
     return read_cards(__package__, "format")
+
+
+@hookimpl
+def omlab_datasets() -> list[Card]:
+    """ProteinGym."""
+    return read_cards(__package__, "dataset")

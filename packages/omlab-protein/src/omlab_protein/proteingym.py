@@ -41,7 +41,7 @@ def summary(per_assay: Path | str, reference: Path | str) -> dict[str, float]:
         InputError: A file cannot be read, lacks a column, or an assay is not in the reference.
     """
     assays = read_reference(reference)
-    rows = _table(Path(per_assay))
+    rows = read_table(Path(per_assay))
     name = next((name for name in _ASSAY_NAMES if name in rows[0]), None)
     if name is None:
         raise InputError(f"{per_assay} has no column 'DMS ID'; its first line has {', '.join(list(rows[0])[:5])}.")
@@ -55,35 +55,45 @@ def summary(per_assay: Path | str, reference: Path | str) -> dict[str, float]:
     }
 
 
-def aggregate(values: Mapping[str, float], assays: Mapping[str, Assay]) -> float:
-    """The mean over types of function of the means over proteins of the means over assays; NaN counts as not there."""
-    by_type = by_function(values, assays)
+def aggregate(
+    values: Mapping[str, float], assays: Mapping[str, Assay], *, counts: Mapping[str, float] | None = None
+) -> float:
+    """The mean over types of function of the means over proteins of the means over assays; NaN counts as not there.
+
+    `counts`: how often each protein counts (a bootstrap's draw); None: each once.
+    """
+    by_type = by_function(values, assays, counts=counts)
     return fmean(by_type.values()) if by_type else math.nan
 
 
-def by_function(values: Mapping[str, float], assays: Mapping[str, Assay]) -> dict[str, float]:
+def by_function(
+    values: Mapping[str, float], assays: Mapping[str, Assay], *, counts: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """The mean over proteins, of the means over their assays, of each type of function that occurs."""
     of_protein: defaultdict[Assay, list[float]] = defaultdict(list)
-    for assay, value in values.items():
-        if not math.isnan(value):
-            of_protein[assays[assay]].append(value)
-    of_function: defaultdict[str, list[float]] = defaultdict(list)
-    for (_, function), found in of_protein.items():
-        of_function[function].append(fmean(found))
-    return {function: fmean(found) for function, found in sorted(of_function.items())}
+    for name, value in values.items():
+        if not math.isnan(value) and (counts is None or counts[assays[name].protein]):
+            of_protein[assays[name]].append(value)
+    of_function: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    for (protein, function), found in of_protein.items():
+        of_function[function].append((fmean(found), 1.0 if counts is None else counts[protein]))
+    return {
+        function: fmean([mean for mean, _ in found], weights=[count for _, count in found])
+        for function, found in sorted(of_function.items())
+    }
 
 
 def read_reference(path: Path | str) -> dict[str, Assay]:
     """Protein and type of function of each assay in a reference file. Raises `InputError`."""
-    rows = _table(Path(path))
+    rows = read_table(Path(path))
     for column in (ASSAY, PROTEIN, FUNCTION):
         if column not in rows[0]:
             raise InputError(f"{path} has no column '{column}': it is no reference file of ProteinGym.")
     return {row[ASSAY]: Assay(row[PROTEIN], row[FUNCTION]) for row in rows}
 
 
-def _table(path: Path) -> list[dict[str, str]]:
-    """The rows by column. A sequence in a cell may go over lines."""
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows by column; a cell may go over lines. Raises `InputError`."""
     try:
         rows = list(csv.reader((line.text for line in read_lines(path)), strict=True))
     except csv.Error:

@@ -28,8 +28,8 @@ def odd_sequences() -> dict[str, Sequence]:
 
 
 def example_variants() -> list[Variants]:
-    """Mutants of each piece, the first measured."""
-    measured = ((0.5, -0.25, 1.0), None, None)
+    """Mutants of each piece, all measured."""
+    measured = ((0.5, -0.25, 1.0), (0.1, 0.9), (-1.0, 2.0))
     return [Variants(mutants=mutants, measured=values) for mutants, values in zip(_MUTANTS, measured, strict=True)]
 
 
