@@ -1,0 +1,1 @@
+"""How well scores rank the variants of proteins."""
