@@ -94,8 +94,8 @@ def read_reference(path: Path | str) -> dict[str, Assay]:
 
 def read_table(path: Path) -> list[dict[str, str]]:
     """The rows by column; a cell may go over lines. Raises `InputError`."""
-    try:
-        rows = list(csv.reader((line.text for line in read_lines(path)), strict=True))
+    try:  # not strictly: titles of papers in the reference file may have quotes of their own
+        rows = list(csv.reader(line.text for line in read_lines(path)))
     except csv.Error:
         raise InputError(f"{path} is no table of comma-separated values.") from None
     rows = [row for row in rows if row]
