@@ -35,9 +35,7 @@ def write(
         stream.width, stream.height, stream.pix_fmt = COLUMNS, ROWS, pix_fmt
         stream.codec_context.time_base = stream.time_base = unit
         stream.codec_context.gop_size = every
-        stream.options = (
-            {"bf": "2", "preset": "veryfast", "x264-params": "log-level=error"} if codec == "libx264" else {}
-        )
+        stream.options = {"bf": "2", "preset": "veryfast", "x264-params": "log-level=error"}
         for number, time in enumerate(milliseconds):
             picture = av.VideoFrame.from_ndarray(frame(number), format="rgb24")
             picture.pts, picture.time_base = time, unit
