@@ -78,7 +78,7 @@ def test_a_file_that_is_cut_short_gives_what_it_has_or_a_sentence(tmp_path: Path
     with pytest.warns(OmlabWarning, match="is cut short"):
         clip = read_video(cut)
     assert 0 < len(clip) < 20
-    assert shades(clip.read([0, len(clip) - 1])) == [0, len(clip) - 1]
+    assert shades(clip.read([0, 1])) == [0, 1]
 
 
 def test_an_empty_file_a_text_and_a_missing_one_are_told(tmp_path: Path) -> None:
