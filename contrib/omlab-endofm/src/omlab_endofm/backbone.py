@@ -240,7 +240,7 @@ def resized_places(table: Tensor, *, grid: tuple[int, int]) -> Tensor:
 
 
 def initialise(module: nn.Module, blocks: Sequence[nn.Module]) -> None:
-    """Upstream's initial values: a fresh network is an image transformer, since only its first block looks over time."""
+    """Upstream's initial values: only the first block of a fresh network looks over time."""
     for part in module.modules():
         if isinstance(part, nn.Linear):
             nn.init.trunc_normal_(part.weight, std=SPREAD)
