@@ -36,7 +36,7 @@ class Augment:
 
     def __call__(self, clip: Any, seed: int) -> Tensor:
         """A part of the clip, a function of clip and seed."""
-        draws = np.random.default_rng(seed)
+        draws = np.random.default_rng(seed % 2**64)  # seeds may be below 0
         seen = self.seen
         pixels = clip.read(seen.indices(clip, int(draws.integers(seen.clips))))
         part = short_side(as_tensor(pixels), round(seen.size * draws.uniform(_SMALLEST, _LARGEST)))

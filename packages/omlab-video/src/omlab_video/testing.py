@@ -10,7 +10,7 @@ from omlab_video.clip import Clip
 from omlab_video.over_time import BoxesClip, LabelMapClip
 
 NAMES = {1: "polyp"}
-_SHAPES = ((6, 40, 48), (9, 36, 32))
+_SHAPES = ((6, 40, 48), (9, 36, 32), (3, 33, 64))
 
 
 def example_clips() -> list[Clip]:
