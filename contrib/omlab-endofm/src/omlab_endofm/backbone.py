@@ -61,7 +61,7 @@ class Attention(nn.Module):
     def split(self, x: Tensor) -> Tensor:
         """Queries, keys and values (..., 3, heads, d) of tokens (..., D)."""
         projected: Tensor = self.qkv(x)
-        return projected.unflatten(-1, (3, self.heads, -1))
+        return projected.view(*x.shape[:-1], 3, self.heads, -1)
 
     def attend(self, qkv: Tensor) -> Tensor:
         """(N, L, 3, heads, d) -> (N, L, D), without copies of queries, keys and values."""
@@ -112,7 +112,8 @@ class Block(nn.Module):
     def space_attention(self, token: Tensor, patches: Tensor) -> Tensor:
         """The weights of the attention over space, (B T, heads, 1 + P, 1 + P); rows sum to 1."""
         q, k, _ = (part.transpose(1, 2) for part in self._by_frame(token, patches).unbind(2))
-        return (q @ k.mT * q.shape[-1] ** -0.5).softmax(dim=-1)
+        attention: Tensor = (q @ k.mT * q.shape[-1] ** -0.5).softmax(dim=-1)
+        return attention
 
     def _by_frame(self, token: Tensor, patches: Tensor) -> Tensor:
         """(B T, 1 + P, 3, heads, d): the class token is projected once a clip; one copy puts both together."""
@@ -182,7 +183,7 @@ class Backbone(nn.Module):
         h, w = patches.shape[1:3]
         places = resized_places(self.pos_embed[:, 1:], grid=(h, w))
         times = self.time_embed[:, nearest(self.config.frames, T, device=clips.device)]
-        by_frame = patches.flatten(1, 2).unflatten(0, (B, T))  # (B, T, P, D)
+        by_frame = patches.reshape(B, T, h * w, -1)
         token = (self.cls_token + self.pos_embed[:, :1]).expand(B, -1, -1)
         return token, by_frame.transpose(1, 2) + places[:, :, None] + times[:, None]
 
@@ -201,7 +202,8 @@ class Backbone(nn.Module):
         """The patch tokens as maps, (B, T, D, h, w)."""
         h, w = (side // self.config.patch for side in clips.shape[3:])
         patches = self.tokens(clips)[1]
-        return patches.permute(0, 2, 3, 1).unflatten(-1, (h, w))
+        B, _, T, D = patches.shape
+        return patches.permute(0, 2, 3, 1).reshape(B, T, D, h, w)
 
     def last_attention(self, clips: Tensor) -> Tensor:
         """The weights of the last block's attention over space, (B T, heads, 1 + P, 1 + P)."""
@@ -236,7 +238,7 @@ def resized_places(table: Tensor, *, grid: tuple[int, int]) -> Tensor:
     if grid == (side, side):
         return table
     rows, columns = (nearest(side, count, device=table.device) for count in grid)
-    return table.unflatten(1, (side, side))[:, rows][:, :, columns].flatten(1, 2)
+    return table.view(1, side, side, -1)[:, rows][:, :, columns].flatten(1, 2)
 
 
 def initialise(module: nn.Module, blocks: Sequence[nn.Module]) -> None:

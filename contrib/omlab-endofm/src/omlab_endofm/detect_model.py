@@ -124,4 +124,5 @@ def others(centre: int, *, frames: int) -> Indices:
     """Ten frames at equal distances around one, fewer where the video ends; never the frame itself."""
     near = around(centre, reach=_REACH, frames=frames)
     step = _REACH // _SUPPORT + 1  # 1, 3, 5, 7 and 9 away
-    return near[(abs(near - centre) % step) == 1]
+    chosen: Indices = near[(abs(near - centre) % step) == 1]
+    return chosen

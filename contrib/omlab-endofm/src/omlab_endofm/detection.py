@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import deform_conv2d
+from torchvision.ops import deform_conv2d  # type: ignore[import-untyped]
 
 from omlab_endofm.backbone import Backbone, BackboneConfig, initialise
 
@@ -104,9 +104,10 @@ class Transformation(nn.Module):
         adapted = functional.relu(deform_conv2d(maps.contiguous(), self.conv_offset(guides), weight, padding=1))
         q, k = (part.flatten(2).transpose(0, 1) for part in (adapted[:1], adapted[1:]))  # (C, n, h w)
         if not k.shape[1]:  # no other frame: it is told nothing
-            return adapted
+            return adapted[:1]
         attended = (q @ k.mT * q.shape[-1] ** -0.5).softmax(dim=-1) @ k
-        return adapted[:1] + attended.transpose(0, 1).unflatten(2, maps.shape[2:])
+        told: Tensor = adapted[:1] + attended.transpose(0, 1).reshape_as(adapted[:1])
+        return told
 
 
 class DeformableWeight(nn.Module):

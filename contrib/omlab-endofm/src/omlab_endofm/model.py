@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ def load(
         WeightsError: The file cannot be read, or holds another network.
         SettingsError: `size` does not fit the network.
     """
-    names = POLYPDIAG if card.name.startswith("endofm-polypdiag") else ()
+    names: tuple[str, ...] = POLYPDIAG if card.name.startswith("endofm-polypdiag") else ()
     if config is not None:
         network, names, threshold = _from_config(config)
         if weights is not None:
@@ -130,7 +131,8 @@ class EndofmModel:
         self.module.eval()
         with torch.inference_mode():
             found: Tensor = network(torch.cat(list(batch)).to(self.device)).float().cpu()
-        return found.split([len(parts) for parts in batch])
+        starts = accumulate((len(parts) for parts in batch), initial=0)
+        return [found[start : start + len(parts)] for start, parts in zip(starts, batch, strict=False)]
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: tokens, places, times and patches; each block; norm and head."""

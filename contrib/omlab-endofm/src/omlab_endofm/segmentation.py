@@ -192,7 +192,7 @@ class Segmenter(nn.Module):
     def decoded(self, patches: Tensor, skips: Sequence[Tensor]) -> list[Tensor]:
         """What `conv_more` and each block of the decoder gives."""
         side = self.config.blocks.size // _STRIDE
-        x = self.decoder["conv_more"](patches.mT.unflatten(2, (side, side)))
+        x = self.decoder["conv_more"](patches.mT.reshape(len(patches), -1, side, side))
         steps, channels = [x], self.config.skip_channels
         blocks = self.decoder["blocks"]
         assert isinstance(blocks, nn.ModuleList)
