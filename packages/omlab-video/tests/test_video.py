@@ -14,7 +14,7 @@ import videos
 from omlab.errors import InputError, OmlabWarning, UsageError
 from omlab_video.clip import Clip
 from omlab_video.io.decoding import read_video
-from omlab_video.io.video_file import VideoFile
+from omlab_video.io.video_file import OverlayVideo
 from omlab_video.over_time import LabelMapClip
 
 
@@ -118,7 +118,7 @@ def test_masks_are_written_over_their_clip(tmp_path: Path) -> None:
     clip = Clip.of(np.full((4, 32, 48, 3), 100, np.uint8), rate=10)
     masks = np.zeros((4, 32, 48), np.uint8)
     masks[2, :16] = 1
-    VideoFile().write(LabelMapClip(array=masks), tmp_path / "over.mp4", inputs={"clip": clip})
+    OverlayVideo().write(LabelMapClip(array=masks), tmp_path / "over.mp4", inputs={"clip": clip})
     found = read_video(tmp_path / "over.mp4")
     np.testing.assert_allclose(found.times, clip.times, atol=1e-3)
     frames = found.read([1, 2]).astype(int)
@@ -126,5 +126,5 @@ def test_masks_are_written_over_their_clip(tmp_path: Path) -> None:
     assert np.abs(frames[1, :14] - 100).max() > 30
     assert np.abs(frames[1, 20:] - 100).max() < 15
     with pytest.raises(UsageError, match="drawn over a clip"):
-        VideoFile().write(LabelMapClip(array=masks[:2]), tmp_path / "wrong.mp4", inputs={"clip": clip})
+        OverlayVideo().write(LabelMapClip(array=masks[:2]), tmp_path / "wrong.mp4", inputs={"clip": clip})
     assert not (tmp_path / "wrong.mp4").exists()

@@ -1,4 +1,4 @@
-"""The format `video`: reads mp4, mov, mkv, webm and their like, writes masks over their clip as mp4 (H.264)."""
+"""The formats `video`, which reads mp4, mov, mkv, webm and their like, and `overlay-video`, which writes mp4."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ _UNIT = Fraction(1, 90_000)
 
 
 class VideoFile:
-    """Reads clips, lazily; writes masks over the clip that they lie on."""
+    """Reads clips, lazily."""
 
     def read(self, path: Path, *, kind: str) -> Clip:
         """The clip of a video file (`omlab_video.io.decoding.read_video`). Raises `InputError`."""
         if kind != Clip.kind:
             raise InputError(f"{path}: a video holds a clip, not a '{kind}'.")
         return read_video(path)
+
+
+class OverlayVideo:
+    """Writes masks over the clip that they lie on."""
 
     def write(self, payload: Payload, path: Path, *, inputs: Mapping[str, Payload] = MappingProxyType({})) -> None:
         """Write the clip among `inputs` with the masks in colour over it.
