@@ -113,6 +113,8 @@ def test_what_cannot_be_sent_is_named() -> None:
     assert no_children()
 
 
+# torch tells of it by a signal, wherever the main thread is: in a finaliser too, where nothing can be raised
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_worker_that_ends_is_one_sentence() -> None:
     with pytest.raises(TrainingError, match=r"^A worker process that makes batches has ended before its time"):
         taken(Sums(end_at=3), range(8), workers=1)
