@@ -13,20 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omlab_brow.distillation import (
-    HeadConfig,
-    StudentTeacher,
-    cosine_schedule,
-    pairs_of,
-    teacher_temperature,
-    updated_center,
-)
+from omlab_brow.distillation import StudentTeacher, pairs_of
 from omlab_brow.images import Seen
 from omlab_brow.slide_tasks import SLIDE_TASKS
 from omlab_brow.vit import EPS, Brow, VitConfig, resized_positions, untrained
 from omlab_image import Image
 from omlab_kernels import self_distillation
 from omlab_testkit.expected import Answer, answer_parts, difference
+from omlab_train.distillation import HeadConfig, cosine_schedule, teacher_temperature, updated_center
 
 Case = Mapping[str, Any]
 

@@ -12,12 +12,13 @@ from torch import Tensor
 
 import omlab
 from omlab.errors import WeightsError
-from omlab_brow.distillation import HeadConfig, SelfDistillation
+from omlab_brow.distillation import SelfDistillation
 from omlab_brow.images import Seen
 from omlab_brow.vit import VitConfig, untrained
 from omlab_brow.weights import recognise
 from omlab_image import Image
 from omlab_payloads.embedding import Embedding
+from omlab_train.distillation import HeadConfig
 
 SMALL = VitConfig(size=64, width=128, depth=2, heads=2)
 

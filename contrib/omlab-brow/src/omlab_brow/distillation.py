@@ -7,65 +7,18 @@ paper names without constants: shuffled tiles, and a view of the surroundings.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, distributed, nn
-from torch.nn import functional
+from torch import Tensor, nn
 
-from omlab_brow.vit import SPREAD, Brow, VitConfig
+from omlab_brow.vit import Brow, VitConfig
 from omlab_kernels import self_distillation
+from omlab_train.distillation import HeadConfig, ProjectionHead, updated_center, with_buffers
 
 Views = Mapping[str, Tensor]
 """`global` (B, G, 3, S, S) for both networks, `local` (B, L, 3, s, s) for the student, `scale` for the teacher."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadConfig:
-    """The projection head: an MLP D -> hidden -> hidden -> bottleneck, and `outputs` directions to compare with."""
-
-    outputs: int = 65536
-    hidden: int = 2048
-    bottleneck: int = 256
-
-
-class Directions(nn.Module):
-    """A linear layer without bias whose rows have the length `weight_g`, which is 1 and does not learn."""
-
-    def __init__(self, width: int, outputs: int) -> None:
-        super().__init__()
-        self.weight_g = nn.Parameter(torch.ones(outputs, 1), requires_grad=False)
-        self.weight_v = nn.Parameter(nn.init.trunc_normal_(torch.empty(outputs, width), std=SPREAD))
-
-    def forward(self, x: Tensor, *, frozen: bool = False) -> Tensor:
-        """(N, D) -> (N, K); frozen: no gradient goes to the directions."""
-        directions = self.weight_v.detach() if frozen else self.weight_v
-        return functional.linear(x, self.weight_g * functional.normalize(directions, dim=1))
-
-
-class Head(nn.Module):
-    """Logits of features, (N, D) -> (N, K): with lengths of 1 they are cosines."""
-
-    def __init__(self, width: int, config: HeadConfig) -> None:
-        super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(width, config.hidden),
-            nn.GELU(),
-            nn.Linear(config.hidden, config.hidden),
-            nn.GELU(),
-            nn.Linear(config.hidden, config.bottleneck),
-        )
-        self.last_layer = Directions(config.bottleneck, config.outputs)
-        for layer in (one for one in self.mlp if isinstance(one, nn.Linear)):
-            nn.init.trunc_normal_(layer.weight, std=SPREAD)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, features: Tensor, *, frozen: bool = False) -> Tensor:
-        """The logits; frozen: no gradient goes to the last layer."""
-        logits: Tensor = self.last_layer(functional.normalize(self.mlp(features), dim=1), frozen=frozen)
-        return logits
 
 
 class Tower(nn.Module):
@@ -74,7 +27,7 @@ class Tower(nn.Module):
     def __init__(self, config: VitConfig, head: HeadConfig) -> None:
         super().__init__()
         self.backbone = Brow(config)
-        self.head = Head(config.width, head)
+        self.head = ProjectionHead(config.width, head)
 
     def forward(self, views: Sequence[Tensor], *, frozen: bool = False) -> Tensor:
         """Logits (V, B, K) of views (B, V_n, 3, s_n, s_n), each resolution in one pass and all in one of the head."""
@@ -163,29 +116,11 @@ class SelfDistillation(StudentTeacher):
         return loss, {}
 
 
-def with_buffers(network: nn.Module) -> None:
-    """Make buffers of the same names of all parameters of a network."""
-    for module in network.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            delattr(module, name)
-            module.register_buffer(name, parameter.detach())
-
-
 def pairs_of(of_teacher: int, views: int, *, shared: int) -> Tensor:
     """Which pairs count, (T, V): all but the same view of both networks, the first `shared` of each."""
     pairs = torch.ones(of_teacher, views)
     pairs[range(shared), range(shared)] = 0
     return pairs
-
-
-@torch.no_grad()
-def updated_center(center: Tensor, teacher: Tensor, *, momentum: float) -> Tensor:
-    """The next centre: momentum center + (1 - momentum) mean of the teacher's logits (T, B, K), over all processes."""
-    mean = teacher.float().mean(dim=(0, 1))
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(mean)
-        mean /= distributed.get_world_size()
-    return torch.lerp(mean.to(center.dtype), center, momentum)
 
 
 def shuffled(views: Tensor, *, grid: int, generator: torch.Generator) -> Tensor:
@@ -203,21 +138,3 @@ def shuffled(views: Tensor, *, grid: int, generator: torch.Generator) -> Tensor:
     order = torch.rand(B, V, grid * grid, generator=generator, device=views.device).argsort(dim=2)
     moved = tiles.gather(2, order[..., None, None, None].expand_as(tiles)).view(B, V, grid, grid, *tiles.shape[3:])
     return moved.permute(0, 1, 4, 2, 5, 3, 6).reshape(views.shape)
-
-
-def teacher_temperature(epoch: int, *, first: float, last: float, warmup: int) -> float:
-    """From `first` to `last` on a straight line over the warm-up's epochs, its last one included; then `last`."""
-    if epoch >= warmup - 1:
-        return last if epoch >= warmup or warmup > 1 else first
-    return first + (last - first) * epoch / (warmup - 1)
-
-
-def cosine_schedule(step: int, *, first: float, last: float, steps: int, warmup: int = 0, start: float = 0.0) -> float:
-    """From `start` to `first` on a straight line over the warm-up, then half a cosine to `last`.
-
-    The warm-up's last step has `first`; `last` is what the step after the end would have.
-    """
-    if step < warmup:
-        return start + (first - start) * step / max(1, warmup - 1)
-    share = (step - warmup) / max(1, steps - warmup)
-    return last + 0.5 * (first - last) * (1 + math.cos(math.pi * share))

@@ -19,7 +19,7 @@ from omlab.errors import SettingsError, WeightsError
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
-from omlab_brow.distillation import HeadConfig, SelfDistillation
+from omlab_brow.distillation import SelfDistillation
 from omlab_brow.images import Seen
 from omlab_brow.retarget import Network, Task, retargeted
 from omlab_brow.vit import VitConfig, allocate, untrained
@@ -28,6 +28,7 @@ from omlab_image import Image
 from omlab_image.answers import classes_of
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
+from omlab_train.distillation import HeadConfig
 
 PUBLISHED = VitConfig()
 TINY = VitConfig(size=32, patch=8, width=96, depth=3, heads=3)

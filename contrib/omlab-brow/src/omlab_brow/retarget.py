@@ -11,8 +11,9 @@ import torch
 
 from omlab.errors import TrainingError
 from omlab.roles import About
-from omlab_brow.distillation import HeadConfig, SelfDistillation
+from omlab_brow.distillation import SelfDistillation
 from omlab_brow.vit import Brow, untrained
+from omlab_train.distillation import HeadConfig
 
 Network = Brow | SelfDistillation
 

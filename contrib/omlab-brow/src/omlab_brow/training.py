@@ -12,13 +12,14 @@ from torch import Tensor, distributed
 from omlab.digests import digest_of
 from omlab.errors import SettingsError
 from omlab.roles import Dataset
-from omlab_brow.distillation import Step, cosine_schedule, teacher_temperature
+from omlab_brow.distillation import Step
 from omlab_brow.views import MultiCrop
 from omlab_image.training.cases import figures_of
 from omlab_image.training.classification import ClassificationRecipe
 from omlab_image.training.self_supervised import SelfSupervisedRecipe, ViewBatches
 from omlab_image.transforms import training
 from omlab_train import Optimisation
+from omlab_train.distillation import cosine_schedule, teacher_temperature
 
 if TYPE_CHECKING:
     from omlab_brow.model import BrowModel

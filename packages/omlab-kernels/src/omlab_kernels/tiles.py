@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Literal, NamedTuple
 
 AttentionKernel = Literal["forward", "by_queries", "by_keys"]
@@ -82,6 +83,7 @@ COLUMNS: dict[Kind, int] = {"half": 64, "single": 32}
 """Of the factors of attention in one product, at most."""
 
 
+@cache  # asked for at each launch
 def blocks(columns: int, *, kind: Kind) -> tuple[int, int]:
     """Of so many columns of factors: those of a block, and those of a narrower one behind the first (0: none).
 

@@ -22,6 +22,7 @@ from omlab_train.average import Average
 from omlab_train.batches import batches_ahead, mapped, workers_for
 from omlab_train.best import Best, best_epoch, is_over
 from omlab_train.checkpoint import Checkpoint, CheckpointWarning, read_checkpoint, remove_leftovers, write_checkpoint
+from omlab_train.gradients import clip_each
 from omlab_train.memory import keep_freed_memory
 from omlab_train.processes import accelerator_for, said_by_the_first
 from omlab_train.recipe import Recipe
@@ -207,8 +208,7 @@ class _Training:
         limit = math.inf if how.max_grad_norm is None else how.max_grad_norm
         norm = self.accelerator.clip_grad_norm_(learning, math.inf if how.clips_each else limit)
         if how.clips_each:
-            for parameter in learning:
-                nn.utils.clip_grad_norm_([parameter], limit)
+            clip_each(learning, norm=limit)
         if self.accelerator.scaler is None:  # the scaler itself leaves out a step that overflowed
             self._require_finite("gradient", float(norm), step)
         self.prepared.step()

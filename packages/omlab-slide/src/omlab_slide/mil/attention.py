@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from omlab_kernels import gated_pooling
 from omlab_slide.mil.packed import spans
 
 
-class Scoring(nn.Module):
+class Scoring(nn.Module, ABC):
     """score = w^T (tanh(V h) [* sigmoid(U h)]): one score a patch and branch (Ilse et al. 2018, equations 8 and 9).
 
     What subclasses bring are the layers, under the names that their checkpoints have.
@@ -17,13 +19,13 @@ class Scoring(nn.Module):
 
     has_dropout: bool
 
+    @abstractmethod
     def layers(self) -> tuple[nn.Linear, nn.Linear | None, nn.Linear]:
         """V, U (None: not gated) and w."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drawn(self, hidden: Tensor) -> Tensor:
         """The scores (sum N, K) with the dropout that training has."""
-        raise NotImplementedError
 
     def forward(self, hidden: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
         """Pool packed bags.
