@@ -11,9 +11,8 @@ probed with 120 others to learn from and 900 to be judged by. Some minutes on tw
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import omlab
+from omlab_image.probing import draw_table, probe
 
 CLASSES = ("debris", "fat", "fibres", "glands", "large nuclei", "small nuclei")
 SIZE = 64
@@ -60,35 +60,6 @@ def picture(kind: str, random: np.random.Generator) -> NDArray[np.uint8]:
     return np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8)
 
 
-def draw(table: Path, splits: Mapping[str, int], *, seed: int) -> str:
-    """Draw as many pictures of each split, and their table; gives the data set's name."""
-    random = np.random.default_rng(seed)
-    pictures = table.with_suffix("")
-    pictures.mkdir(parents=True, exist_ok=True)
-    with table.open("w", newline="") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["id", "image", "target", "split"])
-        for split, count in splits.items():
-            for number in range(count):
-                kind, name = CLASSES[number % len(CLASSES)], f"{split}-{number:04d}"
-                Image.fromarray(picture(kind, random)).save(pictures / f"{name}.png")
-                rows.writerow([name, f"{pictures.name}/{name}.png", kind, split])
-    return f"cases:{table}"
-
-
-def probe(model: str | Path, data: str, folder: Path) -> dict[str, object]:
-    """Accuracy and area under the curve of a linear probe, with their intervals."""
-    omlab.adapt(model, data, adapter="linear-probe", output=folder / "probe")
-    report = omlab.evaluate(folder / "probe", data, output=folder / "report")
-    content = json.loads((report.place / "report.json").read_text())
-    chosen = ("accuracy", "auroc")
-    return {
-        row["name"]: [row["value"], row["low"], row["high"]]
-        for row in content["metrics"]
-        if row["name"] in chosen and not row["label"]
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -97,8 +68,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the pictures and the training")
     asked = parser.parse_args()
     folder: Path = asked.folder
-    unlabelled = draw(folder / "unlabelled.csv", UNLABELLED, seed=2 * asked.seed)
-    labelled = draw(folder / "labelled.csv", LABELLED, seed=2 * asked.seed + 1)
+    drawn = partial(draw_table, classes=CLASSES, picture=picture)
+    unlabelled = drawn(folder / "unlabelled.csv", UNLABELLED, seed=2 * asked.seed)
+    labelled = drawn(folder / "labelled.csv", LABELLED, seed=2 * asked.seed + 1)
     settings = {
         "epochs": asked.epochs,
         "batch_size": 60,
