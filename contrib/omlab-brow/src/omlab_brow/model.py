@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import omlab
@@ -21,11 +20,11 @@ from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_brow.distillation import SelfDistillation
 from omlab_brow.images import Seen
-from omlab_brow.retarget import Network, Task, retargeted
+from omlab_brow.retarget import Network, retargeted
 from omlab_brow.vit import VitConfig, allocate, untrained
 from omlab_brow.weights import recognise
 from omlab_image import Image
-from omlab_image.answers import classes_of
+from omlab_image.answers import Task, classes_of, outputs_of
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_train.distillation import HeadConfig
@@ -98,19 +97,13 @@ class BrowModel:
     def embed(self, batch: Sequence[Tensor], /) -> Iterator[Embedding]:
         """The features of images; those of other views cannot be compared, so their maker is named so."""
         maker = f"{self.name} ({self.seen.view}, {self.seen.size} px)"
-        for vector in self._applied(self.module.features, batch):
+        for vector in outputs_of(self.module, batch, by=self.module.features):
             yield Embedding(vector=vector.numpy(), model=maker)
 
     def predict(self, batch: Sequence[Tensor], /) -> Iterator[Classes]:
         """The probability of each class."""
-        for logits in self._applied(self.module, batch):
+        for logits in outputs_of(self.module, batch):
             yield classes_of(logits, names=self.task.classes, threshold=self.task.threshold)
-
-    def _applied(self, network: Any, batch: Sequence[Tensor]) -> Tensor:
-        self.module.eval()
-        with torch.inference_mode():
-            found: Tensor = network(torch.stack(list(batch)).to(self.device)).float().cpu()
-        return found
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: tokens, positions and patches; each block; norm and heads."""
@@ -140,14 +133,14 @@ class BrowModel:
         return {
             "network": asdict(self.module.config),
             "head": head,
-            "task": {**asdict(self.task), "classes": list(self.task.classes)},
+            "task": self.task.to_config(),
         }
 
 
 def _from_config(config: Mapping[str, Any]) -> tuple[Network, Task]:
     try:
         network = VitConfig(**config["network"])
-        task = Task(**{**config["task"], "classes": tuple(config["task"]["classes"])})
+        task = Task.from_config(config["task"])
         head = HeadConfig(**config["head"]) if config["head"] is not None else None
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,19 +13,12 @@ from omlab.errors import TrainingError
 from omlab.roles import About
 from omlab_brow.distillation import SelfDistillation
 from omlab_brow.vit import Brow, untrained
+from omlab_image.answers import Task
 from omlab_train.distillation import HeadConfig
 
 Network = Brow | SelfDistillation
 
 _HEAD = "head."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a classifier tells: names of its outputs, and from which probability on each is so (None: one is right)."""
-
-    classes: tuple[str, ...] = ()
-    threshold: float | None = None
 
 
 def retargeted(
@@ -34,12 +27,8 @@ def retargeted(
     """A copy of `before` for a recipe, and what it tells. Raises `TrainingError` where the data do not fit it."""
     if recipe == "self-distillation":
         return with_teacher(before, settings=settings, seed=seed), Task()
-    names = tuple(about.classes[value] for value in sorted(about.classes))
-    is_multi_label = settings["multi_label"]
-    if len(names) < (1 if is_multi_label else 2):
-        raise TrainingError(f"The data set names {len(names)} classes: a classifier tells at least two apart.")
-    network = with_head(before, classes=len(names), drop_path=settings["drop_path"], seed=seed)
-    return network, Task(classes=names, threshold=0.5 if is_multi_label else None)
+    task = Task.of(about, multi_label=settings["multi_label"])
+    return with_head(before, classes=len(task.classes), drop_path=settings["drop_path"], seed=seed), task
 
 
 def with_head(before: Network, *, classes: int, drop_path: float, seed: int) -> Brow:

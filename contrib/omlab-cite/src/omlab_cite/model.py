@@ -18,7 +18,7 @@ from torch import Tensor
 
 import omlab
 from omlab.card_schema import ModelCard
-from omlab.errors import SettingsError, TrainingError, WeightsError
+from omlab.errors import SettingsError, WeightsError
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
@@ -28,7 +28,7 @@ from omlab_cite.texts import CONFIG, Drawn, Pooling, TextEncoder, encoder_of, re
 from omlab_cite.vit import PromptConfig, PromptedVit, VitConfig, layers_of
 from omlab_cite.weights import recognise
 from omlab_image import Image
-from omlab_image.answers import classes_of
+from omlab_image.answers import class_names, classes_of, outputs_of
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_train.settings import mixed_seed
@@ -146,13 +146,13 @@ class CiteModel:
 
     def embed(self, batch: Sequence[Tensor], /, *, augment: bool = False, seed: int = 0) -> Iterator[Embedding]:
         """The tower's features, before the projection to texts."""
-        for vector in self._applied(self.module.backbone, batch):
+        for vector in outputs_of(self.module, batch, by=self.module.backbone):
             yield Embedding(vector=vector.numpy(), model=self.name)
 
     def predict(self, batch: Sequence[Tensor], /, *, augment: bool = False, seed: int = 0) -> Iterator[Classes]:
         """The probability of each class. Raises `SettingsError` where a text cannot be encoded."""
         names, text = (self.classes, self.module.text) if self.module.text is not None else self._told
-        for logits in self._applied(partial(self.module.logits, text=text), batch):
+        for logits in outputs_of(self.module, batch, by=partial(self.module.logits, text=text)):
             yield classes_of(logits, names=names, threshold=None)
 
     def layers(self) -> list[list[str]]:
@@ -169,9 +169,7 @@ class CiteModel:
             TrainingError: There are fewer than two classes.
             SettingsError: A class has no text, the text encoder is not there, or no such prompts can be.
         """
-        names = tuple(about.classes[value] for value in sorted(about.classes))
-        if len(names) < 2:
-            raise TrainingError(f"The data set names {len(names)} classes: a classifier tells at least two apart.")
+        names = class_names(about)
         said = _texts_for(names, texts_of(settings["texts"]))
         text = self._text_encoder(settings["text"], settings["pooling"])(said)
         before = self.module
@@ -226,12 +224,6 @@ class CiteModel:
                 f"These weights of '{self.name}' have no text encoder: name a folder of one with text=FOLDER."
             )
         return self._encoder(pooling)
-
-    def _applied(self, network: Any, batch: Sequence[Tensor]) -> Tensor:
-        self.module.eval()
-        with torch.inference_mode():
-            found: Tensor = network(torch.stack(list(batch)).to(self.device)).float().cpu()
-        return found
 
 
 def _texts_for(names: Sequence[str], said: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -41,7 +40,7 @@ from omlab_deblurmim.weights import (
     state_of_segmenter,
 )
 from omlab_image import Image, LabelMap2D
-from omlab_image.answers import classes_of, label_map_of
+from omlab_image.answers import classes_of, label_map_of, outputs_of
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 
@@ -207,12 +206,12 @@ class DeblurMimModel:
     def embed(self, batch: Sequence[Prepared], /) -> Iterator[Embedding]:
         """The features of images, the normed mean of the patch tokens; their maker is named with the blur."""
         maker = f"{self.card} ({'sharp' if self.blur is None else self.blur.method})"
-        for vector in self._applied(encoder_of(self.module).features, batch):
+        for vector in outputs_of(self.module, [one.seen for one in batch], by=encoder_of(self.module).features):
             yield Embedding(vector=vector.numpy(), model=maker)
 
     def predict(self, batch: Sequence[Prepared], /) -> Iterator[Classes | LabelMap2D]:
         """The probability of each class, or the class of each pixel on the image's own grid."""
-        for found, prepared in zip(self._applied(self.module, batch), batch, strict=True):
+        for found, prepared in zip(outputs_of(self.module, [one.seen for one in batch]), batch, strict=True):
             yield self._labels(found, prepared.image) if self.task.values else self._classes(found)
 
     def _classes(self, logits: Tensor) -> Classes:
@@ -225,12 +224,6 @@ class DeblurMimModel:
         )
         best = scores[0].argmax(dim=0).numpy()
         return label_map_of(best, values=self.task.values, names=self.task.classes, image=image)
-
-    def _applied(self, network: Any, batch: Sequence[Prepared]) -> Tensor:
-        self.module.eval()
-        with torch.inference_mode():
-            found: Tensor = network(torch.stack([one.seen for one in batch]).to(self.device)).float().cpu()
-        return found
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: embeddings with convolutional stages; each block; norms and heads."""

@@ -16,6 +16,7 @@ from omlab_deblurmim.convvit import ConvConfig, ConvVit
 from omlab_deblurmim.segmentation import CONV_EPS, VIT_BLOCKS, Form, Segmenter, SegmenterConfig
 from omlab_deblurmim.vit import Vit, VitConfig
 from omlab_deblurmim.weights import Network, encoder_of, load_encoder
+from omlab_image.answers import class_names
 
 Kind = Literal["autoencoder", "encoder", "segmenter"]
 PUBLISHED_DEPTH = 12
@@ -130,10 +131,8 @@ def plan_for(
         return Plan(kind="autoencoder", encoder=encoder, decoder=decoder or decoder_for(encoder)), Task()
     encoder = replace(encoder, drop_path=settings["drop_path"])
     if recipe == "classification":
-        names = tuple(about.classes[value] for value in sorted(about.classes))
         is_multi_label = settings["multi_label"]
-        if len(names) < (1 if is_multi_label else 2):
-            raise TrainingError(f"The data set names {len(names)} classes: a classifier tells at least two apart.")
+        names = class_names(about, multi_label=is_multi_label)
         task = Task(classes=names, threshold=0.5 if is_multi_label else None)
         return Plan(kind="encoder", encoder=encoder, outputs=len(names)), task
     values = tuple(value for value in sorted(about.classes) if value)

@@ -7,7 +7,7 @@ classes = session.predict(omlab.read("clip.mp4"))
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import accumulate
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 import omlab
 from omlab.card_schema import ModelCard
-from omlab.errors import SettingsError, TrainingError, WeightsError
+from omlab.errors import SettingsError, WeightsError
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
@@ -24,6 +24,7 @@ from omlab_endofm.backbone import BackboneConfig
 from omlab_endofm.classifier import Classifier, untrained_classifier
 from omlab_endofm.seen import Seen
 from omlab_endofm.weights import classifier_state
+from omlab_image.answers import Task
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_video.clip import Clip
@@ -31,14 +32,6 @@ from omlab_video.clip import Clip
 TINY = BackboneConfig(size=32, patch=16, width=48, depth=2, heads=3)
 POLYPDIAG = ("normal", "abnormal")
 _PLACES = {"left": 0, "centre": 1, "right": 2}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a classifier tells: names of its outputs, and from which probability on each is so (None: one is right)."""
-
-    classes: tuple[str, ...] = ()
-    threshold: float | None = None
 
 
 def load(
@@ -58,10 +51,9 @@ def load(
     """
     names: tuple[str, ...] = POLYPDIAG if card.name.startswith("endofm-polypdiag") else ()
     if config is not None:
-        network, names, threshold = _from_config(config)
+        network, task = _from_config(config)
         if weights is not None:
             weights.load(network)
-        task = Task(classes=names, threshold=threshold)
     elif weights is not None:
         state, backbone, classes = classifier_state(weights)
         if classes != len(names):
@@ -145,13 +137,9 @@ class EndofmModel:
 
     def retarget(self, recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> EndofmModel:
         """A copy with a head for the classes that `about` tells of. Raises `TrainingError`."""
-        names = tuple(about.classes[value] for value in sorted(about.classes))
-        is_multi_label = settings["multi_label"]
-        if len(names) < (1 if is_multi_label else 2):
-            raise TrainingError(f"The data set names {len(names)} classes: a classifier tells at least two apart.")
-        network = untrained_classifier(self.module.config, classes=len(names), seed=seed)
+        task = Task.of(about, multi_label=settings["multi_label"])
+        network = untrained_classifier(self.module.config, classes=len(task.classes), seed=seed)
         network.backbone.load_state_dict(self.module.backbone.state_dict())
-        task = Task(classes=names, threshold=0.5 if is_multi_label else None)
         return EndofmModel(network, task=task, name=self.name, device=self.device, settings=self.settings)
 
     def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
@@ -162,13 +150,13 @@ class EndofmModel:
 
     def config(self) -> dict[str, Any]:
         """Everything but the weights, as JSON: architecture and classes."""
-        return {"backbone": asdict(self.module.config), **asdict(self.task), "classes": list(self.task.classes)}
+        return {"backbone": asdict(self.module.config), **self.task.to_config()}
 
 
-def _from_config(config: Mapping[str, Any]) -> tuple[Classifier, tuple[str, ...], float | None]:
+def _from_config(config: Mapping[str, Any]) -> tuple[Classifier, Task]:
     try:
-        backbone, names = BackboneConfig(**config["backbone"]), tuple(config["classes"])
-        return untrained_classifier(backbone, classes=len(names)), names, config["threshold"]
+        backbone, task = BackboneConfig(**config["backbone"]), Task.from_config(config)
+        return untrained_classifier(backbone, classes=len(task.classes)), task
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             f"The configuration is not one of an adapted Endo-FM ({type(error).__name__}: {error})."

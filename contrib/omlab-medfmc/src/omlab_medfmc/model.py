@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -17,12 +17,12 @@ from torch import Tensor
 
 import omlab
 from omlab.card_schema import ModelCard
-from omlab.errors import SettingsError, TrainingError, WeightsError
+from omlab.errors import SettingsError, WeightsError
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_image import Image
-from omlab_image.answers import classes_of
+from omlab_image.answers import Task, classes_of, outputs_of
 from omlab_image.transforms import IMAGENET_MEAN, IMAGENET_STD, Evaluation, evaluation
 from omlab_medfmc.parts import Classifier, Head
 from omlab_medfmc.swin import Swin, SwinConfig
@@ -30,17 +30,8 @@ from omlab_medfmc.vit import Vit, VitConfig
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 
-THRESHOLD = 0.5
 POSITIONS = "backbone.pos_embed"
 HALF = (0.5, 0.5, 0.5)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a classifier tells: names of its outputs, and from which probability on each is so (None: one is right)."""
-
-    classes: tuple[str, ...] = ()
-    threshold: float | None = None
 
 
 BACKBONES: dict[str, VitConfig | SwinConfig] = {
@@ -116,12 +107,12 @@ class MedfmcModel:
 
     def embed(self, batch: Sequence[Tensor], /) -> Iterator[Embedding]:
         """The backbone's features."""
-        for vector in self._applied(self.module.backbone, batch):
+        for vector in outputs_of(self.module, batch, by=self.module.backbone):
             yield Embedding(vector=vector.numpy(), model=self.name)
 
     def predict(self, batch: Sequence[Tensor], /) -> Iterator[Classes]:
         """The probability of each class."""
-        for logits in self._applied(self.module, batch):
+        for logits in outputs_of(self.module, batch):
             yield classes_of(logits, names=self.task.classes, threshold=self.task.threshold)
 
     def layers(self) -> list[list[str]]:
@@ -134,14 +125,11 @@ class MedfmcModel:
 
     def retarget(self, recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> MedfmcModel:
         """A copy with a new head for the classes that `about` tells of. Raises `TrainingError` for too few."""
-        names = tuple(about.classes[value] for value in sorted(about.classes))
-        if len(names) < (1 if settings["multi_label"] else 2):
-            raise TrainingError(f"The data set names {len(names)} classes: a classifier tells at least two apart.")
+        task = Task.of(about, multi_label=settings["multi_label"])
         module = copy.deepcopy(self.module)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module.head = Head(module.width, classes=len(names)).to(self.device)
-        task = Task(classes=names, threshold=THRESHOLD if settings["multi_label"] else None)
+            module.head = Head(module.width, classes=len(task.classes)).to(self.device)
         return MedfmcModel(module, task=task, name=self.name, device=self.device, settings=self.settings)
 
     def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
@@ -157,15 +145,8 @@ class MedfmcModel:
         return {
             "network": "vit" if isinstance(form, VitConfig) else "swin",
             "form": asdict(form),
-            "classes": list(self.task.classes),
-            "threshold": self.task.threshold,
+            **self.task.to_config(),
         }
-
-    def _applied(self, network: Any, batch: Sequence[Tensor]) -> Tensor:
-        self.module.eval()
-        with torch.inference_mode():
-            found: Tensor = network(torch.stack(list(batch)).to(self.device)).float().cpu()
-        return found
 
 
 def _as_positioned(form: VitConfig | SwinConfig, state: Mapping[str, Tensor]) -> VitConfig | SwinConfig:
@@ -202,7 +183,7 @@ def _check_size(module: Classifier, size: int) -> None:
 
 def _from_config(config: Mapping[str, Any]) -> tuple[Task, VitConfig | SwinConfig]:
     try:
-        task = Task(classes=tuple(config["classes"]), threshold=config["threshold"])
+        task = Task.from_config(config)
         form: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in config["form"].items()
         }

@@ -7,10 +7,9 @@ vector = session.embed(omlab.read("patch.png"))
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import omlab
@@ -20,11 +19,11 @@ from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_image import Image
-from omlab_image.answers import classes_of
+from omlab_image.answers import Task, classes_of, outputs_of
 from omlab_pathoduet.images import View, as_it_is, transform
 from omlab_pathoduet.moco import HeadsConfig
 from omlab_pathoduet.multistain import DecoderConfig
-from omlab_pathoduet.retarget import Network, Plan, Task, encoder_of, retargeted, to_config
+from omlab_pathoduet.retarget import Network, Plan, encoder_of, retargeted, to_config
 from omlab_pathoduet.vit import NETWORKS, VitConfig, layers_of
 from omlab_pathoduet.weights import recognise
 from omlab_payloads.classes import Classes
@@ -111,19 +110,13 @@ class PathoDuetModel:
 
         Features of different views cannot be compared, so their maker is named with it.
         """
-        for vector in self._applied(encoder_of(self.module).features, batch):
+        for vector in outputs_of(self.module, batch, by=encoder_of(self.module).features):
             yield Embedding(vector=vector.numpy(), model=f"{self.name} ({self.view})")
 
     def predict(self, batch: Sequence[Tensor], /) -> Iterator[Classes]:
         """The probability of each class."""
-        for logits in self._applied(self.module, batch):
+        for logits in outputs_of(self.module, batch):
             yield classes_of(logits, names=self.task.classes, threshold=self.task.threshold)
-
-    def _applied(self, network: Any, batch: Sequence[Tensor]) -> Tensor:
-        self.module.eval()
-        with torch.inference_mode():
-            found: Tensor = network(torch.stack(list(batch)).to(self.device)).float().cpu()
-        return found
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: tokens and patches; each block; norms, heads and all else."""
@@ -147,7 +140,7 @@ class PathoDuetModel:
 
     def config(self) -> dict[str, Any]:
         """Everything but the weights, as JSON: architecture and classes."""
-        return {"plan": to_config(self.plan), "task": {**asdict(self.task), "classes": list(self.task.classes)}}
+        return {"plan": to_config(self.plan), "task": self.task.to_config()}
 
 
 def _plan(name: str, settings: Mapping[str, Any]) -> Plan:
@@ -173,7 +166,7 @@ def _from_file(weights: Weights, plan: Plan, *, card: str) -> tuple[Network, Pla
 
 def _from_config(config: Mapping[str, Any]) -> tuple[Plan, Task]:
     try:
-        task = Task(**{**config["task"], "classes": tuple(config["task"]["classes"])})
+        task = Task.from_config(config["task"])
         plan = config["plan"]
     except (KeyError, TypeError) as error:
         raise WeightsError(

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from omlab.errors import TrainingError, WeightsError, WeightsWarning
 from omlab.roles import About
+from omlab_image.answers import Task
 from omlab_pathoduet.moco import CrossScale, CrossStain, HeadsConfig, Moco
 from omlab_pathoduet.multistain import DecoderConfig, MultiStain, encoder_state
 from omlab_pathoduet.vit import PathoVit, VitConfig
@@ -21,14 +22,6 @@ Kind = Literal["encoder", "moco", "cross-scale", "cross-stain", "multi-stain"]
 
 _HEAD, _BASE, _MOMENTUM = "head.", "base_encoder.", "momentum_encoder."
 _TASKS: dict[str, type[Moco]] = {"moco": Moco, "cross-scale": CrossScale, "cross-stain": CrossStain}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a classifier tells: names of its outputs, and from which probability on each is so (None: one is right)."""
-
-    classes: tuple[str, ...] = ()
-    threshold: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +79,7 @@ def retargeted(
     """
     task = Task()
     if recipe == "classification":
-        task = _task(about, is_multi_label=settings["multi_label"])
+        task = Task.of(about, multi_label=settings["multi_label"])
         plan = replace(plan, kind="encoder", vit=replace(plan.vit, classes=len(task.classes)))
     else:
         if plan.vit.classes:
@@ -113,16 +106,9 @@ def retargeted(
     return network, plan, task
 
 
-def encoder_of(network: Network) -> nn.Module:
+def encoder_of(network: Network) -> PathoVit | MultiStain:
     """The part that `features` is asked of."""
     return network.base_encoder if isinstance(network, Moco) else network
-
-
-def _task(about: About, *, is_multi_label: bool) -> Task:
-    names = tuple(about.classes[value] for value in sorted(about.classes))
-    if len(names) < (1 if is_multi_label else 2):
-        raise TrainingError(f"The data set names {len(names)} classes: a classifier tells at least two apart.")
-    return Task(classes=names, threshold=0.5 if is_multi_label else None)
 
 
 def _take(network: Network, before: Network) -> None:

@@ -12,7 +12,6 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import omlab
@@ -22,13 +21,13 @@ from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_image import Image
-from omlab_image.answers import classes_of
+from omlab_image.answers import Task, classes_of, outputs_of
 from omlab_image.transforms import fundus_crop
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_retfound.images import transform
 from omlab_retfound.mae import DecoderConfig, MaskedAutoencoder, allocate_autoencoder, untrained_autoencoder
-from omlab_retfound.retarget import Network, Task, retargeted
+from omlab_retfound.retarget import Network, retargeted
 from omlab_retfound.vit import PUBLISHED, Form, HeadNorm, VitConfig, allocate, layers_of, untrained
 from omlab_retfound.weights import Found, check_form, pooled, recognise, resized
 
@@ -108,27 +107,21 @@ class RetFoundModel:
     def embed(self, batch: Sequence[Tensor], /) -> Iterator[Embedding]:
         """The features of images; those of different normalisations cannot be compared, so their maker is named so."""
         maker = f"{self.name} ({self.normalisation})"
-        for vector in self._applied(self.module.features, batch):
+        for vector in outputs_of(self.module, batch, by=self.module.features):
             yield Embedding(vector=vector.numpy(), model=maker)
 
     def predict(self, batch: Sequence[Tensor], /) -> Iterator[Classes]:
         """The probability of each class."""
-        for logits in self._applied(self.module, batch):
+        for logits in outputs_of(self.module, batch):
             yield classes_of(logits, names=self.task.classes, threshold=self.task.threshold)
 
     def explain(self, batch: Sequence[Tensor], /, *, form: str) -> Iterator[Image]:
         """Where the network looks (`omlab_retfound.attention`), on what it sees of each image."""
         from omlab_retfound.attention import drawn_over, heat, rollout
 
-        for seen, patches in zip(batch, self._applied(partial(rollout, self.module), batch), strict=True):
+        for seen, patches in zip(batch, outputs_of(self.module, batch, by=partial(rollout, self.module)), strict=True):
             hot = heat(patches, size=self.module.config.size)
             yield Image(array=hot if form == "map" else drawn_over(seen, hot))
-
-    def _applied(self, network: Any, batch: Sequence[Tensor]) -> Tensor:
-        self.module.eval()
-        with torch.inference_mode():
-            found: Tensor = network(torch.stack(list(batch)).to(self.device)).float().cpu()
-        return found
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: tokens, positions and patches; each block; norms, decoder and head."""
@@ -152,7 +145,7 @@ class RetFoundModel:
         return {
             "network": asdict(self.module.config),
             "decoder": asdict(decoder) if decoder is not None else None,
-            "task": {**asdict(self.task), "classes": list(self.task.classes)},
+            "task": self.task.to_config(),
         }
 
 
@@ -235,7 +228,7 @@ def _from_config(config: Mapping[str, Any]) -> tuple[Network, Task]:
     try:
         network, task = (
             VitConfig(**config["network"]),
-            Task(**{**config["task"], "classes": tuple(config["task"]["classes"])}),
+            Task.from_config(config["task"]),
         )
         decoder = DecoderConfig(**config["decoder"]) if config["decoder"] is not None else None
     except (KeyError, TypeError, ValueError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 
 from omlab.errors import TrainingError, WeightsWarning
 from omlab.roles import About
+from omlab_image.answers import Task
 from omlab_retfound.mae import DecoderConfig, MaskedAutoencoder, untrained_autoencoder
 from omlab_retfound.vit import RetFound, VitConfig, untrained
 
@@ -21,26 +22,14 @@ Network = RetFound | MaskedAutoencoder
 _HEAD = "head."
 
 
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a classifier tells: names of its outputs, and from which probability on each is so (None: one is right)."""
-
-    classes: tuple[str, ...] = ()
-    threshold: float | None = None
-
-
 def retargeted(
     before: Network, *, recipe: str, about: About, settings: Mapping[str, Any], seed: int
 ) -> tuple[Network, Task]:
     """A copy of `before` for a recipe, and what it tells. Raises `TrainingError` where the data do not fit it."""
     if recipe == "mae":
         return with_decoder(before, ratio=settings["ratio"], normalise=settings["normalise_patches"], seed=seed), Task()
-    names = tuple(about.classes[value] for value in sorted(about.classes))
-    is_multi_label = settings["multi_label"]
-    if len(names) < (1 if is_multi_label else 2):
-        raise TrainingError(f"The data set names {len(names)} classes: a classifier tells at least two apart.")
-    network = with_head(before, classes=len(names), drop_path=settings["drop_path"], seed=seed)
-    return network, Task(classes=names, threshold=0.5 if is_multi_label else None)
+    task = Task.of(about, multi_label=settings["multi_label"])
+    return with_head(before, classes=len(task.classes), drop_path=settings["drop_path"], seed=seed), task
 
 
 def with_head(before: Network, *, classes: int, drop_path: float, seed: int) -> RetFound:

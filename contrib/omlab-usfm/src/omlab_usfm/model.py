@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import omlab
@@ -20,7 +19,7 @@ from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_image import Image, LabelMap2D
-from omlab_image.answers import classes_of, label_map_of
+from omlab_image.answers import classes_of, label_map_of, outputs_of
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_usfm.atm import resized
@@ -126,12 +125,12 @@ class UsfmModel:
     def embed(self, batch: Sequence[Prepared], /) -> Iterator[Embedding]:
         """The features of images: the normed mean of the encoder's patch tokens."""
         encoder = encoder_of(self.module)
-        for vector in self._applied(encoder.features, batch):
+        for vector in outputs_of(self.module, [one.seen for one in batch], by=encoder.features):
             yield Embedding(vector=vector.numpy(), model=self.name)
 
     def predict(self, batch: Sequence[Prepared], /) -> Iterator[Classes | LabelMap2D]:
         """The probability of each class, or the class of each pixel on the image's own grid."""
-        for found, prepared in zip(self._applied(self.module, batch), batch, strict=True):
+        for found, prepared in zip(outputs_of(self.module, [one.seen for one in batch]), batch, strict=True):
             yield self._labels(found, prepared.image) if self.task.values else self._classes(found)
 
     def _classes(self, logits: Tensor) -> Classes:
@@ -141,12 +140,6 @@ class UsfmModel:
         """Of (K, S, S): the best at each of the image's pixels."""
         best = resized(scores[None], image.shape)[0].argmax(dim=0).numpy()
         return label_map_of(best, values=self.task.values, names=self.task.classes, image=image)
-
-    def _applied(self, network: Any, batch: Sequence[Prepared]) -> Tensor:
-        self.module.eval()
-        with torch.inference_mode():
-            found: Tensor = network(torch.stack([one.seen for one in batch]).to(self.device)).float().cpu()
-        return found
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: embeddings; each block; norms, pyramid and heads."""

@@ -10,6 +10,7 @@ import torch
 
 from omlab.errors import SettingsError, TrainingError, WeightsError
 from omlab.roles import About
+from omlab_image.answers import class_names
 from omlab_usfm.atm import AtmConfig
 from omlab_usfm.encoder import Encoder, EncoderConfig
 from omlab_usfm.pretraining import Masks, SpatialFrequency
@@ -111,10 +112,8 @@ def plan_for(before: EncoderConfig, *, recipe: str, about: About, settings: Mapp
     if recipe == "spatial-frequency":
         return Plan(encoder=_sized(before, settings["size"]), head=recipe), Task(recipe=recipe)
     if recipe == "classification":
-        names = tuple(about.classes[value] for value in sorted(about.classes))
         is_multi_label = settings["multi_label"]
-        if len(names) < (1 if is_multi_label else 2):
-            raise TrainingError(f"The data set names {len(names)} classes: a classifier tells at least two apart.")
+        names = class_names(about, multi_label=is_multi_label)
         encoder = replace(_sized(before, settings["size"]), drop_path=settings["drop_path"])
         task = Task(recipe=recipe, classes=names, threshold=0.5 if is_multi_label else None)
         return Plan(encoder=encoder, head="classes", outputs=len(names)), task

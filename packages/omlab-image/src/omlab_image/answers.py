@@ -2,14 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from omlab.errors import TrainingError
+from omlab.roles import About
 from omlab_image.image import Image, LabelMap2D
 from omlab_payloads.classes import Classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a classifier tells: names of its outputs, and from which probability on each is so (None: one is right)."""
+
+    classes: tuple[str, ...] = ()
+    threshold: float | None = None
+
+    @classmethod
+    def of(cls, about: About, *, multi_label: bool) -> Self:
+        """To tell the classes of a data set, or each of them by itself. Raises `TrainingError` as `class_names`."""
+        return cls(classes=class_names(about, multi_label=multi_label), threshold=0.5 if multi_label else None)
+
+    def to_config(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"classes": list(self.classes), "threshold": self.threshold}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Of what `to_config` gave. Raises `KeyError` or `TypeError` for anything else."""
+        return cls(classes=tuple(config["classes"]), threshold=config["threshold"])
+
+
+def class_names(about: About, *, multi_label: bool = False) -> tuple[str, ...]:
+    """The names of a data set's classes, by their values.
+
+    Raises:
+        TrainingError: There are fewer than two; of several right ones, none.
+    """
+    names = tuple(about.classes[value] for value in sorted(about.classes))
+    if len(names) < (1 if multi_label else 2):
+        raise TrainingError(f"The data set names {len(names)} classes: a classifier tells at least two apart.")
+    return names
+
+
+def outputs_of(module: nn.Module, batch: Sequence[Tensor], *, by: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """What a network gives for images of one shape, (B, ...) in float32 on the CPU.
+
+    Args:
+        module: The network; it is put into evaluation mode, and its device is where it is computed.
+        batch: The images, each as the network sees one.
+        by: What of it is called; left out: itself.
+    """
+    module.eval()
+    with torch.inference_mode():
+        stacked = torch.stack(list(batch)).to(next(module.parameters()).device)
+        found: Tensor = (module if by is None else by)(stacked)
+    return found.float().cpu()
 
 
 def classes_of(logits: Tensor, *, names: Sequence[str], threshold: float | None) -> Classes:
