@@ -1,11 +1,13 @@
 """Labels by sliding window: ours against MONAI's `sliding_window_inference` and argmax.
 
     python benchmarks/sliding_window.py [--classes 2 14 105] [--size 192 160 160] [--threads 1]
+    python benchmarks/sliding_window.py --ways network omlab --classes 105 --size 300 300 300 --patch 128 128 128
 
 The same network, volume, windows and thread count. Each way runs in a process of its own (peak resident
 memory), the two ways alternating. The network is kept small on purpose: the blending is what is compared.
 Without mirroring, one window at a time. MONAI blends what its predictor gives: logits, or their softmax. Its Gaussian
 is centred half a voxel elsewhere, so labels are not compared here (the tests do that against the definition).
+The way `network` runs the network over as many windows and keeps nothing: what is above it is ours.
 Needs the dependency group `bench`.
 """
 
@@ -15,6 +17,7 @@ import argparse
 import importlib
 import importlib.metadata
 import json
+import math
 import sys
 import time
 from typing import Any
@@ -48,6 +51,8 @@ def run(way: str, *, network: nn.Module, image: Tensor, classes: int, patch: lis
         return torch.from_numpy(
             predict_labels(network, image[0], patch_size=patch, classes=classes, mirror=False, combine=combine)
         )
+    if way == "network":
+        return network_alone(network, image, patch)
     from monai.inferers import sliding_window_inference
 
     predictor = network if combine == "logits" else lambda windows: network(windows).softmax(1)
@@ -56,9 +61,18 @@ def run(way: str, *, network: nn.Module, image: Tensor, classes: int, patch: lis
         return scores.argmax(1)[0].to(torch.uint8)
 
 
+def network_alone(network: nn.Module, image: Tensor, patch: list[int]) -> Tensor:
+    steps = [math.ceil((size - edge) / (edge / 2)) + 1 for size, edge in zip(image.shape[2:], patch, strict=True)]
+    window = image[:, :, : patch[0], : patch[1], : patch[2]].contiguous()
+    with torch.inference_mode():
+        for _ in range(math.prod(steps)):
+            network(window)
+    return torch.empty(image.shape[2:])
+
+
 def measure(arguments: dict[str, Any]) -> None:
     # Imported here so that it is part of the base, not of what is timed.
-    importlib.import_module("omlab_volume.inference.export" if arguments["way"] == "omlab" else "monai.inferers")
+    importlib.import_module("monai.inferers" if arguments["way"] == "monai" else "omlab_volume.inference.export")
     torch.manual_seed(0)
     network = SmallNet(arguments["classes"]).eval()
     image = torch.randn(1, 1, *arguments["size"])
@@ -83,14 +97,14 @@ def compare(options: argparse.Namespace, classes: int, combine: str) -> list[dic
         "classes": classes, "combine": combine, "size": options.size, "patch": options.patch,
         "repeats": options.repeats,
     }  # fmt: skip
-    found = record.alternate(__file__, ["monai", "omlab"], arguments, rounds=options.rounds, threads=options.threads)
+    found = record.alternate(__file__, options.ways, arguments, rounds=options.rounds, threads=options.threads)
     return [
         {
             "benchmark": "sliding_window", "way": way, "classes": classes, "combine": combine, "batch": 1,
             "size": "x".join(map(str, options.size)), "patch": "x".join(map(str, options.patch)),
             **row, "monai": importlib.metadata.version("monai"),
         }
-        for way, row in record.compared(found, against="monai").items()
+        for way, row in record.compared(found, against=options.ways[0]).items()
     ]  # fmt: skip
 
 
@@ -101,6 +115,7 @@ def main() -> None:
     parser.add_argument("--combine", nargs="+", default=["logits", "probabilities"])
     parser.add_argument("--size", type=int, nargs=3, default=[192, 160, 160])
     parser.add_argument("--patch", type=int, nargs=3, default=[64, 64, 64])
+    parser.add_argument("--ways", nargs="+", default=["monai", "omlab"], help="the first is what ratios are against")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
