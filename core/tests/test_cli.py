@@ -98,7 +98,7 @@ def test_list_shows_every_kind(run):
 
 
 def test_list_as_json_says_verbs_and_recipes(run):
-    status, out, _ = run("list", "--json")
+    status, out, _ = run("list", "--all", "--json")
     shown = json.loads(out)
     assert status == 0
     models = {model["name"]: model for model in shown["models"]}
@@ -107,6 +107,29 @@ def test_list_as_json_says_verbs_and_recipes(run):
     assert models["mover"]["weights"] == ["published"]
     assert ("toy", "ok") in [(plugin["name"], plugin["status"]) for plugin in shown["plugins"]]
     assert list(json.loads(run("list", "datasets", "--json")[1])) == ["datasets"]
+
+
+def test_list_shows_the_models_that_are_asked_for(run):
+    def names(*options):
+        return [model["name"] for model in json.loads(run("list", *options, "--json")[1])["models"]]
+
+    assert names("--modality", "sound") == ["careful"]
+    assert names("--modality", "sound", "--all") == ["breaker", "careful"]
+    assert names("--verb", "register") == ["mover"]
+    assert names("--takes", "note") == ["adder", "teller"]
+    assert names("--takes", "note", "--verb", "generate") == ["teller"]
+    shown = run("list", "--modality", "sound")[1]
+    assert "for: sound, ear; does: predict" in shown
+    assert "1 more for tests and demonstrations: omlab list models --all" in shown
+    assert "datasets" not in shown
+
+
+def test_list_leaves_demonstrations_out_unless_asked(run):
+    shown = run("list")[1]
+    assert "breaker" not in shown
+    assert "1 more for tests and demonstrations" in shown
+    assert "breaker" in run("list", "--all")[1]
+    assert "demonstrations" not in run("list", "datasets")[1]
 
 
 def test_list_warns_of_what_is_broken(run, install):
@@ -245,6 +268,9 @@ def test_predict_exits_1_when_a_case_failed(run, signal):
         (["adapt", "adder", "--data", "ramps", "--adapter", "shft"], "did you mean 'shift'?"),
         (["evaluate", "--data", "ramps"], "model"),
         (["list", "modles"], "There is nothing called 'modles' to list: did you mean 'models'?"),
+        (["list", "--modality", "sounds"], "No model has the modality 'sounds': did you mean 'sound'?"),
+        (["list", "--takes", "tone"], "No model has the input of the kind 'tone'"),
+        (["list", "datasets", "--verb", "predict"], "--verb chooses among models: leave out 'datasets'."),
         (["info", "ader"], "did you mean 'adder'"),
         (["weights", "fetch", "movr"], "did you mean 'mover'?"),
         (["weights", "ftch", "mover"], "fetch"),

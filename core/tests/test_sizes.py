@@ -57,6 +57,15 @@ def test_packages_are_weighed_without_what_the_core_has(write):
     assert next(one for one in weigh() if one.name == "omlab-core").brought == {}
 
 
+def test_a_checkpoint_in_a_package_is_no_list_of_folders(write, site):
+    write("omlab-weighty", size=7)
+    (site / "omlab_weighty").mkdir()
+    (site / "omlab_weighty" / "net.pth").write_bytes(b"\x80\x02\x8a\nl\xfc")
+    info = site / "omlab_weighty-2.0.dist-info"
+    (info / "RECORD").write_text((info / "RECORD").read_text() + "\nomlab_weighty/net.pth,sha256=x,6\n")
+    assert size_of(installed_distributions()["omlab-weighty"]) == 13
+
+
 def test_a_package_that_is_edited_in_place_weighs_its_sources(write, site, tmp_path):
     source = tmp_path / "source"
     (source / "pkg" / "__pycache__").mkdir(parents=True)

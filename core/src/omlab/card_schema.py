@@ -293,6 +293,8 @@ class ModelCard(BaseCard):
 
     `also`: names of cards of the same network for other kinds of inputs (volumes beside images). Where a user names
     paths that this card cannot read and one of those can, that one is used, with the same weights.
+    `modalities` and `organs` say what it was made for, in the field's words (`ct`, `fundus`; `liver`, `whole-body`);
+    empty: no one in particular. `demonstration`: it is there for tests and demonstrations alone.
     `needs`: the model's own names for others to theirs. One that ends with `?` may be left out: it is handed over only
     where the user names one, and the name on the card is an example.
     `check`: (settings, weights=tag) -> None is called before weights are looked for where settings say which those
@@ -303,6 +305,9 @@ class ModelCard(BaseCard):
     trains: dict[Name, Training] = {}
     needs: dict[Word, str] = {}
     also: list[Name] = []
+    modalities: list[Name] = []
+    organs: list[Name] = []
+    demonstration: bool = False
     intended_use: Sentence
     limits: Sentence
     citation: str

@@ -109,9 +109,10 @@ def size_of(one: Distribution) -> int | None:
     if not record:
         return None
     rows = list(csv.reader(record.splitlines()))
-    links = [Path(str(one.locate_file(row[0]))) for row in rows if row and row[0].endswith(".pth")]
+    # Only beside the packages is it a list of folders: inside of one it is a checkpoint.
+    links = [one.locate_file(row[0]) for row in rows if row and row[0].endswith(".pth") and "/" not in row[0]]
     own = sum(int(row[2]) for row in rows if len(row) == 3 and row[2].isdigit())
-    return own + sum(_size_behind(link) for link in links)
+    return own + sum(_size_behind(Path(str(link))) for link in links)
 
 
 def _size_behind(link: Path) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omlab.cli import options
+from omlab.cli.wanted import Wanted, is_demonstration
 
 if TYPE_CHECKING:
     from omlab.cards import Card, Kind
@@ -27,8 +28,12 @@ SECTIONS: dict[str, Kind] = {
 
 @click.command("list")
 @click.argument("what", metavar="[WHAT]", required=False)
+@click.option("--modality", metavar="NAME", help="Only models made for it: ct, mr, fundus, pathology ...")
+@click.option("--verb", metavar="VERB", help="Only models that do it: predict, embed ...")
+@click.option("--takes", metavar="KIND", help="Only models with such an input: volume, image, slide ...")
+@click.option("--all", "demonstrations", is_flag=True, help="Also models for tests and demonstrations.")
 @options.as_json
-def list_cards(what: str | None, as_json: bool) -> None:
+def list_cards(what: str | None, as_json: bool, **asked: Any) -> None:
     """List what is installed: models, datasets, adapters, evaluators, formats, payloads, plugins."""
     from omlab.errors import UsageError
     from omlab.registry import registry
@@ -37,8 +42,14 @@ def list_cards(what: str | None, as_json: bool) -> None:
     if what is not None and what not in [*SECTIONS, "plugins"]:
         hint = did_you_mean(what, [*SECTIONS, "plugins"], none="")
         raise UsageError(f"There is nothing called '{what}' to list: {hint}")
+    wanted = Wanted(**asked)
+    if wanted.asks:
+        if what not in (None, "models"):
+            raise UsageError(f"{wanted.asks[0]} chooses among models: leave out '{what}'.")
+        what = "models"
     catalogue = registry()
-    sections = {name: catalogue.cards(kind) for name, kind in SECTIONS.items() if what in (None, name)}
+    found = {name: catalogue.cards(kind) for name, kind in SECTIONS.items() if what in (None, name)}
+    sections = {name: wanted.choose(cards) if name == "models" else cards for name, cards in found.items()}
     plugins = list(catalogue.plugins)
     if as_json:
         shown: dict[str, Any] = {name: [_summary(card) for card in cards] for name, cards in sections.items()}
@@ -47,17 +58,22 @@ def list_cards(what: str | None, as_json: bool) -> None:
         click.echo(json.dumps(shown, indent=2))
         return
     _show_sections(sections, all=what is None)
+    hidden = wanted.hidden(found.get("models", []))
+    if hidden:
+        say = f"\n{hidden} more for tests and demonstrations: omlab list models --all"
+        click.echo(click.style(say, dim=True))
     if what == "plugins":
         _show_plugins(plugins)
     else:
-        _show_problems(plugins, sections)
+        _show_problems(plugins, found)
 
 
 def _summary(card: Card) -> dict[str, Any]:
     row: dict[str, Any] = {"name": card.name, "summary": card.summary, "distribution": card.distribution}
     if card.kind == "model":
         row |= {"verbs": list(card.data.get("does", {})), "recipes": list(card.data.get("trains", {}))}
-        row["weights"] = list(card.weights)
+        row |= {"weights": list(card.weights), "modalities": list(card.data.get("modalities", []))}
+        row |= {"organs": list(card.data.get("organs", [])), "demonstration": is_demonstration(card)}
     return row
 
 
@@ -76,6 +92,7 @@ def _show_row(card: Card, *, width: int) -> None:
     room = max(20, shutil.get_terminal_size().columns - width)
     lines = textwrap.wrap(card.summary, room)
     facts = [
+        ("for", [*card.data.get("modalities", []), *card.data.get("organs", [])]),
         ("does", list(card.data.get("does", {}))),
         ("recipes", list(card.data.get("trains", {}))),
         ("weights", card.weights),
