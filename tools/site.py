@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # mkdocs loads hooks by path
 
-from tools import benchmarks  # noqa: E402 - needs the path above
+from tools import benchmarks, model_pages  # noqa: E402 - needs the path above
 from tools.reference import PAGES  # noqa: E402
 
 
@@ -24,6 +24,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, "benchmarks.md", content=benchmarks.page()))
     for path, picture in benchmarks.plots():
         files.append(File.generated(config, path, content=picture))
+    for path, text in model_pages.pages():
+        files.append(File.generated(config, path, content=text))
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     files.append(File.generated(config, "contributing.md", content=contributing))
     return files

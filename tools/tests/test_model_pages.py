@@ -1,0 +1,86 @@
+"""The models' pages: every model has one, it says what the card says, and its commands and its Python run as shown."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import omlab
+from omlab.card_schema import ModelCard, validate
+from omlab.registry import registry
+from omlab_prompts.testing import prompts_for
+from omlab_testkit.examples import examples
+from tools import costs, model_pages
+from tools.pages import shell
+
+CARDS = {card.name: card for card in registry().cards("model")}
+TINY = ["esm2-tiny", "stunet-tiny", "sammed2d-tiny", "pathoduet-tiny", "endofm-polypdiag-tiny"]
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_every_model_but_demonstrations_has_a_page_in_the_index() -> None:
+    index, pages = model_pages.index(), dict(model_pages.pages())
+    for name, card in CARDS.items():
+        shown = not card.data.get("demonstration", False)
+        assert (f"models/{name}.md" in pages) == shown
+        assert (f'href="models/{name}.html"' in index) == shown
+
+
+def test_a_page_says_what_the_card_says() -> None:
+    page = model_pages.page(CARDS["sammed3d"])
+    for text in (
+        "- **made for**: ct, mr, whole-body",
+        "- **tasks**: segmentation, simulate",
+        "- **package**: `pip install omlab-sammed3d`",
+        "omlab predict sammed3d volume.nii.gz prompts=prompts.json -o labelmap.nii.gz",
+        "omlab do simulate sammed3d volume.nii.gz reference=reference.nii.gz",
+        "--recipe clicks",
+        "| `learning_rate` | `0.0008` |",
+        "**turbo**: Trained on SA-Med3D-140K",
+        "| `sam_med3d_turbo.pth` | about 1,206 MB |",
+        "## Limits",
+        "Wang et al., SAM-Med3D",
+    ):
+        assert text in page
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if number > 1 else ()) for number, name in enumerate(TINY)]
+)
+def test_the_commands_and_the_python_of_a_page_run_as_shown(name: str, tmp_path: Path) -> None:
+    facts = validate(CARDS[name])
+    assert isinstance(facts, ModelCard)
+    for verb in facts.does.values():
+        made = {word: examples(verb.kinds[word], card=name, tests=None)[0] for word in verb.required}
+        first = next(iter(made.values()))
+        for word, payload in made.items():
+            path = tmp_path / model_pages.file_name(word, verb.kinds[word])
+            omlab.write(prompts_for(first) if verb.kinds[word] == "prompts" else payload, path)
+    page = model_pages.page(CARDS[name])
+    for verb in facts.does:
+        line = model_pages.command(facts, verb)
+        assert line in page
+        shell(line, cwd=tmp_path)
+    made_by_command = _result(facts, tmp_path).stat().st_mtime_ns
+    subprocess.run([sys.executable, "-c", PYTHON.findall(page)[0]], cwd=tmp_path, check=True)
+    assert _result(facts, tmp_path).stat().st_mtime_ns > made_by_command
+
+
+def _result(facts: ModelCard, folder: Path) -> Path:
+    gives = next(iter(facts.does.values())).gives
+    return folder / model_pages.file_name(gives, gives)
+
+
+def test_what_a_model_costs_is_measured_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_pages, "COSTS", tmp_path / "costs.csv")
+    monkeypatch.setattr(costs, "COSTS", tmp_path / "costs.csv")
+    monkeypatch.setattr(sys, "argv", ["costs", "esm2-tiny"])
+    costs.main()
+    model_pages.costs.cache_clear()
+    page = model_pages.page(CARDS["esm2-tiny"])
+    model_pages.costs.cache_clear()
+    row = next(line for line in page.splitlines() if line.startswith("| embed | 250 residues |"))
+    assert float(row.split("|")[3].split()[0]) > 0
+    assert int(row.split("|")[4].split()[0]) > 100
