@@ -15,7 +15,9 @@ from omlab import progress
 from omlab.errors import OmlabWarning
 
 QUIET_SECONDS = 10.0
-"""Between two lines about the same work, where nobody watches a terminal."""
+"""Before the first line about some work, where nobody watches a terminal."""
+QUIETEST_SECONDS = 300.0
+"""Between two lines about it at most."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -116,23 +118,29 @@ def _bars() -> Iterator[None]:
 
 @contextmanager
 def _lines(description: str, total: int | None) -> Iterator[progress.Advance]:
-    """For a pipe or a log: a line now and then of work that takes long, none of what is done in a moment."""
+    """For a pipe or a log: a line now and then of work that takes long, with the time that it will take.
+
+    Lines come half as often each time, up to one in `QUIETEST_SECONDS`: a training of days fills no log.
+    """
     began = said = time.monotonic()
+    pause = QUIET_SECONDS
     done = 0
     whole = f"/{decimal(total)}" if total is not None else ""
 
     def advance(steps: int = 1, /, **figures: float) -> None:
-        nonlocal done, said
+        nonlocal done, said, pause
         done += steps
         now = time.monotonic()
-        if now - said >= QUIET_SECONDS:
-            said = now
+        if now - said >= pause:
+            said, pause = now, min(2 * pause, QUIETEST_SECONDS)
+            left = f", {duration((now - began) * (total - done) / done)} left" if total and 0 < done < total else ""
             shown = "".join(f"  {name} {value:.4g}" for name, value in figures.items())
-            print(f"{description} {decimal(done)}{whole}{shown}", file=sys.stderr, flush=True)
+            print(f"{description} {decimal(done)}{whole}{left}{shown}", file=sys.stderr, flush=True)
 
     yield advance
     if said != began:
-        print(f"{description} {decimal(done)}{whole}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        took = duration(time.monotonic() - began)
+        print(f"{description} {decimal(done)}{whole}, {took}", file=sys.stderr, flush=True)
 
 
 def _one_bar(bars: Progress, description: str, total: int | None) -> Iterator[progress.Advance]:
@@ -151,6 +159,17 @@ def _one_bar(bars: Progress, description: str, total: int | None) -> Iterator[pr
         yield advance
     finally:
         bars.remove_task(bar)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: the two largest of days, hours, minutes and seconds."""
+    whole, parts = round(seconds), []
+    for size, letter in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        count, whole = divmod(whole, size)
+        parts.append((count, letter))
+    first = next((number for number, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    shown = [f"{count} {letter}" for count, letter in parts[first : first + 2] if count]
+    return " ".join(shown) or "0 s"
 
 
 def decimal(count: int) -> str:
