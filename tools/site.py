@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -37,3 +38,11 @@ def on_post_page(output: str, **_: object) -> str:
     if foreign:
         raise PluginError(f"A page would fetch something from elsewhere: {foreign.group()}")
     return output
+
+
+def on_post_build(*, config: MkDocsConfig) -> None:
+    """Called by mkdocs at the end: what the search indexed is also written as a script, which needs no server."""
+    site = Path(config.site_dir)
+    pages = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]
+    script = f"window.omlabPages = {json.dumps(pages)};\n"
+    (site / "assets" / "search-index.js").write_text(script, encoding="utf-8")
