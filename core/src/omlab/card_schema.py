@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
@@ -365,11 +365,21 @@ class AdapterCard(BaseCard):
 
 
 class EvaluatorCard(BaseCard):
-    """A way to judge what a verb gives (`judges`, a kind) against targets of kind `target`, for one task."""
+    """A way to judge what a verb gives (`judges`, a kind) against targets of kind `target`, for one task.
+
+    `also`: further kinds of results that it judges (masks over time beside volumes), with the kind of their targets.
+    """
 
     task: Name
     judges: Name
     target: Name
+    also: dict[Name, Name] = {}
+
+    def against(self, target: str) -> Self | None:
+        """This card for targets of that kind alone; None where it judges nothing against such."""
+        pairs = {self.judges: self.target, **self.also}
+        judges = next((result for result, kind in pairs.items() if kind == target), None)
+        return None if judges is None else self.model_copy(update={"judges": judges, "target": target, "also": {}})
 
 
 CARD_MODELS: dict[Kind, type[BaseCard]] = {

@@ -113,7 +113,7 @@ def evaluate(
 
 
 def choose_evaluator(name: str | None, source: DataRef, split: str) -> tuple[Card, EvaluatorCard]:
-    """The evaluator of that name, or the one for the task of the data.
+    """The evaluator of that name, or the one for the task of the data: its card for targets of the data's kind.
 
     Raises `UsageError` where none, or more than one, is for the task, or the targets are of another kind.
     """
@@ -122,7 +122,7 @@ def choose_evaluator(name: str | None, source: DataRef, split: str) -> tuple[Car
     catalogue = registry()
     if name is None:
         found = [card for card in catalogue.cards("evaluator") if card.data.get("task") == task]
-        fitting = [card for card in found if card.data.get("target") == about.target] or found
+        fitting = [card for card in found if cast(EvaluatorCard, validate(card)).against(about.target)] or found
         if len(fitting) != 1:
             known = ", ".join(card.name for card in fitting or catalogue.cards("evaluator")) or "none installed"
             many = "several evaluators are" if fitting else "no evaluator is"
@@ -132,9 +132,11 @@ def choose_evaluator(name: str | None, source: DataRef, split: str) -> tuple[Car
             )
         name = fitting[0].name
     offer = catalogue.get("evaluator", name)
-    card = cast(EvaluatorCard, validate(offer))
-    if about.target != card.target:
-        raise UsageError(f"'{name}' needs {card.target} targets, but '{source.name}' has {about.target or 'none'}.")
+    whole = cast(EvaluatorCard, validate(offer))
+    card = whole.against(about.target)
+    if card is None:
+        wanted = " or ".join(dict.fromkeys([whole.target, *whole.also.values()]))
+        raise UsageError(f"'{name}' needs {wanted} targets, but '{source.name}' has {about.target or 'none'}.")
     return offer, card
 
 

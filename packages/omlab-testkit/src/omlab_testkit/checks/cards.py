@@ -117,7 +117,8 @@ def _kinds(card: BaseCard) -> Iterator[tuple[str, str]]:
         yield from ((f"the input '{name}'", kind) for name, kind in card.inputs.items())
         yield from [("its target", card.target)] if card.target else []
     if isinstance(card, EvaluatorCard):
-        yield from (("what it judges", card.judges), ("its target", card.target))
+        for result, target in {card.judges: card.target, **card.also}.items():
+            yield from (("what it judges", result), ("its target", target))
     if isinstance(card, AdapterCard):
         yield from ((f"what {verb} gives", kind) for verb, kind in card.gives.items())
 
