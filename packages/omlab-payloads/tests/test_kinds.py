@@ -162,6 +162,7 @@ def test_a_payload_that_cannot_be_is_one_sentence(make, words):
         (Scores, {"values": {"a": 1}, "units": {"a": 5}}, "'a' must be a text, not 5"),
         (Boxes, {"space": "voxel", "boxes": [{"near": [0, 0, 0]}]}, "Box 1 has no 'far'"),
         (Boxes, {"space": [], "boxes": []}, "space must be"),
+        (Boxes, {"space": "pixel", "boxes": [{"near": [0, 0], "far": [1, 1], "crowd": 1}]}, "'crowd' must be true"),
         (Points, {"space": "voxel", "points": [[1, 2, 3]]}, "Point 1 must have name and at"),
     ],
 )

@@ -15,12 +15,16 @@ from omlab_payloads.positions import Position, Space, all_finite, checked_positi
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """A box by two opposite corners, `near` with the smaller numbers; what it is, and how sure (None: not known)."""
+    """A box by two opposite corners, `near` with the smaller numbers; what it is, and how sure (None: not known).
+
+    `crowd`: in a reference, it is around several things that cannot be told apart (as COCO's annotations say it).
+    """
 
     near: Position
     far: Position
     label: str = ""
     score: float | None = None
+    crowd: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,7 @@ class Boxes:
         return lie_in(self._corners(), other, space=self.space)
 
     def overlay(self, inputs: Inputs, *, target: Payload | None = None) -> bytes:
-        """A PNG of the input that can mark boxes (it has `with_boxes`), with these and the outlines of `target`.
+        """A PNG of the input that can mark boxes (it has `with_boxes`), with these and what `target` has.
 
         Raises `UsageError` where no input can.
         """
@@ -94,18 +98,21 @@ def _checked(box: Box, number: int, space: Space) -> Box:
         raise UsageError(
             f"Box {number} goes from {list(near)} to {list(far)}: no number of its near corner may be larger."
         )
-    return Box(near=near, far=far, label=str(box.label), score=None if box.score is None else float(box.score))
+    score = None if box.score is None else float(box.score)
+    return Box(near=near, far=far, label=str(box.label), score=score, crowd=bool(box.crowd))
 
 
 def _value(box: Box) -> dict[str, Any]:
     value: dict[str, Any] = {name: [checked.plain(x) for x in getattr(box, name)] for name in ("near", "far")}
     if box.label:
         value["label"] = box.label
+    if box.crowd:
+        value["crowd"] = True
     return value if box.score is None else value | {"score": checked.plain(box.score)}
 
 
 def _box(row: Any, number: int) -> Box:
-    found = checked.fields(row, required=("near", "far"), known=("label", "score"), what=f"Box {number}")
+    found = checked.fields(row, required=("near", "far"), known=("label", "score", "crowd"), what=f"Box {number}")
     near, far = (tuple(checked.numbers(found[name], name=name)) for name in ("near", "far"))
     score = found.get("score")
     return Box(
@@ -113,4 +120,5 @@ def _box(row: Any, number: int) -> Box:
         far=far,
         label=checked.text(found.get("label", ""), name="label"),
         score=None if score is None else checked.number(score, name="score"),
+        crowd=checked.flag(found.get("crowd", False), name="crowd"),
     )

@@ -35,6 +35,13 @@ def text(value: Any, *, name: str) -> str:
     raise UsageError(f"'{name}' must be a text, not {brief(value)}.")
 
 
+def flag(value: Any, *, name: str) -> bool:
+    """True or false."""
+    if isinstance(value, bool):
+        return value
+    raise UsageError(f"'{name}' must be true or false, not {brief(value)}.")
+
+
 def number(value: Any, *, name: str) -> float:
     """A number. One that is not finite is written as the text `nan`, `inf` or `-inf`: JSON has no such numbers."""
     if isinstance(value, str) and value in _NOT_FINITE:

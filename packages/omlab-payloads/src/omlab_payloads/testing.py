@@ -76,8 +76,9 @@ def example_boxes() -> list[Boxes]:
 
 
 def odd_boxes() -> dict[str, Boxes]:
-    """None at all, one of one pixel, one without a label and score."""
+    """None at all, one of one pixel, one without a label and score, one around a crowd."""
     return {
+        "crowd": Boxes(space="pixel", boxes=(Box(near=(0, 0), far=(9, 9), label="polyp", crowd=True),)),
         "none": Boxes(space="voxel"),
         "one-pixel": Boxes(space="pixel", boxes=(Box(near=(-0.5, -0.5), far=(0.5, 0.5), label="dot", score=1.0),)),
         "unnamed": Boxes(space="voxel", boxes=(Box(near=(0, 0, 0), far=(1, 1, 1)),)),
