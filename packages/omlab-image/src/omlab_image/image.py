@@ -142,6 +142,21 @@ class Image(_Flat):
 
         return picture(self, target=_outlined(target))
 
+    def with_boxes(self, boxes: Any, *, target: Payload | None = None) -> bytes:
+        """A PNG of this image with the boxes of a payload of kind `boxes`, and in white those of another, `target`.
+
+        Raises `GeometryError` where boxes are not in pixels.
+        """
+        from omlab_image.pictures.picture import picture_of_boxes
+
+        references = target if target is not None and target.kind == boxes.kind else None
+        for given in (boxes, references):
+            if given is not None and given.space != "pixel":
+                raise GeometryError(
+                    f"Boxes in {given.space} space are no places in an image: it needs those in pixels."
+                )
+        return picture_of_boxes(self, boxes.boxes, references=() if references is None else references.boxes)
+
     def with_array(self, array: NDArray[Any]) -> Image:
         """This image with other pixels of the same type."""
         return replace(self, array=array)

@@ -129,6 +129,10 @@ class Clip:
         """The index of the frame that is shown at that time."""
         return max(0, int(np.searchsorted(self.times, seconds, side="right")) - 1)
 
+    def picture(self, index: int) -> Image:
+        """One frame as an image. Raises as `stream`."""
+        return Image(array=self.read([index])[0])
+
     def loaded(self) -> Clip:
         """The same with all frames in memory."""
         if isinstance(self.frames, Kept):
@@ -141,4 +145,4 @@ class Clip:
 
     def thumbnail(self, *, size: int) -> bytes:
         """A small PNG of its middle frame (`omlab.payloads.Viewable`)."""
-        return Image(array=self.read([len(self) // 2])[0]).thumbnail(size=size)
+        return self.picture(len(self) // 2).thumbnail(size=size)

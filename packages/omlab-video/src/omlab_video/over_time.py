@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from omlab.errors import InputError, UsageError
 from omlab.payloads import Inputs, Payload, describe
-from omlab_image.image import Image, LabelMap2D
+from omlab_image.image import LabelMap2D
 from omlab_payloads.boxes import Boxes
 from omlab_video.clip import Clip, Frame
 
@@ -77,8 +77,8 @@ class LabelMapClip:
         index = int(np.count_nonzero(self.array, axis=(1, 2)).argmax())
         if target is not None and not isinstance(target, LabelMapClip):
             raise UsageError(f"A {LabelMapClip.kind} is outlined, not a {describe(target)}.")
-        image = Image(array=clip.read([index])[0])
-        return self.frame(index).overlay({"image": image}, target=None if target is None else target.frame(index))
+        outlined = None if target is None else target.frame(index)
+        return self.frame(index).overlay({"image": clip.picture(index)}, target=outlined)
 
     def drawn(self, clip: Clip, *, opacity: float = 0.45) -> Iterator[Frame]:
         """The frames of the clip with the classes in colour over them."""

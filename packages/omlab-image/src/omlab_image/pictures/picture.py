@@ -1,4 +1,4 @@
-"""A picture of an image with a label map drawn over it: classes filled and edged, a reference outlined, a legend."""
+"""A picture of an image with what was found drawn over it: classes filled and edged, boxes, references, a legend."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import ImageDraw, ImageFont
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from omlab.errors import GeometryError
+from omlab_image.pictures.boxes import colours_of, with_boxes
 from omlab_image.pictures.marks import with_marks
 from omlab_payloads.colours import default_colour
 
@@ -102,6 +103,17 @@ def picture(
     if prompts:
         shown = with_marks(shown, prompts, shape=image.shape)
     _with_legend(shown, _keys(labelmap, is_outlined=target is not None)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def picture_of_boxes(image: Imaged, boxes: Sequence[Any], *, references: Sequence[Any] = ()) -> bytes:
+    """A PNG of `image` in true proportions with boxes in its pixels (`omlab_payloads.boxes.Box`) over it."""
+    colours = colours_of(boxes)
+    canvas = Pillow.fromarray(_shown(image)).convert("RGB").resize(_size(image), Pillow.Resampling.BICUBIC)
+    shown = with_boxes(canvas, boxes, references, colours=colours, shape=image.shape)
+    keys: list[Key] = [(colour, label or "box") for label, colour in list(colours.items())[:_LEGEND]]
+    stream = io.BytesIO()
+    _with_legend(shown, [*keys, *([(None, "reference")] if references else [])]).save(stream, "PNG")
     return stream.getvalue()
 
 
