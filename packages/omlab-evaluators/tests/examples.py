@@ -70,6 +70,20 @@ def two_organs(*, shift=0, affine=None):
     return LabelMap(array, np.diag([2.0, 2.0, 3.0, 1.0]) if affine is None else affine, labels)
 
 
+def polyp(left, top, *, score=None, label="adenomatous", side=40):
+    """A square box."""
+    return Box(near=(left, top), far=(left + side, top + side), label=label, score=score)
+
+
+def polyps():
+    """Three pictures: one polyp that is found, one of two with a false alarm, nothing where nothing is."""
+    references = [[polyp(10, 10)], [polyp(50, 20), polyp(5, 60, label="hyperplastic", side=20)], []]
+    found = [[polyp(12, 11, score=0.9)], [polyp(50, 20, score=0.8), polyp(90, 90, score=0.6)], []]
+    targets, results = ([Boxes(space="pixel", boxes=boxes) for boxes in side] for side in (references, found))
+    samples = [Sample(id=f"case-{n}", inputs={}, target=one, group=f"patient-{n}") for n, one in enumerate(targets)]
+    return samples, results
+
+
 def examples(kind, card):
     return [two_organs(), two_organs(shift=2)] if kind == "labelmap" else None
 
@@ -81,6 +95,8 @@ def judged(card):
         results = [Boxes(space="voxel", boxes=BOXES), Boxes(space="voxel", boxes=BOXES[:1])]
         samples = [Sample(id=f"case-{n}", inputs={}, target=one, group=f"group-{n}") for n, one in enumerate(targets)]
         return samples, results
+    if card == "detection":
+        return polyps()
     if card != "survival":
         return None
     followed = [(5.0, 1), (3.0, 1), (9.0, 0), (7.0, 1), (2.0, 0), (6.0, 1)]

@@ -12,7 +12,9 @@ TASKS = {
     "labelmap-2d": "segmentation",
     "classes": "classification",
     "scores": "regression",
+    "labelmap-clip": "segmentation",
     "boxes": "detection",
+    "boxes-clip": "detection",
 }
 
 

@@ -1,0 +1,1 @@
+"""Evaluator `detection`: boxes in pictures and in the frames of clips."""
