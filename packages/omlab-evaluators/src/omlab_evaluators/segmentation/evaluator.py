@@ -8,7 +8,8 @@ How empty masks count (after Maier-Hein et al. 2024, Metrics Reloaded, and commo
     empty      there       invented          0          0             undefined
     empty      empty       absent            undefined  undefined     undefined
 
-Undefined figures are left out of means; how many there are is always shown beside them.
+Undefined figures are left out of means; how many there are is always shown beside them. Label maps of pictures and
+clips are compared by Dice alone (`omlab_evaluators.segmentation.frames`).
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from omlab.errors import GeometryError, InputError
 from omlab.roles import Report, Sample
 from omlab_evaluators.bootstrap import CaseRows
 from omlab_evaluators.segmentation.boxes import boxes, joined
+from omlab_evaluators.segmentation.frames import KINDS, compare_frames
 from omlab_evaluators.segmentation.labels import Pair, match_labels
 from omlab_evaluators.segmentation.overlap import dice_of_counts, volume_ml
 from omlab_evaluators.segmentation.pictures import draw
-from omlab_evaluators.segmentation.summary import Settings, Status, metrics_of, resampled, summarise
+from omlab_evaluators.segmentation.summary import Settings, metrics_of, resampled, status_of, summarise
 from omlab_evaluators.segmentation.sureness import sureness_of
 from omlab_evaluators.segmentation.surface import surface_dice, surface_distances
 
@@ -42,7 +44,7 @@ def load(card: Any, *, settings: Mapping[str, Any]) -> SegmentationEvaluator:
 
 
 class SegmentationEvaluator:
-    """Compares predicted label maps with references of the same grid."""
+    """Compares predicted label maps with references of the same grid: of volumes, pictures or the frames of clips."""
 
     headline = "dice"
 
@@ -59,6 +61,14 @@ class SegmentationEvaluator:
         target: Any = sample.target
         if target is None:
             raise InputError(f"Case {sample.id} has no reference segmentation to compare the prediction with.")
+        if target.kind in KINDS:
+            rows = compare_frames(target, result, wanted=self.settings.labels, ignored=sample.ignored, case=sample.id)
+        else:
+            rows = self._compare_volumes(sample, target, result)
+        draw(sample, result, folder=folder)
+        return [{"group": sample.group, **row} for row in rows]
+
+    def _compare_volumes(self, sample: Sample, target: Any, result: Any) -> list[dict[str, Any]]:
         _check_grids(target, result, case=sample.id)
         pairs = match_labels(target, result, wanted=self.settings.labels)
         pairs = [pair for pair in pairs if pair.reference not in sample.ignored]
@@ -71,9 +81,8 @@ class SegmentationEvaluator:
             # What is outside both boxes is in neither mask, and changes no figure.
             box = joined(ours.get(pair.reference), None if pair.prediction is None else theirs.get(pair.prediction))
             found = self._compare(target.array[box], predicted[box], pair, axes=axes)
-            known = {"label": pair.name, "value": pair.reference, "group": sample.group}
+            known = {"label": pair.name, "value": pair.reference}
             rows.append(known | found | sureness_of(result, pair.prediction))
-        draw(sample, result, folder=folder)
         return rows
 
     def report(self, rows: CaseRows, folder: Path) -> Report:
@@ -83,9 +92,10 @@ class SegmentationEvaluator:
         same folder, where they are there.
         """
         # The page draws figures: its imports would slow down every measurement.
-        from omlab_evaluators.segmentation.page import write_report
+        from omlab_evaluators.segmentation import page, page_of_pixels
 
         summary = summarise(rows, rounds=self.settings.bootstrap, seed=self.settings.seed)
+        write_report = page.write_report if summary.has_millimetres else page_of_pixels.write_report
         notes = write_report(rows, summary, settings=self.settings, folder=folder)
         return Report(metrics=metrics_of(summary), notes=notes)
 
@@ -102,21 +112,13 @@ class SegmentationEvaluator:
         distances = surface_distances(reference, prediction, axes=axes)
         nsd = surface_dice(distances, tolerance=self.settings.surface_tolerance_mm, both_empty=ours + theirs == 0)
         return {
-            "status": _status(ours, theirs),
+            "status": status_of(ours, theirs),
             "dice": _json(dice_of_counts(ours, theirs, both=both)),
             "surface_dice": _json(nsd),
             "hd95": None if distances is None else distances.percentile(95),
             "reference_ml": volume_ml(ours, axes=axes),
             "prediction_ml": volume_ml(theirs, axes=axes),
         }
-
-
-def _status(ours: int, theirs: int) -> Status:
-    if ours and theirs:
-        return "found"
-    if ours:
-        return "not found"
-    return "invented" if theirs else "absent"
 
 
 def _check_grids(target: Any, prediction: Any, *, case: str) -> None:

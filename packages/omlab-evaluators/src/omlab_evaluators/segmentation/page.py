@@ -80,8 +80,8 @@ def _key_figures(rows: CaseRows, summary: Summary, settings: Settings) -> KeyFig
                 note=note,
             )
         )
-    missed = sum(row["status"] == "not found" for row in _all(rows))
-    present = sum(row["status"] in ("found", "not found") for row in _all(rows))
+    missed = sum(row["status"] == "not found" for row in all_rows(rows))
+    present = sum(row["status"] in ("found", "not found") for row in all_rows(rows))
     return KeyFigures([*shown, KeyFigure("Not found", missed, note=f"of {present} structures")])
 
 
@@ -93,7 +93,7 @@ def _classes_section(rows: CaseRows, summary: Summary, settings: Settings) -> Se
         f"{settings.surface_tolerance_mm:g} mm of the other; HD95 is the distance within which 95 % of it lies."
     )
     spread: dict[str, list[float | None]] = {label: [] for label in summary.labels}
-    for row in _all(rows):
+    for row in all_rows(rows):
         spread[row["label"]].append(row["dice"])
     blocks: list[Block] = [_quality_table(summary)]
     if summary.labels:
@@ -145,7 +145,7 @@ def _count_table(rows: CaseRows, summary: Summary) -> Table:
     ]
     table = []
     for label in summary.labels:
-        mine = [row for row in _all(rows) if row["label"] == label]
+        mine = [row for row in all_rows(rows) if row["label"] == label]
         counts = Counter(row["status"] for row in mine)
         volumes = [sum(row[key] for row in mine) / len(mine) for key in ("reference_ml", "prediction_ml")]
         table.append([label, *(counts[s] for s in ("found", "not found", "invented", "absent")), *volumes])
@@ -164,14 +164,14 @@ def _cases_section(rows: CaseRows) -> Section:
     if key is not None:
         columns.append(Column(f"Lowest {'confidence' if key == CONFIDENCE else 'margin'}", numeric=True))
     table = []
-    for case in _worst_first(rows):
+    for case in worst_first(rows):
         weakest = _weakest(rows[case])
         distances = [row["hd95"] for row in rows[case] if row["hd95"] is not None]
         table.append(
             [
                 case,
-                _mean(rows[case], "dice"),
-                _mean(rows[case], "surface_dice"),
+                mean_of(rows[case], "dice"),
+                mean_of(rows[case], "surface_dice"),
                 max(distances, default=None),
                 f"{weakest['label']}, {weakest['dice']:.3f}" if weakest else "",
                 *([] if key is None else [least_sure(rows[case], key)]),
@@ -183,11 +183,11 @@ def _cases_section(rows: CaseRows) -> Section:
 
 def _gallery_section(rows: CaseRows, folder: Path) -> list[Section]:
     items = []
-    for case in _worst_first(rows)[:GALLERY_CASES]:
+    for case in worst_first(rows)[:GALLERY_CASES]:
         path = picture_path(folder, case=case)
         if path.is_file():
             alt = f"Three planes of case {case}: the prediction filled, the reference outlined."
-            items.append(GalleryItem(case, [Picture(path.read_bytes(), alt=alt)], text=_case_text(rows[case])))
+            items.append(GalleryItem(case, [Picture(path.read_bytes(), alt=alt)], text=case_text(rows[case])))
     if not items:
         return []
     which = "All cases" if len(items) == len(rows) else f"The {len(items)} worst of {len(rows)} cases"
@@ -198,8 +198,9 @@ def _gallery_section(rows: CaseRows, folder: Path) -> list[Section]:
     return [Section("Overlays", [Gallery(items)], text=text)]
 
 
-def _case_text(case: Sequence[Row]) -> str:
-    mean, weakest = _mean(case, "dice"), _weakest(case)
+def case_text(case: Sequence[Row]) -> str:
+    """What is said of a case beside its picture."""
+    mean, weakest = mean_of(case, "dice"), _weakest(case)
     parts = [] if mean is None or weakest is None else [
         f"Mean Dice {mean:.3f}", f"weakest {weakest['label']} {weakest['dice']:.3f}"
     ]  # fmt: skip
@@ -211,7 +212,7 @@ def _case_text(case: Sequence[Row]) -> str:
 
 
 def _notes(rows: CaseRows, settings: Settings) -> list[str]:
-    count = Counter(row["status"] for row in _all(rows))
+    count = Counter(row["status"] for row in all_rows(rows))
     notes = [
         "A class that is in the reference but not in the prediction, or the reverse, has Dice 0 and surface "
         f"Dice 0; its HD95 is undefined and left out of the mean "
@@ -239,9 +240,9 @@ def _csv(rows: CaseRows) -> str:
     )
 
 
-def _worst_first(rows: CaseRows) -> list[str]:
+def worst_first(rows: CaseRows) -> list[str]:
     """Case ids by mean Dice; those without any figure last."""
-    means = {case: _mean(mine, "dice") for case, mine in rows.items()}
+    means = {case: mean_of(mine, "dice") for case, mine in rows.items()}
     return sorted(rows, key=lambda case: (means[case] is None, means[case] or 0.0))
 
 
@@ -250,12 +251,14 @@ def _weakest(case: Sequence[Row]) -> Row | None:
     return min(defined, key=lambda row: float(row["dice"]), default=None)
 
 
-def _mean(case: Sequence[Row], key: str) -> float | None:
+def mean_of(case: Sequence[Row], key: str) -> float | None:
+    """The mean of a figure over the classes of a case; None where it is not defined."""
     values = [float(row[key]) for row in case if row[key] is not None]
     return sum(values) / len(values) if values else None
 
 
-def _all(rows: CaseRows) -> Iterable[Row]:
+def all_rows(rows: CaseRows) -> Iterable[Row]:
+    """The rows of all cases."""
     return (row for case in rows.values() for row in case)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,11 +19,16 @@ from omlab_evaluators.measures import Measure
 Status = Literal["found", "not found", "invented", "absent"]
 
 
+DICE = Measure("dice", "Dice")
 MEASURES = (
-    Measure("dice", "Dice"),
+    DICE,
     Measure("surface_dice", "Surface Dice"),
     Measure("hd95", "HD95", unit="mm", higher_is_better=False, digits=2),
 )
+"""Of label maps of volumes."""
+
+PIXEL_MEASURES = (DICE, Measure("frame_dice", "Dice by frame", help="mean of the frames' own"))
+"""Of those of pictures (the first) and of clips (both)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,28 +54,53 @@ class Summary:
     labels: list[str]
     by_label: dict[str, list[Estimate]]
     overall: dict[str, Estimate]
+    measures: Sequence[Measure] = MEASURES
+
+    @property
+    def has_millimetres(self) -> bool:
+        """Whether it is of volumes."""
+        return self.measures == MEASURES
+
+
+def status_of(reference: int, prediction: int) -> Status:
+    """Of a class with so many voxels in each map."""
+    if reference and prediction:
+        return "found"
+    if reference:
+        return "not found"
+    return "invented" if prediction else "absent"
+
+
+def measures_of(rows: CaseRows) -> tuple[Measure, ...]:
+    """The measures that the rows have."""
+    keys = {key for case in rows.values() for row in case for key in row}
+    if not keys or "surface_dice" in keys:
+        return MEASURES
+    return tuple(measure for measure in PIXEL_MEASURES if measure.key in keys)
 
 
 def summarise(rows: CaseRows, *, rounds: int, seed: int) -> Summary:
     """Means over cases with their intervals. Cases of one group (patient) are drawn together."""
     labels = list(dict.fromkeys(row["label"] for case in rows.values() for row in case))
+    measures = measures_of(rows)
     by_label, overall = {}, {}
-    for measure in MEASURES:
+    for measure in measures:
         by_label[measure.key], overall[measure.key] = bootstrap_means(
             _values(rows, labels, measure.key), groups=groups_of(rows), rounds=rounds, seed=seed
         )
-    return Summary(labels, by_label, overall)
+    return Summary(labels, by_label, overall, measures)
 
 
 def resampled(rows: CaseRows) -> Resampled:
     """The means over labels, for weighed cases (`omlab.abilities.Resamples`)."""
     labels = list(dict.fromkeys(row["label"] for case in rows.values() for row in case))
-    values = [_values(rows, labels, measure.key) for measure in MEASURES]
+    measures = measures_of(rows)
+    values = [_values(rows, labels, measure.key) for measure in measures]
 
     def figures(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack([_mean_over_labels(table, weights) for table in values], axis=1)
 
-    return Resampled(measures=[measure.open() for measure in MEASURES], figures=figures)
+    return Resampled(measures=[measure.open() for measure in measures], figures=figures)
 
 
 def _mean_over_labels(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -100,7 +131,7 @@ def metrics_of(summary: Summary) -> list[Metric]:
     """The metrics of the report: every measure by label, then as mean over the labels (label None)."""
     return [
         measure.metric(estimate, label=label)
-        for measure in MEASURES
+        for measure in summary.measures
         for label, estimate in zip(
             [*summary.labels, None], [*summary.by_label[measure.key], summary.overall[measure.key]], strict=True
         )
