@@ -9,3 +9,9 @@ OMLAB_HOOK_API = 2
 def omlab_models() -> list[Card]:
     """Endo-FM and what was made of it."""
     return read_cards(__package__, "model")
+
+
+@hookimpl
+def omlab_datasets() -> list[Card]:
+    """What it was trained and judged on."""
+    return read_cards(__package__, "dataset")

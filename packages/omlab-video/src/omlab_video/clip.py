@@ -58,6 +58,28 @@ class Kept:
         return (self.array[index] for index in indices)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Frames of others from the `first` on."""
+
+    whole: Frames
+    first: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of a frame."""
+        return self.whole.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the whole holds."""
+        return self.whole.nbytes
+
+    def stream(self, indices: Sequence[int]) -> Iterator[Frame]:
+        """The frames of these indices."""
+        return self.whole.stream([self.first + index for index in indices])
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Clip:
     """A video, or a part of one: frames of red, green and blue in 8 bits, and when each is shown.
@@ -128,6 +150,13 @@ class Clip:
     def at(self, seconds: float) -> int:
         """The index of the frame that is shown at that time."""
         return max(0, int(np.searchsorted(self.times, seconds, side="right")) - 1)
+
+    def part(self, start: int, stop: int) -> Clip:
+        """The frames from `start` to before `stop` as a clip of its own. Raises `UsageError` where it has none."""
+        if not 0 <= start < stop <= len(self):
+            raise UsageError(f"{self.name} has {len(self)} frames: none from {start} to before {stop}.")
+        times = self.times[start:stop] - self.times[start]
+        return Clip(frames=Part(whole=self.frames, first=start), times=times, name=self.name)
 
     def picture(self, index: int) -> Image:
         """One frame as an image. Raises as `stream`."""

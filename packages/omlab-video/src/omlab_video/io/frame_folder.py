@@ -46,10 +46,7 @@ class FrameFolder:
         """The clip of a folder, `rate` frames a second. Raises `InputError`, also where a frame is missing."""
         if kind != Clip.kind:
             raise InputError(f"{path}: a folder of frames holds a clip, not a '{kind}'.")
-        paths = pictures(path)
-        times = np.arange(len(paths)) / rate
-        frames = PictureFrames(paths=paths, size=_picture(paths[0]).shape)
-        return Clip(frames=frames, times=times, name=str(path))
+        return clip_of_pictures(pictures(path), rate=rate, name=str(path))
 
 
 class MaskFrames:
@@ -79,6 +76,14 @@ class MaskFrames:
             path.mkdir()
             for index in range(len(payload.array)):
                 Picture().write(payload.frame(index), path / f"{index:06d}.png")
+
+
+def clip_of_pictures(paths: Sequence[Path], *, rate: float, name: str) -> Clip:
+    """The clip of pictures in this order, `rate` frames a second; the first is read. Raises `InputError`."""
+    if not paths:
+        raise InputError(f"{name} has no frame: a clip has at least one.")
+    frames = PictureFrames(paths=tuple(paths), size=_picture(paths[0]).shape)
+    return Clip(frames=frames, times=np.arange(len(paths)) / rate, name=name)
 
 
 def pictures(folder: Path) -> list[Path]:
