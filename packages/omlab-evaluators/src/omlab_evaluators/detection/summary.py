@@ -3,8 +3,7 @@
 Intervals: patients (videos) are drawn, and the matches that each case's row holds are counted as often as it was
 drawn; nothing is matched again, for a box's match depends on its own frame alone. With more than `STEPS` boxes of a
 class the precision of a round is read off at that many steps of a falling score in place of every box. The value itself
-is of all boxes, and its interval is moved by the difference that the steps make to it (under 0.002 of a thousand boxes
-or more; see the tests).
+is of all boxes, and its interval is moved by the difference that the steps make to it: some 0.002 (see the tests).
 """
 
 from __future__ import annotations
