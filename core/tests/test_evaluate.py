@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import omlab
+from omlab.card_schema import EvaluatorCard
 from omlab.errors import InputError, OmlabError, SettingsError, UnknownNameError, UsageError
 from omlab.run_folder import read_log
 
@@ -52,6 +53,18 @@ def test_results_that_changed_are_another_request():
     omlab.predict("adder", data="ramps", output="out")
     with pytest.raises(OmlabError, match="another request"):
         omlab.evaluate(None, "ramps", predictions="out", output="board")
+
+
+def test_an_evaluator_judges_the_further_kinds_of_its_card():
+    card = EvaluatorCard(
+        name="overlap", summary="Overlap.", entry="a.b:c", licence="CC0", task="segmentation",
+        judges="labelmap", target="labelmap", also={"masks": "labelmap-clip"},
+    )  # fmt: skip
+    narrowed = card.against("labelmap-clip")
+    assert narrowed is not None
+    assert (narrowed.judges, narrowed.target) == ("masks", "labelmap-clip")
+    assert card.against("labelmap").judges == "labelmap"
+    assert card.against("boxes") is None
 
 
 def test_collected_results_are_judged_by_their_ids(install):

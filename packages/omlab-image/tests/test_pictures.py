@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 from omlab.errors import GeometryError
 from omlab_image import Image, LabelMap2D
 from omlab_image.testing import example_images, example_labelmaps, odd_images, odd_labelmaps
+from omlab_payloads.boxes import Box, Boxes
 from omlab_payloads.colours import default_colour
 
 
@@ -45,6 +46,21 @@ def test_pixels_have_their_true_proportions() -> None:
     image = Image(array=np.zeros((40, 40), np.uint8), spacing=(0.2, 0.1))
     labelmap = LabelMap2D(array=np.zeros((40, 40), np.uint8), spacing=(0.2, 0.1))
     assert _drawn(labelmap, image).shape[:2] == (360, 180)
+
+
+def test_boxes_are_drawn_where_they_are_and_references_in_white() -> None:
+    image = Image(array=np.full((60, 90), 90, np.uint8))
+    found = Boxes(space="pixel", boxes=[Box(near=(10, 10), far=(40, 30), label="polyp", score=0.75)])
+    reference = Boxes(space="pixel", boxes=[Box(near=(50, 20), far=(80, 50), label="polyp")])
+    png = found.overlay({"image": image}, target=reference)
+    drawn = np.array(Pillow.open(io.BytesIO(png)).convert("RGB"))
+    scale = drawn.shape[1] / 90
+    bottom, left = round(30.5 * scale) - 1, round(50.5 * scale)
+    assert tuple(drawn[bottom, round(25 * scale)]) == default_colour(1)
+    assert tuple(drawn[round(40 * scale), left]) == (255, 255, 255)
+    assert tuple(drawn[round(5 * scale), round(5 * scale)]) == (90, 90, 90)
+    with pytest.raises(GeometryError, match="Boxes in voxel space are no places in an image"):
+        image.with_boxes(Boxes(space="voxel"))
 
 
 def test_other_pixels_are_refused() -> None:

@@ -23,6 +23,15 @@ def shades(frames: np.ndarray) -> list[int]:
     return [round((float(frame[30:, 30:].mean()) - 8) / 10) for frame in frames]
 
 
+def test_a_part_of_a_clip_is_a_clip(tmp_path: Path) -> None:
+    clip = read_video(videos.write(tmp_path / "a.mp4"))
+    part = clip.part(5, 12).part(2, 7)
+    assert (part.shape, part.rate, part.times[0]) == ((5, 48, 64), pytest.approx(25), 0)
+    assert shades(part.read([4, 0])) == [11, 7]
+    with pytest.raises(UsageError, match="has 20 frames: none from 15 to before 21"):
+        clip.part(15, 21)
+
+
 def test_frames_are_found_by_their_index_in_any_order(tmp_path: Path) -> None:
     clip = read_video(videos.write(tmp_path / "a.mp4"))
     assert clip.shape == (20, 48, 64)
