@@ -55,6 +55,13 @@ def test_a_header_says_the_kind_and_a_cell_then_holds_the_value_where_it_can(tab
     assert data.about("test").task == "saying"  # as its evaluator says
 
 
+def test_targets_of_a_said_kind_may_lie_in_files(table, folder):
+    (folder / "said.txt").write_text("three")
+    data = table("id,line,target:words,split", "a,0.line,said.txt,test")
+    assert loaded(data)["a"].target.text == "three"
+    assert data.cases("test")[0].files["target"] == (folder / "said.txt",)
+
+
 def test_several_files_in_a_cell_are_channels(table):
     data = table("id,line,split", "a,0.line; 1.line,test", "b,2.line;3.line,test")
     assert loaded(data)["b"].inputs["line"].values == (2, 1, 2, 3, 1, 2)

@@ -205,6 +205,13 @@ def names_a_file(cell: Any, *, folder: Path) -> bool:
     return bool(suffix_of(Path(first), [card for card in format_cards() if card.reads])) or (folder / first).is_file()
 
 
+def reads_it(kind: str, cell: Any) -> bool:
+    """Whether a cell is the name of a file that a format reads as that kind, where it could be a value too."""
+    if not isinstance(cell, str) or kind in (CLASSES, SCORES):
+        return False
+    return bool(suffix_of(Path(cell), [card for card in format_cards() if kind in card.reads]))
+
+
 def numbers_in(cell: Any) -> dict[str, float] | None:
     """The numbers of a cell by name: one, or JSON such as `{"time": 12.5, "event": 1}`; None: it is neither."""
     if is_number(cell):

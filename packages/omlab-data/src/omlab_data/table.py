@@ -31,6 +31,7 @@ from omlab_data.columns import (
     names_a_file,
     numbers_in,
     paths_in,
+    reads_it,
 )
 from omlab_data.files import some
 from omlab_data.rows import Row, Rows
@@ -252,6 +253,8 @@ class _Reader:
             raise InputError(f"{self.table.path}, line {row.line}: say the kind of such a target, {TARGET}:KIND.")
         if not column.kind and not names_a_file(cell, folder=self.folder):
             column = replace(column, kind=SCORES if is_number(cell) else CLASSES, is_value=True)
+        if column.is_value and reads_it(column.kind, cell):
+            column = replace(column, is_value=False)
         if not column.is_value:
             inputs = [other.kind for other in self.table.inputs if not other.is_value]
             return self._settled(column, self._paths(column, row), row, unlike=inputs)
