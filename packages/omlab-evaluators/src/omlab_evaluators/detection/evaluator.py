@@ -61,25 +61,28 @@ class DetectionEvaluator:
             )
         parts: dict[str, list[Matches]] = {}
         names: dict[str, str] = {}
-        frames: Counter[str] = Counter()
         for references, found in ((one.boxes, other.boxes) for one, other in zip(ours, theirs, strict=True)):
             for label in (box.label for side in (references, found) for box in side):
                 names.setdefault(key_of(label), label)
             for key in {key_of(box.label) for side in (references, found) for box in side}:
                 parts.setdefault(key, []).append(_matched(key, references, found, case=sample.id))
-            has = any(not box.crowd for box in references), any(box.score >= self.score for box in found)
-            frames[
-                dict(zip(((True, True), (False, True), (True, False)), FRAMES, strict=True)).get(has, "neither")
-            ] += 1
         draw(sample, theirs, references=ours, score=self.score, folder=folder)
         return [
             {
                 "group": sample.group,
                 "frames": len(ours),
-                "frames_with": {name: frames[name] for name in FRAMES},
+                "frames_with": self._frames_with(ours, theirs),
                 "classes": {names[key]: packed(Matches.joined(parts[key])) for key in sorted(parts)},
             }
         ]
+
+    def _frames_with(self, ours: Sequence[Any], theirs: Sequence[Any]) -> dict[str, int]:
+        """How many frames have a reference, and a box from the operating point on: `FRAMES`."""
+        have = Counter(
+            (any(not box.crowd for box in one.boxes), any(box.score >= self.score for box in other.boxes))
+            for one, other in zip(ours, theirs, strict=True)
+        )
+        return {name: have[which] for name, which in FRAMES.items()}
 
     def figures(self, rows: CaseRows) -> list[Metric]:
         """All figures with their intervals."""
