@@ -149,7 +149,7 @@ class Image(_Flat):
         """
         from omlab_image.pictures.picture import picture_of_boxes
 
-        references = target if target is not None and target.kind == boxes.kind else None
+        references: Any = target if target is not None and target.kind == boxes.kind else None
         for given in (boxes, references):
             if given is not None and given.space != "pixel":
                 raise GeometryError(
