@@ -25,7 +25,7 @@ def draw(sample: Sample, frames: Sequence[Any], *, references: Sequence[Any], sc
     `references` have a payload of boxes for each frame.
     """
     inputs: list[Any] = [one for one in sample.inputs.values() if hasattr(one, "with_boxes") or hasattr(one, "picture")]
-    if not inputs:
+    if not inputs or not frames:
         return
     said = [replace(one, boxes=[box for box in one.boxes if box.score >= score]) for one in frames]
     wrong = [errors(ours.boxes, theirs.boxes) for ours, theirs in zip(references, said, strict=True)]
