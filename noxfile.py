@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nox
 
@@ -226,13 +227,14 @@ def _install_all(session: nox.Session, *extra: str) -> None:
 
 
 def _install(session: nox.Session, *requirements: str, pins: Sequence[str] | None = None, built: bool = True) -> None:
-    """Install, ours from the built wheels. Not from inside the workspace, where uv would add its settings."""
-    folder = Path(session.create_tmp()).resolve()
+    """Install, ours from the built wheels. Not from inside the checkout, where uv would add the root's pins."""
     wheels = [f"{name} @ {wheel.as_uri()}" for name, wheel in _wheels().items()] if built else []
-    constraints = folder / "constraints.txt"
-    constraints.write_text("\n".join([*wheels, *(workspace.pins() if pins is None else pins)]) + "\n", encoding="utf-8")
-    with session.chdir(folder):
-        session.install("--quiet", "--constraint", str(constraints), *requirements)
+    with TemporaryDirectory() as folder:
+        constraints = Path(folder).resolve() / "constraints.txt"
+        lines = [*wheels, *(workspace.pins() if pins is None else pins)]
+        constraints.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with session.chdir(folder):
+            session.install("--quiet", "--constraint", str(constraints), *requirements)
 
 
 @contextmanager
