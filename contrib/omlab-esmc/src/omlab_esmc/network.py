@@ -70,12 +70,12 @@ class Trunk(nn.Module, ABC):
     def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
         """(T,) -> (T, width)."""
         sequences = torch.split(tokens, list(layout.lengths))
-        found = dict.fromkeys(range(len(sequences)), tokens)
+        found: dict[int, Tensor] = {}
         for length in set(layout.lengths):
-            alike = [number for number, tokens in enumerate(sequences) if len(tokens) == length]
+            alike = [number for number, other in enumerate(layout.lengths) if other == length]
             block = self.features(torch.stack([sequences[number] for number in alike]))
             found.update(zip(alike, block, strict=True))
-        return torch.cat(list(found.values()))
+        return torch.cat([found[number] for number in range(len(sequences))])
 
 
 class EsmC(Trunk):
