@@ -12,10 +12,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nox
 
@@ -55,11 +56,12 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Strict mypy over core, packages, contrib and tools."""
     with _environment(session):
-        editable = [part for package in workspace.packages() for part in ("--editable", _with_extras(package))]
-        tests = {row for package in workspace.packages() for row in package.test}
+        editable = [part for package in workspace.sharing() for part in ("--editable", _with_extras(package))]
+        tests = {row for package in workspace.sharing() for row in package.test}
         _install(session, "mypy", "nox", "mkdocs", "types-PyYAML", *sorted(tests), *editable, built=False)
         modules = [part for package in workspace.packages() for part in ("--package", package.module)]
-        session.run("mypy", *modules)
+        apart = os.pathsep.join(str(package.folder / "src") for package in workspace.apart())
+        session.run("mypy", *modules, env={"MYPYPATH": apart})  # what these need and cannot be here is Any
         tools = sorted(str(path) for pattern in ("tools/*.py", "tools/gpu/*.py") for path in ROOT.glob(pattern))
         session.run("mypy", "noxfile.py", "conftest.py", *tools)
 
@@ -87,8 +89,10 @@ def together(session: nox.Session) -> None:
     """All packages in one environment: no clashes, plugins do not upset each other, the documents hold."""
     with _environment(session):
         _install_all(session, "mkdocs-material", "ruff")
-        session.run("python", "-m", "tools.together")
         session.run("pytest", "-q", "-m", ORDINARY, "--pyargs", "omlab_testkit.conformance", "--omlab-together")
+        if workspace.apart():  # their cards are data and need nothing
+            _install(session, "--no-deps", *(package.name for package in workspace.apart()))
+        session.run("python", "-m", "tools.together")
         session.run("pytest", "-q", "-m", ORDINARY, "tools/tests")
 
 
@@ -112,9 +116,8 @@ def build(session: nox.Session) -> None:
     if asked.tag:
         session.run("python", "-m", "tools.release", "check-tag", asked.tag)
         asked.names = [asked.tag.rpartition("-v")[0]]
-    names = asked.names or [package.name for package in workspace.packages()]
-    for name in names:
-        session.run("uv", "build", "--quiet", "--package", name, "--out-dir", str(folder), external=True)
+    for package in _chosen(asked):
+        session.run("uv", "build", "--quiet", str(package.folder), "--out-dir", str(folder), external=True)
     session.run("python", "-m", "tools.release", "check-dist", str(folder))
     session.run("twine", "check", "--strict", *sorted(str(path) for path in folder.glob("omlab_*")))
 
@@ -146,7 +149,7 @@ def bench(session: nox.Session) -> None:
     asked = _arguments(session)
     with _environment(session):
         _install_all(session, "monai")
-        for package in _chosen(asked):
+        for package in (package for package in _chosen(asked) if not package.apart):
             for script in benchmarks.scripts(package.folder / "benchmarks"):
                 with session.chdir(package.folder):
                     session.run("python", str(script))
@@ -172,6 +175,10 @@ def _arguments(session: nox.Session) -> argparse.Namespace:
     parser.add_argument("--tag", default="", help="the release tag that `build` is for")
     asked, rest = parser.parse_known_args(session.posargs)
     asked.pytest = rest
+    known = [package.name for package in workspace.packages()]
+    unknown = [name for name in asked.names if name not in known]
+    if unknown:
+        session.error(f"There is no package '{unknown[0]}'; known are {', '.join(known)}.")
     return asked
 
 
@@ -184,48 +191,50 @@ def _chosen(asked: argparse.Namespace) -> list[Package]:
 
 
 def _selected(session: nox.Session, asked: argparse.Namespace, name: str) -> Package:
-    known = {package.name: package for package in workspace.packages()}
-    unknown = [wanted for wanted in asked.names if wanted not in known]
-    if unknown:
-        session.error(f"There is no package '{unknown[0]}'; known are {', '.join(known)}.")
     if asked.names and name not in asked.names:
         session.skip(f"{name} was not asked for")
-    return known[name]
+    return next(package for package in workspace.packages() if package.name == name)
 
 
 def _test_alone(
     session: nox.Session, package: Package, asked: argparse.Namespace, *extra: str, pinned: bool = True
 ) -> None:
     with _environment(session):
-        _install(session, package.name, *package.test, *extra, pinned=pinned and not asked.newest)
+        pins = workspace.pins(package) if pinned and not asked.newest else []
+        _install(session, package.name, *package.test, *extra, pins=pins)
         command = ("pytest", "-q", "-m", ORDINARY, "-c", str(ROOT / "pyproject.toml"), "--rootdir", ".")
         with session.chdir(package.folder):  # the folder above src/: the wheel is tested, not the source
-            session.run(*command, *asked.pytest, "tests")
+            session.run(*command, *asked.pytest, "tests", success_codes=[0, 5] if asked.pytest else [0])
 
 
 def _test_marked(session: nox.Session, marks: str, chosen: list[Package], rest: list[str]) -> None:
-    """The tests so marked of each package, one run each, in the environment at hand."""
+    """The tests so marked of each package, one run each, in the environment at hand or, afterwards, in its own."""
     command = ("pytest", "-q", "-m", marks, "-c", str(ROOT / "pyproject.toml"), "--rootdir", ".")
     for package in chosen:
+        if package.apart:
+            session.notify(f"tests({package.name})", [package.name, *rest, "-m", marks])
+            continue
         with session.chdir(package.folder):
             # 5 is pytest's "no test was selected": a package without such tests
             session.run(*command, *rest, "tests", success_codes=[0, 5])
 
 
 def _install_all(session: nox.Session, *extra: str) -> None:
-    tests = {row for package in workspace.packages() for row in package.test}
-    names = [package.name for package in workspace.packages()]
-    _install(session, *names, *sorted(tests), *TESTERS, *extra, pinned=not _arguments(session).newest)
+    tests = {row for package in workspace.sharing() for row in package.test}
+    names = [package.name for package in workspace.sharing()]
+    pins = [] if _arguments(session).newest else workspace.pins()
+    _install(session, *names, *sorted(tests), *TESTERS, *extra, pins=pins)
 
 
-def _install(session: nox.Session, *requirements: str, pinned: bool = True, built: bool = True) -> None:
-    """Install, ours from the built wheels. Not from inside the workspace, where uv would add its settings."""
-    folder = Path(session.create_tmp()).resolve()
+def _install(session: nox.Session, *requirements: str, pins: Sequence[str] | None = None, built: bool = True) -> None:
+    """Install, ours from the built wheels. Not from inside the checkout, where uv would add the root's pins."""
     wheels = [f"{name} @ {wheel.as_uri()}" for name, wheel in _wheels().items()] if built else []
-    constraints = folder / "constraints.txt"
-    constraints.write_text("\n".join([*wheels, *(workspace.pins() if pinned else [])]) + "\n", encoding="utf-8")
-    with session.chdir(folder):
-        session.install("--quiet", "--constraint", str(constraints), *requirements)
+    with TemporaryDirectory() as folder:
+        constraints = Path(folder).resolve() / "constraints.txt"
+        lines = [*wheels, *(workspace.pins() if pins is None else pins)]
+        constraints.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with session.chdir(folder):
+            session.install("--quiet", "--constraint", str(constraints), *requirements)
 
 
 @contextmanager
@@ -248,8 +257,8 @@ def _with_extras(package: Package) -> str:
 def _wheels() -> dict[str, Path]:
     """The wheel of every package, built once per run of nox."""
     shutil.rmtree(BUILT, ignore_errors=True)
-    command = ["uv", "build", "--quiet", "--all-packages", "--wheel", "--out-dir", str(BUILT)]
-    subprocess.run(command, cwd=ROOT, check=True)
+    for what in ("--all-packages", *(str(package.folder) for package in workspace.apart())):
+        subprocess.run(["uv", "build", "--quiet", what, "--wheel", "--out-dir", str(BUILT)], cwd=ROOT, check=True)
     return {
         package.name: next(BUILT.glob(f"{package.name.replace('-', '_')}-{package.version}-*.whl"))
         for package in workspace.packages()

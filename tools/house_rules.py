@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from tools.imports import import_cycle, import_graph
-from tools.workspace import ROOT, name_of, packages, read_toml
+from tools.workspace import ROOT, apart, name_of, packages, read_toml
 
 FRAGMENT = re.compile(r"(\+[\w-]+|\d+)(\.\d+)?\.(feature|bugfix|doc|removal|misc)(\.\d+)?\.md")
 PINNED_ACTION = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}")
@@ -57,7 +57,9 @@ def workspace_lists() -> Iterator[str]:
     layers = {name for row in linter["contracts"][0]["layers"] for name in re.split(r"[ |:]+", row)}
     for package in packages():
         for where, known in (("project.dependencies", dependencies), ("tool.uv.sources", sources)):
-            if package.name not in known:
+            if package.apart and package.name in known:
+                yield f"pyproject.toml: {package.name} is in {where}, but the workspace excludes it."
+            elif not package.apart and package.name not in known:
                 yield f"pyproject.toml: {package.name} is not in {where}."
         for where, known in (("root_packages", linter["root_packages"]), ("the layers", layers)):
             if package.module not in known:
@@ -71,6 +73,19 @@ def contrib_requirements() -> Iterator[str]:
         for row in package.dependencies:
             if name_of(row) in contrib:
                 yield f"{package.name} depends on {name_of(row)}: only an extra may name a contributed package."
+
+
+def packages_apart() -> Iterator[str]:
+    """No package needs one that cannot share its environment; such a one finds ours in this repository."""
+    alone = {package.name for package in apart()}
+    ours = {package.name for package in packages()}
+    for package in packages():
+        for name in sorted(package.needs & alone - {package.name}):
+            yield f"{package.name} needs {name}, which has an environment of its own."
+        if package.apart:
+            sources = read_toml(package.folder / "pyproject.toml")["tool"].get("uv", {}).get("sources", {})
+            for name in sorted((package.needs & ours) - {package.name} - set(sources)):
+                yield f"{package.name}: give the path of {name} in tool.uv.sources of its pyproject.toml."
 
 
 def import_cycles() -> Iterator[str]:
@@ -104,6 +119,7 @@ RULES: tuple[Callable[[], Iterator[str]], ...] = (
     package_files,
     workspace_lists,
     contrib_requirements,
+    packages_apart,
     import_cycles,
     workflows,
 )

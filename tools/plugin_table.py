@@ -40,6 +40,7 @@ def commands(path: Path) -> list[tuple[str, str]]:
 def _rows(package: Package, kind: str) -> Iterator[tuple[str, ...]]:
     source = package.folder / "src" / package.module
     link = f"[{package.name}]({package.folder.relative_to(ROOT).as_posix()})"
+    link += ", in an environment of its own" if package.apart else ""
     words, does = _KINDS[kind]
     if kind == "command":
         plugin = source / "plugin.py"

@@ -31,11 +31,17 @@ class Package:
     dependencies: tuple[str, ...]
     optional: tuple[str, ...]
     test: tuple[str, ...]
+    pins: tuple[str, ...] = ()
 
     @property
     def area(self) -> str:
         """`core`, `packages` or `contrib`."""
         return self.folder.relative_to(ROOT).parts[0]
+
+    @property
+    def apart(self) -> bool:
+        """Whether it has an environment of its own, because it cannot share that of the others."""
+        return self.folder.relative_to(ROOT).as_posix() in _excluded()
 
     @property
     def needs(self) -> frozenset[str]:
@@ -69,6 +75,7 @@ def read_package(folder: Path) -> Package:
         dependencies=tuple(project.get("dependencies", ())),
         optional=tuple(row for rows in optional.values() for row in rows),
         test=tuple(document.get("dependency-groups", {}).get("test", ())),
+        pins=tuple(document["tool"].get("uv", {}).get("constraint-dependencies", ())),
     )
 
 
@@ -79,10 +86,28 @@ def packages() -> tuple[Package, ...]:
     return tuple(read_package(folder) for folder in folders if (folder / "pyproject.toml").is_file())
 
 
-def pins() -> list[str]:
-    """The versions of other people's packages that the checks run with."""
+def sharing() -> tuple[Package, ...]:
+    """The packages that share one environment: all but those apart."""
+    return tuple(package for package in packages() if not package.apart)
+
+
+def apart() -> tuple[Package, ...]:
+    """The packages that have an environment of their own, each another."""
+    return tuple(package for package in packages() if package.apart)
+
+
+def pins(package: Package | None = None) -> list[str]:
+    """The versions of other people's packages that the checks run with; a package's own go before the root's."""
     rows: list[str] = read_toml(ROOT / "pyproject.toml")["tool"]["uv"]["constraint-dependencies"]
-    return rows
+    own = package.pins if package is not None else ()
+    replaced = set(map(name_of, own))
+    return [*(row for row in rows if name_of(row) not in replaced), *own]
+
+
+@cache
+def _excluded() -> frozenset[str]:
+    """Folders that the root's uv workspace leaves out."""
+    return frozenset(read_toml(ROOT / "pyproject.toml")["tool"]["uv"]["workspace"].get("exclude", ()))
 
 
 def with_dependants(names: Iterable[str]) -> list[Package]:

@@ -15,14 +15,16 @@ from omlab.errors import OmlabError
 from omlab.jobs.adapt import EPISODE
 from omlab.registry import registry
 from omlab.settings import by_home, parse_pairs
+from omlab.sizes import installed_distributions
 from tools import pages
 from tools.workspace import ROOT, packages
 
+INSTALLED = installed_distributions()
 PAGES = (
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")),
-    *(package.folder / "README.md" for package in packages()),
+    *(package.folder / "README.md" for package in packages() if not package.apart or package.name in INSTALLED),
 )
 OTHERS = {"my-data", "my-net", "bright"}
 """What a reader of the pages makes."""

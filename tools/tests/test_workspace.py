@@ -1,6 +1,7 @@
 """The tools around the workspace: what a change concerns, the house rules, the table, the release checks."""
 
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,6 +26,25 @@ def test_a_change_concerns_the_dependants_too() -> None:
     concerned = names(workspace.with_dependants(["omlab-train"]))
     assert {"omlab-train", "omlab-adapters", "omlab-stunet"} <= concerned
     assert "omlab-report" not in concerned
+
+
+def test_a_packages_own_pins_go_before_those_of_the_root() -> None:
+    esmc = next(package for package in workspace.apart() if package.name == "omlab-esmc")
+    rows = workspace.pins(esmc)
+    assert [row for row in rows if row.startswith("transformers==")] == ["transformers==4.48.1"]
+    replaced = set(workspace.pins()) - set(rows)
+    assert {workspace.name_of(row) for row in replaced} == {"transformers", "huggingface-hub"}
+
+
+def test_what_needs_a_package_apart_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    esmc = next(package for package in workspace.apart() if package.name == "omlab-esmc")
+    core = workspace.packages()[0]
+    shared = replace(core, name="omlab-x", dependencies=("omlab-esmc",))
+    monkeypatch.setattr(house_rules, "packages", lambda: (core, shared, esmc))
+    assert list(house_rules.packages_apart()) == ["omlab-x needs omlab-esmc, which has an environment of its own."]
+    monkeypatch.setattr(house_rules, "read_toml", lambda path: {"tool": {}})
+    monkeypatch.setattr(house_rules, "packages", lambda: (core, esmc))
+    assert [breach.partition(":")[0] for breach in house_rules.packages_apart()] == ["omlab-esmc"]
 
 
 @pytest.fixture

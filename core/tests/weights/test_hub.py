@@ -66,6 +66,28 @@ def test_the_real_hub_library_against_a_server(server: Server) -> None:
     assert "DownloadError" in missing.stderr.splitlines()[-1]
 
 
+def test_a_hub_library_before_1_0_will_do(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+
+    def fake(repo_id: str, filename: str, *, revision: str | None, local_dir: Path, endpoint: str | None) -> str:
+        if filename == "none.bin":
+            raise hub.errors.EntryNotFoundError("404")
+        if filename == "far.bin":
+            raise hub.errors.LocalEntryNotFoundError("cannot reach the Hub")
+        Path(local_dir).mkdir(exist_ok=True)
+        target = Path(local_dir) / filename
+        target.write_bytes(BODY)
+        return str(target)
+
+    monkeypatch.setattr(hub, "hf_hub_download", fake)
+    monkeypatch.delattr(hub.errors, "RemoteEntryNotFoundError", raising=False)
+    assert weights.fetch(described("hf://owner/repo/w.bin")).read_bytes() == BODY
+    with pytest.raises(DownloadError, match="There is no public file"):
+        weights.fetch(described("hf://o/r/none.bin"))
+    with pytest.raises(DownloadError, match="cannot reach the Hub"):
+        weights.fetch(described("hf://o/r/far.bin"))
+
+
 def test_what_the_hub_library_logs_of_its_retries_is_not_shown(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ from omlab.card_schema import ModelCard
 from omlab.errors import WeightsError
 from omlab.weights import Weights
 from omlab_protein.language_model import LanguageModel, config_from
-from omlab_protein.network import EsmConfig, untrained
+from omlab_protein.network import Esm, EsmConfig, untrained
 from omlab_protein.weights import load_network, recognise
 
 SIZES = {
@@ -35,7 +35,7 @@ def load(
     device: str,
     settings: Mapping[str, Any],
     config: Mapping[str, Any] | None,
-) -> LanguageModel:
+) -> LanguageModel[Esm]:
     """The entry of the cards. Raises `WeightsError` where the file is of another network, or not whole."""
     wanted = SIZES[card.name]
     if config is not None:

@@ -74,7 +74,7 @@ def load(
     return PrimeModel(network, name=card.name, device=device, settings=settings)
 
 
-class PrimeModel(LanguageModel):
+class PrimeModel(LanguageModel[Esm]):
     """The language model: verbs `score` and `embed`; recipes `regression` and `masked-residues`."""
 
     def layers(self) -> list[list[str]]:

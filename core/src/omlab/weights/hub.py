@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from logging import ERROR
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,14 +71,10 @@ def size_of(source: Source, *, url: str) -> int | None:
 def _fetch(source: Source, name: str, *, revision: str | None, folder: Path) -> Path:
     from huggingface_hub import hf_hub_download
 
-    got = hf_hub_download(
-        source.repository,
-        name,
-        revision=revision,
-        local_dir=folder,
-        endpoint=_mirror(),
-        tqdm_class=_bar(name.rpartition("/")[2]),
-    )
+    bar: dict[str, Any] = {"tqdm_class": _bar(name.rpartition("/")[2])}
+    if "tqdm_class" not in signature(hf_hub_download).parameters:  # before 1.0, which transformers 4 needs: its own bar
+        bar = {}
+    got = hf_hub_download(source.repository, name, revision=revision, local_dir=folder, endpoint=_mirror(), **bar)
     return Path(got)
 
 
@@ -106,11 +103,12 @@ def _saying(name: str, url: str) -> Iterator[None]:
             f"{name} is given out only to those who accepted its terms: accept them at "
             f"https://huggingface.co/{repository}, and log in with 'hf auth login'."
         ) from error
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError) as error:
-        raise GoneError(
-            f"There is no public file {url}: the repository, revision or path is wrong, or it needs a log-in."
-        ) from error
     except Exception as error:  # huggingface_hub passes on whatever its HTTP library raises
+        gone = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError)
+        if isinstance(error, gone) and not isinstance(error, errors.LocalEntryNotFoundError):  # the latter: no network
+            raise GoneError(
+                f"There is no public file {url}: the repository, revision or path is wrong, or it needs a log-in."
+            ) from error
         detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DownloadError(f"{name} cannot be fetched from {url}: {detail.rstrip('.')}.") from error
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -14,13 +14,16 @@ from omlab.payloads import Inputs
 from omlab_payloads.embedding import Embedding
 from omlab_protein import sequence
 from omlab_protein.alphabet import encode
-from omlab_protein.network import Esm, EsmConfig, Layout, Trunk, packed
+from omlab_protein.network import EsmConfig, Layout, packed
+from omlab_protein.roles import FeatureNetwork, ResidueNetwork
 from omlab_protein.scoring import score
 from omlab_protein.substitutions import all_single
 from omlab_protein.variants import Variants, VariantScores
 
+Network = TypeVar("Network", bound=ResidueNetwork)
 
-class LanguageModel:
+
+class LanguageModel(Generic[Network]):
     """The verbs `score` and `embed`.
 
     Args:
@@ -30,7 +33,7 @@ class LanguageModel:
         settings: Those of the card: `longest` (residues at once) and `tokens` (tokens at once).
     """
 
-    def __init__(self, module: Esm, *, name: str, device: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, module: Network, *, name: str, device: str, settings: Mapping[str, Any]) -> None:
         self.module = module.to(device).eval()
         self.name, self.settings = name, dict(settings)
 
@@ -65,14 +68,14 @@ class LanguageModel:
         return {"network": asdict(self.module.config)}
 
 
-def means(trunk: Trunk, sequences: Sequence[str], *, longest: int) -> list[torch.Tensor]:
+def means(trunk: FeatureNetwork, sequences: Sequence[str], *, longest: int) -> list[torch.Tensor]:
     """The mean (width,) over the residues of each sequence, float32 on the CPU; start and end do not count."""
     found = []
     for letters in sequences:
         pieces = [letters[start : start + longest] for start in range(0, len(letters), longest)]
         tokens, layout = packed(
             [encode(piece, vocabulary=trunk.config.vocabulary) for piece in pieces],
-            device=trunk.embeddings.word_embeddings.weight.device,
+            device=trunk.device,
         )
         with torch.inference_mode():
             hidden = trunk(tokens, layout).float()

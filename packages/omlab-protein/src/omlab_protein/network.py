@@ -210,6 +210,11 @@ class Trunk(nn.Module):
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.embeddings.word_embeddings.weight.device
+
     def forward(self, tokens: Tensor, layout: Layout) -> Tensor:
         """(T,) -> (T, width), after the last norm."""
         hidden = self.embeddings(tokens, layout)
@@ -254,7 +259,7 @@ class Esm(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where it is."""
-        return self.esm.embeddings.word_embeddings.weight.device
+        return self.esm.device
 
     def forward(self, tokens: Tensor, layout: Layout, *, rows: Tensor | None = None) -> Tensor:
         """Logits (rows, outputs) of the tokens `rows`, of all where it is None: the head sees no others."""

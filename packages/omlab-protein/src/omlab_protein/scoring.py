@@ -16,7 +16,8 @@ from torch import Tensor
 
 from omlab.errors import UsageError
 from omlab_protein.alphabet import INDEX, MASK, encode
-from omlab_protein.network import Esm, packed
+from omlab_protein.network import packed
+from omlab_protein.roles import ResidueNetwork
 from omlab_protein.substitutions import Substitution, check_wild_type, parse
 from omlab_protein.windows import windows_for
 
@@ -26,7 +27,7 @@ Sites = tuple[int, ...]
 
 
 def score(
-    network: Esm,
+    network: ResidueNetwork,
     letters: str,
     mutants: Sequence[str],
     *,
@@ -67,7 +68,7 @@ def score(
     return scores
 
 
-def log_probabilities(network: Esm, letters: str) -> Tensor:
+def log_probabilities(network: ResidueNetwork, letters: str) -> Tensor:
     """Wild-type marginals: log p (tokens, outputs) at every token of the sequence as it is, float32 on the CPU."""
     tokens, layout = packed([encode(letters, vocabulary=network.config.vocabulary)], device=network.device)
     with torch.inference_mode():
@@ -75,7 +76,9 @@ def log_probabilities(network: Esm, letters: str) -> Tensor:
     return logits.float().log_softmax(dim=-1).cpu()
 
 
-def masked_log_probabilities(network: Esm, letters: str, masks: Sequence[Sites], *, tokens: int = 4096) -> list[Tensor]:
+def masked_log_probabilities(
+    network: ResidueNetwork, letters: str, masks: Sequence[Sites], *, tokens: int = 4096
+) -> list[Tensor]:
     """For each set of positions (from 1), log p (positions, outputs) there while these are behind mask tokens.
 
     Copies of the sequence go through the network side by side, `tokens` tokens at once; its head sees the masked rows
@@ -91,12 +94,12 @@ def masked_log_probabilities(network: Esm, letters: str, masks: Sequence[Sites],
         rows = [copy * len(plain) + site for copy, sites in enumerate(part) for site in sites]
         with torch.inference_mode():
             logits = network(batch, layout, rows=torch.tensor(rows, device=network.device))
-        found.extend(logits.float().log_softmax(dim=-1).cpu().split([len(sites) for sites in part]))
+        found.extend(torch.split(logits.float().log_softmax(dim=-1).cpu(), [len(sites) for sites in part]))
     return found
 
 
 def _in_window(
-    network: Esm, letters: str, mutants: Sequence[Sequence[Substitution]], *, rule: Rule, tokens: int
+    network: ResidueNetwork, letters: str, mutants: Sequence[Sequence[Substitution]], *, rule: Rule, tokens: int
 ) -> NDArray[np.float64]:
     """Rows of log p by the sites that were masked for them, then one gather for all sites."""
     if rule == "wild-type":
