@@ -31,7 +31,23 @@ nox.options.reuse_existing_virtualenvs = False
 nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["lint", "types", "tests", "together"]
 
-EACH_PACKAGE = nox.parametrize("package", [nox.param(p.name, id=p.name) for p in workspace.packages()])
+
+def _full_name(name: str) -> str:
+    return name if name.startswith("omlab-") else f"omlab-{name}"
+
+
+def _to_test() -> list[str]:
+    """The packages that get a session: those named behind `--`, for nox makes an environment before a session is asked.
+
+    All of them where none is named, or one that does not exist, which the session then says.
+    """
+    words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    every = [package.name for package in workspace.packages()]
+    named = [_full_name(word) for word in words]
+    return [name for name in every if name in named] or every
+
+
+EACH_PACKAGE = nox.parametrize("package", [nox.param(name, id=name) for name in _to_test()])
 BUILT = ROOT / ".nox" / "built"
 LINTERS = ("ruff", "codespell", "import-linter>=2.1", "pyyaml")
 TESTERS = ("pytest", "hypothesis", "pyyaml")
@@ -70,16 +86,14 @@ def types(session: nox.Session) -> None:
 @EACH_PACKAGE
 def tests(session: nox.Session, package: str) -> None:
     """One package's tests against its wheel, with only what it declares."""
-    asked = _arguments(session)
-    _test_alone(session, _selected(session, asked, package), asked)
+    _test_alone(session, _package(package), _arguments(session))
 
 
 @nox.session
 @EACH_PACKAGE
 def lowest(session: nox.Session, package: str) -> None:
     """One package's tests with the lowest versions that it says it works with."""
-    asked = _arguments(session)
-    chosen = _selected(session, asked, package)
+    asked, chosen = _arguments(session), _package(package)
     # Only requirements that are named count as direct: name what the package declares beside its wheel.
     _test_alone(session, chosen, asked, *chosen.dependencies, "--resolution=lowest-direct", pinned=False)
 
@@ -90,8 +104,7 @@ def together(session: nox.Session) -> None:
     with _environment(session):
         _install_all(session, "mkdocs-material", "ruff")
         session.run("pytest", "-q", "-m", ORDINARY, "--pyargs", "omlab_testkit.conformance", "--omlab-together")
-        if workspace.apart():  # their cards are data and need nothing
-            _install(session, "--no-deps", *(package.name for package in workspace.apart()))
+        _install_apart(session)
         session.run("python", "-m", "tools.together")
         session.run("pytest", "-q", "-m", ORDINARY, "tools/tests")
 
@@ -101,6 +114,7 @@ def docs(session: nox.Session) -> None:
     """Build the site strictly (links and anchors are checked) and test what the pages say."""
     with _environment(session):
         _install_all(session, "mkdocs-material", "ruff")
+        _install_apart(session)
         # not --quiet: it hides warnings from --strict too
         session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
         session.run("pytest", "-q", "tools/tests/test_docs.py", "tools/tests/test_tutorial.py")
@@ -162,7 +176,10 @@ def bench(session: nox.Session) -> None:
 def changed(session: nox.Session) -> None:
     """Packages changed since `-- --base REF` (origin/main) and their dependants; `--json` for the CI matrix."""
     asked = _arguments(session)
-    names = [package.name for package in workspace.changed(asked.base)]
+    try:
+        names = [package.name for package in workspace.changed(asked.base)]
+    except ValueError as error:
+        session.error(str(error).rstrip("."))
     print(json.dumps(names) if asked.json else "\n".join(names))
 
 
@@ -182,17 +199,11 @@ def _arguments(session: nox.Session) -> argparse.Namespace:
     return asked
 
 
-def _full_name(name: str) -> str:
-    return name if name.startswith("omlab-") else f"omlab-{name}"
-
-
 def _chosen(asked: argparse.Namespace) -> list[Package]:
     return [package for package in workspace.packages() if not asked.names or package.name in asked.names]
 
 
-def _selected(session: nox.Session, asked: argparse.Namespace, name: str) -> Package:
-    if asked.names and name not in asked.names:
-        session.skip(f"{name} was not asked for")
+def _package(name: str) -> Package:
     return next(package for package in workspace.packages() if package.name == name)
 
 
@@ -224,6 +235,12 @@ def _install_all(session: nox.Session, *extra: str) -> None:
     names = [package.name for package in workspace.sharing()]
     pins = [] if _arguments(session).newest else workspace.pins()
     _install(session, *names, *sorted(tests), *TESTERS, *extra, pins=pins)
+
+
+def _install_apart(session: nox.Session) -> None:
+    """The packages with environments of their own, without what they need: their cards are data and need nothing."""
+    if workspace.apart():
+        _install(session, "--no-deps", *(package.name for package in workspace.apart()))
 
 
 def _install(session: nox.Session, *requirements: str, pins: Sequence[str] | None = None, built: bool = True) -> None:

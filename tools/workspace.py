@@ -124,17 +124,28 @@ def with_dependants(names: Iterable[str]) -> list[Package]:
 def changed(base: str) -> list[Package]:
     """The packages that differ from the merge base with `base` (committed or not), and their dependants.
 
-    All packages where there is no such base: a first push, a shallow clone.
+    All packages where that commit is not at hand: a first push, a shallow clone. Raises `ValueError` for a branch or
+    tag that is not there.
     """
     try:
         fork = _git("merge-base", base, "HEAD")[0]
-    except subprocess.CalledProcessError:
+    except subprocess.CalledProcessError as error:
+        if not re.fullmatch(r"[0-9a-f]{40}", base) and not _git_knows(base):
+            wanted = f"There is no branch, tag or commit '{base}' here: fetch it, or give another --base."
+            raise ValueError(wanted) from error
         return list(packages())
     paths = [*_git("diff", "--name-only", fork), *_git("ls-files", "--others", "--exclude-standard")]
     if any(path.startswith(SHARED_PATHS) for path in paths):
         return list(packages())
     folders = {package.name: package.folder.relative_to(ROOT).as_posix() + "/" for package in packages()}
     return with_dependants(name for name, folder in folders.items() if any(path.startswith(folder) for path in paths))
+
+
+def _git_knows(name: str) -> bool:
+    try:
+        return bool(_git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"))
+    except subprocess.CalledProcessError:
+        return False
 
 
 def _git(*arguments: str) -> list[str]:

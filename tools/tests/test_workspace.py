@@ -72,6 +72,11 @@ def test_without_a_base_everything_is_concerned(monkeypatch: pytest.MonkeyPatch)
     assert workspace.changed("0" * 40) == list(workspace.packages())
 
 
+def test_a_branch_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="There is no branch, tag or commit 'origin/mian' here"):
+        workspace.changed("origin/mian")
+
+
 @pytest.mark.parametrize("rule", house_rules.RULES)
 def test_this_workspace_keeps_the_house_rules(rule: object) -> None:
     assert callable(rule)
