@@ -16,7 +16,7 @@ from omlab.errors import InputError, UsageError
 from omlab_prompts.prompts import Box, Object, Point, Prompts
 from omlab_prompts.testing import prompts_for
 from omlab_sam.network import Sam
-from omlab_sam.rounds import Asked
+from omlab_sam.rounds import Answered, Asked
 from omlab_sammed2d.predictor import Segmenter
 from omlab_sammed2d.slices import Slices
 from omlab_sammed2d.volumes import VolumePredictor
@@ -39,9 +39,10 @@ class Bright(Segmenter):
         self.encoded += len(images)
         return [self.frame(one.shape[:2]).image(one, order="bgr")[None, :1] for one in images]
 
-    def answer(self, embeddings: Sequence[Tensor], asked: Sequence[Asked]) -> Tensor:
+    def answer(self, embeddings: Sequence[Tensor], asked: Sequence[Asked]) -> Answered:
         self.asked += asked
-        return torch.stack([_bright(image[0, 0], one) for image, one in zip(embeddings, asked, strict=True)])
+        masks = [_bright(image[0, 0], one) for image, one in zip(embeddings, asked, strict=True)]
+        return Answered(torch.stack(masks), torch.full((len(masks),), 0.75))
 
 
 def _bright(image: Tensor, asked: Asked) -> Tensor:

@@ -22,9 +22,10 @@ def test_objects_together_are_each_by_itself_in_rounds(tiny: Callable[..., Sam])
     objects = [asked(3), asked(1), asked(2, box=BOX), asked(0, box=BOX), asked(1, box=BOX, mask=torch.randn(16, 16))]
     embeddings = [first, second, first, first, second]
     together = answer(sam, embeddings, objects, mask_prompt=torch.sigmoid, multimask=True)
-    for embedding, one, found in zip(embeddings, objects, together, strict=True):
+    for number, (embedding, one) in enumerate(zip(embeddings, objects, strict=True)):
         alone = answer(sam, [embedding], [one], mask_prompt=torch.sigmoid, multimask=True)
-        torch.testing.assert_close(alone[0], found, rtol=1e-4, atol=1e-5)
+        for mine, all_of_them in zip(alone, together, strict=True):
+            torch.testing.assert_close(mine[0], all_of_them[number], rtol=1e-4, atol=1e-5)
 
 
 def test_a_round_has_all_clicks_and_the_mask_of_the_round_before(tiny: Callable[..., Sam]) -> None:
@@ -33,7 +34,7 @@ def test_a_round_has_all_clicks_and_the_mask_of_the_round_before(tiny: Callable[
         embedding = sam.image_encoder(torch.randn(1, 3, 32, 32))
         low = best_mask(*sam.decode(embedding, boxes=BOX[None], multimask=True))[0]
         for count in (1, 2):
-            low = best_mask(
+            low, iou = best_mask(
                 *sam.decode(
                     embedding,
                     points=POINTS[None, :count],
@@ -41,9 +42,10 @@ def test_a_round_has_all_clicks_and_the_mask_of_the_round_before(tiny: Callable[
                     masks=low.sigmoid(),
                     multimask=True,
                 )
-            )[0]
+            )
     found = answer(sam, [embedding], [asked(2, box=BOX)], mask_prompt=torch.sigmoid, multimask=True)
-    torch.testing.assert_close(found, low[:, 0])
+    torch.testing.assert_close(found.logits, low[:, 0])
+    torch.testing.assert_close(found.ious, iou[:, 0])
 
 
 def test_an_object_that_is_asked_for_nothing_is_refused(tiny: Callable[..., Sam]) -> None:

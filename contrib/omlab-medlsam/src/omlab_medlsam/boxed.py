@@ -7,7 +7,6 @@ picture, and in that probabilities, not logits, are brought to the picture's siz
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from omlab_sam.network import Sam
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """SAM's, on 0 to 255."""
-SURE = 0.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,16 +75,3 @@ class BoxSegmenter:
 def resized_probabilities(logits: Tensor, *, shape: tuple[int, int]) -> Tensor:
     """The sigmoid of low-resolution logits (N, 1, M, M), then bilinear on (N, 1, H, W)."""
     return functional.interpolate(torch.sigmoid(logits), size=shape, mode="bilinear", align_corners=False)
-
-
-class Claims:
-    """Labels of pixels to which objects lay claim by their probability: the surest above one half has them."""
-
-    def __init__(self, shape: tuple[int, ...], *, objects: int) -> None:
-        self.labels = np.zeros(shape, np.uint8 if objects < 256 else np.uint16)
-
-    def of_slice(self, probabilities: Tensor, values: NDArray[np.int_], *, at: Any = ...) -> None:
-        """What the boxes of one picture claim: (N, H, W), and the label of each (N,); all of them at once."""
-        best, which = probabilities.float().max(dim=0)
-        labels = values[which.cpu().numpy()]
-        self.labels[at] = np.where(best.cpu().numpy() > SURE, labels, 0)

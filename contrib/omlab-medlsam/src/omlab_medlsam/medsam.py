@@ -21,10 +21,11 @@ from omlab.errors import InputError, OmlabError, SettingsError
 from omlab.payloads import Inputs
 from omlab.weights import Weights
 from omlab_image.image import Image, LabelMap2D
-from omlab_medlsam.boxed import BoxSegmenter, Claims
+from omlab_medlsam.boxed import BoxSegmenter
 from omlab_prompts.prompts import Prompts
 from omlab_sam.network import VARIANTS, Sam
 from omlab_sam.weights import load_sam
+from omlab_volume.inference.claims import Claims
 from omlab_volume.labels import labels_from_names
 from omlab_volume.orientation import canonical_array, canonical_grid, reorient_labels
 from omlab_volume.volume import LabelMap, Volume
@@ -108,11 +109,17 @@ def segment_image(segmenter: BoxSegmenter, image: Image, prompts: Prompts) -> La
     objects = prompts.in_pixels(shape=image.shape, image=str(prompts.image or image.name or "the image")).objects
     boxes = np.array([(*box.near, *box.far) for entry in objects for box in entry.boxes], np.float64)
     values = np.array([n for n, entry in enumerate(objects, start=1) for _ in entry.boxes])
-    claims = Claims(image.shape, objects=len(objects))
+    claims = Claims(image.shape, objects=len(objects), logits=False)
     found = segmenter.probabilities(segmenter.encode(image.eight_bit()), boxes, shape=image.shape)
-    claims.of_slice(found, values)
-    names = {n: entry.name for n, entry in enumerate(objects, start=1)}
-    return LabelMap2D(array=claims.labels, names=names, spacing=image.spacing)
+    for value, probability in zip(values, found.float().cpu().numpy(), strict=True):
+        claims.claim(probability, label=value)
+    names = [entry.name for entry in objects]
+    return LabelMap2D(
+        array=claims.labels,
+        names=dict(enumerate(names, start=1)),
+        spacing=image.spacing,
+        facts=claims.facts(names, voxel_ml=None),
+    )
 
 
 def segment_volume(segmenter: BoxSegmenter, volume: Volume, prompts: Prompts) -> LabelMap:
@@ -131,19 +138,22 @@ def segment_volume(segmenter: BoxSegmenter, volume: Volume, prompts: Prompts) ->
     turned = np.linalg.inv(grid.affine) @ volume.affine  # an exchange of axes, but for rounding
     objects = voxels.moved(np.round(turned).tolist(), space="voxel", image=image).objects
     rows = _boxes_by_slice([[(box.near, box.far) for box in entry.boxes] for entry in objects], shape=grid.shape)
-    claims = Claims(shown.shape, objects=len(objects))
+    claims = Claims(shown.shape, objects=len(objects), logits=False)
     with progress.bar("slices", total=len(rows)) as advance:
         for at, found in rows.items():
             pixels = 255 * np.clip((shown[at].astype(np.float32) - low) / max(high - low, 1e-6), 0, 1)
             boxes, values = (np.array(part) for part in zip(*found, strict=True))
             embedding = segmenter.encode(np.floor(pixels))
-            claims.of_slice(segmenter.probabilities(embedding, boxes, shape=pixels.shape), values, at=at)
+            probabilities = segmenter.probabilities(embedding, boxes, shape=pixels.shape).float().cpu().numpy()
+            for value, probability in zip(values, probabilities, strict=True):
+                claims.claim(probability, label=value, at=at)
             advance(1)
-    labels = labels_from_names([entry.name for entry in objects])
+    names = [entry.name for entry in objects]
     return LabelMap(
         array=reorient_labels(_shown(claims.labels.transpose(2, 1, 0)).transpose(2, 1, 0), volume.grid),
         affine=volume.affine,
-        labels=labels,
+        labels=labels_from_names(names),
+        facts=claims.facts(names, voxel_ml=grid.voxel_ml),
     )
 
 

@@ -92,7 +92,7 @@ class MedLsam(MedLamModel):
                 raise PluginError(f"The segmenter '{self.segmenter.name}' gave no label map.")
             values = np.array([0, *(one.value for one in placed)])
             array = smallest_unsigned(values, what="the labels of the support")[found.array]
-            yield replace(found, array=array, labels=known)
+            yield replace(found, array=array, labels=known, facts=_with_likeness(found.facts, placed))
 
     def retarget(self, recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> MedLsam:
         """A copy: there are no targets, so that nothing else changes."""
@@ -139,6 +139,16 @@ def prompts_of(placed: Sequence[Placed], volume: Volume, *, margin: float) -> Pr
         for one in placed
     ]
     return Prompts(space="voxel", image=volume.name or "the volume", objects=tuple(objects))
+
+
+def _with_likeness(facts: Mapping[str, Any], placed: Sequence[Placed]) -> dict[str, Any]:
+    """What the segmenter says of each structure, with how alike the points of its boxes are to the support's."""
+    structures = {name: dict(told) for name, told in facts.get("structures", {}).items()}
+    for one in placed:
+        told = structures.get(_name(one, placed))
+        if told is not None and one.likeness:
+            told["likeness"] = round(float(np.mean(one.likeness)), 5)
+    return {**facts, "structures": structures}
 
 
 def _name(one: Placed, placed: Sequence[Placed]) -> str:

@@ -15,8 +15,9 @@ from omlab.errors import InputError, UsageError
 from omlab_image.image import Image, LabelMap2D
 from omlab_prompts.prompts import Object, Prompts
 from omlab_sam.network import Sam
-from omlab_sam.rounds import Asked, answer
+from omlab_sam.rounds import Answered, Asked, answer
 from omlab_sammed2d.frames import ChannelOrder, Fit, Frame
+from omlab_volume.inference.claims import Claims
 
 AT_ONCE = 32
 """Objects that go through the decoder at once."""
@@ -52,8 +53,8 @@ class Segmenter:
             found: Tensor = self.sam.image_encoder(torch.stack(squares).to(self.device))
         return list(torch.split(found, 1))
 
-    def answer(self, embeddings: Sequence[Tensor], asked: Sequence[Asked]) -> Tensor:
-        """Low-resolution logits (N, M, M) of N objects after all rounds, with the mask of the highest predicted IoU.
+    def answer(self, embeddings: Sequence[Tensor], asked: Sequence[Asked]) -> Answered:
+        """What N objects come to after all rounds, with the mask of the highest predicted IoU.
 
         The mask prompt of a round is the sigmoid of the logits of the round before, as in the authors' training.
         """
@@ -65,25 +66,34 @@ class Segmenter:
                 mask_prompt=torch.sigmoid,
                 multimask=True,
             )
-            for first in range(0, len(asked), AT_ONCE)
+            for first in range(0, max(len(asked), 1), AT_ONCE)
         ]
-        side = 4 * self.sam.grid
-        return torch.cat(parts) if parts else torch.zeros(0, side, side, device=self.device)
+        return Answered(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
-class Labelling:
-    """Labels of an array of pixels to which objects lay claim: where two do, the surer one has it."""
+class Masks(Claims):
+    """The masks of objects, each in one slice, and the IoUs that the network predicts for them."""
 
     def __init__(self, shape: tuple[int, ...], *, objects: int) -> None:
-        self._best = np.zeros(shape, np.float32)  # the logit of what is labelled; 0 is as sure as not
-        self.labels = np.zeros(shape, np.uint8 if objects < 256 else np.uint16)
+        super().__init__(shape, objects=objects)
+        self._pixels, self._ious = np.zeros(objects), np.zeros(objects)
 
-    def claim(self, logits: Tensor, *, label: int, at: Any = ...) -> None:
-        """What an object's logits claim of the pixels `at` an index."""
+    def add(self, logits: Tensor, iou: Tensor, *, label: int, at: Any = ...) -> None:
+        """Take in an object's logits (H, W) of the pixels `at` an index, and the IoU predicted for them."""
         found = logits.float().cpu().numpy()
-        better = found > self._best[at]
-        self._best[at][better] = found[better]
-        self.labels[at][better] = label
+        self.claim(found, label=label, at=at)
+        pixels = np.count_nonzero(found > 0)
+        self._pixels[label - 1] += pixels
+        self._ious[label - 1] += pixels * float(iou)
+
+    def told(self, names: Sequence[str], *, voxel_ml: float | None) -> dict[str, Any]:
+        """What a label map tells: as `Claims.facts`, with the mean predicted IoU, slices weighing by their pixels."""
+        means = {
+            name: {"predicted_iou": round(float(total / pixels), 5)}
+            for name, total, pixels in zip(names, self._ious, self._pixels, strict=True)
+            if pixels
+        }
+        return self.facts(names, voxel_ml=voxel_ml, more=means)
 
 
 class ImagePredictor:
@@ -123,14 +133,20 @@ class ImagePredictor:
         if image not in self._encoded:
             self.encode([image])
         asked = [one for found in sets for one in found]
-        lows = self.segmenter.answer([self._encoded[image]] * len(asked), asked)
-        labelling, first = Labelling(image.shape, objects=len(sets)), 0
+        answered = self.segmenter.answer([self._encoded[image]] * len(asked), asked)
+        masks, first = Masks(image.shape, objects=len(sets)), 0
         for number, found in enumerate(sets, start=1):
-            low = lows[first : first + len(found)].amax(dim=0, keepdim=True)
-            labelling.claim(frame.back(low)[0], label=number)
+            mine = slice(first, first + len(found))
+            low = answered.logits[mine].amax(dim=0, keepdim=True)
+            masks.add(frame.back(low)[0], answered.ious[mine].mean(), label=number)
             first += len(found)
-        names = {number: entry.name for number, entry in enumerate(pixels.objects, start=1)}
-        return LabelMap2D(array=labelling.labels, names=names, spacing=image.spacing)
+        names = [entry.name for entry in pixels.objects]
+        return LabelMap2D(
+            array=masks.labels,
+            names=dict(enumerate(names, start=1)),
+            spacing=image.spacing,
+            facts=masks.told(names, voxel_ml=None),
+        )
 
 
 def pixels_of(image: Image) -> NDArray[np.uint8]:

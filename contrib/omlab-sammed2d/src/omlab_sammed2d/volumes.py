@@ -21,7 +21,7 @@ from omlab_prompts.prompts import Object, Prompts
 from omlab_sam.carrying import Front, box_around, fronts_of
 from omlab_sam.rounds import Asked
 from omlab_sammed2d.frames import Frame
-from omlab_sammed2d.predictor import Labelling, Segmenter, check_pointed, sets_of
+from omlab_sammed2d.predictor import Masks, Segmenter, check_pointed, sets_of
 from omlab_sammed2d.slices import Axis, Slices, whole
 from omlab_volume.labels import labels_from_names
 from omlab_volume.volume import LabelMap, Volume
@@ -77,13 +77,16 @@ class VolumePredictor:
         voxels = prompts.in_voxels(volume.affine.tolist(), shape=volume.grid.shape, image=image)
         frame = self.segmenter.frame(stack.slices.shape[1:])
         plans = [_plan(entry, stack.slices, frame=frame) for entry in voxels.objects]
-        labelling = Labelling(stack.slices.shape, objects=len(plans))
-        fronts = self._prompted(stack, plans, labelling, frame=frame)
+        masks = Masks(stack.slices.shape, objects=len(plans))
+        fronts = self._prompted(stack, plans, masks, frame=frame)
         while fronts:
-            fronts = self._carried(stack, plans, fronts, labelling, frame=frame)
+            fronts = self._carried(stack, plans, fronts, masks, frame=frame)
         names = [entry.name for entry in voxels.objects]
         return LabelMap(
-            array=stack.slices.hidden(labelling.labels), affine=volume.affine, labels=labels_from_names(names)
+            array=stack.slices.hidden(masks.labels),
+            affine=volume.affine,
+            labels=labels_from_names(names),
+            facts=masks.told(names, voxel_ml=volume.grid.voxel_ml),
         )
 
     def _stack(self, volume: Volume) -> _Stack:
@@ -104,20 +107,21 @@ class VolumePredictor:
                 advance(len(part))
 
     def _prompted(
-        self, stack: _Stack, plans: Sequence[_Plan], labelling: Labelling, *, frame: Frame
+        self, stack: _Stack, plans: Sequence[_Plan], masks: Masks, *, frame: Frame
     ) -> list[tuple[Front, Tensor]]:
         """Segment all slices that have prompts; gives where objects are to be carried from there."""
         asked = [
             (number, at, one) for number, plan in enumerate(plans) for at, sets in plan.sets.items() for one in sets
         ]
         self._encode(stack, [at for _, at, _ in asked])
-        lows = self.segmenter.answer([stack.embeddings[at] for _, at, _ in asked], [one for _, _, one in asked])
-        found: dict[tuple[int, int], Tensor] = {}
-        for (number, at, _), low in zip(asked, lows, strict=True):
-            known = found.get((number, at))
-            found[number, at] = low if known is None else torch.maximum(known, low)
+        answered = self.segmenter.answer([stack.embeddings[at] for _, at, _ in asked], [one for _, _, one in asked])
+        parts: dict[tuple[int, int], list[int]] = {}
+        for index, (number, at, _) in enumerate(asked):
+            parts.setdefault((number, at), []).append(index)
+        found = {place: answered.logits[indices].amax(dim=0) for place, indices in parts.items()}
         for (number, at), low in found.items():
-            labelling.claim(frame.back(low[None])[0], label=number + 1, at=at)
+            iou = answered.ious[parts[number, at]].mean()
+            masks.add(frame.back(low[None])[0], iou, label=number + 1, at=at)
         return [
             (front, found[number, front.at])
             for number, plan in enumerate(plans)
@@ -130,7 +134,7 @@ class VolumePredictor:
         stack: _Stack,
         plans: Sequence[_Plan],
         fronts: Sequence[tuple[Front, Tensor]],
-        labelling: Labelling,
+        masks: Masks,
         *,
         frame: Frame,
     ) -> list[tuple[Front, Tensor]]:
@@ -146,10 +150,10 @@ class VolumePredictor:
             return []
         ahead = _AHEAD.get(self.segmenter.device.type, 1)
         self._encode(stack, [at for front, _ in steps for at in _following(front, ahead)])
-        lows = self.segmenter.answer([stack.embeddings[front.at] for front, _ in steps], [one for _, one in steps])
+        answered = self.segmenter.answer([stack.embeddings[front.at] for front, _ in steps], [one for _, one in steps])
         going: list[tuple[Front, Tensor]] = []
-        for (front, _), low in zip(steps, lows, strict=True):
-            labelling.claim(frame.back(low[None])[0], label=front.object + 1, at=front.at)
+        for (front, _), low, iou in zip(steps, *answered, strict=True):
+            masks.add(frame.back(low[None])[0], iou, label=front.object + 1, at=front.at)
             if not front.ends:
                 going.append((front, low))
         return going

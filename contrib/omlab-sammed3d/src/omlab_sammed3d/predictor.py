@@ -21,6 +21,7 @@ from omlab_prompts.prompts import Object, Prompts
 from omlab_sammed3d.network import SamMed3d
 from omlab_sammed3d.session import Embeddings, Session
 from omlab_sammed3d.windows import Array
+from omlab_volume.inference.claims import Claims
 from omlab_volume.orientation import canonical_array, canonical_grid, canonical_order, reorient_labels
 from omlab_volume.volume import Grid, Label, LabelMap, Volume
 
@@ -116,20 +117,18 @@ class Predictor:
 
     def labels(self, case: Case, sessions: Sequence[Session], *, advance: progress.Advance | None = None) -> LabelMap:
         """What the objects have come to, as labels 1, 2, ... on the grid of the volume."""
-        best = np.zeros(case.grid.shape, np.float32)  # the logit of what is labelled; 0 is as sure as not
-        labels = np.zeros(case.grid.shape, np.uint8 if len(sessions) < 256 else np.uint16)
+        claims = Claims(case.grid.shape, objects=len(sessions))
         for number, session in enumerate(sessions, start=1):
-            logits = session.logits()
-            better = logits > best[session.region]
-            best[session.region][better] = logits[better]
-            labels[session.region][better] = number
+            claims.claim(session.logits(), label=number, at=session.region)
             if advance is not None:
                 advance(1)
         return LabelMap(
-            array=reorient_labels(labels, case.volume.grid),
+            array=reorient_labels(claims.labels, case.volume.grid),
             affine=case.volume.affine,
             labels=tuple(Label(value=n, name=session.name) for n, session in enumerate(sessions, start=1)),
             source=case.volume.source,
+            # the IoUs that the network predicts were never trained: nothing is said of them
+            facts=claims.facts([session.name for session in sessions], voxel_ml=case.grid.voxel_ml),
         )
 
     def _check(self, entry: Object) -> None:

@@ -195,6 +195,8 @@ class LabelMap2D(_Flat):
         names: Of the classes, by their value.
         spacing: Of the pixels in mm (rows, columns), where it is known.
         source: Where it was read from.
+        facts: What its model says of it (JSON; `omlab.payloads.Telling`): `structures` by name with how sure they are,
+            `gate` what was doubtful. It stands in the run's log and beside the file, not in it.
 
     Raises `InputError` for another array, `GeometryError` for a spacing that cannot be.
     """
@@ -205,6 +207,7 @@ class LabelMap2D(_Flat):
     names: Mapping[int, str] = field(default_factory=dict)
     spacing: Spacing | None = None
     source: Source | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         array = self.array
@@ -215,6 +218,14 @@ class LabelMap2D(_Flat):
             )
         object.__setattr__(self, "names", {int(value): str(name) for value, name in self.names.items()})
         self._check_spacing()
+
+    def tells(self) -> Mapping[str, Any]:
+        """What its model says of it."""
+        return self.facts
+
+    def telling(self, facts: Mapping[str, Any]) -> LabelMap2D:
+        """This label map with other `facts`."""
+        return replace(self, facts=dict(facts))
 
     def present(self) -> dict[int, str]:
         """The classes that some pixel has, value to name; never the background."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,10 +41,22 @@ class Asked:
         return self.box is not None or self.mask is not None
 
 
+class Answered(NamedTuple):
+    """What N objects came to, float32 on the network's device.
+
+    Attributes:
+        logits: (N, 4S, 4S), low-resolution.
+        ious: (N,), the IoU that the network predicts for each: what it was trained to, and no more; not held to 0..1.
+    """
+
+    logits: Tensor
+    ious: Tensor
+
+
 def answer(
     sam: Sam, embeddings: Sequence[Tensor], asked: Sequence[Asked], *, mask_prompt: MaskPrompt, multimask: bool
-) -> Tensor:
-    """Low-resolution logits (N, 4S, 4S) of N objects after all their rounds, float32 on the network's device.
+) -> Answered:
+    """What N objects come to after all their rounds.
 
     Args:
         sam: In eval mode.
@@ -59,7 +72,7 @@ def answer(
         raise ValueError("An object needs a box, a mask or a point.")
     side = 4 * sam.grid
     device = sam.mask_decoder.iou_token.weight.device
-    lows = torch.zeros(len(asked), side, side, device=device)
+    lows, ious = torch.zeros(len(asked), side, side, device=device), torch.zeros(len(asked), device=device)
     rounds = [len(one.points) + one.begins for one in asked]
     with torch.inference_mode():
         for number in range(max(rounds, default=0)):
@@ -82,8 +95,9 @@ def answer(
                     masks=mask_prompt(torch.stack(list(masks)).to(device))[:, None] if has_mask else None,
                     multimask=multimask,
                 )
-                lows[members] = best_mask(low, iou)[0][:, 0].float()
-    return lows
+                best, predicted = best_mask(low, iou)
+                lows[members], ious[members] = best[:, 0].float(), predicted[:, 0].float()
+    return Answered(lows, ious)
 
 
 def _embeddings(parts: Sequence[Tensor]) -> Tensor:

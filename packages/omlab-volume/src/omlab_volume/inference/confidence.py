@@ -10,7 +10,10 @@ of another class) how sure it is of where it ends. They are the network's opinio
 unlike the training ones mean nothing. What Dice they stand for is known after calibration
 (`omlab_volume.inference.calibration`); until then nothing is called a confidence.
 
-What is held is four sums and two counts a class. Of each cell of the sliding window some planes are looked at, and of
+Where each object is decided by itself against the background, as those that a user points at, K is 2 and p the
+probability of the object that has the voxel: margin = 2 p - 1, entropy that of p and 1 - p.
+
+What is held is four sums and three counts a class. Of each cell of the sliding window some planes are looked at, and of
 these the voxels that are not background, thinned out where they are many; surfaces are seen within a plane.
 """
 
@@ -84,6 +87,25 @@ class Sureness:
         entropy = -torch.special.xlogy(found, found).sum(0) / math.log(self.classes)
         self._take(labels, first - second, entropy, on_surface=on_surface)
 
+    def add_decided(self, labels: Tensor, probability: Tensor) -> None:
+        """Take in a part of an image whose classes were decided each by itself.
+
+        Args:
+            labels: (d, h, w), 0 the background.
+            probability: (d, h, w), of the class that has a voxel, against the background.
+        """
+        every = max(1, math.ceil(labels.numel() / _PLANE_VOXELS))
+        labels = labels[::every]
+        places = labels.flatten().nonzero().squeeze(1)
+        if not len(places):
+            return
+        places = places[:: math.ceil(len(places) / _VOXELS)]
+        own = probability[::every].flatten()[places].double()
+        other = 1 - own
+        entropy = -(torch.special.xlogy(own, own) + torch.special.xlogy(other, other)) / math.log(2)
+        on_surface = _surface(labels).flatten()[places]
+        self._take(labels.flatten()[places].long(), own - other, entropy, on_surface=on_surface)
+
     def _take(self, labels: Tensor, margin: Tensor, entropy: Tensor, *, on_surface: Tensor) -> None:
         weight = on_surface.double()
         parts = (margin, entropy, margin * weight, entropy * weight)
@@ -105,20 +127,21 @@ class Sureness:
         surface = [value / on_surface for value in sums[2:]] if on_surface else volume
         return {name: round(value, 5) for name, value in zip(FEATURES, [*volume, *surface], strict=True)}
 
-    def facts(self, labels: Sequence[Label], *, counts: Sequence[int], voxel_ml: float) -> dict[str, Any]:
+    def facts(self, labels: Sequence[Label], *, counts: Sequence[int], voxel_ml: float | None) -> dict[str, Any]:
         """`LabelMap.facts` of the structures that are there: by name their volume and the means of `FEATURES`.
 
         Args:
             labels: Of the classes 1, 2, ...
             counts: Voxels of each class in the label map.
-            voxel_ml: The volume of one of them.
+            voxel_ml: The volume of one of them; None: they are pixels, and counted.
         """
         structures: dict[str, Mapping[str, float]] = {}
         for label in labels:
             count = counts[label.value] if label.value < len(counts) else 0
             found = self.of(label.value) if count else None
             if found is not None:
-                structures[label.name] = {"ml": round(float(count * voxel_ml), 3), **found}
+                size = {"pixels": int(count)} if voxel_ml is None else {"ml": float(f"{count * voxel_ml:.6g}")}
+                structures[label.name] = {**size, **found}
         return {"structures": structures}
 
 
