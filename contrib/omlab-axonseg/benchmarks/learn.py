@@ -1,6 +1,6 @@
 """Does training help? Drawn axons among artefacts for axonseg-cube-tiny, deformed blobs for atlas-registration-tiny.
 
-    python benchmarks/learn.py [axons] [registration]
+    python benchmarks/learn.py [axons] [registration]        # slices: learn_slices.py
 
 Prints the first and last losses, and the figures of the untrained and of the trained network on cases of their own with
 95 % intervals of the mean (bootstrap over cases).
@@ -25,7 +25,7 @@ from omlab_axonseg.axon_networks import TINY
 from omlab_axonseg.metrics import score
 from omlab_axonseg.register import TINY_WIDTHS, untrained
 from omlab_axonseg.register_training import PairBatches, RegistrationRecipe
-from omlab_axonseg.registration.cascade import CascadeConfig
+from omlab_axonseg.registration.cascade import Cascade, CascadeConfig
 from omlab_axonseg.registration.losses import local_correlation
 from omlab_axonseg.training import AxonBatches, AxonRecipe
 
@@ -117,54 +117,83 @@ def axons() -> None:
     print("  trained  ", figures())
 
 
-def brain(seed: int) -> torch.Tensor:
-    """A brain of blobs, moved and deformed at random."""
-    rng = np.random.default_rng(7)
-    image = sum(
-        w
-        * np.exp(-sum((axis - at) ** 2 for axis, at in zip(np.ogrid[:24, :24, :24], centre, strict=True)) / (2 * s**2))
-        for centre, s, w in zip(rng.uniform(6, 18, (9, 3)), rng.uniform(2, 4, 9), rng.uniform(0.3, 1, 9), strict=True)
-    )
+BLOBS = 24
+"""Units along each axis of a drawn brain, whatever its voxels."""
+
+
+def brain(seed: int, *, side: int = BLOBS) -> torch.Tensor:
+    """A brain of blobs, moved and deformed at random, of `side` voxels along each axis; 0 is the undeformed one."""
     rng = np.random.default_rng(seed)
     shift = rng.uniform(-2, 2, 3) if seed else np.zeros(3)
-    wave = [ndimage.gaussian_filter(rng.normal(size=(24, 24, 24)), 5) * 40 * (seed > 0) for _ in range(3)]
-    places = [axis + move + bend for axis, move, bend in zip(np.mgrid[:24, :24, :24], shift, wave, strict=True)]
-    moved = ndimage.map_coordinates(image, places, order=1)
-    return torch.from_numpy((moved / moved.max()).astype(np.float32))[None, None]
+    waves = [ndimage.gaussian_filter(rng.normal(size=(BLOBS,) * 3), 5) * 40 * (seed > 0) for _ in range(3)]
+    step = BLOBS / side
+    voxels = np.mgrid[:side, :side, :side] * step
+    bends = [ndimage.map_coordinates(wave, voxels, order=1, mode="nearest") for wave in waves]
+    z, y, x = (axis + move + bend for axis, move, bend in zip(voxels, shift, bends, strict=True))
+    rng = np.random.default_rng(7)
+    image = np.zeros(z.shape)
+    for (cz, cy, cx), s, weight in zip(
+        rng.uniform(6, 18, (9, 3)), rng.uniform(2, 4, 9), rng.uniform(0.3, 1, 9), strict=True
+    ):
+        image += weight * np.exp(-((z - cz) ** 2 + (y - cy) ** 2 + (x - cx) ** 2) / (2 * s**2))
+    return torch.from_numpy((image / image.max()).astype(np.float32))[None, None]
 
 
-def registration() -> None:
-    """The cascade with few channels, every brain to the undeformed one."""
-    config = CascadeConfig(
-        constraints=("image",),
-        affine_fusion=0,
-        nonrigid_fusion=0,
-        box_filter=5,
-        affine_widths=TINY_WIDTHS,
-        nonrigid_widths=(8, 16),
+def cascade(scale: int) -> Cascade:
+    """The network of few channels."""
+    return untrained(
+        CascadeConfig(
+            constraints=("image",),
+            affine_fusion=0,
+            nonrigid_fusion=0,
+            box_filter=5,
+            affine_widths=TINY_WIDTHS,
+            nonrigid_widths=(8, 16),
+            scale=scale,
+        )
     )
-    network = untrained(config)
+
+
+def trained(network: Cascade, *, side: int, steps: int) -> str:
+    """Train every brain to the undeformed one; how the loss went."""
 
     class Model:
         module, regions = network, ()
 
-    fixed = brain(0)
-    pairs = tuple({"fixed": {"image": fixed}, "moving": {"image": brain(seed)}} for seed in range(1, 25))
-    settings = {"steps": 180, "steps_per_epoch": 30, "nonrigid_rate": 0.0005, "matrix_rate": 0.001}
+    fixed = brain(0, side=side)
+    pairs = tuple({"fixed": {"image": fixed}, "moving": {"image": brain(seed, side=side)}} for seed in range(1, 25))
+    settings = {"steps": steps, "steps_per_epoch": 30, "nonrigid_rate": 0.0005, "matrix_rate": 0.001}
     recipe = RegistrationRecipe(Model(), PairBatches(pairs=pairs, seed=0), settings=settings, print_="drawn brains")  # type: ignore[arg-type]
+    return losses(recipe)
 
-    def figures() -> str:
-        network.eval()
-        with torch.inference_mode():
-            steps = [network({"image": fixed}, {"image": brain(seed)})[-1] for seed in range(1000, 1000 + HELD_OUT)]
-        correlation = [-float(local_correlation(fixed, step.warped["image"])) for step in steps]
-        error = [float((fixed - step.warped["image"]).square().mean()) for step in steps]
-        return f"local correlation {interval(correlation)}, squared error {interval(error)}"
 
-    before = figures()
-    print("atlas-registration-tiny", losses(recipe))
+def registered(network: Cascade, *, side: int) -> str:
+    """How well brains of their own lie on the undeformed one."""
+    network.eval()
+    fixed = brain(0, side=side)
+    with torch.inference_mode():
+        moving = (brain(seed, side=side) for seed in range(1000, 1000 + HELD_OUT))
+        warped = [network({"image": fixed}, {"image": one})[-1].warped["image"] for one in moving]
+    correlation = [-float(local_correlation(fixed, one)) for one in warped]
+    error = [float((fixed - one).square().mean()) for one in warped]
+    return f"local correlation {interval(correlation)}, squared error {interval(error)}"
+
+
+def registration() -> None:
+    """The cascade with few channels at scale 1, and from there at scale 2, where the new branch alone is trained."""
+    low = cascade(1)
+    before = registered(low, side=BLOBS)
+    print("atlas-registration-tiny", trained(low, side=BLOBS, steps=180))
     print("  untrained", before)
-    print("  trained  ", figures())
+    print("  trained  ", registered(low, side=BLOBS), flush=True)
+    high, double = cascade(2), 2 * BLOBS
+    before = registered(high, side=double)
+    high.load_state_dict({**high.state_dict(), **low.state_dict()})
+    taken_over = registered(high, side=double)
+    print("atlas-registration-tiny, scale 2", trained(high, side=double, steps=120))
+    print("  untrained ", before)
+    print("  taken over", taken_over)
+    print("  trained   ", registered(high, side=double), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from torch import nn
 
 import omlab
 from omlab import progress
-from omlab.errors import OmlabError
+from omlab.errors import OmlabError, OmlabWarning
 from omlab_volume.big.payloads import BigVolume, big
 from omlab_volume.big.voxels import Held
 from omlab_volume.inference.export import predict_labels
-from omlab_volume.inference.sliding_window import SlidingWindow
+from omlab_volume.inference.sliding_window import SlidingWindow, predict_scores
 from omlab_volume.inference.streaming import read_padded, stream_blocks, stream_windows
+from omlab_volume.io.ome_zarr import OmeZarr
 from omlab_volume.labels import labels_from_names
 from omlab_volume.volume import Volume
 
@@ -101,8 +102,6 @@ def test_mean_scores_are_decided():
         return (scores[1] > 0.45).to(torch.uint8)
 
     found = stream_windows(network(2), big(volume), how=how, labels=LABELS[:1], column=(6, 6), chunk=6, decide=decide)
-    from omlab_volume.inference.sliding_window import predict_scores
-
     image = torch.from_numpy(np.ascontiguousarray(volume.array.transpose(0, 3, 2, 1)))
     scores = predict_scores(network(2), image, patch_size=(6, 6, 6), classes=2, mirror=False)
     want = (scores[1] > 0.45).numpy().transpose(2, 1, 0)
@@ -231,3 +230,61 @@ def test_scores_that_are_no_numbers(tmp_path):
     with pytest.raises(OmlabError, match="not finite"):
         omlab.write(streamed, tmp_path / "a.zarr")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("combine", ["probabilities", "logits"])
+def test_it_tells_how_sure_it_is_as_the_whole_volume_would(combine):
+    volume = noise((11, 13, 21))
+    how = SlidingWindow(patch_size=(6, 6, 6), classes=3, mirror=False, combine=combine)
+    streamed = stream_windows(network(), big(volume), how=how, labels=LABELS, column=(8, 8), chunk=4)
+    assert streamed.tells() == {}
+    labels = streamed.loaded().array
+    told = streamed.tells()["structures"]
+    image = torch.from_numpy(np.ascontiguousarray(volume.array.transpose(0, 3, 2, 1)))
+    scores = predict_scores(network(), image, patch_size=(6, 6, 6), classes=3, mirror=False, combine=combine)
+    shares = scores.softmax(0) if combine == "logits" else scores / scores.sum(0)
+    ranked = shares.sort(0, descending=True).values.numpy().transpose(0, 3, 2, 1)
+    for label in LABELS:
+        inside = labels == label.value
+        assert told[label.name]["ml"] == pytest.approx(inside.sum() * volume.grid.voxel_ml, rel=1e-5)
+        assert told[label.name]["margin"] == pytest.approx((ranked[0] - ranked[1])[inside].mean(), abs=1e-4)
+
+
+def test_a_result_that_is_gone_on_with_tells_the_same(tmp_path):
+    volume, model = big(noise((12, 20, 24))), network()
+    how = SlidingWindow(patch_size=(6, 6, 6), classes=3, mirror=False)
+    left = [25]
+
+    def failing(windows):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OmlabError("The lamp went out.")
+        return model(windows)
+
+    def streamed(scores):
+        return stream_windows(scores, volume, how=how, labels=LABELS, column=(8, 8), chunk=4)
+
+    begun, whole = streamed(failing), streamed(model)
+    with pytest.raises(OmlabError, match="lamp"):
+        OmeZarr().write(begun, tmp_path / "a.ome.zarr")
+    assert begun.tells() == {}
+    later = streamed(model)
+    OmeZarr().write(later, tmp_path / "a.ome.zarr")
+    whole.loaded()
+    assert later.tells()["structures"] == whole.tells()["structures"]
+    again = streamed(lambda _: pytest.fail("asked"))
+    with pytest.warns(OmlabWarning, match="whole already"):
+        OmeZarr().write(again, tmp_path / "a.ome.zarr")
+    assert again.tells() == later.tells()
+    assert later.telling({"gate": {}}).tells() == {"gate": {}, **later.tells()}
+
+
+def test_a_region_alone_is_not_counted_as_the_whole():
+    how = SlidingWindow(patch_size=(6, 6, 6), classes=3, mirror=False)
+    streamed = stream_windows(network(), big(noise((12, 12, 12))), how=how, labels=LABELS, column=(4, 4), chunk=4)
+    streamed.read((slice(8, 12), slice(8, 12), slice(8, 12)))
+    assert streamed.tells() == {}
+    streamed.loaded()
+    told = streamed.tells()
+    streamed.read((slice(0, 4), slice(0, 4), slice(0, 4)))
+    assert streamed.tells() == told != {}

@@ -1,5 +1,6 @@
 """A model that streams, as a run: a folder of chunks as its result, killed and gone on with."""
 
+import json
 import os
 import signal
 import subprocess
@@ -67,6 +68,9 @@ def test_from_a_stack_as_from_chunks(streamer):
     found = omlab.read("a.ome.zarr", kind="big-labelmap")
     assert found.same_grid(omlab.read("brain.ome.zarr", kind="big-volume"))
     assert set(np.unique(found.loaded().array)) == {0, 1}
+    told = json.loads(Path("a.json").read_text())["structures"]["axon"]
+    assert told["ml"] > 0 < told["margin"] < 1
+    assert json.loads(Path("b.json").read_text())["structures"]["axon"] == told
     assert Path("a.png").read_bytes().startswith(b"\x89PNG")
     assert omlab.predict("streamer", "brain.ome.zarr", output="a.ome.zarr", device="cpu").was_complete
 
@@ -113,4 +117,5 @@ def test_a_process_that_ends_is_gone_on_with(streamer, how):
     omlab.predict("streamer", "brain.ome.zarr", output="a.ome.zarr", device="cpu")
     assert all_windows // 3 < len(Path("asked.txt").read_text()) < all_windows * 3 // 4
     assert same("a.ome.zarr", "whole.ome.zarr")
+    assert Path("a.json").read_text() == Path("whole.json").read_text()
     assert not list(Path().glob(".a.ome.zarr*"))

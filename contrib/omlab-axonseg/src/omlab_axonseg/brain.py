@@ -26,6 +26,7 @@ from omlab_axonseg.model import AXON, network_for, window_for
 from omlab_axonseg.tiling import Tiling
 from omlab_volume.big.payloads import BigLabelMap, BigVolume
 from omlab_volume.big.voxels import Computed, Region
+from omlab_volume.inference.tally import Tally
 from omlab_volume.volume import Label
 
 
@@ -81,14 +82,16 @@ class BrainModel:
         i, j, k = volume.grid.shape
         places = self.tiling.places((k, j, i))
         regions: list[Region] = [(x, y, z) for z, y, x in places]
+        labels: tuple[Label, ...] = AXON
+        tally = Tally(labels, classes=2, voxel_ml=volume.grid.voxel_ml, blocks=len(places))
         computed = Computed(
             shape=(1, i, j, k),
             dtype=np.dtype(np.uint8),
             chunks=(self.tiling.step,) * 3,
             regions=regions,
-            compute=_Rows(self, volume).blocks,
+            compute=_Rows(self, volume, tally).blocks,
+            counted=tally,
         )
-        labels: tuple[Label, ...] = AXON
         return BigLabelMap(voxels=computed, affine=volume.affine, labels=labels, source=volume.source)
 
     def scores(self, image: Tensor) -> Tensor:
@@ -101,16 +104,20 @@ class BrainModel:
 class _Rows:
     """The blocks (1, i, j, k) of one volume."""
 
-    def __init__(self, model: BrainModel, volume: BigVolume) -> None:
-        self.model, self.volume = model, volume
+    def __init__(self, model: BrainModel, volume: BigVolume, tally: Tally) -> None:
+        self.model, self.volume, self.tally = model, volume, tally
 
     def blocks(self, first: int) -> Iterator[NDArray[Any]]:
         """The blocks from number `first` on."""
         i, j, k = self.volume.grid.shape
-        model = self.model
+        model, tally = self.model, self.tally.begin(first)
+        own = model.tiling.own((k, j, i))[first:]
         rows = model.tiling.rows(model.scores, self._read, shape=(k, j, i), begin=first, device=model.device)
-        for row in rows:
-            yield (row > model.threshold).astype(np.uint8).transpose(2, 1, 0)[None]
+        for row, part in zip(rows, own, strict=True):
+            found = (row > model.threshold).astype(np.uint8)
+            tally.add_decided(found[part], row[part] / np.float32(255))
+            tally.end_block()
+            yield found.transpose(2, 1, 0)[None]
 
     def _read(self, z: slice, y: slice, x: slice) -> NDArray[Any]:
         """A box as the network counts: slice, row, column; what is not finite is 0."""

@@ -89,4 +89,7 @@ def enlarged(coarse: LabelMap, volume: BigVolume, *, factor: int) -> BigLabelMap
         regions=regions,
         compute=blocks,
     )
-    return BigLabelMap(voxels=computed, affine=volume.affine, labels=tuple(coarse.labels), source=volume.source)
+    labels = tuple(coarse.labels)
+    return BigLabelMap(
+        voxels=computed, affine=volume.affine, labels=labels, source=volume.source, facts=dict(coarse.facts)
+    )

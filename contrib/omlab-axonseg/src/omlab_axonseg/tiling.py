@@ -6,6 +6,7 @@ windows, one window's scores and one slab's result at a time. Axes are (z, y, x)
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -86,6 +87,15 @@ class Tiling:
             (slice(first, min(first + self.step, depth)), slice(top, min(top + self.step, height)), slice(0, width))
             for first in starts_along(depth, step=self.step)
             for top in starts_along(height, step=self.step)
+        ]
+
+    def own(self, shape: Sequence[int]) -> list[tuple[slice, slice]]:
+        """Of each of `places` the part (z, y) that none after it overlaps."""
+        starts = [starts_along(length, step=self.step) for length in shape[:2]]
+        ends = [{first: after - first for first, after in itertools.pairwise(along)} for along in starts]
+        return [
+            (slice(0, ends[0].get(z.start, self.step)), slice(0, ends[1].get(y.start, self.step)))
+            for z, y, _ in self.places(shape)
         ]
 
     def rows(

@@ -7,7 +7,7 @@ block = brain.read((slice(0, 128), slice(0, 128), slice(300, 428)))       # (C, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, overload
 
 import numpy as np
@@ -104,7 +104,8 @@ class BigVolume(_Big):
 class BigLabelMap(_Big):
     """One class per voxel of a big volume: `voxels` (1, I, J, K) of unsigned integers, 0 the background.
 
-    What a model gives is `Computed`: it is computed while it is written.
+    What a model gives is `Computed`: it is computed while it is written. `facts` are as those of a `LabelMap`; what is
+    counted while it is computed joins them when it is whole.
     """
 
     kind: ClassVar[str] = "big-labelmap"
@@ -114,6 +115,7 @@ class BigLabelMap(_Big):
     levels: Sequence[Voxels] = ()
     labels: Sequence[Label] = ()
     source: Source | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.voxels.shape[0] != 1 or self.voxels.dtype.kind not in "ui":
@@ -121,6 +123,15 @@ class BigLabelMap(_Big):
                 f"A label map has one channel of integers, not {self.voxels.shape[0]} of {self.voxels.dtype}."
             )
         object.__setattr__(self, "affine", self.grid.affine)
+
+    def tells(self) -> Mapping[str, Any]:
+        """What its model says of it (`omlab.payloads.Telling`)."""
+        counted = self.voxels.counted if isinstance(self.voxels, Computed) else None
+        return {**self.facts, **(counted.facts() if counted is not None else {})}
+
+    def telling(self, facts: Mapping[str, Any]) -> BigLabelMap:
+        """This label map with other `facts`."""
+        return replace(self, facts=dict(facts))
 
     @property
     def is_computed(self) -> bool:
@@ -135,7 +146,8 @@ class BigLabelMap(_Big):
     def loaded(self) -> LabelMap:
         """All of it as a `LabelMap` in memory."""
         array = np.array(self.read(whole(self.grid.shape)))
-        return LabelMap(array=array, affine=self.affine, labels=tuple(self.labels), source=self.source)
+        labels = tuple(self.labels)
+        return LabelMap(array=array, affine=self.affine, labels=labels, source=self.source, facts=self.tells())
 
     def named(self, names: Mapping[int, str]) -> BigLabelMap:
         """The same with these names for its values; colours and codes of a value stay."""

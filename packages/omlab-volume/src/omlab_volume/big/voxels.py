@@ -5,7 +5,7 @@ A region is three slices (i, j, k) of voxels. Arrays are (C, i, j, k), as those 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -77,6 +77,25 @@ class Held:
         return self.array[(slice(None), *region)]
 
 
+class Counted(Protocol):
+    """What is counted of blocks while they are computed, such as how sure a network is of them: of those given so far.
+
+    `omlab_volume.inference.tally` has one.
+    """
+
+    def state(self) -> Mapping[str, Any]:
+        """What was counted, as JSON."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from there. Raises `KeyError`, `TypeError` or `ValueError` for another state."""
+        ...
+
+    def facts(self) -> Mapping[str, Any]:
+        """What it comes to (JSON); nothing before all blocks were counted."""
+        ...
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Computed:
     """Voxels that are computed block by block, in an order of their own, when they are asked for.
@@ -90,6 +109,7 @@ class Computed:
         chunks: (i, j, k) in which they are best stored: blocks begin at multiples of it where that can be.
         regions: The blocks' places; together all voxels. Where two overlap the later one counts.
         compute: Number of a block -> that block (C, i, j, k) and all after it.
+        counted: What is counted meanwhile.
     """
 
     shape: Shape4
@@ -97,6 +117,7 @@ class Computed:
     chunks: Shape3
     regions: Sequence[Region]
     compute: Callable[[int], Iterator[NDArray[Any]]]
+    counted: Counted | None = None
 
     def read(self, region: Region) -> NDArray[Any]:
         """A region, for which every block from the first to the last that touches it is computed."""

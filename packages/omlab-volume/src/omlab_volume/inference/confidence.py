@@ -58,12 +58,13 @@ class Sureness:
         """Take in a cell of a sliding window, which stays as it is."""
         self.add_scores(cell.scores, weight=cell.weight)
 
-    def add_scores(self, scores: Tensor, *, weight: Tensor | None = None) -> None:
+    def add_scores(self, scores: Tensor, *, weight: Tensor | None = None, labels: Tensor | None = None) -> None:
         """Take in a part of the image, which stays as it is.
 
         Args:
             scores: (K, d, h, w), probabilities or, with `softmax`, logits.
             weight: (d, h, w), by which they are to be divided.
+            labels: (d, h, w) int64, what was decided by them; by default the highest.
         """
         voxels = scores[0].numel()
         if not voxels or self.classes < 2:
@@ -71,7 +72,8 @@ class Sureness:
         every = max(1, math.ceil(voxels / _PLANE_VOXELS))
         planes = scores[:, ::every]
         flat = planes.flatten(1)  # (K, voxels), contiguous: many times as fast to look through
-        labels = flat.max(0).indices  # positive weights do not change which is the highest
+        # positive weights do not change which is the highest
+        labels = flat.max(0).indices if labels is None else labels[::every].flatten()
         places = (labels > 0).nonzero().squeeze(1)
         if not len(places):
             return
@@ -113,6 +115,20 @@ class Sureness:
             row += torch.bincount(labels, values.double(), minlength=self.classes).cpu()
         self._counts[0] += torch.bincount(labels, minlength=self.classes).cpu()
         self._counts[1] += torch.bincount(labels, weight, minlength=self.classes).cpu()
+
+    def take(self, other: Sureness) -> None:
+        """Take in all that another one did of the same classes."""
+        self._sums += other._sums
+        self._counts += other._counts
+
+    def state(self) -> list[list[float]]:
+        """The sums and counts, as JSON."""
+        return [*self._sums.tolist(), *self._counts.tolist()]
+
+    def restore(self, state: Sequence[Sequence[float]]) -> None:
+        """Go on from a `state` of the same classes."""
+        values = torch.tensor(state, dtype=torch.float64).view(len(FEATURES) + 2, self.classes)
+        self._sums, self._counts = values[: len(FEATURES)].clone(), values[len(FEATURES) :].clone()
 
     def of(self, label: int) -> dict[str, float] | None:
         """The means of `FEATURES` of a class; None where none of its voxels was looked at.

@@ -31,6 +31,7 @@ from omlab_volume.big.payloads import BigLabelMap, BigVolume
 from omlab_volume.big.voxels import Computed, Region, tiles
 from omlab_volume.inference.export import label_type, labels_from_scores
 from omlab_volume.inference.sliding_window import Network, SlidingWindow, gaussian_importance, window_starts
+from omlab_volume.inference.tally import Tally
 from omlab_volume.volume import Label
 
 Decide = Callable[[Tensor], Tensor]
@@ -62,13 +63,23 @@ def stream_windows(
             window is background.
         decide: Mean scores (K, z, y, x) to labels (z, y, x) of unsigned integers; by default the highest score.
 
+    Returns:
+        A label map that tells how sure the network was of each class (`omlab_volume.inference.tally`) when it is whole.
+
     Raises:
         ValueError: `column` is not made of whole chunks.
     """
     if chunk < 1 or any(size < 1 or size % chunk for size in column):
         raise ValueError(f"A column of {column} voxels is not made of whole chunks of {chunk}.")
     run = _Stream(
-        network=network, volume=volume, how=how, column=column, chunk=chunk, empty_up_to=empty_up_to, decide=decide
+        network=network,
+        volume=volume,
+        how=how,
+        labels=labels,
+        column=column,
+        chunk=chunk,
+        empty_up_to=empty_up_to,
+        decide=decide,
     )
     computed = Computed(
         shape=(1, *volume.grid.shape),
@@ -76,6 +87,7 @@ def stream_windows(
         chunks=(chunk, chunk, chunk),
         regions=run.regions,
         compute=run.compute,
+        counted=run.tally,
     )
     return BigLabelMap(voxels=computed, affine=volume.affine, labels=tuple(labels), source=volume.source)
 
@@ -144,6 +156,7 @@ class _Stream:
     network: Network
     volume: BigVolume
     how: SlidingWindow
+    labels: Sequence[Label]
     column: tuple[int, int]
     chunk: int
     empty_up_to: float | None
@@ -167,6 +180,13 @@ class _Stream:
             for x in range(0, columns, self.column[1])
         ]
         self.regions = [(x, y, z) for y, x in self.columns for z in self.layers]
+        self.tally = Tally(
+            self.labels,
+            classes=how.classes,
+            voxel_ml=self.volume.grid.voxel_ml,
+            blocks=len(self.regions),
+            softmax=how.combine == "logits",
+        )
 
     def compute(self, first: int) -> Iterator[NDArray[Any]]:
         """The blocks (1, i, j, k) of `regions` from that number on."""
@@ -175,9 +195,12 @@ class _Stream:
             _Column(stream=self, rows=rows, columns=columns, first=layer if n == 0 else 0)
             for n, (rows, columns) in enumerate(self.columns[number:])
         ]
+        tally = self.tally.begin(first)
         with progress.bar("windows", total=sum(column.windows for column in todo)) as advance:
             for column in todo:
-                for block in column.layers(advance):
+                for block, counted in column.layers(advance):
+                    tally.take(counted)
+                    tally.end_block()
                     yield block.transpose(2, 1, 0)[None]
 
 
@@ -208,42 +231,51 @@ class _Column:
         """How many there are."""
         return math.prod(len(starts) for starts in self.starts)
 
-    def layers(self, advance: progress.Advance) -> Iterator[NDArray[Any]]:
-        """The labels (z, y, x) of the column's layers, from the first; `advance` is told of each window."""
-        decided = self._decided(advance)
-        parts: list[NDArray[Any]] = []
-        for layer in self.stream.layers[self.first :]:
-            planes = layer.stop - layer.start
-            while sum(len(part) for part in parts) < planes:
-                parts.append(next(decided))
-            together = np.concatenate(parts)
-            yield together[:planes]
-            parts = [together[planes:].copy()]
+    def layers(self, advance: progress.Advance) -> Iterator[tuple[NDArray[Any], Tally]]:
+        """The labels (z, y, x) of the column's layers, from the first, each with what was counted of it.
 
-    def _decided(self, advance: progress.Advance) -> Iterator[NDArray[Any]]:
-        """Labels (z, y, x) of the column, plane after plane from `begin` on, as soon as their sums are final."""
+        `advance` is told of each window.
+        """
+        decided = self._decided(advance)
+        for layer in self.stream.layers[self.first :]:
+            parts: list[NDArray[Any]] = []
+            counted = self.stream.tally.fresh()
+            while sum(len(part) for part in parts) < layer.stop - layer.start:
+                part, of_part = next(decided)
+                parts.append(part)
+                counted.take(of_part)
+            yield np.concatenate(parts), counted
+
+    def _decided(self, advance: progress.Advance) -> Iterator[tuple[NDArray[Any], Tally]]:
+        """Labels (z, y, x) of the column from `begin` on, as soon as their sums are final; none beyond a layer's end."""
         patch = self.stream.how.patch_size
         sums = _Sums(self)
         slab: NDArray[Any] | None = None
         base = self.starts[0][0]
         for at in self.starts[0]:
-            yield self._labels(sums, slice(base, at))
+            yield from self._final(sums, slice(base, at))
             sums.drop(at - base)
             slab = self._slab(at, slab, shift=at - base)
             base = at
             self._add_row(sums, slab, advance)
-        yield self._labels(sums, slice(base, base + patch[0]))
+        yield from self._final(sums, slice(base, base + patch[0]))
 
-    def _labels(self, sums: _Sums, planes: slice) -> NDArray[Any]:
-        """Labels (z, y, x) of the first planes of the sums, which are final, cut to those of the column."""
-        first = max(self.inside[0].start - planes.start, 0)
-        last = max(min(self.inside[0].stop, planes.stop) - planes.start, first)
-        scores = sums.sums[:, first:last]
-        if first == last:
-            return np.zeros(tuple(scores.shape[1:]), label_type(self.stream.how.classes))
-        if sums.weight is None or self.stream.decide is None:
+    def _final(self, sums: _Sums, planes: slice) -> Iterator[tuple[NDArray[Any], Tally]]:
+        """Labels (z, y, x) of the first planes of the sums, which are final: those of the column, cut at its layers."""
+        pad = self.stream.before[0]
+        for layer in self.stream.layers[self.first :]:
+            first = max(layer.start + pad, planes.start) - planes.start
+            last = min(layer.stop + pad, planes.stop) - planes.start
+            if first < last:
+                weight = None if sums.weight is None else sums.weight[first:last]
+                labels = self._labels(sums.sums[:, first:last], weight)
+                counted = self.stream.tally.fresh()
+                counted.add_scores(labels, sums.sums[:, first:last], weight=weight)
+                yield labels, counted
+
+    def _labels(self, scores: Tensor, weight: Tensor | None) -> NDArray[Any]:
+        if weight is None or self.stream.decide is None:
             return labels_from_scores(scores, scores.shape[1:])
-        weight = sums.weight[first:last]
         with torch.inference_mode():
             decided = self.stream.decide(scores / weight.clamp_min(torch.finfo(torch.float32).tiny))
             found: NDArray[Any] = torch.where(weight > 0, decided, 0).cpu().numpy()
@@ -307,7 +339,9 @@ class _Sums:
             self.importance = torch.ones((), device=keep).expand(how.patch_size)
         self.share = self.importance / len(how.flips())
         self.sums = torch.zeros((how.classes, *shape), device=keep)
-        self.weight = torch.zeros(shape, device=keep) if column.stream.decide is not None else None
+        # the highest score is the same with or without; how sure it is by logits, and what decides, take the mean
+        is_mean = column.stream.decide is not None or not self.softmax
+        self.weight = torch.zeros(shape, device=keep) if is_mean else None
 
     def add(self, scores: Tensor, place: tuple[int, ...], flip: tuple[int, ...]) -> None:
         """Add the part of a window's scores (K, d, h, w), still flipped, that lies in the column."""

@@ -43,19 +43,19 @@ def write_store(payload: BigVolume | BigLabelMap, path: Path, *, version: Versio
     regions = _regions(payload)
     what = _description(payload, regions, version=version)
     with writing("The OME-Zarr image", path):
-        if _is_whole(path, what):
+        if _is_whole(path, what, payload):
             warnings.warn(f"{path} is whole already: nothing was computed.", OmlabWarning, stacklevel=3)
             return
-        done = _done(path, what)
+        done = _done(path, what, payload)
         arrays = _arrays(payload, path, is_new=done is None, version=version)
         done = done or 0
-        _note(path, what, done=done)
+        _note(path, what, payload, done=done)
     with progress.bar("blocks", total=len(regions)) as advance:
         advance(done)
         for number, block in _blocks(payload, regions, first=done):
             with writing("The OME-Zarr image", path):
                 _put(arrays[0], regions[number], block)
-                _note(path, what, done=number + 1)
+                _note(path, what, payload, done=number + 1)
             advance(1)
     with writing("The OME-Zarr image", path):
         method = _method(payload)
@@ -103,24 +103,29 @@ def _description(payload: BigVolume | BigLabelMap, regions: Sequence[Region], *,
     return digest_of([facts, payload.affine.tolist()])
 
 
-def _is_whole(path: Path, what: str) -> bool:
+def _is_whole(path: Path, what: str, payload: BigVolume | BigLabelMap) -> bool:
     """Whether an earlier start brought it to its end: it may have been killed before the folder got its name."""
     import zarr
 
     if not path.exists() or (path / PROGRESS).exists() or not any((path / name).exists() for name in _ROOTS):
         return False
     own = zarr.open_group(zarr.storage.LocalStore(path), mode="r").attrs.get(OWN)
-    return isinstance(own, dict) and own.get("made_of") == what
+    if not isinstance(own, dict) or own.get("made_of") != what:
+        return False
+    _restore(payload, own.get("counted"))
+    return True
 
 
-def _done(path: Path, what: str) -> int | None:
+def _done(path: Path, what: str, payload: BigVolume | BigLabelMap) -> int | None:
     """How many blocks an earlier start wrote; None: nothing is there. What is begun of something else is removed."""
     if not path.exists():
         return None
     try:
         known = json.loads((path / PROGRESS).read_text(encoding="utf-8"))
         if known["what"] == what and any((path / name).exists() for name in _ROOTS):
-            return int(known["done"])
+            done = int(known["done"])
+            _restore(payload, known.get("counted"))
+            return done
     except FileNotFoundError:
         raise OutputError(f"{path} exists already; remove it or choose another output.") from None
     except (ValueError, KeyError, TypeError):
@@ -129,10 +134,22 @@ def _done(path: Path, what: str) -> int | None:
     return None
 
 
-def _note(path: Path, what: str, *, done: int) -> None:
+def _note(path: Path, what: str, payload: BigVolume | BigLabelMap, *, done: int) -> None:
     partial = path / f"{PROGRESS}.partial"
-    partial.write_text(json.dumps({"what": what, "done": done}), encoding="utf-8")
+    partial.write_text(json.dumps({"what": what, "done": done, **_counted(payload)}), encoding="utf-8")
     partial.replace(path / PROGRESS)
+
+
+def _counted(payload: BigVolume | BigLabelMap) -> dict[str, Any]:
+    """What was counted of the blocks that are written, for a start that goes on with the next one."""
+    counted = payload.voxels.counted if isinstance(payload.voxels, Computed) else None
+    return {} if counted is None else {"counted": counted.state()}
+
+
+def _restore(payload: BigVolume | BigLabelMap, state: Any) -> None:
+    counted = payload.voxels.counted if isinstance(payload.voxels, Computed) else None
+    if counted is not None and state is not None:
+        counted.restore(state)
 
 
 def _arrays(payload: BigVolume | BigLabelMap, path: Path, *, is_new: bool, version: Version) -> list[Any]:
@@ -228,7 +245,7 @@ def _describe(
         method=method,
         version=version,
     )
-    own: dict[str, Any] = {"affine": payload.affine.tolist(), "made_of": what}
+    own: dict[str, Any] = {"affine": payload.affine.tolist(), "made_of": what, **_counted(payload)}
     if isinstance(payload, BigLabelMap):
         place = attributes["ome"] if version == "0.5" else attributes
         place["image-label"] = label_attributes(payload.labels, version=version)
