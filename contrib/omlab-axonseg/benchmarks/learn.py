@@ -154,7 +154,7 @@ def cascade(scale: int) -> Cascade:
     )
 
 
-def trained(network: Cascade, *, side: int, steps: int) -> str:
+def trained(network: Cascade, *, side: int, steps: int, rate: float) -> str:
     """Train every brain to the undeformed one; how the loss went."""
 
     class Model:
@@ -162,38 +162,47 @@ def trained(network: Cascade, *, side: int, steps: int) -> str:
 
     fixed = brain(0, side=side)
     pairs = tuple({"fixed": {"image": fixed}, "moving": {"image": brain(seed, side=side)}} for seed in range(1, 25))
-    settings = {"steps": steps, "steps_per_epoch": 30, "nonrigid_rate": 0.0005, "matrix_rate": 0.001}
+    settings = {"steps": steps, "steps_per_epoch": 30, "nonrigid_rate": rate, "matrix_rate": 0.001}
     recipe = RegistrationRecipe(Model(), PairBatches(pairs=pairs, seed=0), settings=settings, print_="drawn brains")  # type: ignore[arg-type]
     return losses(recipe)
 
 
-def registered(network: Cascade, *, side: int) -> str:
-    """How well brains of their own lie on the undeformed one."""
+def registered(network: Cascade, *, side: int) -> tuple[list[float], list[float]]:
+    """How well brains of their own lie on the undeformed one: local correlation and squared error of each."""
     network.eval()
     fixed = brain(0, side=side)
     with torch.inference_mode():
         moving = (brain(seed, side=side) for seed in range(1000, 1000 + HELD_OUT))
         warped = [network({"image": fixed}, {"image": one})[-1].warped["image"] for one in moving]
-    correlation = [-float(local_correlation(fixed, one)) for one in warped]
-    error = [float((fixed - one).square().mean()) for one in warped]
-    return f"local correlation {interval(correlation)}, squared error {interval(error)}"
+    return (
+        [-float(local_correlation(fixed, one)) for one in warped],
+        [float((fixed - one).square().mean()) for one in warped],
+    )
+
+
+def told(figures: tuple[list[float], list[float]]) -> str:
+    """Means with intervals."""
+    return f"local correlation {interval(figures[0])}, squared error {interval(figures[1])}"
 
 
 def registration() -> None:
     """The cascade with few channels at scale 1, and from there at scale 2, where the new branch alone is trained."""
     low = cascade(1)
     before = registered(low, side=BLOBS)
-    print("atlas-registration-tiny", trained(low, side=BLOBS, steps=180))
-    print("  untrained", before)
-    print("  trained  ", registered(low, side=BLOBS), flush=True)
+    print("atlas-registration-tiny", trained(low, side=BLOBS, steps=180, rate=0.0005))
+    print("  untrained", told(before))
+    print("  trained  ", told(registered(low, side=BLOBS)), flush=True)
     high, double = cascade(2), 2 * BLOBS
     before = registered(high, side=double)
     high.load_state_dict({**high.state_dict(), **low.state_dict()})
     taken_over = registered(high, side=double)
-    print("atlas-registration-tiny, scale 2", trained(high, side=double, steps=120))
-    print("  untrained ", before)
-    print("  taken over", taken_over)
-    print("  trained   ", registered(high, side=double), flush=True)
+    print("atlas-registration-tiny, scale 2", trained(high, side=double, steps=300, rate=0.001))
+    after = registered(high, side=double)
+    gains = [new - old for new, old in zip(after[0], taken_over[0], strict=True)]
+    print("  untrained ", told(before))
+    print("  taken over", told(taken_over))
+    print("  trained   ", told(after))
+    print("  gain of local correlation, brain by brain", interval(gains), flush=True)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def regions() -> None:
         slices=4,
         seed=0,
     )
-    settings = {"steps_per_epoch": 30, "epochs": 6, "slices_rate": 0.002}
+    settings = {"steps_per_epoch": 60, "epochs": 10, "slices_rate": 0.002}
     module = MeanTeacher(network, mirror=True)
     before = figures()
     print("brain-regions-tiny", losses(RegionRecipe(module, batches, settings=settings, fingerprint="drawn")))

@@ -32,6 +32,11 @@ def test_slices_begin_at_the_top_left_and_front() -> None:
     volume = Volume(array=np.zeros((1, 2, 3, 4), np.float32), affine=np.eye(4))  # right, front, up
     volume.array[0, 0, 2, 3] = 1  # the leftmost, foremost, uppermost voxel
     assert as_atlas(volume.array[0], volume.grid)[0, 0, 0] == 1
+    volume.array[0] = 0
+    volume.array[0, 1, 0, 0] = 1  # the rightmost, hindmost, lowest one
+    turned = as_atlas(volume.array[0], volume.grid, begin="IRP")
+    assert turned[0, 0, 0] == 1
+    np.testing.assert_array_equal(from_atlas(turned, volume.grid, begin="IRP"), volume.array[0])
 
 
 def test_later_regions_lie_over_earlier_ones() -> None:

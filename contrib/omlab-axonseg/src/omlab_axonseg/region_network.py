@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,9 @@ from omlab_axonseg.cea_net import SMALLEST, STRIDE, CeaNet
 
 VIEWS: Mapping[str, int] = {"coronal": 2, "horizontal": 0}
 """The axis of (dorsoventral, left-right, front-back) that each counts its slices along."""
+ATLAS = "SLA"
+"""Superior, left, anterior: where the Allen atlas begins to count dorsoventral, left-right and front-back."""
+_SIDES = ("SI", "LR", "AP")
 _NUMBERED = re.compile(r"_([12])\.[^.]+$")
 
 
@@ -29,6 +32,7 @@ class RegionConfig:
             horizontal 448 x 512).
         widths: Of the encoder's layers.
         blocks: Of each layer.
+        begin: The sides of the brain where (dorsoventral, left-right, front-back) begin: S or I, L or R, A or P.
     """
 
     views: tuple[str, ...] = tuple(VIEWS)
@@ -36,12 +40,16 @@ class RegionConfig:
     sizes: tuple[int, int, int] = (320, 448, 512)
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
     blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
+    begin: str = ATLAS
 
     def __post_init__(self) -> None:
         if not self.views or len(set(self.views)) < len(self.views) or not set(self.views) <= set(VIEWS):
             raise ValueError(f"views must be some of {', '.join(VIEWS)}, each once, not {list(self.views)}.")
         if any(size < SMALLEST or size % STRIDE for size in self.sizes):
             raise ValueError(f"sizes must be multiples of {STRIDE} of at least {SMALLEST}, not {list(self.sizes)}.")
+
+        if len(self.begin) != 3 or any(side not in pair for side, pair in zip(self.begin, _SIDES, strict=True)):
+            raise ValueError(f"slices_from must be S or I, L or R, and A or P, such as {ATLAS}, not {self.begin}.")
 
     def slice_size(self, view: str) -> tuple[int, int]:
         """Rows and columns of a view's slices."""
@@ -130,6 +138,4 @@ def config_of(state: Mapping[str, Tensor], *, source: str, base: RegionConfig) -
     if any(one != found[0] for one in found):
         raise WeightsError(f"{source}: the networks of the two views differ in their regions or widths.")
     widths, blocks, classes = found[0]
-    return from_config(
-        {"views": views, "num_classes": classes, "sizes": base.sizes, "widths": tuple(widths), "blocks": tuple(blocks)}
-    )
+    return replace(base, views=views, num_classes=classes, widths=tuple(widths), blocks=tuple(blocks))

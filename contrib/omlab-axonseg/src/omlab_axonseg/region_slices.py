@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omlab import progress
-from omlab_axonseg.region_network import VIEWS, RegionNet
+from omlab_axonseg.region_network import ATLAS, VIEWS, RegionNet
 from omlab_volume.big.payloads import BigLabelMap, BigVolume
 from omlab_volume.big.voxels import Computed, tiles
 from omlab_volume.geometry import Grid
@@ -26,14 +26,19 @@ BLOCK = 128
 Array = NDArray[Any]
 
 
-def as_atlas(array: Array, grid: Grid) -> Array:
-    """A view (D, L, F) as the Allen atlas counts: from the top down, from left to right, from the front back."""
-    return canonical_array(array, grid).transpose(_AXES)[::-1, :, ::-1]
+def as_atlas(array: Array, grid: Grid, *, begin: str = ATLAS) -> Array:
+    """A view (D, L, F) whose axes begin at the sides `begin` (`RegionConfig`)."""
+    return canonical_array(array, grid).transpose(_AXES)[_steps(begin)]
 
 
-def from_atlas(array: Array, grid: Grid) -> Array:
+def from_atlas(array: Array, grid: Grid, *, begin: str = ATLAS) -> Array:
     """The reverse of `as_atlas`; contiguous."""
-    return reorient_labels(array[::-1, :, ::-1].transpose(np.argsort(_AXES)), grid)
+    return reorient_labels(array[_steps(begin)].transpose(np.argsort(_AXES)), grid)
+
+
+def _steps(begin: str) -> tuple[slice, ...]:
+    """Along axes that count from below, from the left and from the back: turned round where they begin elsewhere."""
+    return tuple(slice(None, None, 1 if side == first else -1) for side, first in zip(begin, "ILP", strict=True))
 
 
 def scaled(slices: Tensor) -> Tensor:

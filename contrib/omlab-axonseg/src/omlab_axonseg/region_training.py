@@ -205,7 +205,7 @@ def _brains(
 ) -> list[Arrays]:
     """The brains of cases at the network's sizes, read once and kept in the cache under `key`, the data's digest."""
     cache = PreparedCache()
-    form = [_FORM, key, input, list(values), list(config.sizes)]
+    form = [_FORM, key, input, list(values), list(config.sizes), config.begin]
     return [
         cache.get(digest_of([*form, case.id]), partial(_brain, case, input=input, values=values, config=config))
         for case in cases
@@ -215,7 +215,7 @@ def _brains(
 def _brain(case: Case, *, input: str, values: Sequence[int], config: RegionConfig) -> dict[str, NDArray[Any]]:
     sample = case.load()
     volume, target = omlab.take(sample.inputs, input, Volume), sample.target
-    image = _resized(as_atlas(volume.array[0], volume.grid), config.sizes, mode="trilinear")
+    image = _resized(as_atlas(volume.array[0], volume.grid, begin=config.begin), config.sizes, mode="trilinear")
     empty: dict[str, NDArray[Any]] = {view: np.zeros(0, np.int64) for view in VIEWS}
     if target is None:
         return {"image": image, "labels": np.zeros(0, np.uint8), **empty}
@@ -223,7 +223,7 @@ def _brain(case: Case, *, input: str, values: Sequence[int], config: RegionConfi
         raise TrainingError(f"Case '{case.id}' has a {target.kind} as its target: a region network learns label maps.")
     if not target.same_grid(volume):
         raise GeometryError(f"Case '{case.id}': the labels are not on the grid of their image.")
-    array = as_atlas(target.array, target.grid)
+    array = as_atlas(target.array, target.grid, begin=config.begin)
     numbers = np.zeros(array.shape, np.float32)
     for number, value in enumerate(values, start=1):
         numbers[array == value] = number

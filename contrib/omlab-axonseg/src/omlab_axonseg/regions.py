@@ -63,7 +63,7 @@ def load(
         return RegionModel(network, labels=labels, device=device, settings=settings)
     views = tuple(str(view) for view in settings["views"])
     try:
-        base = RegionConfig(views=views, **(TINY if "-tiny" in card.name else {}))
+        base = RegionConfig(views=views, begin=settings["slices_from"], **(TINY if "-tiny" in card.name else {}))
     except ValueError as error:
         raise SettingsError(str(error)) from error
     network = untrained(base) if weights is None else _loaded(weights, base)
@@ -128,7 +128,8 @@ class RegionModel:
             raise InputError(f"{volume.name or 'The volume'} has {volume.channels} channels: the network takes one.")
         if not volume.is_finite():
             raise InputError(f"{volume.name or 'The volume'} has voxels that are not finite: repair it first.")
-        brain = as_atlas(volume.array[0], volume.grid)
+        begin = self.module.config.begin
+        brain = as_atlas(volume.array[0], volume.grid, begin=begin)
         share = probabilities(self.module.eval(), brain, batch_size=self.settings["batch_size"], device=self.device)
         found = decided(share, least=self.settings["least_probability"])
         sureness = Sureness(len(share) + 1, softmax=False)
@@ -138,7 +139,7 @@ class RegionModel:
         counts = voxel_counts(found, least=len(share) + 1).tolist()
         facts = sureness.facts(by_output(self.labels), counts=counts, voxel_ml=volume.grid.voxel_ml)
         result = LabelMap(
-            array=from_atlas(found, volume.grid),
+            array=from_atlas(found, volume.grid, begin=begin),
             affine=volume.affine,
             labels=by_output(self.labels),
             source=volume.source,

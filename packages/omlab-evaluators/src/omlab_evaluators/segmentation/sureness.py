@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from omlab_report.themes import Theme
 
-KEYS = ("confidence", "margin", "entropy", "surface_margin", "surface_entropy")
+KEYS = ("confidence", "margin", "entropy", "surface_margin", "surface_entropy", "predicted_iou")
 CONFIDENCE, RAW = KEYS[0], "surface_margin"
 
 

@@ -1,9 +1,9 @@
 """Objects that are segmented each by itself, such as those a user points at, on one grid: the surest has a voxel.
 
-    claims = Claims(shape, objects=2)
-    claims.claim(logits, label=1)
-    claims.claim(others, label=2, at=region)
-    claims.labels, claims.facts(["liver", "spleen"], voxel_ml=0.008)
+claims = Claims(shape, objects=2)
+claims.claim(logits, label=1)
+claims.claim(others, label=2, at=region)
+claims.labels, claims.facts(["liver", "spleen"], voxel_ml=0.008)
 """
 
 from __future__ import annotations

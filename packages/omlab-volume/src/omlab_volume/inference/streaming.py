@@ -247,7 +247,7 @@ class _Column:
             yield np.concatenate(parts), counted
 
     def _decided(self, advance: progress.Advance) -> Iterator[tuple[NDArray[Any], Tally]]:
-        """Labels (z, y, x) of the column from `begin` on, as soon as their sums are final; none beyond a layer's end."""
+        """Labels (z, y, x) of the column from `begin` on, as soon as their sums are final, layer by layer."""
         patch = self.stream.how.patch_size
         sums = _Sums(self)
         slab: NDArray[Any] | None = None
