@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -138,4 +138,4 @@ def config_of(state: Mapping[str, Tensor], *, source: str, base: RegionConfig) -
     if any(one != found[0] for one in found):
         raise WeightsError(f"{source}: the networks of the two views differ in their regions or widths.")
     widths, blocks, classes = found[0]
-    return replace(base, views=views, num_classes=classes, widths=tuple(widths), blocks=tuple(blocks))
+    return from_config({**to_config(base), "views": views, "num_classes": classes, "widths": widths, "blocks": blocks})
