@@ -22,8 +22,9 @@ from omlab_axonseg.registration.losses import folding, mutual_information
 from omlab_axonseg.registration.mean_filter import mean_filter
 from omlab_axonseg.registration.networks import NonRigidNet, published_rotation
 from omlab_axonseg.tiling import Tiling, starts_along
+from omlab_volume.big.payloads import big
 from omlab_volume.testing import example_big_volumes, example_volumes
-from omlab_volume.volume import Label, LabelMap
+from omlab_volume.volume import Label, LabelMap, Volume
 
 
 def line_and_regions() -> tuple[LabelMap, LabelMap]:
@@ -77,6 +78,17 @@ def test_rows_of_windows_cover_every_voxel() -> None:
     assert covered.min() >= 1
     later = list(tiling.rows(torch.zeros_like, lambda *box: brain[box], shape=brain.shape, begin=3))
     assert all(np.array_equal(a, b) for a, b in zip(rows[3:], later, strict=True))
+
+
+def test_axons_are_told_with_their_volume_though_rows_overlap() -> None:
+    array = np.random.default_rng(0).integers(0, 4000, (1, 30, 41, 37)).astype(np.uint16)
+    volume = big(Volume(array=array, affine=np.diag([0.004, 0.004, 0.003, 1.0])))
+    found = omlab.load_model("axonseg-tiny.untrained", device="cpu").predict(volume)
+    labels = found.loaded()
+    told = found.tells()["structures"]["axon"]
+    assert told["ml"] == pytest.approx(np.count_nonzero(labels.array) * volume.grid.voxel_ml, rel=1e-5)
+    assert 0 < told["margin"] < 1
+    assert labels.facts["structures"]["axon"] == told
 
 
 def test_empty_windows_do_not_ask_the_network() -> None:

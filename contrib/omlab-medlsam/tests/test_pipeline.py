@@ -43,7 +43,8 @@ class FillsBoxes:
                 for box in entry.boxes:
                     low, high = (np.array(at, int) for at in (box.near, box.far))
                     array[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))] = value
-            yield LabelMap(array=array, affine=volume.affine)
+            structures = {entry.name: {"margin": 0.5} for entry in prompts.objects}
+            yield LabelMap(array=array, affine=volume.affine, facts={"structures": structures})
 
 
 def _support(labels: Sequence[int]) -> Support:
@@ -67,6 +68,9 @@ def test_structures_have_the_labels_of_the_support(slice_interval: int) -> None:
     assert found.same_grid(example_volumes()[1])
     assert set(np.unique(found.array)) <= {0, 3, 7}
     assert [(label.value, label.name) for label in found.labels] == [(3, "label 3"), (7, "label 7")]
+    for told in found.facts["structures"].values():
+        assert told["margin"] == 0.5
+        assert -1 <= told["likeness"] <= 1
     (boxes,) = model.localise([query], slice_interval=slice_interval, refine=True, seed=0)
     inside = np.zeros(found.array.shape, bool)
     for box in boxes.boxes:  # type: ignore[union-attr]

@@ -44,6 +44,12 @@ def test_objects_are_labels_on_the_pixels_of_the_image() -> None:
     assert isinstance(found, LabelMap2D)
     assert found.same_grid(image)
     assert dict(found.names) == {1: "organ", 2: "bone"}
+    for name, told in found.tells()["structures"].items():
+        value = {name: value for value, name in found.names.items()}[name]
+        assert told["pixels"] == np.count_nonzero(found.array == value)
+        assert 0 < told["margin"] < 1
+        assert np.isfinite(told["predicted_iou"])
+    assert found.tells()["gate"] == {"image": found.tells()["gate"]["image"] | {"doubts": []}}
     alone = [model.predict(image, prompts=prompts(one)).array > 0 for one in (CLICK, BOX)]
     np.testing.assert_array_equal(found.array > 0, alone[0] | alone[1])
 

@@ -75,6 +75,10 @@ def test_a_click_on_one_slice_is_carried_until_the_object_ends() -> None:
     np.testing.assert_array_equal(found.array, volume.array[0] > 0)
     assert found.same_grid(volume)
     assert segmenter.encoded == 10  # slices 1 to 10, once each: those beside the ends had to be looked at
+    told = found.facts["structures"]["tube"]
+    assert told["ml"] == pytest.approx(8 * 36 * 3 / 1000)
+    assert told["margin"] == pytest.approx(np.tanh(2.5), abs=1e-4)  # logits of 5 and -5
+    assert told["predicted_iou"] == 0.75
     carried = segmenter.asked[1:]
     assert all(one.box is not None and one.mask is not None for one in carried)
 

@@ -143,7 +143,9 @@ def prompts_of(placed: Sequence[Placed], volume: Volume, *, margin: float) -> Pr
 
 def _with_likeness(facts: Mapping[str, Any], placed: Sequence[Placed]) -> dict[str, Any]:
     """What the segmenter says of each structure, with how alike the points of its boxes are to the support's."""
-    structures = {name: dict(told) for name, told in facts.get("structures", {}).items()}
+    if "structures" not in facts:
+        return dict(facts)
+    structures = {name: dict(told) for name, told in facts["structures"].items()}
     for one in placed:
         told = structures.get(_name(one, placed))
         if told is not None and one.likeness:
