@@ -73,8 +73,8 @@ def test_without_a_base_everything_is_concerned(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_branch_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match="There is no branch, tag or commit 'origin/mian' here"):
-        workspace.changed("origin/mian")
+    with pytest.raises(ValueError, match="There is no branch, tag or commit 'origin/none' here"):
+        workspace.changed("origin/none")
 
 
 @pytest.mark.parametrize("rule", house_rules.RULES)
