@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omlab.errors import InputError, UsageError
 from omlab_protein.alphabet import INDEX, MASK, PAD, encode
-from omlab_protein.network import Esm, EsmConfig, packed, padded, portions, untrained
+from omlab_protein.network import Esm, EsmConfig, filled, packed, padded, untrained
 from omlab_protein.scoring import log_probabilities, score
 from omlab_protein.substitutions import all_single, mutated, parse
 from omlab_protein.windows import spans, window_for, windows_for
@@ -179,6 +179,7 @@ def test_the_mutated_sequence_has_the_new_residue() -> None:
     assert mutated(WILD, parse("Q2A"))[1] == "A"
 
 
-def test_portions_hold_what_they_may() -> None:
-    assert list(portions([3, 3, 9, 1, 1], most=6)) == [slice(0, 2), slice(2, 3), slice(3, 5)]
-    assert list(portions([], most=6)) == []
+def test_lists_of_sequences_hold_what_they_may() -> None:
+    lengths = [[len(one) for one in part] for part in filled([[0] * n for n in (3, 3, 9, 1, 1)], most=6)]
+    assert lengths == [[3, 3], [9], [1, 1]]
+    assert list(filled([], most=6)) == []

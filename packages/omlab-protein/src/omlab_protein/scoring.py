@@ -165,7 +165,7 @@ def _in_window(network: ResidueNetwork, letters: str, sites: _Sites, *, rule: Ru
         gains = table[row, sites.new] - table[row, sites.old]
     else:
         gains = _gains_together(network, letters, sites, tokens=tokens)
-    return np.bincount(sites.owner, weights=gains, minlength=len(sites.counts))
+    return np.bincount(sites.owner, weights=gains, minlength=len(sites.counts)).astype(np.float64)
 
 
 def _gains_together(network: ResidueNetwork, letters: str, sites: _Sites, *, tokens: int) -> NDArray[np.float32]:
