@@ -36,11 +36,9 @@ from omlab_protein import sequence
 from omlab_protein.alphabet import encode
 from omlab_protein.language_model import LanguageModel, config_from, means
 from omlab_protein.network import Esm, filled, packed, untrained
+from omlab_protein.sequence_sets import TEMPERATURES
 from omlab_protein.substitutions import all_single, check_wild_type, mutated, parse
 from omlab_protein.variants import Variants, VariantScores
-
-NAMES = {"ogt": "growth temperature", "tm": "melting temperature", "topt": "optimum temperature"}
-"""What a file such as `prime_ogt.pt` tells."""
 
 
 def load(
@@ -66,7 +64,7 @@ def load(
         if tells:
             network = load_temperature(state, source=source)
             kind = source.stem.rpartition("_")[2]
-            target = Target(name=NAMES.get(kind, "temperature"))
+            target = Target(name=TEMPERATURES.get(kind, "temperature"))  # prime_ogt.pt
         else:
             network, left = load_language_model(state, source=source)
             target = Target()
