@@ -39,6 +39,7 @@ from omlab_protein.network import Esm, filled, packed, untrained
 from omlab_protein.sequence_sets import TEMPERATURES
 from omlab_protein.substitutions import all_single, check_wild_type, mutated, parse
 from omlab_protein.variants import Variants, VariantScores
+from omlab_protein.weights import read_checkpoint
 
 
 def load(
@@ -60,7 +61,7 @@ def load(
     elif weights is None:
         network, target = (untrained_temperature(shape) if tells else untrained(shape)), Target()
     else:
-        source, state = weights.path(), weights.state_dict()
+        source, state = read_checkpoint(weights)
         if tells:
             network = load_temperature(state, source=source)
             kind = source.stem.rpartition("_")[2]
