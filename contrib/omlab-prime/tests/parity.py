@@ -7,7 +7,8 @@ case `esm2_d2`, whose weights are drawn.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from omlab_prime.network import Temperature
-from omlab_protein.alphabet import INDEX, MASK, PAD, encode
+from omlab_protein.alphabet import MASK, PAD, encode
 from omlab_protein.network import Esm, EsmConfig, padded
 from omlab_protein.ranks import spearman
 from omlab_protein.scoring import log_probabilities, score
 from omlab_protein.substitutions import all_single, parse
-from omlab_protein.weights import allocate, load_network, recognise
+from omlab_protein.weights import allocate, load_network, our_names, recognise
 from omlab_protein.windows import window_for
 from omlab_testkit.expected import Answer, answer_parts, difference
 from omlab_testkit.golden import draw_state
@@ -32,26 +33,42 @@ GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
 class Published(nn.Module):
-    """A network under the keys of a published file: the encoder's prefix, tables of angles, the contact head."""
+    """A network under the keys of a published file, whatever form that is: of PRIME, transformers or fair-esm.
 
-    def __init__(self, network: Esm | Temperature, *, prefix: str) -> None:
+    Keys are those that `omlab_protein.weights` reads: an entry that it does not know, or that the network lacks, is
+    an error.
+    """
+
+    def __init__(self, network: Esm | Temperature, *, keys: Sequence[str]) -> None:
         super().__init__()
-        config = network.config
-        self.add_module(prefix, network.esm)
-        if isinstance(network, Temperature):
-            self.regression = network.regression
+        self.network = [network]  # in a list: its keys are those below, once
+        config, half = network.config, network.config.width // network.config.heads // 2
+        ours = network.state_dict(keep_vars=True)
+        names = {theirs: name for name, theirs in our_names(keys).items()}
+        for key in keys:
+            if key.endswith("inv_freq"):
+                self._put(key, 10000.0 ** (-torch.arange(half) / half))
+            elif key.endswith("contact_head.regression.weight"):
+                self._put(key, nn.Parameter(torch.zeros(1, config.layers * config.heads)))
+            elif key.endswith("contact_head.regression.bias"):
+                self._put(key, nn.Parameter(torch.zeros(1)))
+            else:
+                self._put(key, ours.pop(names[key]))
+        left = set(ours) - {"center", "spread"}
+        if left:
+            raise KeyError(f"the case has no entry for {min(left)}")
+
+    def _put(self, key: str, tensor: Tensor) -> None:
+        place: nn.Module = self
+        *path, leaf = key.split(".")
+        for name in path:
+            if name not in dict(place.named_children()):
+                place.add_module(name, nn.Module())
+            place = place.get_submodule(name)
+        if isinstance(tensor, nn.Parameter):
+            place.register_parameter(leaf, tensor)
         else:
-            self.lm_head = network.lm_head
-        places: list[nn.Module] = [layer.attention.self for layer in network.esm.encoder.layer]
-        if prefix == "esm":  # transformers: one table for all layers, and the head of contacts
-            places = [network.esm]
-            network.esm.contact_head = nn.Module()
-            network.esm.contact_head.regression = nn.Linear(config.layers * config.heads, 1)
-        half = config.width // config.heads // 2
-        for place in places:
-            place.rotary_embeddings = nn.Module()
-            place.rotary_embeddings.register_buffer("inv_freq", 10000.0 ** (-torch.arange(half) / half))
-        self.network = [network]  # in a list: its keys are those above, once
+            place.register_buffer(leaf, tensor)
 
 
 def build(case: dict[str, Any]) -> Published:
@@ -60,7 +77,8 @@ def build(case: dict[str, Any]) -> Published:
     if facts.get("pad_token_id", PAD) != PAD or facts.get("mask_token_id", MASK) != MASK:
         raise ValueError(f"{case['model']}: the alphabet has padding at {PAD} and the mask at {MASK}")
     regression = case["model"] == "prime_regression"
-    tied = case["model"] == "esm2_mlm"
+    rotary = facts.get("position", facts.get("position_embedding_type", "rotary")) == "rotary"
+    learned = {} if rotary else {"positions": "learned", "max_tokens": facts["max_position_embeddings"] - PAD - 1}
     config = EsmConfig(
         layers=facts["num_hidden_layers"],
         width=facts["hidden_size"],
@@ -68,22 +86,24 @@ def build(case: dict[str, Any]) -> Published:
         feed_forward=facts["intermediate_size"],
         vocabulary=facts["vocab_size"],
         outputs=0 if regression else facts.get("output_size", facts["vocab_size"]),
-        tied=tied,
+        tied=not regression and facts["vocab_size"] > MASK,
         eps=facts.get("layer_norm_eps", 1e-5),
+        first_norm=facts.get("emb_layer_norm_before", False),
+        **learned,
     )
     network = Temperature(config) if regression else allocate(config)
-    return Published(network, prefix="esm" if tied else "model").eval()
+    return Published(network, keys=[key for key, *_ in case["state"]]).eval()
 
 
 def run(module: Published, case: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Every output that a case of these networks may name."""
     network = module.network[0]
-    tokens = _tokens(inputs["input_ids"].clone(), masks=case["model"] == "esm2_mlm")
+    tokens = noted(inputs["input_ids"].clone(), case["notes"])
     batch, length = tokens.shape
-    flat, layout = padded(tokens, tokens != PAD)
+    flat, layout = padded(tokens, inputs.get("attention_mask", tokens != PAD))
     with torch.inference_mode(), _recorded(network) as outputs:
         result = network(flat, layout)
-    kept = case["outputs"]["embedding"]["shape"][1]
+    kept = next((one["shape"][1] for one in case["outputs"].values() if len(one["shape"]) == 3), length)
     found = {
         name: value.view(batch, length, -1)[:, :kept] for name, value in outputs.items() if len(value) == batch * length
     }
@@ -92,14 +112,26 @@ def run(module: Published, case: dict[str, Any], inputs: dict[str, Tensor]) -> d
     return found | {"logits": result.view(batch, length, -1)[:, :kept]}
 
 
-def _tokens(tokens: Tensor, *, masks: bool) -> Tensor:
-    """The drawn tokens with what the cases' notes put in: start, end, masks, padding."""
-    tokens[:, 0], tokens[:, -1] = INDEX["<cls>"], INDEX["<eos>"]
-    if masks:
-        tokens[0, 7] = tokens[0, 20] = tokens[1, 11] = MASK
-    if len(tokens) > 1:
-        end = 39 if masks else 29
-        tokens[1, end], tokens[1, end + 1 :] = INDEX["<eos>"], PAD
+_PLACED = re.compile(r"((?:\[\d+,\d*:?\]\s*)+|columns? \d+(?:\.\.)?|last column) := (\d+)")
+
+
+def noted(tokens: Tensor, notes: str) -> Tensor:
+    """The drawn tokens with what a case's notes put in, such as `[0,7] [1,11] := 32` or `columns 30.. := 1`.
+
+    A column that is spoken of after `in row 1` is put there alone, where there is such a row.
+    """
+    rows = notes.find("in row 1")
+    for match in _PLACED.finditer(notes):
+        where, value = match[1], int(match[2])
+        if where.startswith("["):
+            for row, column, onwards in re.findall(r"\[(\d+),(\d+)(:?)\]", where):
+                if int(row) < len(tokens):
+                    tokens[int(row), int(column) :][: None if onwards else 1] = value
+        else:
+            into = tokens if rows < 0 or match.start() < rows else tokens[1:2]
+            number = re.search(r"\d+", where)
+            column = tokens.shape[1] - 1 if number is None else int(number[0])
+            into[:, column:][:, : None if where.endswith("..") else 1] = value
     return tokens
 
 

@@ -15,7 +15,7 @@ from omlab.errors import InputError, TrainingError, WeightsError, WeightsWarning
 from omlab.roles import About, Sample
 from omlab_payloads.scores import Scores
 from omlab_prime.network import TINY, untrained_temperature
-from omlab_prime.training import MaskedResidues, RegressionRecipe
+from omlab_prime.training import MaskedResidues, Pretraining, RegressionRecipe
 from omlab_protein.network import untrained
 from omlab_protein.sequence import Sequence
 from omlab_protein.variants import Variants
@@ -32,6 +32,7 @@ SETTINGS = {
     "weight_decay": 0.0,
     "patience": 0,
     "masked": 0.15,
+    "correlation": 0.1,
 }
 
 
@@ -101,6 +102,7 @@ def trainable(name: str = "prime-tiny"):  # type: ignore[no-untyped-def]  # what
 def test_a_regression_learns_from_sequences_of_unequal_length(tmp_path: Path) -> None:
     model = trainable().retarget("regression", data().about("train"), settings=SETTINGS, seed=0)
     recipe = RegressionRecipe(model, data(), settings=SETTINGS, seed=0)
+    assert len(recipe.rows) == 32  # upstream reads 20
     history = fit(recipe, folder=tmp_path, device="cpu", seed=0)
     assert history[-1]["rmse"] < 0.5 * history[0]["rmse"]
     inputs: Many[dict[str, Sequence]] = [{"sequence": Sequence(letters=word)} for word in ("WWWWAAAA", "ACDEFGHI")]
@@ -120,6 +122,39 @@ def test_masked_residues_are_learnt(tmp_path: Path) -> None:
     recipe = MaskedResidues(trainable(), held, settings={**SETTINGS, "epochs": 30}, seed=0)
     history = fit(recipe, folder=tmp_path, device="cpu", seed=0)
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+
+
+def pretraining(**changed: float) -> Pretraining:
+    settings = {**SETTINGS, **changed}
+    model = trainable().retarget("temperature", data().about("train"), settings=settings, seed=0)
+    return model.recipe("temperature", data(), settings=settings, seed=0)
+
+
+def test_pretraining_learns_residues_and_temperatures_at_once(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "epochs": 25}
+    model = trainable().retarget("temperature", data().about("train"), settings=settings, seed=0)
+    recipe = model.recipe("temperature", data(), settings=settings, seed=0)
+    history = fit(recipe, folder=tmp_path, device="cpu", seed=0)
+    assert history[-1]["residues"] < 0.9 * history[0]["residues"]
+    assert history[-1]["rmse"] < 0.6 * history[0]["rmse"]
+    inputs = [{"sequence": Sequence(letters=word)} for word in ("WWWWAAAA", "ACDEFGHI")]
+    high, low = model.predict(inputs)
+    assert high.units == {"activity": "°C"}
+    assert high.values["activity"] > low.values["activity"] + 5 > 40
+    (table,) = model.score([{"sequence": WILD, "variants": Variants(mutants=("Q2W", "Q2C", "WT"))}])
+    assert table.scores[0] > table.scores[1]  # of residues, not of temperatures: W is common here
+    assert table.scores[2] == 0
+
+
+def test_the_correlation_term_is_one_minus_the_agreement_times_its_weight() -> None:
+    batch = pretraining().batches(0)
+    with_term, figures = pretraining(correlation=0.5).loss(batch)
+    without, _ = pretraining(correlation=0.0).loss(batch)
+    assert (with_term - without).item() == pytest.approx(0.5 * (1 - figures["agreement"]), abs=1e-5)
+    assert -1 <= figures["agreement"] <= 1
+    pair, figures = pretraining(batch_size=2).loss(pretraining(batch_size=2).batches(0))
+    assert figures["agreement"] == 0  # two points always correlate
+    assert torch.isfinite(pair)
 
 
 def test_a_number_that_is_not_there_is_named() -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+import omlab
 from omlab.errors import InputError, UsageError
-from omlab_protein.assays import ProteinGym
+from omlab.roles import Dataset
 
 HEAD = "DMS_id,DMS_filename,UniProt_ID,target_seq,coarse_selection_type,DMS_binarization_cutoff\n"
 
 
-def layout(root: Path) -> ProteinGym:
+def layout(root: Path) -> Dataset:
     (root / "tables").mkdir()
     rows = "a1,a1.csv,P,MKT,Activity,0.5\na2,a2.csv,Q,MGG,Binding,\na3,a3.csv,Q,MGG,Binding,1\n"
     (root / "DMS_substitutions.csv").write_text(HEAD + rows)
@@ -20,7 +21,7 @@ def layout(root: Path) -> ProteinGym:
         "mutant,mutated_sequence,DMS_score,DMS_score_bin\nK2R,MRT,1,1\nT3A,MKA,0,0\n"
     )
     (root / "tables" / "a2.csv").write_text("mutant,DMS_score\nK2R,1\n")
-    return ProteinGym(root)
+    return omlab.load_dataset(f"proteingym:{root}")
 
 
 def test_the_assays_that_are_there_are_cases(tmp_path: Path) -> None:
@@ -30,7 +31,7 @@ def test_the_assays_that_are_there_are_cases(tmp_path: Path) -> None:
     assert (sample.id, sample.group, dict(sample.meta)) == ("a1", "P", {"function": "Activity", "cutoff": 0.5})
     assert sample.inputs["variants"].measured is None  # type: ignore[attr-defined]  # the answer is no input
     assert sample.target.measured == (1.0, 0.0)  # type: ignore[union-attr]
-    with pytest.raises(InputError, match=r"a2\.csv does not fit the reference file: Mutant K2R says"):
+    with pytest.raises(InputError, match=r"a2\.csv does not fit its wild type: Mutant K2R says"):
         second.load()
     assert len(data.verify()) == 1
     assert data.about("test").groups == 2
@@ -38,4 +39,4 @@ def test_the_assays_that_are_there_are_cases(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_reference_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"has no DMS_substitutions\.csv"):
-        ProteinGym(tmp_path).cases("test")
+        omlab.load_dataset(f"proteingym:{tmp_path}").cases("test")

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from omlab.errors import InputError, UsageError
 from omlab_protein.alphabet import INDEX, MASK, PAD, encode
-from omlab_protein.network import Esm, EsmConfig, packed, padded, portions, untrained
+from omlab_protein.network import Esm, EsmConfig, filled, packed, padded, untrained
 from omlab_protein.scoring import log_probabilities, score
 from omlab_protein.substitutions import all_single, mutated, parse
-from omlab_protein.windows import window_for, windows_for
+from omlab_protein.windows import spans, window_for, windows_for
 
 TINY = EsmConfig(layers=2, width=32, heads=4, feed_forward=64)
 WILD = "MQIFVKTLTGKTITLE"
@@ -153,13 +155,31 @@ def test_windows_follow_the_published_rule(sites: list[int], start: int, kept: l
     parsed = [parse(f"A{site}C") for site in sites]
     found = window_for(parsed, length=200, longest=64)
     assert (found.start, found.stop, list(found.kept)) == (start, start + 64, kept)
-    assert sorted(n for one in windows_for(parsed, length=200, longest=64) for n in one.kept) == list(range(len(sites)))
+    assert sorted(n for one in windows_for(*spans(parsed), length=200, longest=64) for n in one.kept) == list(
+        range(len(sites))
+    )
+
+
+@given(
+    sites=st.lists(st.lists(st.integers(1, 60), min_size=0, max_size=2, unique=True), min_size=1, max_size=8),
+    longest=st.integers(2, 60),
+)
+@settings(max_examples=40, deadline=None)
+def test_windows_keep_every_mutant_whole(sites: list[list[int]], longest: int) -> None:
+    parsed = [parse(":".join(f"A{site}C" for site in one) or "WT") for one in sites]
+    fits = [one for one in parsed if not one or max(x.position for x in one) - min(x.position for x in one) < longest]
+    windows = list(windows_for(*spans(fits), length=60, longest=longest))
+    assert sorted(n for window in windows for n in window.kept) == list(range(len(fits)))
+    for window in windows:
+        assert 0 <= window.start < window.stop == min(window.start + longest, 60)
+        assert all(window.start < x.position <= window.stop for n in window.kept for x in fits[n])
 
 
 def test_the_mutated_sequence_has_the_new_residue() -> None:
     assert mutated(WILD, parse("Q2A"))[1] == "A"
 
 
-def test_portions_hold_what_they_may() -> None:
-    assert list(portions([3, 3, 9, 1, 1], most=6)) == [slice(0, 2), slice(2, 3), slice(3, 5)]
-    assert list(portions([], most=6)) == []
+def test_lists_of_sequences_hold_what_they_may() -> None:
+    lengths = [[len(one) for one in part] for part in filled([[0] * n for n in (3, 3, 9, 1, 1)], most=6)]
+    assert lengths == [[3, 3], [9], [1, 1]]
+    assert list(filled([], most=6)) == []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from omlab_protein.network import Esm, EsmConfig, Layout, Trunk
+from omlab_protein.network import Esm, EsmConfig, Layout, Trunk, untrained
 
 PUBLISHED = EsmConfig()
 """The 33-token form of the model hubs."""
@@ -81,6 +81,44 @@ class Temperature(nn.Module):
         value: Tensor = self.regression(self.esm(tokens, layout), layout)[:, 0]
         return value
 
+    def numbers(self, tokens: Tensor, layout: Layout) -> Tensor:
+        """(T,) -> (B,): the number of each sequence, in its unit."""
+        value: Tensor = self(tokens, layout)
+        return value.float() * self.spread + self.center
+
+
+class Prime(Esm):
+    """The language model with the regression on its encoder: what pre-training with temperatures makes.
+
+    Called as `Esm`, it tells residues.
+    """
+
+    center: Tensor
+    spread: Tensor
+
+    def __init__(self, config: EsmConfig) -> None:
+        super().__init__(config)
+        self.regression = Regression(config.width)
+        self.register_buffer("center", torch.zeros(()))
+        self.register_buffer("spread", torch.ones(()))
+
+    def keep(self, standard: Tensor) -> None:
+        """Keep (center, spread): what training standardises its numbers by."""
+        self.center.copy_(standard[0])
+        self.spread.copy_(standard[1])
+
+    def both(self, tokens: Tensor, layout: Layout, *, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (rows, outputs) of the tokens `rows`, and the standardised number (B,) of each sequence."""
+        if self.lm_head is None:
+            raise ValueError("this network has no head for residues")
+        hidden = self.esm(tokens, layout)
+        return self.lm_head(hidden[rows]), self.regression(hidden, layout)[:, 0]
+
+    def numbers(self, tokens: Tensor, layout: Layout) -> Tensor:
+        """(T,) -> (B,): the number of each sequence, in its unit."""
+        value: Tensor = self.regression(self.esm(tokens, layout), layout)[:, 0]
+        return value.float() * self.spread + self.center
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -97,4 +135,14 @@ def untrained_temperature(config: EsmConfig, *, seed: int = 0, esm: Esm | None =
         network = Temperature(config)
         if esm is not None:
             network.esm.load_state_dict(esm.esm.state_dict())
+    return network.eval()
+
+
+def untrained_prime(config: EsmConfig, *, seed: int = 0, esm: Esm | None = None) -> Prime:
+    """A language model with a drawn regression, the same for the same seed, from `esm` where one is given."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Prime(config)
+    state = (untrained(config, seed=seed) if esm is None else esm).state_dict()
+    network.load_state_dict(state, strict=False)
     return network.eval()

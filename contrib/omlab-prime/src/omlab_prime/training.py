@@ -1,4 +1,4 @@
-"""The recipes: regression of a number from sequences, and masked residues (homology tuning).
+"""The recipes: regression of a number, masked residues (homology tuning), and pre-training with both.
 
 Upstream's supervised script reads the first 20 rows of every table and takes sequences of one length alone; here all
 rows count, and sequences of any length lie one after the other.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,74 +18,27 @@ from omlab.digests import digest_of
 from omlab.errors import TrainingError
 from omlab.roles import Dataset, Sample
 from omlab_payloads.scores import Scores
+from omlab_prime.batches import MaskedBatches, PretrainingBatches, Row, SequenceBatches, layout_of, pack
+from omlab_prime.network import Prime
 from omlab_protein import sequence
-from omlab_protein.alphabet import INDEX, MASK, RESIDUES, encode
+from omlab_protein.alphabet import encode
 from omlab_protein.network import Layout
 from omlab_protein.ranks import spearman
 from omlab_train import Optimisation, schedules
-from omlab_train.order import Order
 
 if TYPE_CHECKING:
-    from omlab_prime.model import PrimeModel, TemperatureModel
-
-_RESIDUES = torch.tensor([INDEX[letter] for letter in RESIDUES])
-Row = tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SequenceBatches:
-    """Batches of sequences and their numbers; a function of the seed and the batch's number. Picklable."""
-
-    rows: Sequence[Row]
-    values: Tensor
-    size: int
-    seed: int
-    standard: Tensor
-
-    def __call__(self, number: int) -> dict[str, Tensor]:
-        """Batch `number`: `tokens` (T,), `lengths` (B,), `values` (B,), standardised, and `standard`."""
-        order = Order(count=len(self.rows), seed=self.seed)
-        drawn = [order(number * self.size + place)[0] for place in range(self.size)]
-        values = (self.values[drawn] - self.standard[0]) / self.standard[1]
-        return {**_packed([self.rows[index] for index in drawn]), "values": values, "standard": self.standard}
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class MaskedBatches:
-    """Batches of sequences with residues to be told: of these 80 % are masked, 10 % drawn anew, 10 % left (BERT)."""
-
-    rows: Sequence[Row]
-    size: int
-    seed: int
-    masked: float
-
-    def __call__(self, number: int) -> dict[str, Tensor]:
-        """Batch `number`: `tokens` (T,), `lengths` (B,), `asked` (rows,), the places to tell, and `truth` (rows,)."""
-        order = Order(count=len(self.rows), seed=self.seed)
-        drawn = [order(number * self.size + place) for place in range(self.size)]
-        batch = _packed([self.rows[index] for index, _ in drawn])
-        tokens = batch["tokens"]
-        generator = torch.Generator().manual_seed(drawn[0][1])
-        residues = torch.isin(tokens, _RESIDUES)
-        chance = torch.rand(len(tokens), generator=generator).masked_fill(~residues, 2.0)
-        asked = (chance < self.masked).nonzero()[:, 0]
-        if not len(asked):
-            asked = chance.argmin()[None]
-        truth, how = tokens[asked], torch.rand(len(asked), generator=generator)
-        other = _RESIDUES[torch.randint(len(_RESIDUES), (len(asked),), generator=generator)]
-        changed = torch.where(how < 0.8, torch.full_like(truth, MASK), torch.where(how < 0.9, other, truth))
-        return {**batch, "tokens": tokens.index_copy(0, asked, changed), "asked": asked, "truth": truth}
+    from omlab_prime.model import PretrainedModel, PrimeModel, TemperatureModel
 
 
 class _SequenceRecipe:
-    """What both recipes share; fulfils `omlab_train.Recipe` with `batches` and `loss`."""
+    """What the recipes share; fulfils `omlab_train.Recipe` with `batches` and `loss`."""
 
     module: nn.Module
 
     def __init__(self, model: Any, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> None:
         self.module, self.settings, self.seed = model.module, dict(settings), seed
-        self.samples = _samples(data, "train")
-        self.rows = _rows(self.samples, vocabulary=model.module.config.vocabulary, longest=model.settings["longest"])
+        self.samples, self.config = _samples(data, "train"), model.module.config
+        self.rows = _rows(self.samples, vocabulary=self.config.vocabulary, longest=model.settings["longest"])
         self.epoch = math.ceil(len(self.rows) / settings["batch_size"])
         self.steps = self.epoch * settings["epochs"]
         self.fingerprint = digest_of([settings, seed, data.digest("train"), type(self).__name__])
@@ -113,18 +65,30 @@ class _SequenceRecipe:
         """Nothing."""
         return None
 
+    def _numbered(self, *, name: str) -> SequenceBatches:
+        """Batches with the number `name`, standardised by what is trained on."""
+        values = torch.tensor(_values(self.samples, name=name))
+        spread = float(values.std()) if len(values) > 1 else 0.0
+        standard = torch.tensor([float(values.mean()), spread or 1.0])
+        return SequenceBatches(
+            rows=self.rows, values=values, size=self.settings["batch_size"], seed=self.seed, standard=standard
+        )
+
+    def _hidden(self) -> MaskedBatches:
+        """Batches with residues to be told. Raises `TrainingError` where there is no mask token."""
+        if not self.config.masks:
+            raise TrainingError("This network has no mask token (the form of 2023): residues cannot be masked.")
+        return MaskedBatches(
+            rows=self.rows, size=self.settings["batch_size"], seed=self.seed, masked=self.settings["masked"]
+        )
+
 
 class RegressionRecipe(_SequenceRecipe):
     """Squared error of the standardised number; the epoch with the best rank correlation on `val` is kept."""
 
     def __init__(self, model: TemperatureModel, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> None:
         super().__init__(model, data, settings=settings, seed=seed)
-        values = torch.tensor(_values(self.samples, name=model.target.name))
-        spread = float(values.std()) if len(values) > 1 else 0.0
-        standard = torch.tensor([float(values.mean()), spread or 1.0])
-        self.batches = SequenceBatches(
-            rows=self.rows, values=values, size=settings["batch_size"], seed=seed, standard=standard
-        )
+        self.batches = self._numbered(name=model.target.name)
         self._validation: tuple[list[Row], list[float]] | None = None
         if "val" in data.splits() and len(data.cases("val")):
             samples = _samples(data, "val")
@@ -140,7 +104,7 @@ class RegressionRecipe(_SequenceRecipe):
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, float]]:
         """The mean squared error, in standard deviations of the training numbers."""
-        found = self.module(batch["tokens"], _layout(batch), standard=batch["standard"])
+        found = self.module(batch["tokens"], layout_of(batch), standard=batch["standard"])
         loss = (found.float() - batch["values"]).square().mean()
         return loss, {"rmse": loss.item() ** 0.5}
 
@@ -153,9 +117,9 @@ class RegressionRecipe(_SequenceRecipe):
         found: list[float] = []
         for start in range(0, len(rows), self.settings["batch_size"]):
             batch = {
-                name: one.to(device) for name, one in _packed(rows[start : start + self.settings["batch_size"]]).items()
+                name: one.to(device) for name, one in pack(rows[start : start + self.settings["batch_size"]]).items()
             }
-            found += self.module(batch["tokens"], _layout(batch)).float().tolist()
+            found += self.module(batch["tokens"], layout_of(batch)).float().tolist()
         rank = spearman(np.array(values), np.array(found))
         return {"1 - spearman": 1.0 if math.isnan(rank) else 1 - rank}
 
@@ -164,16 +128,68 @@ class MaskedResidues(_SequenceRecipe):
     """Cross-entropy of masked residues: what homology tuning minimises."""
 
     def __init__(self, model: PrimeModel, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> None:
-        if not model.module.config.masks:
-            raise TrainingError("This network has no mask token (the form of 2023): residues cannot be masked.")
         super().__init__(model, data, settings=settings, seed=seed)
-        self.batches = MaskedBatches(rows=self.rows, size=settings["batch_size"], seed=seed, masked=settings["masked"])
+        self.batches = self._hidden()
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, float]]:
         """The mean over the residues that are to be told."""
-        logits = self.module(batch["tokens"], _layout(batch), rows=batch["asked"]).float()
-        right = (logits.argmax(dim=1) == batch["truth"]).float().mean()
-        return nn.functional.cross_entropy(logits, batch["truth"]), {"right": right.item()}
+        logits = self.module(batch["tokens"], layout_of(batch), rows=batch["asked"]).float()
+        return nn.functional.cross_entropy(logits, batch["truth"]), {"right": _right(logits, batch["truth"])}
+
+
+class _Both(nn.Module):
+    """PRIME's two outputs of one pass, in a call of its own."""
+
+    def __init__(self, prime: Prime) -> None:
+        super().__init__()
+        self.prime = prime
+
+    def forward(self, tokens: Tensor, layout: Layout, *, rows: Tensor, standard: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (rows, outputs) and standardised numbers (B,); `standard` is kept."""
+        self.prime.keep(standard)
+        return self.prime.both(tokens, layout, rows=rows)
+
+
+class Pretraining(_SequenceRecipe):
+    """PRIME's pre-training: masked residues, the temperature of the host, and that the two agree.
+
+    Upstream describes a term that correlates the two tasks and never published it. Here it is one minus the Pearson
+    correlation, over the sequences of a batch, of the predicted temperature and the mean log-probability of the
+    residues that were to be told: what evolves in the heat is to be likely as far as it is stable.
+    """
+
+    def __init__(self, model: PretrainedModel, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> None:
+        super().__init__(model, data, settings=settings, seed=seed)
+        self.batches = PretrainingBatches(numbers=self._numbered(name=model.target.name), residues=self._hidden())
+        self.module = _Both(model.module)
+
+    def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, float]]:
+        """The sum of cross-entropy, squared error (in standard deviations) and the weighed correlation term."""
+        layout = layout_of(batch)
+        logits, values = self.module(batch["tokens"], layout, rows=batch["asked"], standard=batch["standard"])
+        logits, values = logits.float(), values.float()
+        surprise = nn.functional.cross_entropy(logits, batch["truth"], reduction="none")
+        error = (values - batch["values"]).square().mean()
+        agreement = _agreement(-surprise, values, owner=layout.owner[batch["asked"]])
+        loss = surprise.mean() + error + self.settings["correlation"] * (1 - agreement)
+        figures = {"residues": surprise.mean(), "rmse": error.sqrt(), "agreement": agreement}
+        right = _right(logits, batch["truth"])
+        return loss, {"right": right, **{name: figure.item() for name, figure in figures.items()}}
+
+
+def _agreement(likely: Tensor, values: Tensor, *, owner: Tensor) -> Tensor:
+    """Pearson's r of each sequence's mean of `likely` and its value; 0 where fewer than three sequences are asked."""
+    counts = torch.bincount(owner, minlength=len(values))
+    means = torch.zeros_like(values).index_add(0, owner, likely) / counts.clamp(min=1)
+    asked = counts > 0
+    if asked.sum() < 3:
+        return values.new_zeros(())
+    means, values = means[asked], values[asked]
+    return nn.functional.cosine_similarity(means - means.mean(), values - values.mean(), dim=0)
+
+
+def _right(logits: Tensor, truth: Tensor) -> float:
+    return float((logits.argmax(dim=1) == truth).float().mean())
 
 
 def _samples(data: Dataset, split: str) -> list[Sample]:
@@ -207,14 +223,3 @@ def _values(samples: Sequence[Sample], *, name: str) -> list[float]:
             raise TrainingError(f"Case '{sample.id}' has no number '{name}', but {given}: name yours with number=NAME.")
         values.append(target.values[name])
     return values
-
-
-def _packed(rows: Sequence[Row]) -> dict[str, Tensor]:
-    return {
-        "tokens": torch.tensor([token for row in rows for token in row]),
-        "lengths": torch.tensor([len(row) for row in rows]),
-    }
-
-
-def _layout(batch: Mapping[str, Tensor]) -> Layout:
-    return Layout.of(batch["lengths"].tolist(), device=batch["tokens"].device)

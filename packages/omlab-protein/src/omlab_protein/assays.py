@@ -8,7 +8,7 @@ Assays whose table is not there are left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ FILE, LETTERS, CUTOFF = "DMS_filename", "target_seq", "DMS_binarization_cutoff"
 SPLIT = "test"
 
 
-def open_proteingym(card: DatasetCard, *, root: Path, settings: Mapping[str, Any]) -> ProteinGym:
+def open_proteingym(card: DatasetCard, *, root: Path, settings: Mapping[str, Any]) -> Assays:
     """Entry of the card."""
-    return ProteinGym(Path(root))
+    return Assays(lambda: _in_proteingym(Path(root)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +57,20 @@ class AssayCase:
         try:
             table.check_belongs({"sequence": wild})
         except InputError as error:
-            raise InputError(f"{self.path} does not fit the reference file: {error}") from None
+            raise InputError(f"{self.path} does not fit its wild type: {error}") from None
         inputs: dict[str, Payload] = {"sequence": wild, "variants": Variants(mutants=table.mutants)}
         meta = {"function": self.function, "cutoff": self.cutoff}
         return Sample(id=self.id, inputs=inputs, target=table, group=self.group, meta=meta)
 
 
-class ProteinGym:
-    """The assays under a folder (`omlab.roles.Dataset`), all of them in the split `test`."""
+class Assays:
+    """The assays that `find` finds (`omlab.roles.Dataset`), all of them in the split `test`.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    `find` raises `UsageError` where a folder is not of its form, `InputError` where a file is not.
+    """
+
+    def __init__(self, find: Callable[[], Sequence[AssayCase]]) -> None:
+        self._find = find
 
     def splits(self) -> Sequence[str]:
         """`test` alone: nothing is trained."""
@@ -92,29 +95,10 @@ class ProteinGym:
         return digest_of([(case.id, case.path.stat().st_size) for case in self.cases(split)])
 
     def cases(self, split: str) -> Sequence[AssayCase]:
-        """The assays whose tables are there, in the order of the reference file. Raises `UsageError`, `InputError`."""
+        """The assays that are there. Raises `UsageError`, `InputError`."""
         if split != SPLIT:
-            raise UsageError(f"ProteinGym has no split '{split}', only {SPLIT}.")
-        reference = next(iter(sorted(self.root.rglob(REFERENCE))), None)
-        if reference is None:
-            raise UsageError(f"{self.root} has no {REFERENCE}: put ProteinGym's reference file there.")
-        rows = read_table(reference)
-        for column in (ASSAY, FILE, PROTEIN, FUNCTION, LETTERS):
-            if column not in rows[0]:
-                raise InputError(f"{reference} has no column '{column}': it is no reference file of ProteinGym.")
-        there = {path.name: path for path in sorted(self.root.rglob("*.csv"))}
-        return [
-            AssayCase(
-                id=row[ASSAY],
-                path=there[row[FILE]],
-                letters=row[LETTERS],
-                group=row[PROTEIN],
-                function=row[FUNCTION],
-                cutoff=float(row[CUTOFF]) if row.get(CUTOFF) else None,
-            )
-            for row in rows
-            if row[FILE] in there
-        ]
+            raise UsageError(f"These assays have no split '{split}', only {SPLIT}.")
+        return self._find()
 
     def verify(self) -> Sequence[str]:
         """What is wrong with the assays, a sentence each."""
@@ -125,3 +109,27 @@ class ProteinGym:
             except InputError as error:
                 wrong.append(str(error))
         return wrong
+
+
+def _in_proteingym(root: Path) -> Sequence[AssayCase]:
+    """The assays of the reference file whose tables are there, in its order."""
+    reference = next(iter(sorted(root.rglob(REFERENCE))), None)
+    if reference is None:
+        raise UsageError(f"{root} has no {REFERENCE}: put ProteinGym's reference file there.")
+    rows = read_table(reference)
+    for column in (ASSAY, FILE, PROTEIN, FUNCTION, LETTERS):
+        if column not in rows[0]:
+            raise InputError(f"{reference} has no column '{column}': it is no reference file of ProteinGym.")
+    there = {path.name: path for path in sorted(root.rglob("*.csv"))}
+    return [
+        AssayCase(
+            id=row[ASSAY],
+            path=there[row[FILE]],
+            letters=row[LETTERS],
+            group=row[PROTEIN],
+            function=row[FUNCTION],
+            cutoff=float(row[CUTOFF]) if row.get(CUTOFF) else None,
+        )
+        for row in rows
+        if row[FILE] in there
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Keys
 from functools import lru_cache
 from pathlib import Path
@@ -45,25 +45,35 @@ class Fasta:
         path.write_bytes(packed)
 
 
+def titled(path: Path) -> Iterator[tuple[str, str]]:
+    """Each entry's line after `>`, and its letters as they stand. Raises `InputError` for a file that is no FASTA."""
+    title: str | None = None
+    rows: list[str] = []
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if line.startswith(">"):
+            if title is not None:
+                yield title, "".join(rows)
+            title, rows = line[1:].strip(), []
+            if not title:
+                raise InputError(f"{path}, line {number} has no id after '>'.")
+        elif line.strip() and not line.startswith((";", "#")):
+            if title is None:
+                raise InputError(f"{path} is no FASTA file: it does not begin with '>'.")
+            rows.append(line.strip())
+    if title is None:
+        raise InputError(f"{path} holds no sequence.")
+    yield title, "".join(rows)
+
+
 @lru_cache(maxsize=4)
 def _entries(stamp: Stamp) -> Mapping[str, str]:
-    entries: dict[str, list[str]] = {}
-    rows: list[str] | None = None
-    for number, line in enumerate(_text(stamp.path).splitlines(), start=1):
-        if line.startswith(">"):
-            name = (line[1:].split(maxsplit=1) or [""])[0]
-            if not name:
-                raise InputError(f"{stamp.path}, line {number} has no id after '>'.")
-            if name in entries:
-                raise InputError(f"{stamp.path} has two sequences with the id '{name}'.")
-            rows = entries[name] = []
-        elif line.strip() and not line.startswith(";"):
-            if rows is None:
-                raise InputError(f"{stamp.path} is no FASTA file: it does not begin with '>'.")
-            rows.append(line.strip())
-    if not entries:
-        raise InputError(f"{stamp.path} holds no sequence.")
-    return {name: "".join(rows) for name, rows in entries.items()}
+    entries: dict[str, str] = {}
+    for title, letters in titled(stamp.path):
+        name = title.split(maxsplit=1)[0]
+        if name in entries:
+            raise InputError(f"{stamp.path} has two sequences with the id '{name}'.")
+        entries[name] = letters
+    return entries
 
 
 def _text(path: Path) -> str:

@@ -9,7 +9,7 @@ other (`packed`), so that no padding is computed; `padded` is the same over a (B
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -276,16 +276,18 @@ def packed(sequences: Sequence[Sequence[int]], *, device: torch.device | str = "
     return tokens, Layout.of([len(tokens) for tokens in sequences], device=device)
 
 
-def portions(lengths: Sequence[int], *, most: int) -> Iterator[slice]:
-    """Slices of sequences of these lengths, each of `most` tokens at most, or of one longer sequence."""
-    begin, held = 0, 0
-    for number, length in enumerate(lengths):
-        if held and held + length > most:
-            yield slice(begin, number)
-            begin, held = number, 0
-        held += length
-    if begin < len(lengths):
-        yield slice(begin, len(lengths))
+def filled(sequences: Iterable[Sequence[int]], *, most: int) -> Iterator[list[Sequence[int]]]:
+    """The sequences in lists of `most` tokens at most, or of one longer sequence."""
+    held: list[Sequence[int]] = []
+    room = most
+    for one in sequences:
+        if held and len(one) > room:
+            yield held
+            held, room = [], most
+        held.append(one)
+        room -= len(one)
+    if held:
+        yield held
 
 
 def padded(tokens: Tensor, valid: Tensor) -> tuple[Tensor, Layout]:

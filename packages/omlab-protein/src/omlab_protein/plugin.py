@@ -19,5 +19,5 @@ def omlab_formats() -> list[Card]:
 
 @hookimpl
 def omlab_datasets() -> list[Card]:
-    """ProteinGym."""
+    """Assays of proteins, sequences with temperatures, families."""
     return read_cards(__package__, "dataset")

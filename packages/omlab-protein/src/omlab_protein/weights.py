@@ -9,18 +9,20 @@ fair-esm       embed_tokens, layers.N.self_attn.q_proj, ..., with or without `en
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from omlab.errors import WeightsError
-from omlab.weights import load_state_dict
+from omlab.weights import Weights, load_state_dict
 from omlab_protein.alphabet import PAD
 from omlab_protein.network import Esm, EsmConfig
 
+T = TypeVar("T")
 TRUNK = "esm."
 _HEADS = {2560: 40, 5120: 40}
 """Heads of ESM-2 by width (3 B, 15 B); all others have 20."""
@@ -28,6 +30,12 @@ _EMBEDDING = "embeddings.word_embeddings.weight"
 _POSITIONS = f"{TRUNK}embeddings.position_embeddings.weight"
 _IGNORED = re.compile(r".*(inv_freq|position_ids)")
 _CONTACTS = re.compile(r"(.*\.)?contact_head\.regression\.(weight|bias)")
+_WHOLE = ("model.safetensors", "pytorch_model.bin")
+_PART = {
+    "safetensors": re.compile(r"model-(\d+)-of-(\d+)\.safetensors"),
+    "bin": re.compile(r"pytorch_model-(\d+)-of-(\d+)\.bin"),
+}
+"""Names of a large checkpoint's files: number and count of the part."""
 _FAIR_PREFIX = re.compile(r"^(encoder\.)?(sentence_encoder\.)?")
 _FAIR = (
     ("embed_tokens.", "embeddings.word_embeddings."),
@@ -52,6 +60,30 @@ class Found:
     config: EsmConfig
     state: Mapping[str, Tensor]
     rest: Mapping[str, Tensor]
+
+
+def read_checkpoint(weights: Weights) -> tuple[Path, dict[str, Tensor]]:
+    """Where a checkpoint lies, and its tensors: of one file, or of a folder as transformers saves it, if in parts.
+
+    Raises `WeightsError` where a part is not there, or as `Weights.state_dict` does.
+    """
+    if weights.folder is None:
+        return weights.path(), weights.state_dict()
+    for suffix in ("safetensors", "bin"):
+        parts = {int(found[1]): found for name in weights.files if (found := _PART[suffix].fullmatch(name))}
+        if parts:
+            count = int(next(iter(parts.values()))[2])
+            lacking = sorted(set(range(1, count + 1)) - set(parts))
+            if lacking:
+                raise WeightsError(
+                    f"{weights.folder} lacks part {lacking[0]} of {count} of its checkpoint (.{suffix})."
+                )
+            tensors: dict[str, Tensor] = {}
+            for number in sorted(parts):
+                tensors |= weights.state_dict(parts[number][0])
+            return weights.folder, tensors
+    whole = next((name for name in _WHOLE if name in weights.files), None)
+    return weights.path(whole), weights.state_dict(whole)
 
 
 def recognise(state: Mapping[str, Tensor], *, source: Path | str) -> Found:
@@ -119,7 +151,12 @@ def _stated_heads(state: Mapping[str, Tensor]) -> int:
     return 0
 
 
-def _renamed(state: Mapping[str, Tensor], *, source: Path | str) -> dict[str, Tensor]:
+def our_names(keys: Iterable[str]) -> dict[str, str]:
+    """The keys of a published checkpoint by our names for them, the contact head left out. Raises `WeightsError`."""
+    return _renamed({key: key for key in keys}, source="the checkpoint")
+
+
+def _renamed(state: Mapping[str, T], *, source: Path | str) -> dict[str, T]:
     state = {key: value for key, value in state.items() if not _CONTACTS.fullmatch(key)}
     of_fair = next((key for key in state if key.endswith("embed_tokens.weight")), None)
     if of_fair is not None:
