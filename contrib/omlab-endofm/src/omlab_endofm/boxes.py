@@ -23,6 +23,8 @@ def found(levels: Sequence[Level], *, size: tuple[int, int]) -> tuple[Tensor, Te
     parts = [_of_level(level) for level in levels]
     boxes, scores, classes = (torch.cat(part) for part in zip(*parts, strict=True))
     boxes = clip_boxes_to_image(boxes, size)
+    there = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)  # the second stage may turn a box inside out, or move it away
+    boxes, scores, classes = boxes[there], scores[there], classes[there]
     kept = batched_nms(boxes, scores, classes, _OVERLAP)[:_KEPT]
     return boxes[kept], scores[kept], classes[kept]
 

@@ -25,6 +25,7 @@ from omlab_endofm.detection import Detector, DetectorConfig, untrained_detector
 from omlab_endofm.pictures import PRESETS, as_tensor
 from omlab_endofm.weights import plain_state
 from omlab_payloads.boxes import Box, Boxes
+from omlab_video.ahead import ahead
 from omlab_video.clip import Clip, Frame
 from omlab_video.over_time import BoxesClip
 from omlab_video.sampling import Indices, around
@@ -91,7 +92,7 @@ class DetectModel:
     def _frames(self, clip: Clip) -> Iterator[Boxes]:
         device = next(self.module.parameters()).device
         kept: OrderedDict[int, list[Tensor]] = OrderedDict()  # the pyramids around the frame that is looked at
-        incoming, factor = clip.stream(), 1.0
+        incoming, factor = ahead(clip.stream()), 1.0
         for centre in range(len(clip)):
             for index in range(len(kept) and next(reversed(kept)) + 1, min(len(clip), centre + _REACH + 1)):
                 pixels, factor = self.fit(next(incoming))

@@ -19,6 +19,7 @@ from omlab_endofm.backbone import BackboneConfig
 from omlab_endofm.pictures import PRESETS, as_tensor
 from omlab_endofm.segmentation import Segmenter, SegmenterConfig, untrained_segmenter
 from omlab_endofm.weights import plain_state
+from omlab_video.ahead import ahead
 from omlab_video.clip import Clip
 from omlab_video.over_time import LabelMapClip
 
@@ -59,7 +60,7 @@ class SegmentModel:
         """The classes of each pixel, on the frames' own pixels."""
         for inputs in batch:
             clip = omlab.take(inputs, "clip", Clip)
-            frames, parts = clip.stream(), []
+            frames, parts = ahead(clip.stream()), []
             while part := list(islice(frames, self.frames)):
                 parts.append(self._classes(np.stack(part)))
             yield LabelMapClip(array=np.concatenate(parts), names=NAMES)

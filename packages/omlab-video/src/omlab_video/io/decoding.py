@@ -46,11 +46,11 @@ class VideoFrames:
                 frame = None
                 if at is None or (at < wanted and self._key_before(wanted) > at):
                     container.seek(self._key_before(wanted), stream=stream, backward=True)
-                    decoded = container.decode(stream)
+                    decoded = whole_frames(container, stream)
                     frame = self._until(decoded, wanted, index=index)
                     if frame.pts > wanted:  # containers without an index may jump too far: from the start then
                         container, stream = files.enter_context(opened(self.path))
-                        decoded, frame = container.decode(stream), None
+                        decoded, frame = whole_frames(container, stream), None
                 if at != wanted:
                     frame = self._until(decoded, wanted, index=index) if frame is None else frame
                     if frame.pts > wanted:
@@ -82,6 +82,16 @@ class VideoFrames:
         return pixels
 
 
+def whole_frames(container: Any, stream: Any) -> Iterator[Any]:
+    """The frames in the order in which they are shown; of a packet that is cut off none is tried.
+
+    It would end the decoder before the frames that it still holds.
+    """
+    for packet in container.demux(stream):
+        if not packet.is_corrupt:
+            yield from packet.decode()
+
+
 def upright(frame: Any) -> Frame:
     """The pixels of a frame as RGB of 8 bits, turned as the file says it is to be shown."""
     pixels: Frame = frame.to_ndarray(format="rgb24")
@@ -102,7 +112,7 @@ def read_video(path: Path) -> Clip:
     times = np.array([float((stamp - stamps[0]) * unit) for stamp in stamps])
     with opened(path) as (container, stream):
         try:
-            first = next(container.decode(stream), None)
+            first = next(whole_frames(container, stream), None)
         except av.FFmpegError as error:
             raise InputError(f"{path} is damaged: its first frame cannot be decoded ({_said(error)}).") from error
         if first is None:
