@@ -12,7 +12,8 @@ from omlab_endofm.detection import Level
 
 LEAST = 0.05
 """Of the first stage's score, below which a location is left out."""
-_REACH = 0.5  # of a box's sides that a delta of 1 moves it by
+REACH = 0.5
+"""Of a box's sides, by which a delta of 1 moves it."""
 _OF_A_LEVEL = 1000
 _KEPT = 300
 _OVERLAP = 0.6
@@ -37,5 +38,5 @@ def _of_level(level: Level) -> tuple[Tensor, Tensor, Tensor]:
     places = places[scores > 0]
     where, classes = places // first.shape[1], places % first.shape[1]
     base = level.boxes[0, where]
-    moved = base + deltas[where] * _REACH * (base[:, 2:] - base[:, :2]).repeat(1, 2)
+    moved = base + deltas[where] * REACH * (base[:, 2:] - base[:, :2]).repeat(1, 2)
     return moved, (first[where, classes] * second[where, classes]).sqrt(), classes
