@@ -120,7 +120,8 @@ class Block(nn.Module):
         layers = self.temporal_attn.qkv, self.temporal_attn.proj, self.temporal_fc
         if torch.is_grad_enabled() or self.training or any(type(layer) is not nn.Linear for layer in layers):
             told = self._dropped(self.over_time(patches)).view_as(patches)
-            return patches + self.temporal_fc(told)  # what is dropped comes before the layer: its bias stays
+            learnt: Tensor = patches + self.temporal_fc(told)  # what is dropped comes before the layer: its bias stays
+            return learnt
         qkv, *after = ((layer.weight, layer.bias) for layer in layers)
         normed = self.temporal_norm1(patches)
         if patches.shape[2] == 1:

@@ -40,7 +40,7 @@ TINY = DetectorConfig(
     deformable_groups=2,
     groups=4,
 )
-NAMES = ("adenomatous", "hyperplastic")
+NAMES: tuple[str, ...] = ("adenomatous", "hyperplastic")
 _REACH, _SUPPORT = 9, 5  # frames to each side: how far, and how many of them
 _MULTIPLE = 32
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from omlab_video.clip import Clip
 class Framed(Protocol):
     """What a batch is made of: (clip, target, draws) -> tensors by name, all of one clip."""
 
-    kind: str
+    kind: ClassVar[str]
 
     def __call__(self, clip: Clip, target: Any, draws: np.random.Generator | None, /) -> dict[str, Tensor]:
         """Drawn at random, or without draws as the network sees it when it is used."""
@@ -125,7 +125,7 @@ def target_of(sample: Sample, *, kind: str) -> Any:
     return sample.target
 
 
-def window(count: int, *, frames: int, draws: np.random.Generator | None) -> Sequence[int]:
+def window(count: int, *, frames: int, draws: np.random.Generator | None) -> range:
     """Frames side by side of so many: drawn, or the middle ones."""
     length = min(count, frames)
     last = count - length

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
-_END = object()
+_PATIENCE = 0.1
+"""Seconds after which a thread looks whether more is wanted."""
 
 
 def ahead(items: Iterable[Item], *, held: int = 16) -> Iterator[Item]:
@@ -16,35 +17,37 @@ def ahead(items: Iterable[Item], *, held: int = 16) -> Iterator[Item]:
 
     What making them raises is raised where the item is asked for. Closing the iterator ends the thread.
     """
-    made: queue.Queue[object] = queue.Queue(maxsize=held)
+    made: queue.Queue[tuple[list[Item], BaseException | None]] = queue.Queue(maxsize=held)
     stopped = threading.Event()
 
-    def put(item: object) -> bool:
+    def put(items: list[Item], error: BaseException | None = None) -> None:
         while not stopped.is_set():
             try:
-                made.put(item, timeout=0.1)
+                made.put((items, error), timeout=_PATIENCE)
+                break
             except queue.Full:
                 continue
-            return True
-        return False
 
     def make() -> None:
         try:
             for item in items:
-                if not put((item, None)):
+                put([item])
+                if stopped.is_set():
                     return
-            put(_END)
+            put([])
         except BaseException as error:  # it is raised where the item is asked for
-            put((None, error))
+            put([], error)
 
     thread = threading.Thread(target=make, name="omlab-frames", daemon=True)
     thread.start()
     try:
-        while (got := made.get()) is not _END:
-            item, error = got  # type: ignore[misc]
+        while True:
+            some, error = made.get()
             if error is not None:
                 raise error
-            yield item
+            if not some:
+                return
+            yield from some
     finally:
         stopped.set()
         thread.join()
