@@ -32,9 +32,16 @@ class SelfDistillation(SelfDistiller):
         super().__init__(*both(config), width=config.width, head=head)
         self.config, self.shuffle = config, 0
 
+    @property
+    def encoder(self) -> Brow:
+        """The network that gives features: the teacher's, which are the better ones."""
+        found = self.teacher.backbone
+        assert isinstance(found, Brow)
+        return found
+
     def features(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, D): the teacher's, which are the better ones."""
-        return self.teacher.backbone.features(images)
+        """(B, 3, H, W) -> (B, D)."""
+        return self.encoder.features(images)
 
     def forward(self, views: Views, generator: torch.Generator, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch; in training the teacher follows first, and the centre afterwards."""
