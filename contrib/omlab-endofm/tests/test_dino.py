@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import omlab
-from omlab.errors import SettingsError, TrainingError
+from omlab.errors import OmlabError
 from omlab_endofm.backbone import BackboneConfig
 from omlab_endofm.distillation import ClipDistillation
 from omlab_endofm.views import ClipViews, drawn_part
@@ -113,7 +113,7 @@ def test_what_was_pretrained_is_gone_on_with(tmp_path: Path) -> None:
     assert told.predict(given).names == ("a", "b")
     kept = pretrained.model.module.encoder.cls_token
     torch.testing.assert_close(told.model.module.backbone.cls_token, kept, atol=1e-4, rtol=0)
-    with pytest.raises(TrainingError, match="fine-tuned to tell classes"):
+    with pytest.raises(OmlabError, match="fine-tuned to tell classes"):
         omlab.adapt(tmp_path / "told", unlabelled, recipe="dino", settings=settings, output=tmp_path / "no")
-    with pytest.raises(SettingsError, match="local_size is 20, but must be a multiple of the patch, 16 pixels"):
+    with pytest.raises(OmlabError, match="local_size is 20, but must be a multiple of the patch, 16 pixels"):
         omlab.adapt("endofm-tiny", unlabelled, recipe="dino", settings={"local_size": 20}, output=tmp_path / "no")
