@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omlab_brow.distillation import StudentTeacher, pairs_of
+from omlab_brow.distillation import both, pairs_of
 from omlab_brow.images import Seen
 from omlab_brow.slide_tasks import SLIDE_TASKS
 from omlab_brow.vit import EPS, Brow, VitConfig, resized_positions, untrained
@@ -21,6 +21,7 @@ from omlab_image import Image
 from omlab_kernels import self_distillation
 from omlab_testkit.expected import Answer, answer_parts, difference
 from omlab_train.distillation import HeadConfig, cosine_schedule, teacher_temperature, updated_center
+from omlab_train.teacher import StudentTeacher
 
 Case = Mapping[str, Any]
 
@@ -42,7 +43,7 @@ def build(case: dict[str, Any]) -> nn.Module:
     if "out_dim" not in facts:
         return untrained(config)
     head = HeadConfig(outputs=facts["out_dim"], hidden=facts["hidden_dim"], bottleneck=facts["bottleneck_dim"])
-    return StudentTeacher(config, head=head).eval()
+    return StudentTeacher(*both(config), width=config.width, head=head).eval()
 
 
 def run(module: nn.Module, case: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -94,15 +95,12 @@ def _recorded(module: Brow) -> Iterator[dict[str, Tensor]]:
 
 def _distilled(module: StudentTeacher, facts: Case, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """The losses at the case's epochs, and what one step does to centre, gradients and teacher."""
-    views = {
-        kind: torch.stack([inputs[name] for name in sorted(inputs) if name.startswith(kind)], dim=1)
-        for kind in ("global", "local")
-    }
+    views = {kind: [inputs[name] for name in sorted(inputs) if name.startswith(kind)] for kind in ("global", "local")}
     center = 0.1 * inputs["center"][0]
     with torch.enable_grad():
-        student = module.student([views["global"], views["local"]])
+        student = module.student([*views["global"], *views["local"]])
         with torch.no_grad():
-            teacher = module.teacher([views["global"]])
+            teacher = module.teacher(views["global"])
         losses = [_loss(student, teacher, center, facts, epoch=epoch) for epoch in facts["at_epochs"]]
         wanted = ["backbone.blocks.0.attn.qkv.weight", "head.last_layer.weight_v"]
         qkv, directions = torch.autograd.grad(losses[0], [module.student.get_parameter(name) for name in wanted])

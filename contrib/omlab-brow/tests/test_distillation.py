@@ -11,12 +11,13 @@ from torch import Tensor
 
 import omlab
 from omlab.errors import InputError, SettingsError
-from omlab_brow.distillation import SelfDistillation, Step, pairs_of, shuffled
+from omlab_brow.distillation import SelfDistillation, pairs_of, shuffled
 from omlab_brow.images import Seen
 from omlab_brow.views import MultiCrop
 from omlab_brow.vit import VitConfig
 from omlab_image import Image
 from omlab_train.distillation import HeadConfig
+from omlab_train.teacher import Step
 
 CONFIG = VitConfig(size=16, patch=8, width=16, depth=1, heads=2)
 HEAD = HeadConfig(outputs=12, hidden=8, bottleneck=4)

@@ -16,12 +16,13 @@ from omlab_endofm import pictures
 from omlab_endofm.backbone import EPS, Backbone, BackboneConfig, Block, nearest
 from omlab_endofm.detection import Detector, DetectorConfig
 from omlab_endofm.segmentation import Segmenter, SegmenterConfig, segmentation_loss
-from omlab_endofm.views import global_frames, grouped, last_start, local_frames, local_width
+from omlab_endofm.views import global_frames, last_start, local_frames, local_width
 from omlab_kernels import self_distillation
 from omlab_testkit import golden
 from omlab_testkit.expected import Answer, answer_parts, difference
 from omlab_train.distillation import HeadConfig, ProjectionHead, cosine_schedule, teacher_temperature, updated_center
 from omlab_train.gradients import clip_each
+from omlab_train.teacher import grouped
 from omlab_video.sampling import clip_range, spread
 
 Case = Mapping[str, Any]

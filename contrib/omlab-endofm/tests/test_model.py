@@ -101,3 +101,15 @@ def test_boxes_are_scored_by_both_stages_and_overlaps_removed() -> None:
     assert classes.tolist() == [0, 1]
     torch.testing.assert_close(corners, torch.tensor([[10.0, 10, 32, 30], [60, 60, 82, 80]]))
     torch.testing.assert_close(scores, torch.tensor([1.0, 0.5**0.25]), atol=1e-3, rtol=0)
+
+
+def test_boxes_that_are_turned_inside_out_or_moved_away_are_none() -> None:
+    level = Level(
+        logits=torch.full((1, 2, 1, 2), 5.0),
+        distances=torch.zeros(1, 4, 1, 2),
+        centerness=torch.full((1, 1, 1, 2), 5.0),
+        second_logits=torch.full((1, 2, 1, 2), 5.0),
+        deltas=torch.tensor([[3.0, 0, 0, 0], [9, 0, 9, 0]]).T[None, :, None],
+        boxes=torch.tensor([[[10.0, 10, 30, 30], [60, 60, 80, 80]]]),
+    )
+    assert not len(found([level], size=(100, 100))[0])

@@ -253,9 +253,10 @@ class FormatCard(BaseCard):
     `magic` is the text that such a file has at byte `magic_offset`: it tells a file without a suffix.
     `default_for`: payload kinds written in this format when the user names none; `beside`: names of
     formats whose readings get a result in this format too (DICOM-SEG beside DICOM). `pictured`: payload
-    kinds, of those that it reads, that can be drawn over their input (`omlab.roles.Pictured`). `many`: a file holds
-    many entries, read one by one by their key. `collects`: kinds that are written into one file for all cases.
-    `lazy`: inputs are read in parts while they are used, and told by their size and sampled blocks. `resumes`: a result
+    kinds, of those that it reads, that can be drawn over their input (`omlab.roles.Pictured`); `overlays`: kinds, of
+    those that it writes, that it draws over their input (films: `--overlay FILE`). `many`: a file holds many entries,
+    read one by one by their key. `collects`: kinds that are written into one file for all cases. `lazy`: inputs are
+    read in parts while they are used, and told by their size and sampled blocks. `resumes`: a result
     that is written for long is gone on with where an earlier start was stopped (`omlab.roles.Format.write`).
     """
 
@@ -266,6 +267,7 @@ class FormatCard(BaseCard):
     default_for: list[Name] = []
     beside: list[Name] = []
     pictured: list[Name] = []
+    overlays: list[Name] = []
     magic: str = ""
     magic_offset: Annotated[int, Field(ge=0)] = 0
     many: bool = False

@@ -168,6 +168,13 @@ def named_format(name: str, kind: str) -> FormatCard:
     return card
 
 
+def overlay_format(path: Path, kind: str) -> FormatCard | None:
+    """The format, told by the suffix, that draws payloads of `kind` over their input into a file of its own."""
+    found = [card for card in format_cards() if kind in card.overlays]
+    suffix = suffix_of(path, found)
+    return next((card for card in found if suffix and suffix in card.suffixes), None)
+
+
 def companions(source: FormatCard, kind: str) -> list[FormatCard]:
     """Formats that a prediction of `kind` is also written in when its input was read as `source`."""
     return [card for card in format_cards() if source.name in card.beside and kind in card.writes]

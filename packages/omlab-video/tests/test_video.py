@@ -86,8 +86,8 @@ def test_a_file_that_is_cut_short_gives_what_it_has_or_a_sentence(tmp_path: Path
     cut.write_bytes(whole[: whole.index(b"mdat") + 800])  # its index tells of frames that are not there
     with pytest.warns(OmlabWarning, match="is cut short"):
         clip = read_video(cut)
-    assert 0 < len(clip) < 20
-    assert shades(clip.read([0, 1])) == [0, 1]
+    assert 2 < len(clip) < 20
+    assert shades(np.stack(list(clip.stream()))) == list(range(len(clip)))
 
 
 def test_an_empty_file_a_text_and_a_missing_one_are_told(tmp_path: Path) -> None:

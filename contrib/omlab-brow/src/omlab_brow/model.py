@@ -122,9 +122,9 @@ class BrowModel:
 
     def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
         """Fine-tuning to classes, or self-distillation (`omlab_brow.training`)."""
-        from omlab_brow.training import SelfDistillationRecipe, classification
+        from omlab_brow.training import BrowDistillation, classification
 
-        make = SelfDistillationRecipe if recipe == "self-distillation" else classification
+        make = BrowDistillation if recipe == "self-distillation" else classification
         return make(self, data, settings=settings, seed=seed)
 
     def config(self) -> dict[str, Any]:

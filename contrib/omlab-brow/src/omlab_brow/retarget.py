@@ -66,7 +66,7 @@ def with_teacher(before: Network, *, settings: Mapping[str, Any], seed: int) -> 
 
 def encoder_of(network: Network) -> Brow:
     """The network that gives features."""
-    return network if isinstance(network, Brow) else network.teacher.backbone
+    return network if isinstance(network, Brow) else network.encoder
 
 
 def _take(network: Brow, encoder: Brow) -> None:

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, distributed
-
-from omlab.digests import digest_of
 from omlab.errors import SettingsError
 from omlab.roles import Dataset
-from omlab_brow.distillation import Step
 from omlab_brow.views import MultiCrop
-from omlab_image.training.cases import figures_of
 from omlab_image.training.classification import ClassificationRecipe
-from omlab_image.training.self_supervised import SelfSupervisedRecipe, ViewBatches
+from omlab_image.training.self_distillation import SelfDistillationRecipe
 from omlab_image.transforms import training
-from omlab_train import Optimisation
-from omlab_train.distillation import cosine_schedule, teacher_temperature
 
 if TYPE_CHECKING:
     from omlab_brow.model import BrowModel
 
 _UNDECAYED = ("cls_token", "pos_embed")
-_BETAS = (0.9, 0.999)
 
 
 def classification(model: BrowModel, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> ClassificationRecipe:
@@ -43,20 +33,8 @@ def classification(model: BrowModel, data: Dataset, *, settings: Mapping[str, An
     )
 
 
-class NumberedBatches(ViewBatches):
-    """Batches that say which they are: temperatures and momentum go by the step."""
-
-    def of(self, drawn: Sequence[tuple[int, int]], number: int) -> dict[str, Any]:
-        """As before, with `number`."""
-        return {**super().of(drawn, number), "number": torch.tensor(number)}
-
-
-class SelfDistillationRecipe(SelfSupervisedRecipe):
-    """Trains `omlab_brow.distillation.SelfDistillation` as DINO does; fulfils `omlab_train.Recipe`.
-
-    The teacher follows at the beginning of the next step, so that it does once a step however many batches that has;
-    what the last step of all would have moved it by is left out (its momentum is 1 then).
-    """
+class BrowDistillation(SelfDistillationRecipe):
+    """DINO's recipe on the views of patches; trains `omlab_brow.distillation.SelfDistillation`."""
 
     def __init__(self, model: BrowModel, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> None:
         views = MultiCrop(
@@ -68,75 +46,7 @@ class SelfDistillationRecipe(SelfSupervisedRecipe):
             surroundings=settings["surroundings"],
         )
         _check(views, settings, patch=model.module.config.patch)
-        super().__init__(
-            module=model.module,
-            data=data,
-            views=views,
-            settings={**settings, "betas": _BETAS, "max_grad_norm": settings["clip"]},
-            seed=seed,
-        )
-        self.settings = dict(settings)
-        self.batches = _numbered(self.batches)
-        self._validation = None if self._validation is None else _numbered(self._validation)
-
-    @property
-    def how(self) -> Optimisation:
-        """AdamW, each gradient clipped by itself, weight decay rising."""
-        settings = self.settings
-        rise = settings["final_weight_decay"] / settings["weight_decay"] if settings["weight_decay"] else 1.0
-        return replace(
-            super().how,
-            clips_each=True,
-            decay_rise=rise,
-            find_unused_parameters=settings["frozen_epochs"] > 0,
-        )
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of all that batches and loss depend on."""
-        return digest_of([super().fingerprint, self.settings])
-
-    def schedule(self, step: int) -> float:
-        """A straight line over the warm-up, then half a cosine, in every step."""
-        course = self.course
-        rate = cosine_schedule(
-            step,
-            first=course.rate,
-            last=course.min_learning_rate,
-            steps=self.steps,
-            warmup=round(course.warmup_epochs * self.epoch),
-        )
-        return rate / course.rate
-
-    def loss(self, batch: Mapping[str, Any]) -> tuple[Tensor, Mapping[str, float]]:
-        """What the module says of a batch."""
-        generator = torch.Generator(device=batch["seed"].device).manual_seed(int(batch["seed"]))
-        loss, parts = self.module(batch["images"], generator, self._step(int(batch["number"])))
-        return loss, figures_of(parts)
-
-    def _step(self, number: int) -> Step:
-        """How the step of a batch is done; from step 1 on the teacher follows in the first batch of each."""
-        settings = self.settings
-        processes = distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
-        step, place = divmod(number, self.course.accumulate * processes)
-        epoch = step // self.epoch
-        momentum = None
-        if step and place < processes:
-            momentum = cosine_schedule(step - 1, first=settings["momentum"], last=1.0, steps=self.steps)
-        return Step(
-            teacher_temperature=teacher_temperature(
-                epoch,
-                first=settings["first_teacher_temperature"],
-                last=settings["teacher_temperature"],
-                warmup=settings["teacher_warmup_epochs"],
-            ),
-            momentum=momentum,
-            frozen=epoch < settings["frozen_epochs"],
-        )
-
-
-def _numbered(batches: ViewBatches) -> NumberedBatches:
-    return NumberedBatches(**{field.name: getattr(batches, field.name) for field in fields(batches)})
+        super().__init__(module=model.module, data=data, views=views, settings=settings, seed=seed)
 
 
 def _check(views: MultiCrop, settings: Mapping[str, Any], *, patch: int) -> None:

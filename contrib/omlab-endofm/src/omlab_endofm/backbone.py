@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from omlab_endofm.folding import Folded
+
 EPS = 1e-6
 SPREAD = 0.02
 """Standard deviation of the initial values of linear layers, tokens and positions."""
@@ -63,11 +65,14 @@ class Attention(nn.Module):
         projected: Tensor = self.qkv(x)
         return projected.view(*x.shape[:-1], 3, self.heads, -1)
 
-    def attend(self, qkv: Tensor) -> Tensor:
-        """(N, L, 3, heads, d) -> (N, L, D), without copies of queries, keys and values."""
+    def mix(self, qkv: Tensor) -> Tensor:
+        """(N, L, 3, heads, d) -> (N, L, D), in one call without copies, of the values as of queries and keys."""
         q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))
-        attended = functional.scaled_dot_product_attention(q, k, v)
-        joined: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
+        return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+    def attend(self, qkv: Tensor) -> Tensor:
+        """(N, L, 3, heads, d) -> (N, L, D)."""
+        joined: Tensor = self.proj(self.mix(qkv))
         return joined
 
 
@@ -99,11 +104,31 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=EPS)
         self.mlp = Mlp(width, int(config.mlp_ratio * width))
         self.drop_path = drop_path
+        self._after_mixing, self._of_one_frame = Folded(), Folded()
 
     def over_time(self, patches: Tensor) -> Tensor:
         """What a patch's frames tell each other, (B, P, T, D) -> (B P, T, D), before `temporal_fc`."""
         normed = self.temporal_norm1(patches)
         return self.temporal_attn.attend(self.temporal_attn.split(normed).flatten(0, 1))
+
+    def timed(self, patches: Tensor) -> Tensor:
+        """Patches with what their other frames told them, (B, P, T, D).
+
+        Where nothing is learnt, the linear layers after the attention are one; of a single frame, which attends to
+        itself alone, the values' too.
+        """
+        layers = self.temporal_attn.qkv, self.temporal_attn.proj, self.temporal_fc
+        if torch.is_grad_enabled() or self.training or any(type(layer) is not nn.Linear for layer in layers):
+            told = self._dropped(self.over_time(patches)).view_as(patches)
+            learnt: Tensor = patches + self.temporal_fc(told)  # what is dropped comes before the layer: its bias stays
+            return learnt
+        qkv, *after = ((layer.weight, layer.bias) for layer in layers)
+        normed = self.temporal_norm1(patches)
+        if patches.shape[2] == 1:
+            values = (qkv[0][-normed.shape[-1] :], qkv[1][-normed.shape[-1] :])
+            return patches + self._of_one_frame(normed, [values, *after])
+        mixed = self.temporal_attn.mix(self.temporal_attn.split(normed).flatten(0, 1))
+        return patches + self._after_mixing(mixed.view_as(patches), after)
 
     def over_space(self, token: Tensor, patches: Tensor) -> Tensor:
         """What a frame's tokens tell each other, (B, 1, D) and (B, P, T, D) -> (B T, 1 + P, D)."""
@@ -125,8 +150,7 @@ class Block(nn.Module):
     def forward(self, token: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 1, D), (B, P, T, D) -> the same shapes."""
         B, P, T, D = patches.shape
-        timed = self._dropped(self.over_time(patches)).view(B, P, T, D)
-        timed = patches + self.temporal_fc(timed)  # what is dropped is what comes before the layer: its bias stays
+        timed = self.timed(patches)
         placed = self._dropped(self.over_space(token, timed)).view(B, T, 1 + P, D)
         token = token + placed[:, :, :1].mean(dim=1)
         patches = timed + placed[:, :, 1:].transpose(1, 2)
@@ -212,9 +236,7 @@ class Backbone(nn.Module):
             token, patches = block(token, patches)
         last = self.blocks[-1]
         assert isinstance(last, Block)
-        B, P, T, D = patches.shape
-        timed = patches + last.temporal_fc(last.over_time(patches)).view(B, P, T, D)
-        return last.space_attention(token, timed)
+        return last.space_attention(token, last.timed(patches))
 
 
 def blocks_of(config: BackboneConfig) -> nn.ModuleList:

@@ -12,7 +12,8 @@ from omlab_endofm.detection import Level
 
 LEAST = 0.05
 """Of the first stage's score, below which a location is left out."""
-_REACH = 0.5  # of a box's sides that a delta of 1 moves it by
+REACH = 0.5
+"""Of a box's sides, by which a delta of 1 moves it."""
 _OF_A_LEVEL = 1000
 _KEPT = 300
 _OVERLAP = 0.6
@@ -23,6 +24,8 @@ def found(levels: Sequence[Level], *, size: tuple[int, int]) -> tuple[Tensor, Te
     parts = [_of_level(level) for level in levels]
     boxes, scores, classes = (torch.cat(part) for part in zip(*parts, strict=True))
     boxes = clip_boxes_to_image(boxes, size)
+    there = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)  # the second stage may turn a box inside out, or move it away
+    boxes, scores, classes = boxes[there], scores[there], classes[there]
     kept = batched_nms(boxes, scores, classes, _OVERLAP)[:_KEPT]
     return boxes[kept], scores[kept], classes[kept]
 
@@ -35,5 +38,5 @@ def _of_level(level: Level) -> tuple[Tensor, Tensor, Tensor]:
     places = places[scores > 0]
     where, classes = places // first.shape[1], places % first.shape[1]
     base = level.boxes[0, where]
-    moved = base + deltas[where] * _REACH * (base[:, 2:] - base[:, :2]).repeat(1, 2)
+    moved = base + deltas[where] * REACH * (base[:, 2:] - base[:, :2]).repeat(1, 2)
     return moved, (first[where, classes] * second[where, classes]).sqrt(), classes

@@ -7,6 +7,7 @@ Spatial-Temporal Feature Transformation, MICCAI 2021) on Endo-FM's backbone; fir
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +18,10 @@ from torchvision.ops import deform_conv2d  # type: ignore[import-untyped]
 
 from omlab_endofm.backbone import Backbone, BackboneConfig, initialise
 
+OF_CLASSES = ("cls_logits", "dcn_cls_score")
+"""The head's filters whose outputs are classes."""
 _LEVELS = ("2", "3", "4")
+_RARE = 0.01  # how probable an untrained network finds each class anywhere (Lin et al. 2017)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,4 +256,6 @@ def untrained_detector(config: DetectorConfig, *, seed: int = 0) -> Detector:
         torch.manual_seed(seed)
         network = Detector(config)
         initialise(network.body, list(network.body.blocks))
+        for name in OF_CLASSES:
+            nn.init.constant_(network.get_parameter(f"rpn.head.{name}.bias"), math.log(_RARE / (1 - _RARE)))
     return network.eval()

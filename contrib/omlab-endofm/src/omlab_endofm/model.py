@@ -21,12 +21,15 @@ from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_endofm.backbone import BackboneConfig
-from omlab_endofm.classifier import Classifier, untrained_classifier
+from omlab_endofm.classifier import untrained_classifier
+from omlab_endofm.distillation import ClipDistillation
+from omlab_endofm.retarget import DINO, Network, encoder_of, retargeted
 from omlab_endofm.seen import Seen
 from omlab_endofm.weights import classifier_state
 from omlab_image.answers import Task
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
+from omlab_train.distillation import HeadConfig
 from omlab_video.clip import Clip
 
 TINY = BackboneConfig(size=32, patch=16, width=48, depth=2, heads=3)
@@ -49,6 +52,7 @@ def load(
         WeightsError: The file cannot be read, or holds another network.
         SettingsError: `size` does not fit the network.
     """
+    network: Network
     names: tuple[str, ...] = POLYPDIAG if card.name.startswith("endofm-polypdiag") else ()
     if config is not None:
         network, task = _from_config(config)
@@ -81,7 +85,7 @@ class EndofmModel:
         SettingsError: `size` is no multiple of a patch.
     """
 
-    def __init__(self, module: Classifier, *, task: Task, name: str, device: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, module: Network, *, task: Task, name: str, device: str, settings: Mapping[str, Any]) -> None:
         self.module = module.to(device).eval()
         self.task, self.name, self.settings = task, name, dict(settings)
         size, patch = settings["size"] or module.config.size, module.config.patch
@@ -109,7 +113,7 @@ class EndofmModel:
         """The features of clips, the mean of their parts; those seen otherwise cannot be compared."""
         seen = self.seen
         maker = f"{self.name} ({seen.frames} frames, {seen.size} px, {seen.preset})"
-        for features in self._applied(self.module.backbone, batch):
+        for features in self._applied(encoder_of(self.module), batch):
             yield Embedding(vector=features.mean(dim=0).numpy(), model=maker)
 
     def predict(self, batch: Sequence[Tensor], /) -> Iterator[Classes]:
@@ -129,35 +133,39 @@ class EndofmModel:
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: tokens, places, times and patches; each block; norm and head."""
         names = [name for name, _ in self.module.named_parameters()]
-        first = tuple(f"backbone.{part}" for part in ("cls_token", "pos_embed", "time_embed", "patch_embed."))
-        parts = [first, *((f"backbone.blocks.{number}.",) for number in range(self.module.config.depth))]
+        prefix = "student.backbone." if isinstance(self.module, ClipDistillation) else "backbone."
+        first = tuple(f"{prefix}{part}" for part in ("cls_token", "pos_embed", "time_embed", "patch_embed."))
+        parts = [first, *((f"{prefix}blocks.{number}.",) for number in range(self.module.config.depth))]
         layers = [[name for name in names if name.startswith(prefixes)] for prefixes in parts]
         placed = {name for layer in layers for name in layer}
         return [*layers, [name for name in names if name not in placed]]
 
     def retarget(self, recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> EndofmModel:
-        """A copy with a head for the classes that `about` tells of. Raises `TrainingError`."""
-        task = Task.of(about, multi_label=settings["multi_label"])
-        network = untrained_classifier(self.module.config, classes=len(task.classes), seed=seed)
-        network.backbone.load_state_dict(self.module.backbone.state_dict())
-        return EndofmModel(network, task=task, name=self.name, device=self.device, settings=self.settings)
+        """A copy with a head for the classes that `about` tells of, or with a teacher (`omlab_endofm.retarget`)."""
+        module, task = retargeted(self.module, recipe=recipe, about=about, settings=settings, seed=seed)
+        return EndofmModel(module, task=task, name=self.name, device=self.device, settings=self.settings)
 
     def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
-        """Fine-tuning to classes (`omlab_endofm.training`)."""
-        from omlab_endofm.training import ClipClassification
+        """Fine-tuning to classes, or self-distillation (`omlab_endofm.training`)."""
+        from omlab_endofm.training import ClipClassification, ClipDino
 
-        return ClipClassification(self, data, settings=settings, seed=seed)
+        make = ClipDino if recipe == DINO else ClipClassification
+        return make(self, data, settings=settings, seed=seed)
 
     def config(self) -> dict[str, Any]:
-        """Everything but the weights, as JSON: architecture and classes."""
-        return {"backbone": asdict(self.module.config), **self.task.to_config()}
+        """Everything but the weights, as JSON: architecture, classes, and of a student and its teacher their heads."""
+        head = asdict(self.module.head) if isinstance(self.module, ClipDistillation) else None
+        return {"backbone": asdict(self.module.config), "head": head, **self.task.to_config()}
 
 
-def _from_config(config: Mapping[str, Any]) -> tuple[Classifier, Task]:
+def _from_config(config: Mapping[str, Any]) -> tuple[Network, Task]:
     try:
         backbone, task = BackboneConfig(**config["backbone"]), Task.from_config(config)
-        return untrained_classifier(backbone, classes=len(task.classes)), task
+        head = HeadConfig(**config["head"]) if config["head"] is not None else None
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
             f"The configuration is not one of an adapted Endo-FM ({type(error).__name__}: {error})."
         ) from error
+    if head is not None:
+        return ClipDistillation(backbone, head=head).eval(), task
+    return untrained_classifier(backbone, classes=len(task.classes)), task

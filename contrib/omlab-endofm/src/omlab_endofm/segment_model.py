@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
 
@@ -13,12 +14,16 @@ from torch.nn import functional
 
 import omlab
 from omlab.card_schema import ModelCard
+from omlab.errors import WeightsError
 from omlab.payloads import Inputs
+from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_endofm.backbone import BackboneConfig
+from omlab_endofm.classes import class_names
 from omlab_endofm.pictures import PRESETS, as_tensor
 from omlab_endofm.segmentation import Segmenter, SegmenterConfig, untrained_segmenter
 from omlab_endofm.weights import plain_state
+from omlab_video.ahead import ahead
 from omlab_video.clip import Clip
 from omlab_video.over_time import LabelMapClip
 
@@ -42,27 +47,73 @@ def load(
     settings: Mapping[str, Any],
     config: Mapping[str, Any] | None,
 ) -> SegmentModel:
-    """The entry of the cards. Raises `WeightsError` where the file holds another network."""
-    network = untrained_segmenter(TINY if card.name.endswith("-tiny") else SegmenterConfig())
+    """The entry of the cards. Raises `WeightsError` where the file or the configuration is of another network."""
+    how, names = TINY if card.name.endswith("-tiny") else SegmenterConfig(), NAMES
+    if config is not None:
+        how, names = _from_config(config)
+    network = untrained_segmenter(how)
     if weights is not None:
         weights.load(network, state=plain_state(weights.state_dict()))
-    return SegmentModel(network.to(device), frames=settings["frames"])
+    return SegmentModel(network.to(device), names=names, frames=settings["frames"])
 
 
 class SegmentModel:
-    """The verb `predict`. A long clip is done in parts of `frames` frames, which the network sees together."""
+    """The verb `predict` and the recipe `segmentation` (`omlab.roles.Trainable`).
 
-    def __init__(self, module: Segmenter, *, frames: int) -> None:
-        self.module, self.frames = module, frames
+    A long clip is done in parts of `frames` frames, which the network sees together.
+
+    Args:
+        module: The network.
+        names: Of the outputs from 1 on, by the label value that each stands for.
+        frames: Of a part.
+    """
+
+    def __init__(self, module: Segmenter, *, names: Mapping[int, str], frames: int) -> None:
+        self.module, self.names, self.frames = module.eval(), dict(names), frames
 
     def predict(self, batch: Sequence[Inputs], /) -> Iterator[LabelMapClip]:
         """The classes of each pixel, on the frames' own pixels."""
+        self.module.eval()
+        values = np.array([0, *self.names], np.uint8)
         for inputs in batch:
             clip = omlab.take(inputs, "clip", Clip)
-            frames, parts = clip.stream(), []
+            frames, parts = ahead(clip.stream()), []
             while part := list(islice(frames, self.frames)):
-                parts.append(self._classes(np.stack(part)))
-            yield LabelMapClip(array=np.concatenate(parts), names=NAMES)
+                parts.append(values[self._classes(np.stack(part))])
+            yield LabelMapClip(array=np.concatenate(parts), names=self.names)
+
+    def layers(self) -> list[list[str]]:
+        """Parameter names from input to head: the ResNet and the tokens, each block, the decoder."""
+        names = [name for name, _ in self.module.named_parameters()]
+        encoder = "transformer.encoder.layer."
+        parts = [
+            ("transformer.embeddings.", "transformer.encoder.cls_token"),
+            *((f"{encoder}{number}.",) for number in range(self.module.config.blocks.depth)),
+            ("transformer.encoder.encoder_norm.", "decoder.", "segmentation_head."),
+        ]
+        return [[name for name in names if name.startswith(prefixes)] for prefixes in parts]
+
+    def retarget(self, recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> SegmentModel:
+        """A copy with outputs for the classes that `about` tells of; where those are its own, with its own head."""
+        names = class_names(about.classes, otherwise=self.names)
+        network = untrained_segmenter(replace(self.module.config, classes=len(names) + 1), seed=seed)
+        state = self.module.state_dict()
+        if names != self.names:
+            state |= {key: value for key, value in network.state_dict().items() if key.startswith("segmentation_head.")}
+        network.load_state_dict(state)
+        device = next(self.module.parameters()).device
+        return SegmentModel(network.to(device), names=names, frames=self.frames)
+
+    def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
+        """Fine-tuning on clips with masks (`omlab_endofm.segment_training`)."""
+        from omlab_endofm.segment_training import ClipSegmentation, MaskedFrames
+
+        framed = MaskedFrames(size=self.module.config.blocks.size, frames=self.frames, values=tuple(self.names))
+        return ClipSegmentation(module=self.module, data=data, framed=framed, settings=settings, seed=seed)
+
+    def config(self) -> dict[str, Any]:
+        """Everything but the weights, as JSON: architecture and classes."""
+        return {"network": asdict(self.module.config), "names": {str(key): name for key, name in self.names.items()}}
 
     @torch.inference_mode()
     def _classes(self, pixels: Any) -> Any:
@@ -72,3 +123,14 @@ class SegmentModel:
         device = next(self.module.parameters()).device
         logits: Tensor = self.module(resized.to(device))
         return functional.interpolate(logits, size=frames.shape[2:], mode="bilinear").argmax(1).byte().cpu().numpy()
+
+
+def _from_config(config: Mapping[str, Any]) -> tuple[SegmenterConfig, dict[int, str]]:
+    try:
+        network = config["network"]
+        how = SegmenterConfig(**{**network, "blocks": BackboneConfig(**network["blocks"])})
+        return how, {int(value): str(name) for value, name in config["names"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(
+            f"The configuration is not one of an adapted Endo-FM segmentation ({type(error).__name__}: {error})."
+        ) from error

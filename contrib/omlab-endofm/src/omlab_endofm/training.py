@@ -1,4 +1,4 @@
-"""The recipe of classification on clips: image classification's, with parts of clips in place of images."""
+"""The recipes of whole clips: image classification's and self-distillation's, with clips in place of images."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from omlab import Sample
-from omlab.errors import TrainingError
+from omlab.errors import SettingsError, TrainingError
 from omlab.payloads import describe
 from omlab.roles import Case, Dataset
 from omlab_endofm.pictures import PRESETS, as_tensor, short_side
 from omlab_endofm.seen import Seen
+from omlab_endofm.views import ClipViews
 from omlab_image.training.cases import class_target, loaded
 from omlab_image.training.classification import ClassBatches, ClassificationRecipe
+from omlab_image.training.self_distillation import NumberedBatches, SelfDistillationRecipe
 from omlab_video.clip import Clip
 
 if TYPE_CHECKING:
@@ -88,6 +90,40 @@ class ClipClassification(ClassificationRecipe):
             clips.append(self._seen(clip_of(sample))[0])
             targets.append(class_target(sample, self.batches.names, is_multi_label=self.batches.is_multi_label))
         return torch.stack(clips), torch.stack(targets)
+
+
+class ClipViewBatches(NumberedBatches):
+    """Batches of the views of clips."""
+
+    def taken(self, sample: Sample) -> Clip:
+        """What views are made of."""
+        return clip_of(sample)
+
+
+class ClipDino(SelfDistillationRecipe):
+    """DINO's recipe on ten views of a clip; trains a `ClipDistillation`. Raises `SettingsError`."""
+
+    batches_as = ClipViewBatches
+
+    def __init__(self, model: EndofmModel, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> None:
+        patch = model.module.config.patch
+        if settings["local_size"] % patch:
+            raise SettingsError(
+                f"local_size is {settings['local_size']}, but must be a multiple of the patch, {patch} pixels."
+            )
+        if settings["least_local_part"] > settings["least_part"]:
+            raise SettingsError(
+                f"least_local_part is {settings['least_local_part']}, but must be at most least_part, "
+                f"{settings['least_part']}."
+            )
+        views = ClipViews(
+            size=model.seen.size,
+            local_size=settings["local_size"],
+            seconds=model.seen.seconds,
+            least_part=settings["least_part"],
+            least_local_part=settings["least_local_part"],
+        )
+        super().__init__(module=model.module, data=data, views=views, settings=settings, seed=seed)
 
 
 def clip_of(sample: Sample) -> Clip:

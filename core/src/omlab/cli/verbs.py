@@ -39,7 +39,11 @@ def _command(verb: str) -> click.Command:
     @options.mapped
     @options.settings
     @click.option("--as", "as_format", metavar="FORMAT", help="Format of the results (default: by the suffix or kind).")
-    @click.option("--overlay", metavar="PATH", help="Also draw results over their input: a PNG, or a folder of them.")
+    @click.option(
+        "--overlay",
+        metavar="PATH",
+        help="Also draw results over their input: a PNG, a film of a clip (mp4), or a folder.",
+    )
     @options.weights
     @options.needs
     @options.batch

@@ -20,6 +20,7 @@ from omlab.formats import (
     default_format,
     format_cards,
     implementation,
+    overlay_format,
     read,
     read_format,
     suffix_of,
@@ -163,8 +164,14 @@ def parts_of(result: Payload) -> Sequence[tuple[str, Payload]]:
 def draw(parts: Sequence[Payload], sample: Sample, place: Path, *, kind: str) -> None:
     """Draw a result over its input into a PNG: the first of its parts that has a picture, the others marked in it.
 
-    Raises `OutputError` where none has a picture or it cannot be written.
+    A place with the suffix of a format that draws such results itself is written by that one. Raises `OutputError`
+    where no part has a picture or it cannot be written.
     """
+    card = overlay_format(place, kind)
+    if card is not None:
+        with writing("The picture", place), replacing(place) as temporary:
+            write_as(card, parts[0], temporary, inputs=sample.inputs)
+        return
     at, found = next(((n, part) for n, part in enumerate(parts) if keeps(part, Pictured)), (0, None))
     if found is None:
         raise OutputError(f"{an(kind)} has no picture.")

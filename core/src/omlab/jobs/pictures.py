@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from omlab.errors import OmlabWarning, UsageError
-from omlab.formats import format_cards, read
+from omlab.formats import format_cards, overlay_format, read
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.outputs import PICTURE, draw, file_name
 from omlab.payloads import Payload, an
@@ -26,8 +26,10 @@ def check_pictures(gives: str, place: Path | None, *, count: int) -> None:
     has_parts = not any(gives in card.writes for card in format_cards())
     if not has_parts and not any(gives in card.pictured for card in format_cards()):
         raise UsageError(f"{an(gives).capitalize()} has no picture: leave --overlay out.")
-    if place.suffix and not place.is_dir() and place.suffix.lower() != PICTURE:
-        raise UsageError(f"A picture cannot be written to {place}: name a file that ends in {PICTURE}, or a folder.")
+    if not _is_folder(place) and place.suffix.lower() != PICTURE and overlay_format(place, gives) is None:
+        suffixes = [suffix for card in format_cards() if gives in card.overlays for suffix in card.suffixes]
+        ends = " or ".join([PICTURE, *suffixes])
+        raise UsageError(f"A picture cannot be written to {place}: name a file that ends in {ends}, or a folder.")
     if count > 1 and not _is_folder(place):
         raise UsageError(f"{count} pictures cannot go into one file {place}; name a folder with --overlay.")
 

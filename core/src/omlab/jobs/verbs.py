@@ -103,7 +103,8 @@ def apply_verb(
         mapped: The verb's names of inputs to the data set's, where they cannot be told.
         output: A file (one case) or a folder for the run; by default a folder in `omlab-runs/`.
         as_format: Name of the format to write; by default that of the file's suffix, or of the result's kind.
-        overlay: A PNG file for the picture of one result, or a folder for pictures.
+        overlay: A PNG file for the picture of one result, a file of a format that draws such results over their input
+            (a film), or a folder for pictures.
         weights: A local checkpoint instead of published weights.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         settings: Values for the model's settings.

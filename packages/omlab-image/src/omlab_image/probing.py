@@ -6,6 +6,8 @@ import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,12 +52,14 @@ def draw_table(
     return f"cases:{table}"
 
 
-def probe(model: str | Path, data: str, folder: Path) -> dict[str, list[float]]:
+def probe(
+    model: str | Path, data: str, folder: Path, *, settings: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, list[float]]:
     """Figures of a linear probe of a model's features on a data set: value, and the ends of its interval.
 
-    Needs omlab-adapters and omlab-evaluators; both runs are left in `folder`.
+    Settings are those of `omlab.adapt`. Needs omlab-adapters and omlab-evaluators; both runs are left in `folder`.
     """
-    omlab.adapt(model, data, adapter="linear-probe", output=folder / "probe")
+    omlab.adapt(model, data, adapter="linear-probe", settings=dict(settings), output=folder / "probe")
     report = omlab.evaluate(folder / "probe", data, output=folder / "report")
     content = json.loads((report.place / "report.json").read_text(encoding="utf-8"))
     return {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from omlab import Sample
 from omlab.digests import digest_of
 from omlab.roles import Case, Dataset
-from omlab_image.image import Image
 from omlab_image.training.cases import TRAIN, VAL, Before, cases_of, figures_of, image_of, loaded, said_of
 from omlab_image.training.course import Course
 from omlab_train import Group, Optimisation
@@ -19,7 +19,7 @@ from omlab_train.layers import layer_groups
 from omlab_train.order import Order
 from omlab_train.settings import mixed_seed
 
-Views = Callable[[Image, int], "Tensor | Mapping[str, Tensor]"]
+Views = Callable[[Any, int], "Tensor | Mapping[str, Tensor]"]
 MAE_BETAS = (0.9, 0.95)
 
 
@@ -50,12 +50,15 @@ class ViewBatches:
         first = number * self.batch_size
         return self.of([self.order(place) for place in range(first, first + self.batch_size)], number)
 
+    def taken(self, sample: Sample) -> Any:
+        """What views are made of: the image of a case."""
+        return image_of(sample, input=self.input, before=self.before)
+
     def of(self, drawn: Sequence[tuple[int, int]], number: int) -> dict[str, Any]:
         """The batch of cases by (index, seed)."""
         views = []
         for index, seed in drawn:
-            image = image_of(loaded(self.cases[index]), input=self.input, before=self.before)
-            views.append(self.views(image, seed))
+            views.append(self.views(self.taken(loaded(self.cases[index])), seed))
         return {"images": _stacked(views), "seed": torch.tensor(mixed_seed(self.order.seed, number, -1))}
 
 
@@ -83,6 +86,9 @@ class SelfSupervisedRecipe:
         SettingsError: A value cannot be.
     """
 
+    batches_as: ClassVar[type[ViewBatches]] = ViewBatches
+    """What makes the batches."""
+
     def __init__(
         self,
         *,
@@ -100,8 +106,11 @@ class SelfSupervisedRecipe:
             settings, betas=MAE_BETAS, epochs=800, warmup_epochs=40, learning_rate=1.5e-4, min_learning_rate=0.0
         )
         cases, val = cases_of(data, TRAIN), cases_of(data, VAL)
-        self.batches = _batches(cases, self.course, views, input=input, before=before, seed=seed)
-        self._validation = _batches(val, self.course, views, input=input, before=before, seed=seed) if val else None
+        how: dict[str, Any] = {"batch_size": self.course.batch_size, "views": views, "input": input, "before": before}
+        self.batches, validation = (
+            self.batches_as(cases=some, order=Order(count=len(some), seed=seed), **how) for some in (cases, val)
+        )
+        self._validation = validation if val else None
         self.epoch = self.course.epoch(len(cases))
         self.steps = self.course.epochs * self.epoch
         self._undecayed = frozenset(undecayed)
@@ -151,13 +160,6 @@ class SelfSupervisedRecipe:
             for name, value in {"loss": float(loss), **parts}.items():
                 sums[name] = sums.get(name, 0.0) + value * len(indices)
         return {name: value / count for name, value in sums.items()}
-
-
-def _batches(
-    cases: tuple[Case, ...], course: Course, views: Views, *, input: str, before: Before | None, seed: int
-) -> ViewBatches:
-    order = Order(count=len(cases), seed=seed)
-    return ViewBatches(cases=cases, order=order, batch_size=course.batch_size, views=views, input=input, before=before)
 
 
 def _stacked(views: Sequence[Any]) -> Any:

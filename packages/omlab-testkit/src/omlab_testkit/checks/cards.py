@@ -111,8 +111,8 @@ def _kinds(card: BaseCard) -> Iterator[tuple[str, str]]:
             yield from ((f"what {verb} gives after {recipe}", kind) for verb, kind in training.gives.items())
             yield from [(f"the target of {recipe}", training.target)] if training.target else []
     if isinstance(card, FormatCard):
-        words = {"reads": card.reads, "writes": card.writes, "collects": card.collects, "pictured": card.pictured}
-        yield from ((f"what the format {word}", kind) for word, kinds in words.items() for kind in kinds)
+        words = ("reads", "writes", "collects", "pictured", "overlays")
+        yield from ((f"what the format {word}", kind) for word in words for kind in getattr(card, word))
     if isinstance(card, DatasetCard):
         yield from ((f"the input '{name}'", kind) for name, kind in card.inputs.items())
         yield from [("its target", card.target)] if card.target else []

@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from omlab.errors import InputError, OmlabWarning
 from omlab_video.clip import Clip, Frame
@@ -38,24 +39,25 @@ class VideoFrames:
     def stream(self, indices: Sequence[int]) -> Iterator[Frame]:
         """The frames of rising indices; the decoder jumps only where a key frame lies between two of them."""
         with ExitStack() as files:
-            container, stream = files.enter_context(opened(self.path))
+            container, stream = files.enter_context(opened(self.path, threads="AUTO"))
             decoded: Iterator[Any] = iter(())
+            colours = VideoReformatter()  # one for all frames: it keeps its tables
             at, pixels = None, None  # the time of the frame that was decoded last, and that frame upright
             for index in indices:
                 wanted = self.stamps[index]
                 frame = None
                 if at is None or (at < wanted and self._key_before(wanted) > at):
                     container.seek(self._key_before(wanted), stream=stream, backward=True)
-                    decoded = container.decode(stream)
+                    decoded = whole_frames(container, stream)
                     frame = self._until(decoded, wanted, index=index)
                     if frame.pts > wanted:  # containers without an index may jump too far: from the start then
-                        container, stream = files.enter_context(opened(self.path))
-                        decoded, frame = container.decode(stream), None
+                        container, stream = files.enter_context(opened(self.path, threads="AUTO"))
+                        decoded, frame = whole_frames(container, stream), None
                 if at != wanted:
                     frame = self._until(decoded, wanted, index=index) if frame is None else frame
                     if frame.pts > wanted:
                         raise _damaged(self.path, index, len(self.stamps), "it is left out")
-                    at, pixels = wanted, self._upright(frame, index=index)
+                    at, pixels = wanted, self._upright(frame, colours, index=index)
                 assert pixels is not None
                 yield pixels
 
@@ -72,8 +74,8 @@ class VideoFrames:
             raise _damaged(self.path, index, len(self.stamps), _said(error)) from error
         raise _damaged(self.path, index, len(self.stamps), "the file ends before it")
 
-    def _upright(self, frame: Any, *, index: int) -> Frame:
-        pixels = upright(frame)
+    def _upright(self, frame: Any, colours: VideoReformatter, *, index: int) -> Frame:
+        pixels = upright(frame, colours)
         if pixels.shape[:2] != self.size:
             raise InputError(
                 f"{self.path}: frame {index} has {pixels.shape[0]} x {pixels.shape[1]} pixels, the first one "
@@ -82,9 +84,19 @@ class VideoFrames:
         return pixels
 
 
-def upright(frame: Any) -> Frame:
+def whole_frames(container: Any, stream: Any) -> Iterator[Any]:
+    """The frames in the order in which they are shown; of a packet that is cut off none is tried.
+
+    It would end the decoder before the frames that it still holds.
+    """
+    for packet in container.demux(stream):
+        if not packet.is_corrupt:
+            yield from packet.decode()
+
+
+def upright(frame: Any, colours: VideoReformatter) -> Frame:
     """The pixels of a frame as RGB of 8 bits, turned as the file says it is to be shown."""
-    pixels: Frame = frame.to_ndarray(format="rgb24")
+    pixels: Frame = np.asarray(colours.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
@@ -102,13 +114,13 @@ def read_video(path: Path) -> Clip:
     times = np.array([float((stamp - stamps[0]) * unit) for stamp in stamps])
     with opened(path) as (container, stream):
         try:
-            first = next(container.decode(stream), None)
+            first = next(whole_frames(container, stream), None)
         except av.FFmpegError as error:
             raise InputError(f"{path} is damaged: its first frame cannot be decoded ({_said(error)}).") from error
         if first is None:
             raise InputError(f"{path} has a video stream without frames: export it again.")
         deep = max((part.bits for part in first.format.components), default=8)
-        rows, columns = upright(first).shape[:2]
+        rows, columns = upright(first, VideoReformatter()).shape[:2]
         stamps = [stamp for stamp in stamps if stamp >= (first.pts or 0)]
     if deep > 8:
         warnings.warn(f"{path}: its colours of {deep} bits are read as 8 bits.", OmlabWarning, stacklevel=2)
@@ -117,8 +129,11 @@ def read_video(path: Path) -> Clip:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its first video stream. Raises `InputError`."""
+def opened(path: Path, *, threads: str = "SLICE") -> Iterator[tuple[Any, Any]]:
+    """The container and its first video stream; with the threads "AUTO" many frames are decoded at once.
+
+    Raises `InputError`.
+    """
     try:
         container = av.open(str(path))
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -127,7 +142,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
         if not container.streams.video:
             raise InputError(f"{path} holds no video, only {_others(container)}.")
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        stream.thread_type = threads
         yield container, stream
 
 
