@@ -11,22 +11,24 @@ from omlab_text.chat import Chat, Turn
 from omlab_text.chat_format import ChatFormat, Encoded
 
 
-def fitted(chat: Chat, format: ChatFormat, *, budget: int) -> Encoded:
+def fitted(chat: Chat, format: ChatFormat, *, budget: int, whole: bool = False) -> Encoded:
     """The prompt for the next answer in at most `budget` tokens.
 
     The system's turn stays, and so does the last question; of what lies between, the oldest exchanges (a question with
     all that followed it) are left out, as few as will do, with an `OmlabWarning` that says how many turns went.
 
+    `whole` is as in `ChatFormat.encode`.
+
     Raises `InputError` where the system's turn and the last question alone are too long.
     """
-    whole = format.encode(chat, prompt=True)
-    if len(whole.ids) <= budget:
-        return whole
+    full = format.encode(chat, prompt=True, whole=whole)
+    if len(full.ids) <= budget:
+        return full
     system, exchanges = _exchanges(chat)
 
     def without(count: int) -> Encoded:
         kept = [turn for exchange in exchanges[count:] for turn in exchange]
-        return format.encode(replace(chat, turns=(*system, *kept)), prompt=True)
+        return format.encode(replace(chat, turns=(*system, *kept)), prompt=True, whole=whole)
 
     # fewer exchanges are fewer tokens: the first count that fits is looked for by halves
     count = bisect_left(range(len(exchanges)), True, key=lambda count: len(without(count).ids) <= budget)
@@ -37,7 +39,7 @@ def fitted(chat: Chat, format: ChatFormat, *, budget: int) -> Encoded:
         )
     dropped = sum(len(exchange) for exchange in exchanges[:count])
     warnings.warn(
-        f"The chat has {len(whole.ids)} tokens and {budget} have room: its {dropped} oldest turns were left out.",
+        f"The chat has {len(full.ids)} tokens and {budget} have room: its {dropped} oldest turns were left out.",
         OmlabWarning,
         stacklevel=2,
     )

@@ -42,8 +42,12 @@ class ChatFormat(Protocol):
         """As messages call it."""
         ...
 
-    def encode(self, chat: Chat, *, prompt: bool) -> Encoded:
-        """A chat in tokens; `prompt`: with what asks for an answer. Raises `InputError` for what it cannot write."""
+    def encode(self, chat: Chat, *, prompt: bool, whole: bool = False) -> Encoded:
+        """A chat in tokens. Raises `InputError` for what it cannot write.
+
+        `prompt`: with what asks for an answer. `whole`: with all of the assistant's opener, also where the model is to
+        write a part of it itself: for an answer whose first character is bound.
+        """
         ...
 
     @property
@@ -99,7 +103,7 @@ class Segments:
         """The closer."""
         return frozenset(self._closer)
 
-    def encode(self, chat: Chat, *, prompt: bool) -> Encoded:
+    def encode(self, chat: Chat, *, prompt: bool, whole: bool = False) -> Encoded:
         """As in `ChatFormat`."""
         ids: list[int] = []
         answers = []
@@ -108,15 +112,15 @@ class Segments:
             if turn.role == "assistant":
                 answers.append((len(ids) + begin, len(ids) + len(segment)))
             ids += [*segment, *self._after]
-        begun = self._prompt(is_first=not ids) if prompt else []
+        begun = self._prompt(is_first=not ids, whole=whole) if prompt else []
         return Encoded(ids=ids + begun, answers=tuple(answers), begun=len(begun) if self._writes_opener else 0)
 
     def said(self, text: str) -> str:
         """As in `ChatFormat`."""
         text = text.strip()
         if self._writes_opener:
-            opener = self.layout.openers["assistant"].text
-            text = text.removeprefix(opener.strip()) if text.startswith(opener.strip()) else text
+            opener = self.layout.openers["assistant"].text.strip()
+            text = "" if opener.startswith(text) else text.removeprefix(opener)
         return text.strip()
 
     @property
@@ -135,10 +139,11 @@ class Segments:
         head = [*bos, *opener, *(self.tokenizer.ids(text) if text else [])]
         return len(head), [*head, *(self.tokenizer.ids(turn.text) if turn.text else []), *self._closer]
 
-    def _prompt(self, *, is_first: bool) -> list[int]:
+    def _prompt(self, *, is_first: bool, whole: bool) -> list[int]:
         opener = self.layout.openers["assistant"]
         text = self.tokenizer.ids(opener.text) if opener.text else []
-        return [*self._bos(is_first=is_first), *self._openers["assistant"], *text][: self.layout.prompt_tokens]
+        ids = [*self._bos(is_first=is_first), *self._openers["assistant"], *text]
+        return ids if whole else ids[: self.layout.prompt_tokens]
 
     def _bos(self, *, is_first: bool) -> list[int]:
         wanted = self.layout.bos == "segment" or (self.layout.bos == "start" and is_first)
@@ -162,7 +167,7 @@ class Template:
         eos = tokenizer.given.eos_token_id
         self.stops: frozenset[int] = frozenset() if eos is None else frozenset({int(eos)})
 
-    def encode(self, chat: Chat, *, prompt: bool) -> Encoded:
+    def encode(self, chat: Chat, *, prompt: bool, whole: bool = False) -> Encoded:
         """As in `ChatFormat`; an answer is what the template writes between the prompt for it and the next turn."""
         for turn in chat.turns:
             _check_no_images(turn)

@@ -15,3 +15,9 @@ def omlab_payloads() -> list[Card]:
 def omlab_formats() -> list[Card]:
     """JSON lines, lists of chats, plain text."""
     return read_cards(__package__, "format")
+
+
+@hookimpl
+def omlab_models() -> list[Card]:
+    """Any causal language model of the user's."""
+    return read_cards(__package__, "model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, Protocol
 
 from omlab.errors import InputError, SettingsError
@@ -39,6 +40,10 @@ class TransformersTokenizer:
     def __init__(self, given: Any) -> None:
         self.given = given
         self._special = [token for token in given.all_special_tokens if token]
+        vocabulary = given.get_vocab()
+        named = {byte: vocabulary.get(f"<0x{byte:02X}>") for byte in range(256)}
+        self._bytes = {id: byte for byte, id in named.items() if id is not None}
+        """Tokens that stand for a byte, as sentencepiece has them."""
 
     @property
     def bos(self) -> int | None:
@@ -59,7 +64,8 @@ class TransformersTokenizer:
 
     def text(self, ids: Sequence[int]) -> str:
         """As in `Tokenizer`."""
-        return str(self.given.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        sound = self._sound(ids) if self._bytes else list(ids)
+        return str(self.given.decode(sound, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def templated(
         self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]], prompt: bool
@@ -78,6 +84,18 @@ class TransformersTokenizer:
             )
         except TemplateError as error:
             raise InputError(f"The model's chat template refuses this chat: {error}.") from None
+
+    def _sound(self, ids: Sequence[int]) -> list[int]:
+        """The numbers without bytes that are no text: a wrong one takes all bytes beside it with it when decoded."""
+        by_byte = {byte: id for id, byte in self._bytes.items()}
+        found: list[int] = []
+        for is_bytes, group in groupby(ids, key=self._bytes.__contains__):
+            run = list(group)
+            if is_bytes:
+                text = bytes(self._bytes[id] for id in run).decode(errors="ignore")
+                run = [by_byte[byte] for byte in text.encode()]
+            found += run
+        return found
 
     def _tame(self, text: str) -> str:
         """What is said may name special tokens: in a template's text those would end a turn. A space parts them."""
