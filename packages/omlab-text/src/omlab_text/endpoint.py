@@ -146,7 +146,6 @@ class EndpointBackend:
         self.server, self.name = server, server.model
         self._pace = Pace(server.per_minute)
         self._silent = 0
-        self._guard = threading.Lock()
         self._client = httpx.Client(
             timeout=httpx.Timeout(server.timeout),
             limits=httpx.Limits(max_connections=server.concurrency),
@@ -160,39 +159,42 @@ class EndpointBackend:
         return _body(self.server.model, chat, sampling)
 
     def answer(self, prepared: Sequence[Mapping[str, Any]], sampling: Sampling) -> Iterator[Answer | OmlabError]:
-        """As in `Backend`."""
+        """As in `Backend`. Raises `RefusedError` also where the server has been silent for too long."""
         for body in prepared:
+            if self._silent >= SILENCES:
+                raise RefusedError(
+                    f"{self.server.endpoint} gave no answer {SILENCES} times in a row: no more is asked."
+                )
             try:
-                yield self.ask(body)
+                answer = self.ask(body)
             except NoAnswerError as error:
+                self._silent += 1
                 yield error
+            else:
+                self._silent = 0
+                yield answer
 
     def ask(self, body: Mapping[str, Any], *, stop: threading.Event | None = None) -> Answer:
         """The answer, after as many attempts as the server's settings allow.
 
         Raises:
             NoAnswerError: There was none, or `stop` was set.
-            RefusedError: There will be none to any question: a wrong key, name or address, or the server is down.
+            RefusedError: There will be none to any question: a wrong key, name or address.
         """
         stop = stop or threading.Event()
         reason = "it was not asked"
-        if self._silent >= SILENCES:
-            raise RefusedError(f"{self.server.endpoint} gave no answer {SILENCES} times in a row: no more is asked.")
         for attempt in range(self.server.retries + 1):
             self._pace.wait(stop)
             if stop.is_set():
                 raise NoAnswerError("The run was stopped before this question was asked.")
             found = self._attempt(body)
             if isinstance(found, Answer):
-                self._silent = 0
                 return found
             reason = self._without_key(found.reason)
             if not found.again:
                 break
             if attempt < self.server.retries:
                 stop.wait(self._delay(attempt, found.after))
-        with self._guard:
-            self._silent += 1
         raise NoAnswerError(f"The server gave no answer ({reason}).")
 
     def stream(self, prepared: Mapping[str, Any], sampling: Sampling) -> Iterator[str | Answer]:
