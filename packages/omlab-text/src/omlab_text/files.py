@@ -90,7 +90,7 @@ def _made(value: Any, kind: str, where: str) -> Payload:
 def _find(path: Path) -> Iterator[tuple[str, int]]:
     for number, line in enumerate(read_lines(path), start=1):
         if line.text.strip():
-            row = json_object(line.text.encode(), path=path, number=number)
+            row = json_object(line.text.strip().encode(), path=path, number=number)
             yield _id(row, number, f"{path}, line {number}"), line.begin
 
 
