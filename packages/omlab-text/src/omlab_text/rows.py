@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from omlab.errors import InputError
-from omlab_text.chat import Chat, End, Made, Role, ToolCall, Turn
+from omlab_text.turns import End, Made, Role, ToolCall, Turn
 
 R = TypeVar("R", bound="Row")
 _QUESTIONS = ("question", "prompt", "text")
@@ -33,6 +33,14 @@ _SPEAKERS: Mapping[str, Role] = {
     "assistant": "assistant",
     "tool": "tool",
 }
+
+
+class Parts(NamedTuple):
+    """What a row holds of a chat."""
+
+    turns: tuple[Turn, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    made: Made | None = None
 
 
 class Row(BaseModel):
@@ -91,7 +99,7 @@ class Message(Row):
 
 
 class MadeRow(Row):
-    """How the last message was made (`omlab_text.chat.Made`)."""
+    """How the last message was made (`omlab_text.turns.Made`)."""
 
     model: str
     end: End = "stop"
@@ -107,12 +115,12 @@ class Messages(Row):
     tools: list[dict[str, Any]] | None = None
     made: MadeRow | None = None
 
-    def chat(self) -> Chat:
-        """The chat. Raises `InputError`."""
+    def parts(self) -> Parts:
+        """What it holds. Raises `InputError`."""
         made = None
         if self.made is not None:
             made = Made(**{**self.made.model_dump(), "logprobs": tuple(self.made.logprobs)})
-        return Chat(turns=tuple(row.turn() for row in self.messages), tools=tuple(self.tools or ()), made=made)
+        return Parts(tuple(row.turn() for row in self.messages), tuple(self.tools or ()), made)
 
 
 class Batch(Row):
@@ -121,9 +129,9 @@ class Batch(Row):
     custom_id: str
     body: Messages
 
-    def chat(self) -> Chat:
-        """The chat. Raises `InputError`."""
-        return self.body.chat()
+    def parts(self) -> Parts:
+        """What it holds. Raises `InputError`."""
+        return self.body.parts()
 
 
 class Said(Row):
@@ -141,10 +149,11 @@ class ShareGpt(Row):
     conversations: list[Said]
     system: str | None = None
 
-    def chat(self) -> Chat:
-        """The chat. Raises `InputError`."""
-        chat = Chat(turns=tuple(Turn(role=_SPEAKERS[said.speaker], text=said.value) for said in self.conversations))
-        return chat.with_system(self.system) if self.system and not chat.system else chat
+    def parts(self) -> Parts:
+        """What it holds. Raises `InputError`."""
+        turns = tuple(Turn(role=_SPEAKERS[said.speaker], text=said.value) for said in self.conversations)
+        is_told = bool(turns) and turns[0].role == "system"
+        return Parts(turns if is_told else (*_system(self.system), *turns))
 
 
 class Question(Row):
@@ -153,9 +162,9 @@ class Question(Row):
     question: str
     system: str | None = None
 
-    def chat(self) -> Chat:
-        """The chat. Raises `InputError`."""
-        return Chat(turns=(Turn(role="user", text=self.question),)).with_system(self.system or "")
+    def parts(self) -> Parts:
+        """What it holds. Raises `InputError`."""
+        return Parts((*_system(self.system), Turn(role="user", text=self.question)))
 
 
 FORMS: Mapping[str, type[Messages | Batch | ShareGpt | Question]] = {
@@ -167,8 +176,8 @@ FORMS: Mapping[str, type[Messages | Batch | ShareGpt | Question]] = {
 """The forms of a row by the field that tells them."""
 
 
-def chat_of(value: Any) -> Chat:
-    """The chat of a question, a list of messages, or a row. Raises `InputError` that names the field."""
+def parts_of(value: Any) -> Parts:
+    """What a question, a list of messages, or a row holds of a chat. Raises `InputError` that names the field."""
     if isinstance(value, str):
         value = {"question": value}
     if isinstance(value, list):
@@ -182,7 +191,7 @@ def chat_of(value: Any) -> Chat:
     if form is None:
         known = ", ".join([*FORMS, *_QUESTIONS[1:]])
         raise InputError(f"A chat has one of the fields {known}; here are {', '.join(map(str, value)) or 'none'}.")
-    return _validated(form, value).chat()
+    return _validated(form, value).parts()
 
 
 def text_of(value: Any) -> str:
@@ -217,6 +226,10 @@ def _validated(form: type[R], value: Mapping[str, Any]) -> R:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{place}: {first['msg']}.") from None
+
+
+def _system(text: str | None) -> tuple[Turn, ...]:
+    return (Turn(role="system", text=text),) if text else ()
 
 
 def _call(call: Call) -> ToolCall:
