@@ -16,10 +16,11 @@ import pytest
 import omlab
 from omlab.errors import InputError, OmlabError, OutputError, UsageError
 from omlab_pulse_eval import evaluation
-from omlab_pulse_eval.http_judge import HttpJudge, HttpSettings, Pace
+from omlab_pulse_eval.http_judge import HttpJudge
 from omlab_pulse_eval.judges import JudgeRefusesError, NoReplyError
 from omlab_pulse_eval.prompts import FORMS, messages_of
 from omlab_pulse_eval.store import Key, Recorded, ReplyStore
+from omlab_text.endpoint import Pace, Server
 
 KEY = "sk-very-secret-0123456789"
 QUESTION = [{"role": "user", "content": "?"}]
@@ -58,7 +59,7 @@ def replies_in(folder, name="exam"):
 
 def ask(judge, **more):
     settings = {"url": judge.url, "model": "fake", "back_off": 0.001, "timeout": 5.0, "retries": 2, **more}
-    asked = HttpJudge(HttpSettings(**settings))
+    asked = HttpJudge(Server(**settings))
     try:
         return asked.ask(QUESTION, stop=threading.Event())
     finally:
@@ -330,9 +331,7 @@ def test_a_server_that_is_not_there_or_not_ours_is_a_reason(judge):
     with pytest.raises(JudgeRefusesError, match="status 302"):
         ask(judge)
     with pytest.raises(UsageError, match="must begin with http"):
-        HttpSettings(url="ftp://x", model="m")
-    with pytest.raises(UsageError, match="--judge-model NAME"):
-        HttpSettings(url="http://127.0.0.1/v1", model="")
+        Server(url="ftp://x", model="m")
 
 
 def test_the_server_says_how_long_to_wait(judge):

@@ -43,5 +43,5 @@ def test_a_model_that_cannot_be_a_judge_says_why(folder, tmp_path):
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "chat_template.jinja").unlink(missing_ok=True)
-    with pytest.raises(JudgeRefusesError, match="has no chat template"):
+    with pytest.raises(JudgeRefusesError, match="brings no chat template"):
         LocalJudge(str(tmp_path), device="cpu")

@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Sequence
 
 from omlab.errors import OmlabWarning, UsageError
-from omlab_pulse_eval.http_judge import HttpSettings
 from omlab_pulse_eval.prompts import Messages
+from omlab_text.endpoint import Server
 
 
 def tokens_of(text: str) -> float:
@@ -25,11 +25,11 @@ def estimate(questions: Sequence[Messages], *, max_tokens: int, price_in: float,
     return f"{text}, at most about {cost:.2f} at the given prices" if cost else text
 
 
-def require_consent(work: str, http: HttpSettings, *, priced: bool, yes: bool) -> None:
+def require_consent(work: str, server: Server, *, priced: bool, yes: bool) -> None:
     """Raise `UsageError` with the estimate where a judge costs something or is elsewhere and nobody said yes."""
-    if http.is_local and not priced:
+    if server.is_local and not priced:
         return
-    whole = f"{http.model} at {http.url}: {work}"
+    whole = f"{server.model} at {server.url}: {work}"
     if not yes:
         raise UsageError(f"This would ask {whole}. The answers leave this machine; add --yes to start.")
     warnings.warn(f"Asking {whole}.", OmlabWarning, stacklevel=2)

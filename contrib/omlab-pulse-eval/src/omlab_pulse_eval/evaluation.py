@@ -18,7 +18,7 @@ from omlab_pulse_eval.answers import AnswerSet, answer_files, read_answers
 from omlab_pulse_eval.battles import Battles, battles_of, read_battles
 from omlab_pulse_eval.consent import estimate, require_consent
 from omlab_pulse_eval.figures import Bootstrap, Row, longer_wins, seatings_agree, tournament_figures
-from omlab_pulse_eval.http_judge import HttpJudge, HttpSettings, key_from
+from omlab_pulse_eval.http_judge import HttpJudge
 from omlab_pulse_eval.judges import Judge, LocalJudge
 from omlab_pulse_eval.judging import Judged, judge_all, open_questions, replay, write_replies
 from omlab_pulse_eval.parse import outcome_of, scores_of
@@ -36,6 +36,7 @@ from omlab_pulse_eval.sources import (
 from omlab_pulse_eval.store import Recorded, ReplyStore
 from omlab_pulse_eval.triage import item_of, read_departments, read_triage, triage_figures
 from omlab_report import csv_text
+from omlab_text.endpoint import Server, key_from
 
 TRIAGE, SCORES = "triage", "scores"
 JUDGES = ("openai-compatible", "transformers")
@@ -95,7 +96,7 @@ class PulseEval:
         self._sets: dict[str, AnswerSet] = {}
         self._recorded: Recorded | None = None
         self._local: LocalJudge | None = None
-        self._http: HttpSettings | None = None
+        self._http: Server | None = None
         self.forms: dict[str, Form] = dict(FORMS)
         if settings["prompts"]:
             self.forms |= read_forms(Path(settings["prompts"]))
@@ -198,7 +199,7 @@ class PulseEval:
                 replay(self._sets[case], self._schedule(self._sets[case]), self._recorded, form=self._form(case))
             return list(self._recorded.files)
         if kind == "openai-compatible":
-            self._http = self._http_settings()
+            self._http = self._server()
             self._ask_for_consent(self._http, judged)
         elif kind == "transformers":
             if not name:
@@ -210,27 +211,31 @@ class PulseEval:
             raise UsageError(f"--judge is '{kind}', but must be recorded:FOLDER or one of {', '.join(JUDGES)}.")
         return []
 
-    def _http_settings(self) -> HttpSettings:
+    def _server(self) -> Server:
         s = self.settings
-        return HttpSettings(
-            url=s["judge_url"], model=s["judge_model"], key=key_from(s["judge_key_env"]), timeout=s["judge_timeout"],
-            retries=s["judge_retries"], back_off=s["judge_back_off"], concurrency=s["judge_concurrency"],
-            per_minute=s["judge_per_minute"], max_tokens=s["judge_max_tokens"], temperature=s["judge_temperature"],
+        if not s["judge_model"]:
+            raise UsageError("Name the judge's model: --judge-model NAME.")
+        return Server(
+            url=s["judge_url"], model=s["judge_model"], key=key_from(s["judge_key_env"], named_by="--judge-key-env"),
+            timeout=s["judge_timeout"], retries=s["judge_retries"], back_off=s["judge_back_off"],
+            concurrency=s["judge_concurrency"], per_minute=s["judge_per_minute"],
         )  # fmt: skip
 
-    def _ask_for_consent(self, http: HttpSettings, judged: Sequence[str]) -> None:
+    def _ask_for_consent(self, server: Server, judged: Sequence[str]) -> None:
         store = self._store(None)
         questions = []
         for case in judged:
             answers = self._sets[case]
             found = open_questions(
-                answers, self._schedule(answers), judge=f"openai-compatible/{http.model}", form=self._form(case)
+                answers, self._schedule(answers), judge=f"openai-compatible/{server.model}", form=self._form(case)
             )
             questions += [messages for key, messages in found.items() if store is None or store.get(key) is None]
         prices = self.settings["judge_price_in"], self.settings["judge_price_out"]
-        work = estimate(questions, max_tokens=http.max_tokens, price_in=prices[0], price_out=prices[1])
+        work = estimate(
+            questions, max_tokens=self.settings["judge_max_tokens"], price_in=prices[0], price_out=prices[1]
+        )
         if questions:
-            require_consent(work, http, priced=any(prices), yes=self.settings["yes"])
+            require_consent(work, server, priced=any(prices), yes=self.settings["yes"])
 
     def _store(self, scratch: Path | None) -> ReplyStore | None:
         """Where replies are kept. Without `scratch`, before the run: None where there is no file yet."""
@@ -242,7 +247,10 @@ class PulseEval:
 
     @contextmanager
     def _open(self) -> Iterator[Judge]:
-        judge: Judge | None = self._local if self._http is None else HttpJudge(self._http)
+        judge: Judge | None = self._local
+        if self._http is not None:
+            most, temperature = self.settings["judge_max_tokens"], self.settings["judge_temperature"]
+            judge = HttpJudge(self._http, max_tokens=most, temperature=temperature)
         assert judge is not None  # `cases` has made the one or the settings of the other
         try:
             yield judge

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
+from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
 
-from omlab.errors import MissingDependencyError, OmlabError
+import omlab
+from omlab.adapted import ADAPTED
+from omlab.errors import OmlabError
 from omlab_pulse_eval.prompts import Messages
+from omlab_text.chat import Chat, Made, Turn
 
 
 class NoReplyError(OmlabError):
@@ -48,41 +51,36 @@ class Judge(Protocol):
 
 
 class LocalJudge:
-    """A chat model on this machine, through transformers (an extra of this package). Greedy, hence repeatable."""
+    """A chat model on this machine: one of omlab's by its name, or a folder that `causal-lm` takes.
+
+    Greedy, hence repeatable.
+    """
 
     concurrency = 1
 
     def __init__(self, model: str, *, device: str = "auto", max_tokens: int = 512) -> None:
         self.name = f"transformers/{model}"
         self.max_tokens = max_tokens
+        folder = Path(model)
         try:
-            torch, transformers = import_module("torch"), import_module("transformers")
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                f"A local judge needs the Python package '{error.name}': install omlab-pulse-eval[transformers]."
-            ) from None
-        self._torch = torch
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        try:
-            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(model)
-            network = transformers.AutoModelForCausalLM.from_pretrained(model, use_safetensors=True)
-            self._model: Any = network.to(chosen).eval()
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise JudgeRefusesError(f"The model '{model}' cannot be loaded as a judge: {reason}") from None
-        if not getattr(self._tokenizer, "chat_template", None):
-            raise JudgeRefusesError(f"The model '{model}' has no chat template: it cannot be asked as a judge.")
+            if folder.exists() and not (folder / ADAPTED).is_file():
+                self._session = omlab.load_model("causal-lm", weights=folder, device=device)
+            else:
+                self._session = omlab.load_model(model, device=device)
+        except OmlabError as error:
+            raise JudgeRefusesError(f"The model '{model}' cannot be loaded as a judge: {error}") from None
 
     def ask(self, messages: Messages, *, stop: Event) -> Reply:
         """Generate a reply of at most `max_tokens` tokens."""
-        inputs = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        ).to(self._model.device)
-        with self._torch.inference_mode():
-            output = self._model.generate(**inputs, max_new_tokens=self.max_tokens, do_sample=False)
-        fresh = output[0, inputs["input_ids"].shape[1] :]
-        text = self._tokenizer.decode(fresh, skip_special_tokens=True)
-        return Reply(text, {"tokens_in": int(inputs["input_ids"].shape[1]), "tokens_out": len(fresh)})
+        chat = self._session.generate(Chat.from_value(messages), max_tokens=self.max_tokens)
+        assert isinstance(chat, Chat)
+        return reply_of(chat.turns[-1], chat.made)
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def reply_of(turn: Turn, made: Made | None, **more: Any) -> Reply:
+    """The reply that a turn is, with what is known of it."""
+    counts = {"tokens_in": made.tokens_in, "tokens_out": made.tokens_out} if made is not None else {}
+    return Reply(turn.text, {**{name: count for name, count in counts.items() if count is not None}, **more})
