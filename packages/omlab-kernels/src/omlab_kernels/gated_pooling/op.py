@@ -7,11 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from omlab_kernels.dispatch import form_for
 from omlab_kernels.gated_pooling import plain
 from omlab_kernels.operator import operator
 
 Layer = tuple[Tensor, Tensor]
 """Weight and bias, as `torch.nn.functional.linear` takes them."""
+MOST_BRANCHES = 16
+"""In Triton's form; more of them take the plain one."""
 
 
 def gated_pooling(
@@ -55,6 +58,10 @@ def _pool(
     w: Tensor,
     c: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    if _is_in_triton(rows, w):
+        from omlab_kernels.gated_pooling import triton
+
+        return triton.forward(rows, offsets, V, v, U, u, w, c)
     return plain.forward(rows, offsets, V, v, U, u, w, c)
 
 
@@ -73,6 +80,10 @@ def _pool_backward(
     w: Tensor,
     c: Tensor,
 ) -> list[Tensor]:
+    if _is_in_triton(rows, w):
+        from omlab_kernels.gated_pooling import triton
+
+        return triton.backward(slope, means, scores, sums, rows, offsets, V, v, U, u, w, c)
     return plain.backward(slope, means, scores, sums, rows, offsets, V, v, U, u, w, c)
 
 
@@ -124,6 +135,10 @@ def _slope(ctx: Any, slope: Tensor, *others: Tensor) -> tuple[Tensor | None, ...
 
 
 torch.library.register_autograd("omlab_kernels::gated_pooling", _slope, setup_context=_keep)
+
+
+def _is_in_triton(rows: Tensor, w: Tensor) -> bool:
+    return form_for(rows) == "triton" and len(w) <= MOST_BRANCHES
 
 
 def _check(rows: Tensor, offsets: Tensor, value: Layer, gate: Layer | None, score: Layer) -> None:
