@@ -77,7 +77,7 @@ def test_it_is_the_specification(
 
 
 def close_to_the_specification(ours: Case, *, close: float) -> None:
-    """Means, scores and every gradient, in terms of the largest value; gradients three times as far."""
+    """Means, scores and every gradient, in terms of the largest value (1 at least); gradients three times as far."""
     theirs = same_as(ours, dtype=torch.float64)
     means, scores = gated_pooling(ours[0], ours[1], **ours[2])
     wanted, wanted_scores = naive.gated_pooling(theirs[0], theirs[1], **theirs[2])
@@ -87,14 +87,14 @@ def close_to_the_specification(ours: Case, *, close: float) -> None:
     (wanted * slope.double()).sum().backward()
     pairs += [(one.grad, other.grad, 3 * close) for one, other in zip(leaves(ours), leaves(theirs), strict=True)]
     for found, expected, far in pairs:
-        assert (found.double() - expected).abs().amax() <= far * expected.abs().amax() + 1e-6
+        assert (found.double() - expected).abs().amax() <= far * expected.abs().amax().clamp_min(1)
 
 
 SMALL = {kernel: dict.fromkeys(("half", "single"), tiles.Pooling(16, 16, 16, 4, 1)) for kernel in tiles.POOLING}
 """Tiles of the fewest numbers that a product takes: small shapes go over several."""
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.lists(st.one_of(st.integers(0, 2), st.integers(15, 40)), min_size=1, max_size=4).filter(sum),
     width=st.integers(1, 20),
