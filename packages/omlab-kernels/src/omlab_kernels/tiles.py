@@ -126,7 +126,7 @@ SWEEPS: dict[SweepKernel, dict[int, Sweep]] = {  # by the largest number of clas
 }
 
 POOLING: dict[PoolingKernel, dict[Kind, Pooling]] = {
-    "pooling": {"half": Pooling(128, 128, 64, 8, 2), "single": Pooling(64, 64, 32, 8, 2)},
+    "pooling": {"half": Pooling(128, 64, 64, 8, 3), "single": Pooling(64, 64, 32, 8, 2)},
     "pooling_slopes": {"half": Pooling(128, 64, 64, 8, 2), "single": Pooling(64, 32, 32, 8, 2)},
     "pooling_rows": {"half": Pooling(128, 64, 64, 8, 3), "single": Pooling(64, 32, 64, 8, 2)},
     "pooling_weights": {"half": Pooling(64, 128, 128, 8, 2), "single": Pooling(32, 64, 64, 8, 2)},
