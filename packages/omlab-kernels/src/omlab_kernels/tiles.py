@@ -131,6 +131,8 @@ POOLING: dict[PoolingKernel, dict[Kind, Pooling]] = {
     "pooling_rows": {"half": Pooling(128, 64, 64, 8, 3), "single": Pooling(64, 32, 64, 8, 2)},
     "pooling_weights": {"half": Pooling(64, 128, 128, 8, 2), "single": Pooling(32, 64, 64, 8, 2)},
 }
+MOST_BRANCHES = 16
+"""Of pooling, which a tile of scores is wide: the least that a product takes. More take the plain form."""
 SHARES = 32
 """Of the rows, whose parts of the gradient of V and U are summed by programs of their own."""
 

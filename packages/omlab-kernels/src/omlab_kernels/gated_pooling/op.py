@@ -10,11 +10,10 @@ from torch import Tensor
 from omlab_kernels.dispatch import form_for
 from omlab_kernels.gated_pooling import plain
 from omlab_kernels.operator import operator
+from omlab_kernels.tiles import MOST_BRANCHES
 
 Layer = tuple[Tensor, Tensor]
 """Weight and bias, as `torch.nn.functional.linear` takes them."""
-MOST_BRANCHES = 16
-"""In Triton's form; more of them take the plain one."""
 
 
 def gated_pooling(

@@ -27,7 +27,6 @@ from torch import Tensor
 
 from omlab_kernels import tiles
 from omlab_kernels.dispatch import misread, on_its_device
-from omlab_kernels.gated_pooling.op import MOST_BRANCHES
 
 _LOW = tl.constexpr(-1e38)  # below every score, and still a number: no NaN of infinities
 _AT_ONCE = 32  # pieces that are put together in one go, and the width of what is
@@ -253,7 +252,7 @@ def _weights_kernel(
 def forward(
     rows: Tensor, offsets: Tensor, V: Tensor, v: Tensor, U: Tensor | None, u: Tensor | None, w: Tensor, c: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `plain.forward`, of at most `MOST_BRANCHES`."""
+    """As `plain.forward`, of at most `tiles.MOST_BRANCHES`."""
     if misread(rows):
         means, scores, logarithms = forward(rows.float(), offsets, *map(_wide, (V, v, U, u, w, c)))
         return means.to(rows.dtype), scores, logarithms
@@ -270,7 +269,7 @@ def forward(
     sums = empty(P, branches, width)
     _forward_kernel[(P,)](
         rows, *pieces, V, v, *_gate(U, u, V, v), w, c, scores, highs, totals, sums, width, hidden, branches,
-        K=MOST_BRANCHES, GATED=U is not None, **shape, **launch,
+        K=tiles.MOST_BRANCHES, GATED=U is not None, **shape, **launch,
     )  # fmt: skip
     means, logarithms = torch.empty(bags, branches, width, dtype=rows.dtype, device=rows.device), empty(bags, branches)
     _together_kernel[(bags * branches, triton.cdiv(width, _AT_ONCE))](
@@ -304,7 +303,7 @@ def backward(
     dbias, dw = empty(P, gates, hidden), empty(P, branches, hidden)
     _slopes_kernel[(P,)](
         slope, own, scores, sums, rows, *pieces, V, v, gate_weight, gate_bias, w, slopes, dbias, dw,
-        count, width, hidden, branches, K=MOST_BRANCHES, GATED=gates == 2, **shape, **launch,
+        count, width, hidden, branches, K=tiles.MOST_BRANCHES, GATED=gates == 2, **shape, **launch,
     )  # fmt: skip
     drows = torch.empty_like(rows)
     shape, launch = _shape("pooling_rows", rows)
