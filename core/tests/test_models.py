@@ -41,6 +41,15 @@ def test_needs_are_part_of_the_identity():
     assert plain.identity() != other.identity()
 
 
+def test_settings_of_a_need_are_said_with_its_name_and_are_part_of_the_identity(signal):
+    assert moved(signal, settings={"helper.offset": 5}).moved.values == [6]
+    told = find_model("mover.untrained", settings={"helper.offset": 5})
+    assert told.identity() != find_model("mover.untrained").identity()
+    assert find_model("mover.untrained", settings=told.all_settings).identity() == told.identity()
+    with pytest.raises(SettingsError, match="did you mean 'offset'"):
+        moved(signal, settings={"helper.ofset": 5})
+
+
 @pytest.mark.parametrize(
     ("needs", "error", "sentence"),
     [

@@ -68,6 +68,14 @@ def odd(device: str) -> None:
     omlab_kernels.masked_patch_error(prediction, images, mask, patch=5).backward()  # type: ignore[no-untyped-call]
     student, teacher = torch.randn(3, 2, 777, device=device).requires_grad_(), torch.randn(2, 2, 777, device=device)
     omlab_kernels.self_distillation(student, teacher).backward()  # type: ignore[no-untyped-call]
+    layer = torch.randn(37, 77, device=device), torch.randn(37, device=device)
+    score = torch.randn(3, 37, device=device), torch.randn(3, device=device)
+    rows, offsets = (
+        torch.randn(333, 77, device=device).requires_grad_(),
+        torch.tensor([0, 131, 131, 333], device=device),
+    )
+    pooled, _ = omlab_kernels.gated_pooling(rows, offsets, value=layer, gate=layer, score=score)
+    pooled.sum().backward()  # type: ignore[no-untyped-call]
     scores, weights = torch.randn(13, 9, 7, 5, device=device), torch.rand(9, 7, 5, device=device)
     sums = torch.zeros(13, 4, 3, 5, device=device)
     omlab_kernels.window_accumulate(sums, scores, weights, start=(5, 1, 0), flip=(0, 2), softmax=True)

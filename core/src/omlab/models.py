@@ -16,7 +16,7 @@ from omlab.card_schema import AdapterCard, ModelCard, validate
 from omlab.cards import Card
 from omlab.devices import resolve_device
 from omlab.digests import digest_of
-from omlab.errors import PluginError, UnknownNameError, UsageError, WeightsError
+from omlab.errors import PluginError, SettingsError, UnknownNameError, UsageError, WeightsError
 from omlab.gates import gates_of
 from omlab.registry import load_entry, registry
 from omlab.roles import Adapter, Model, Trainable
@@ -55,6 +55,14 @@ class ModelRef:
     def ready(self) -> ModelRef:
         """With its weights at hand: those of an adapted model's base are only fetched where they are used."""
         return self if self.later is None else replace(self, weights=self.later(), later=None)
+
+    @property
+    def all_settings(self) -> dict[str, Any]:
+        """Its settings, and as `encoder.step` those of what it needs: what `find_model` takes."""
+        of_needs = {
+            f"{name}.{key}": value for name, need in self.needs.items() for key, value in need.all_settings.items()
+        }
+        return {**self.settings, **of_needs}
 
     @property
     def is_untrained(self) -> bool:
@@ -238,13 +246,14 @@ def find_model(
         return _find_adapted(folder, weights=weights, device=device, settings=settings, needs=needs, offline=offline)
     offer, named = _split_name(str(name))
     card = cast(ModelCard, validate(offer))
-    chosen = complete(card.settings, settings, of=f"'{card.name}'")
+    own, of_needs = _for_needs(settings, card)
+    chosen = complete(card.settings, own, of=f"'{card.name}'")
     tag = LOCAL if weights else named or card.default_weights
     if tag == UNTRAINED and card.is_remote:
         raise UsageError(f"'{card.name}' answers through an endpoint: there is no untrained form of it.")
     if card.check is not None:
         load_entry(offer, card.check)(chosen, weights=tag)
-    needed = _find_needs(card, needs, untrained=tag == UNTRAINED, device=device, offline=offline)
+    needed = _find_needs(card, needs, settings=of_needs, untrained=tag == UNTRAINED, device=device, offline=offline)
     device = _device_for(offer, needed, device)
 
     def fetch() -> Weights | None:
@@ -303,8 +312,27 @@ def load_adapter(name: str, settings: Mapping[str, Any]) -> tuple[AdapterCard, A
     return card, cast(Adapter, load_entry(offer, card.entry)(card, settings=chosen)), chosen
 
 
+def _for_needs(settings: Mapping[str, Any], card: ModelCard) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Settings of the model itself, and by need those of what it needs, which `encoder.step` says."""
+    own: dict[str, Any] = {}
+    of_needs: dict[str, dict[str, Any]] = {name: {} for name in card.needs}
+    for name, value in settings.items():
+        need, _, setting = str(name).partition(".")
+        if setting and need in of_needs:
+            of_needs[need][setting] = value
+        else:
+            own[name] = value
+    return own, of_needs
+
+
 def _find_needs(
-    card: ModelCard, given: Needs, *, untrained: bool, device: str, offline: bool | None
+    card: ModelCard,
+    given: Needs,
+    *,
+    settings: Mapping[str, Mapping[str, Any]],
+    untrained: bool,
+    device: str,
+    offline: bool | None,
 ) -> dict[str, ModelRef]:
     for name in given:
         if name not in card.needs:
@@ -313,12 +341,14 @@ def _find_needs(
     found = {}
     for name, default in card.needs.items():
         if name not in card.needed and name not in given:
+            if settings[name]:
+                raise SettingsError(f"'{card.name}' works without its {name}, which has settings: name it with --need.")
             continue
         wanted: str | Path = given.get(name, default)
         if untrained and name not in given:
             wanted = f"{default.partition('.')[0]}.{UNTRAINED}"
         try:
-            found[name] = find_model(wanted, device=device, offline=offline)
+            found[name] = find_model(wanted, device=device, settings=settings[name], offline=offline)
         except UnknownNameError as error:
             if name in given:
                 raise
@@ -364,12 +394,14 @@ def _find_adapted(
     if not (folder / ADAPTED_WEIGHTS).is_file():
         raise WeightsError(f"The adapted model {folder} has no {ADAPTED_WEIGHTS}.")
     nested = folder / description.base_folder if description.base_folder else None
+    replaced = tuple(f"{need}." for need in needs)  # settings of what these stand for are none of theirs
+    kept = {name: value for name, value in description.settings.items() if not name.startswith(replaced)}
     base = find_model(
         nested or description.base,
         weights=description.base_weights,
         device=device,
-        settings={**description.settings, **settings},
-        needs={**{name: _in(folder, kept) for name, kept in description.needs.items()}, **needs},
+        settings={**kept, **settings},
+        needs={**{name: _in(folder, place) for name, place in description.needs.items()}, **needs},
         offline=offline,
         later=True,
     )

@@ -222,6 +222,39 @@ def distillation(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dty
     return with_gradients(lambda: called(student, teacher, center, pairs, **options), [student])
 
 
+def pooling(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
+    """Gated attention over a bag of many patches and three of few, as CLAM has it: one branch, 256 hidden units."""
+    count, width, hidden = (shape[name] for name in ("rows", "width", "hidden"))
+    draw = drawn_with(0, device)
+    sizes = ((count, width), (hidden, width), (hidden,), (hidden, width), (hidden,), (1, hidden), (1,))
+    tensors = [(draw(*size) / size[-1] ** 0.5).to(drawn).to(dtype).requires_grad_() for size in sizes]
+    rows, V, v, U, u, w, c = tensors
+    wanted = tensors[:-1]  # that of c is 0, of which an error has no share
+    small = count // 100
+    offsets = torch.tensor([0, small, 2 * small, 3 * small, count], device=device)
+    layers: dict[str, Any] = {"value": (V, v), "gate": (U, u), "score": (w, c)}
+    if way == "ours":
+        from omlab_kernels import gated_pooling
+
+        return with_gradients(lambda: gated_pooling(rows, offsets, **layers)[0], wanted)
+    sizes_of_bags = [small, small, small, count - 3 * small]  # on the host: no rival waits for the device
+
+    def steps(rows: Tensor) -> Tensor:
+        seen = functional.linear(rows, V, v).tanh() * functional.linear(rows, U, u).sigmoid()
+        scores = functional.linear(seen, w, c).split(sizes_of_bags)
+        pairs = zip(scores, rows.split(sizes_of_bags), strict=True)
+        return torch.stack([score.softmax(dim=0).mT @ bag for score, bag in pairs])
+
+    called = torch.compile(steps, dynamic=False) if way.endswith("compiled") else steps
+    return with_gradients(lambda: called(rows), wanted)
+
+
+def pooling_work(shape: Shape, size: int) -> tuple[float, float]:
+    """Rows read twice and their gradient written; two products forward, two again and four backward."""
+    numbers = shape["rows"] * shape["width"]
+    return 3 * numbers * size, 8 * 2 * numbers * shape["hidden"]
+
+
 def window(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
     classes, side, to = (shape[name] for name in ("classes", "side", "to"))
     scores = drawn_with(0, device)(classes, side, side, side).to(drawn).to(dtype)
@@ -320,6 +353,17 @@ CASES = {
         prepare=distillation,
         # both networks' logits are read twice, and the gradient is written
         work=lambda shape, size: ((3 * shape["views"] + 4) * shape["batch"] * shape["outputs"] * size, 0),
+        exact=lambda shape: True,
+    ),
+    "gated-pooling": Case(
+        ways=["naive", "naive-compiled", "ours"],
+        shapes={
+            "cpu": [{"rows": 20_000, "width": 512, "hidden": 256}],
+            "cuda": [{"rows": rows, "width": 512, "hidden": 256} for rows in (10_000, 100_000)],
+            "rehearsal": [{"rows": 400, "width": 24, "hidden": 16}],
+        },
+        prepare=pooling,
+        work=pooling_work,
         exact=lambda shape: True,
     ),
     "window": Case(

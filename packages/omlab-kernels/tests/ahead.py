@@ -163,6 +163,24 @@ def distillations(dtype: torch.dtype) -> None:
         form.backward(rows, student, teacher, center, pairs, sums, sums_teacher, 0.1, 0.04)
 
 
+def poolings(dtype: torch.dtype) -> None:
+    """CLAM-SB on a large bag, CLAM-MB on several, and attention without a gate on wide rows."""
+    from omlab_kernels.gated_pooling import triton as form
+
+    for count, width, hidden, branches, gated in (
+        (100_000, 512, 256, 1, 1),
+        (999, 512, 384, 3, 1),
+        (5, 1536, 128, 1, 0),
+    ):
+        rows, offsets = meta(count, width, dtype=dtype), meta(4, dtype=torch.int64)
+        V, v, w, c = (
+            meta(*size, dtype=dtype) for size in ((hidden, width), (hidden,), (branches, hidden), (branches,))
+        )
+        U, u = (V, v) if gated else (None, None)
+        means, scores, sums = form.forward(rows, offsets, V, v, U, u, w, c)
+        form.backward(means, means, scores, sums, rows, offsets, V, v, U, u, w, c)
+
+
 HALF, SINGLE = torch.bfloat16, torch.float32
 CASES: dict[str, Callable[[], None]] = {
     "attention": lambda: attention(HALF, 512, 64, 24),
@@ -190,6 +208,8 @@ CASES: dict[str, Callable[[], None]] = {
     "patches": lambda: patches(HALF),
     "distillations": lambda: distillations(HALF),
     "distillations-float32": lambda: distillations(SINGLE),
+    "poolings": lambda: poolings(HALF),
+    "poolings-float32": lambda: poolings(SINGLE),
 }
 
 

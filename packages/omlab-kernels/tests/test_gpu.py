@@ -81,9 +81,20 @@ def distillation(device: torch.device) -> list[Tensor]:
     return with_gradients(call, drawn(device, 5, 3, 9001))
 
 
+def pooling(device: torch.device) -> list[Tensor]:
+    offsets = torch.tensor([0, 4000, 4000, 4001, 4300], device=device)
+
+    def call(rows: Tensor, V: Tensor, v: Tensor, U: Tensor, u: Tensor, w: Tensor, c: Tensor) -> Tensor:
+        means, _ = omlab_kernels.gated_pooling(rows, offsets, value=(V, v), gate=(U, u), score=(w, c))
+        return means
+
+    sizes = ((4300, 300), (70, 300), (70,), (70, 300), (70,), (2, 70), (2,))
+    return with_gradients(call, *(drawn(device, *size) for size in sizes))
+
+
 CALLS: dict[str, Call] = {
     "attention": attention, "loss": loss, "norm": norm, "fusion": fusion, "window": window, "patches": patches,
-    "distillation": distillation,
+    "distillation": distillation, "pooling": pooling,
 }  # fmt: skip
 EACH = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 

@@ -211,6 +211,13 @@ def test_a_slide_without_an_encoder_says_what_to_do(tmp_path: Path) -> None:
         session.predict(slide)
 
 
+def test_learning_from_a_table_of_slides_says_that_they_are_embedded_first(tmp_path: Path) -> None:
+    write_pyramid(tmp_path / "a.tiff")
+    (tmp_path / "slides.csv").write_text("id,slide,target\na,a.tiff,x\nb,a.tiff,y\n")
+    with pytest.raises(OmlabError, match=r"a\.tiff is a slide, .* embed it first"):
+        omlab.adapt("abmil", f"cases:{tmp_path / 'slides.csv'}", recipe="mil", output=tmp_path / "mil")
+
+
 class Flat:
     """A toy encoder: eight times the mean of a patch."""
 

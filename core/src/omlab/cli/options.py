@@ -71,7 +71,11 @@ device = click.option(
 )
 offline = click.option("--offline", is_flag=True, help="Never fetch weights: use the cache or --weights.")
 needs = click.option(
-    "--need", "needs", metavar="NAME=MODEL", multiple=True, help="Another model for one that the model needs."
+    "--need",
+    "needs",
+    metavar="NAME=MODEL",
+    multiple=True,
+    help="Another model for one that the model needs; -s model.NAME.SETTING=VALUE is a setting of it.",
 )
 mapped = click.option(
     "--map", "mapped", metavar="INPUT=NAME", multiple=True, help="Which of the data set's inputs is the model's INPUT."

@@ -327,7 +327,7 @@ def _description(plan: _Plan, adapted: Adapted, *, needs: Mapping[str, str]) -> 
         recipe=plan.recipe,
         recipe_settings=dict(plan.recipe_settings),
         config=dict(adapted.config),
-        settings=dict(ref.settings),
+        settings=ref.all_settings,
         needs=needs,
         data=plan.data.identity(SPLIT),
         seed=plan.seed,

@@ -65,6 +65,11 @@ def on_its_device(launch: Launch) -> Launch:
     return launched  # type: ignore[return-value]  # the same signature
 
 
+def misread(tensor: Tensor) -> bool:
+    """Triton's interpreter multiplies the bit patterns of bfloat16 as if they were integers: it gets float32."""
+    return tensor.dtype == torch.bfloat16 and tensor.device.type == "cpu"
+
+
 @cache
 def has_triton() -> bool:
     """Whether Triton is installed (it is not imported)."""

@@ -18,6 +18,7 @@ AttentionKernel = Literal["forward", "by_queries", "by_keys"]
 SweepKernel = Literal[
     "dice", "norm", "accumulate", "argmax", "fusion", "patch", "distillation", "distillation_backward"
 ]
+PoolingKernel = Literal["pooling", "pooling_slopes", "pooling_rows", "pooling_weights"]
 Kind = Literal["half", "single"]
 
 ANY = 1 << 62
@@ -28,6 +29,16 @@ class Tile(NamedTuple):
 
     n: int
     m: int
+    warps: int
+    stages: int
+
+
+class Pooling(NamedTuple):
+    """Of pooling: rows, hidden units and numbers of a row in a tile, warps of a program, tiles loaded ahead."""
+
+    rows: int
+    hidden: int
+    width: int
     warps: int
     stages: int
 
@@ -113,6 +124,17 @@ SWEEPS: dict[SweepKernel, dict[int, Sweep]] = {  # by the largest number of clas
     "distillation": {ANY: Sweep(2048, 4, 16)},  # by the student's views, rounded up to a power of 2
     "distillation_backward": {ANY: Sweep(4096, 4)},
 }
+
+POOLING: dict[PoolingKernel, dict[Kind, Pooling]] = {
+    "pooling": {"half": Pooling(128, 64, 64, 8, 3), "single": Pooling(64, 64, 32, 8, 2)},
+    "pooling_slopes": {"half": Pooling(128, 64, 64, 8, 2), "single": Pooling(64, 32, 32, 8, 2)},
+    "pooling_rows": {"half": Pooling(128, 64, 64, 8, 3), "single": Pooling(64, 32, 64, 8, 2)},
+    "pooling_weights": {"half": Pooling(64, 128, 128, 8, 2), "single": Pooling(32, 64, 64, 8, 2)},
+}
+MOST_BRANCHES = 16
+"""Of pooling, which a tile of scores is wide: the least that a product takes. More take the plain form."""
+SHARES = 32
+"""Of the rows, whose parts of the gradient of V and U are summed by programs of their own."""
 
 _tried: dict[str, Tile | Sweep] = {}
 

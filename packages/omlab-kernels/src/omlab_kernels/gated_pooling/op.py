@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from omlab_kernels.dispatch import form_for
 from omlab_kernels.gated_pooling import plain
 from omlab_kernels.operator import operator
+from omlab_kernels.tiles import MOST_BRANCHES
 
 Layer = tuple[Tensor, Tensor]
 """Weight and bias, as `torch.nn.functional.linear` takes them."""
@@ -55,6 +57,10 @@ def _pool(
     w: Tensor,
     c: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    if _is_in_triton(rows, w):
+        from omlab_kernels.gated_pooling import triton
+
+        return triton.forward(rows, offsets, V, v, U, u, w, c)
     return plain.forward(rows, offsets, V, v, U, u, w, c)
 
 
@@ -73,6 +79,10 @@ def _pool_backward(
     w: Tensor,
     c: Tensor,
 ) -> list[Tensor]:
+    if _is_in_triton(rows, w):
+        from omlab_kernels.gated_pooling import triton
+
+        return triton.backward(slope, means, scores, sums, rows, offsets, V, v, U, u, w, c)
     return plain.backward(slope, means, scores, sums, rows, offsets, V, v, U, u, w, c)
 
 
@@ -124,6 +134,10 @@ def _slope(ctx: Any, slope: Tensor, *others: Tensor) -> tuple[Tensor | None, ...
 
 
 torch.library.register_autograd("omlab_kernels::gated_pooling", _slope, setup_context=_keep)
+
+
+def _is_in_triton(rows: Tensor, w: Tensor) -> bool:
+    return form_for(rows) == "triton" and len(w) <= MOST_BRANCHES
 
 
 def _check(rows: Tensor, offsets: Tensor, value: Layer, gate: Layer | None, score: Layer) -> None:

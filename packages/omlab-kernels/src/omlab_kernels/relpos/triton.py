@@ -20,7 +20,7 @@ import triton.language as tl
 from torch import Tensor
 
 from omlab_kernels import tiles
-from omlab_kernels.dispatch import on_its_device
+from omlab_kernels.dispatch import misread, on_its_device
 
 _SIZES = ["heads", "queries", "keys", "columns"]  # a kernel serves them all
 _LOG2E = tl.constexpr(1.4426950408889634)
@@ -283,7 +283,7 @@ def forward(
     scale: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """As `plain.forward`; the factors are rounded to the type of q."""
-    if _misread(q):
+    if misread(q):
         out, sums = forward(q.float(), k.float(), v.float(), bias, table.float(), sink_logit, sink_value, scale)
         return out.to(q.dtype), sums
     batch, heads, queries, _ = q.shape
@@ -306,7 +306,7 @@ def backward(
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """As `plain.backward`; the factors are rounded to the type of q."""
-    if _misread(q):
+    if misread(q):
         given = slope.float(), q.float(), k.float(), v.float(), bias.float(), table.float()
         by_q, by_k, by_v, by_bias, delta = backward(*given, out, sums, scale)
         return by_q.to(q.dtype), by_k.to(k.dtype), by_v.to(v.dtype), by_bias.to(bias.dtype), delta
@@ -353,8 +353,3 @@ def _shape(q: Tensor, bias: Tensor) -> dict[str, Any]:
         "WHOLE": columns == block + tail or (not tail and columns % block == 0),
         "PRECISION": "tf32x3" if q.dtype == torch.float32 else "ieee",
     }  # fmt: skip
-
-
-def _misread(q: Tensor) -> bool:
-    """Triton's interpreter multiplies the bit patterns of bfloat16 as if they were integers: it gets float32."""
-    return q.dtype == torch.bfloat16 and q.device.type == "cpu"

@@ -13,6 +13,7 @@ from omlab.payloads import Inputs
 from omlab.session import Session
 from omlab_slide.bag import Bag, Bags
 from omlab_slide.mil.several import BagOfSlide
+from omlab_slide.slide import Slide
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,8 @@ def bags_of(inputs: Inputs, encoder: Session | None) -> tuple[Bag, ...]:
     Raises `UsageError` where there is a slide and no encoder for it.
     """
     given = inputs.get(BAG)
+    if given is None:
+        given = next((BagOfSlide(slide=one) for one in inputs.values() if isinstance(one, Slide)), None)
     if isinstance(given, Bags):
         return tuple(bag for part in given.parts_of_case for bag in bags_of({BAG: part}, encoder))
     if isinstance(given, BagOfSlide):
@@ -37,8 +40,9 @@ def encoded(given: BagOfSlide, encoder: Session | None) -> Bag:
     """The bag of a slide. Raises `UsageError` where there is no encoder that makes bags of slides."""
     if encoder is None:
         raise UsageError(
-            f"{given.slide.name} is a slide, and this model works on features: name what makes them, such as "
-            "--need encoder=slide-features, or embed it first (omlab embed)."
+            f"{given.slide.name} is a slide, and this model works on features: embed it first (omlab embed ENCODER "
+            "SLIDES -o features/), or, unless it is to learn, name what makes them, such as "
+            "--need encoder=slide-features."
         )
     facts = encoder.card.does.get("embed")
     if facts is None or facts.gives != BAG:
