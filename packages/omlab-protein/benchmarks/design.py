@@ -6,14 +6,14 @@
 Every policy measures a plate a round, with noise on drawn landscapes, and is judged by the true value of the best
 mutant that it has measured. `zero-shot` takes the model's best at once, `greedy` refits the same heads and takes
 those with the highest expectation. A published table may have the model's scores beside (`predict_score`, as
-`omlab score` writes them); without them all policies begin at random. Writes rows to design.csv and docs' picture.
+`omlab score` writes them); without them all policies begin at random. Writes rows and a picture of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -40,6 +40,8 @@ class Landscape:
     truth: Callable[[Sequence[Mutant]], Floats]
     model: Callable[[Sequence[Mutant]], Floats]
     noise: float
+    informed: bool = True
+    """Whether the model says anything."""
 
 
 def drawn(seed: int, *, length: int = 20, sites: int = 4, contacts: int = 3, correlation: float = 0.4) -> Landscape:
@@ -105,7 +107,35 @@ def published(table: Path) -> Landscape:
         truth=lambda mutants: np.array([value[mutant] for mutant in mutants]),
         model=lambda mutants: np.array([said.get(mutant, 0.0) for mutant in mutants]),
         noise=0.0,
+        informed=bool(said),
     )
+
+
+def highest(landscape: Landscape, *, climbs: int = 12) -> float:
+    """The highest value that climbing from drawn mutants finds; of a table its highest."""
+    space, chance = landscape.space, Random(0)
+    if space.library is not None:
+        return float(landscape.truth(space.library).max())
+    best = -np.inf
+    for _ in range(climbs):
+        here, value = space.drawn(chance), -np.inf
+        while True:
+            around = list(_neighbours(space, here))
+            values = landscape.truth(around)
+            if values.max() <= value:
+                break
+            here, value = around[int(values.argmax())], float(values.max())
+        best = max(best, value)
+    return best
+
+
+def _neighbours(space: Space, mutant: Mutant) -> Iterator[Mutant]:
+    """Mutants with one substitution put in, in place of any other where there are as many as may be."""
+    for position in space.positions:
+        others = [one for one in mutant if one.position != position]
+        kept = [others] if len(others) < space.sites else [[*others[:n], *others[n + 1 :]] for n in range(len(others))]
+        for rest in kept:
+            yield from (tuple(sorted((*rest, new), key=lambda one: one.position)) for new in space.options[position])
 
 
 def best_by_round(landscape: Landscape, policy: str, *, rounds: int, count: int, seed: int) -> list[float]:
@@ -113,8 +143,8 @@ def best_by_round(landscape: Landscape, policy: str, *, rounds: int, count: int,
     generator = np.random.default_rng(seed)
     measured: dict[Mutant, float] = {}
     best, found = -np.inf, []
-    for number in range(rounds):
-        plate = _plate(landscape, policy, measured, count=count, seed=seed * rounds + number)
+    plates = _plates(landscape, policy, measured, rounds=rounds, count=count, seed=seed)
+    for plate in plates:
         truth = landscape.truth(plate)
         measured |= zip(plate, (truth + generator.normal(size=len(plate)) * landscape.noise).tolist(), strict=True)
         best = max(best, float(truth.max()))
@@ -122,57 +152,86 @@ def best_by_round(landscape: Landscape, policy: str, *, rounds: int, count: int,
     return found
 
 
-def _plate(
-    landscape: Landscape,
-    policy: str,
-    measured: Mapping[Mutant, float],
-    *,
-    count: int,
-    seed: int,
-) -> list[Mutant]:
-    space, is_first = landscape.space, not measured
-    informed = bool(np.ptp(landscape.model(space.singles()[:50])) > 0) if space.library is None else _says(landscape)
-    if policy == "random" or (is_first and not informed):
-        return _at_random(space, measured, count=count, chance=Random(seed))
+def _plates(
+    landscape: Landscape, policy: str, measured: Mapping[Mutant, float], *, rounds: int, count: int, seed: int
+) -> Iterator[list[Mutant]]:
+    """A plate a round, given what was measured until then."""
+    space = landscape.space
+    at_random = _at_random(space, count=rounds * count, seed=seed)
+    if policy == "random" or (policy == "zero-shot" and not landscape.informed):
+        yield from (at_random[start : start + count] for start in range(0, rounds * count, count))
+        return
     if policy == "zero-shot":
-        found = propose(space, landscape.model, {}, count=len(measured) + count, explore=0.0, seed=seed)
-        return [one.mutant for one in found if one.mutant not in measured][:count]
-    found = propose(space, landscape.model, measured, count=count, explore=EXPLORE[policy], seed=seed)
-    return [one.mutant for one in found]
+        order = propose(space, landscape.model, {}, count=rounds * count, explore=0.0, seed=seed)
+        order = sorted(order, key=lambda one: -one.score)
+        yield from ([one.mutant for one in order[n : n + count]] for n in range(0, rounds * count, count))
+        return
+    for number in range(rounds):
+        if not measured and not landscape.informed:
+            yield at_random[:count]
+            continue
+        found = propose(
+            space, landscape.model, measured, count=count, explore=EXPLORE[policy], seed=seed * rounds + number
+        )
+        yield [one.mutant for one in found]
 
 
-def _says(landscape: Landscape) -> bool:
-    assert landscape.space.library is not None
-    return bool(np.ptp(landscape.model(landscape.space.library)) > 0)
-
-
-def _at_random(space: Space, measured: Mapping[Mutant, float], *, count: int, chance: Random) -> list[Mutant]:
+def _at_random(space: Space, *, count: int, seed: int) -> list[Mutant]:
+    chance = Random(seed)
     found: dict[Mutant, None] = {}
     while len(found) < count:
-        mutant = space.drawn(chance)
-        if mutant not in measured:
-            found[mutant] = None
+        found[space.drawn(chance)] = None
     return list(found)
 
 
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """The mean with its 95 % interval: a bootstrap over seeds."""
+    drawn_means = np.random.default_rng(0).choice(np.array(values), size=(10_000, len(values))).mean(axis=1)
+    return float(np.mean(values)), *np.percentile(drawn_means, [2.5, 97.5]).tolist()
+
+
+def picture(rows: Sequence[tuple[str, int, int, float]], path: Path, *, batch: int) -> None:
+    """The mean of each policy by round, with intervals."""
+    from matplotlib.figure import Figure
+
+    canvas = Figure(figsize=(7, 3.6), dpi=120, layout="constrained")
+    axes = canvas.subplots()
+    for policy in POLICIES:
+        rounds = sorted({number for name, _, number, _ in rows if name == policy})
+        points = [interval([v for name, _, n, v in rows if (name, n) == (policy, number)]) for number in rounds]
+        mean, low, high = zip(*points, strict=True)
+        axes.plot(rounds, mean, marker="o", markersize=4, label=policy)
+        axes.fill_between(rounds, low, high, alpha=0.2, linewidth=0)
+    axes.set_xlabel(f"round ({batch} mutants each)")
+    axes.set_ylabel("best measured, share of the highest")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    canvas.savefig(path)
+
+
 def main() -> None:
-    """Run the policies, print the table, write rows."""
+    """Run the policies, write rows and picture, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", type=Path)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--table", type=Path, help="a published landscape: mutant, score, perhaps predict_score")
+    parser.add_argument("--seeds", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))
     given = parser.parse_args()
     rows: list[tuple[str, int, int, float]] = []
     for seed in range(given.seeds):
         landscape = published(given.table) if given.table else drawn(seed)
+        most = highest(landscape)
         for policy in POLICIES:
             best = best_by_round(landscape, policy, rounds=given.rounds, count=given.batch, seed=seed)
-            rows += [(policy, seed, number, round(value, 4)) for number, value in enumerate(best, start=1)]
-        print(
-            seed, {policy: [v for p, s, _, v in rows if p == policy and s == seed] for policy in POLICIES}, flush=True
-        )
+            rows += [(policy, seed, number, round(value / most, 4)) for number, value in enumerate(best, start=1)]
+        with given.output.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([("policy", "seed", "round", "best"), *rows])
+    print("| policy | best of the last round, share of the highest [95 %] |\n|---|---|")
+    for policy in POLICIES:
+        mean, low, high = interval([v for name, _, n, v in rows if (name, n) == (policy, given.rounds)])
+        print(f"| {policy} | {mean:.3f} [{low:.3f}, {high:.3f}] |")
+    picture(rows, given.output.with_suffix(".png"), batch=given.batch)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,23 @@ from omlab.errors import UsageError
 from omlab.payloads import Inputs, Payload
 from omlab_protein import sequence
 from omlab_protein.heatmap import matrix
-from omlab_protein.plots import scan_map
+from omlab_protein.plots import scan_picture
 from omlab_protein.positions import by_position
 from omlab_protein.ranks import spearman
 from omlab_protein.variants import VariantScores
-from omlab_report import Column, Figure, KeyFigure, KeyFigures, Notes, Page, Section, Table, write_page
+from omlab_report import (
+    Column,
+    Gallery,
+    GalleryItem,
+    KeyFigure,
+    KeyFigures,
+    Notes,
+    Page,
+    Picture,
+    Section,
+    Table,
+    write_page,
+)
 
 MOST_MUTANTS = 200
 MOST_POSITIONS = 2000
@@ -68,12 +80,13 @@ def _map(found: VariantScores) -> list[Section]:
         table = matrix(found.mutants, found.scores)
     except UsageError:  # there are variants of several sites alone
         return []
-    figure = Figure(
-        scan_map(table, first=rows[0].number),
-        alt=f"Scores of single variants at positions {rows[0].number} to {rows[-1].number}",
-        caption="Positions to the right, the new residue down. Blue is above 0, red below, grey was not scored.",
+    where = f"positions {rows[0].number} to {rows[-1].number}"
+    picture = Picture(
+        scan_picture(table, first=rows[0].number),
+        alt=f"Scores of single variants at {where}",
+        caption=f"To the right {where}, down the new residue. Blue is above 0, red below; grey was not scored.",
     )
-    return [Section("Single variants", [figure])]
+    return [Section("Single variants", [Gallery([GalleryItem("", [picture])])])]
 
 
 def _best(found: VariantScores) -> Section:

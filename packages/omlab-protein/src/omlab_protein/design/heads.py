@@ -1,8 +1,8 @@
 """What is believed of mutants before and after measurements: an ensemble of ridge heads.
 
-A head says a mutant's value as a sum of weights: of each site that changed, of the class of residues that it changed to,
-of the very residue, of each pair of substitutions (epistasis), of a model's score, and a constant. Each head is fitted
-from weights of its own, drawn at random, to measurements with noise of its own (Osband, Aslanides and Cassirer,
+A head says a mutant's value as a sum of weights: of each site that changed, of the class of residues that it changed
+to, of the very residue, of each pair of substitutions (epistasis), of a model's score, and a constant. Each head is
+fitted from weights of its own, drawn at random, to measurements with noise of its own (Osband, Aslanides and Cassirer,
 Randomized Prior Functions for Deep Reinforcement Learning, NeurIPS 2018): for ridge regression that makes it a draw
 from the posterior, so that heads agree where something like a mutant was measured and differ where nothing was. Heads
 come in pairs of opposite draws, so that their mean is ridge regression itself.
@@ -48,7 +48,7 @@ _GRID = [Strengths(*each) for each in product((0.1, 0.3, 1.0), (0.0, 0.1, 0.5), 
 
 @dataclass(frozen=True)
 class Points:
-    """Mutants (N), and a model's scores of them (N,): 0 for the wild type, in its deviations over the single mutants."""
+    """Mutants (N), and a model's scores of them (N,): from the wild type's, in its deviations over single mutants."""
 
     mutants: Sequence[Mutant]
     scores: Floats
@@ -80,7 +80,7 @@ class Heads:
         self._off = solve @ (self._prior(measured) + noise)
 
     def values(self, points: Points) -> Floats:
-        """What each head says of each mutant: (N, 2 `DRAWS`), in the unit of the measured values, else of the scores."""
+        """What each head says of each mutant (N, 2 `DRAWS`), in the unit of what was measured, else of the scores."""
         if self._is_prior:
             mean, off = points.scores, self._prior(points)
         else:

@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-
 from omlab.arguments import name_of, path_of
 from omlab.devices import sort_of
 from omlab.digests import digest_of
@@ -231,7 +230,7 @@ def _space(letters: str, limits: Limits, *, library: str | Path | None) -> Space
 
 
 def _fitting(mutant: str, letters: str, path: Path) -> Mutant:
-    """The substitutions by their positions. Raises `InputError` that names the file where they are not of the protein."""
+    """The substitutions, ordered. Raises `InputError` that names the file where they are not of the protein."""
     try:
         parsed = parse(mutant)
         check_wild_type(parsed, letters, mutant=mutant)

@@ -14,11 +14,11 @@ from omlab_protein.design.heads import Floats
 
 def take_turns(values: Floats, *, count: int) -> list[int]:
     """The numbers of `count` of N mutants in the order of picking, by what heads say of them (N, heads)."""
-    free = np.ones(len(values), bool)
+    by_head = np.ascontiguousarray(values.T)
     picks: list[int] = []
     for turn in range(min(count, len(values))):
-        number = int(np.argmax(np.where(free, values[:, turn % values.shape[1]], -np.inf)))
-        free[number] = False
+        number = int(by_head[turn % len(by_head)].argmax())
+        by_head[:, number] = -np.inf
         picks.append(number)
     return picks
 

@@ -14,8 +14,8 @@ from omlab_protein.design.space import Space, search
 
 EXPECTED, UNKNOWN = "expected high", "little known"
 """Why a mutant is on a plate: it is among as many with the highest mean as there are picks, or a head hopes for it."""
-LEAST = 5
-"""Candidates of each head that the model scores, at least."""
+CANDIDATES, LEAST = 4, 256
+"""Of the search, for each pick and at least: the model scores them."""
 
 Score = Callable[[Sequence[Mutant]], Floats]
 """A model's scores (N,) of mutants: larger is better."""
@@ -69,8 +69,8 @@ def propose(
         says,
         known=measured,
         start=sorted(measured, key=measured.__getitem__, reverse=True)[:count],
-        each=max(LEAST, count),
-        chance=Random(seed),
+        most=max(LEAST, CANDIDATES * count),
+        chance=Random(seed),  # noqa: S311 - a search, no secret
     )
     own = score(found)
     points = Points(found, (own - told[0]) / unit)

@@ -12,7 +12,7 @@ import numpy as np
 
 from omlab_protein.alphabet import RESIDUES
 from omlab_protein.design.heads import Floats, Mutant
-from omlab_protein.design.picking import favourites
+from omlab_protein.design.picking import favourites, take_turns
 from omlab_protein.substitutions import Substitution
 
 ENUMERATED = 20_000
@@ -46,7 +46,7 @@ class Space:
     def allows(self, mutant: Mutant) -> bool:
         """Whether a mutant is within the limits."""
         return 0 < len(mutant) <= self.sites and all(
-            one.position not in self.keep and one.new not in self.avoid for one in mutant
+            one.position not in self.keep and one.new in RESIDUES and one.new not in self.avoid for one in mutant
         )
 
     @cached_property
@@ -116,16 +116,16 @@ def search(
     *,
     known: Collection[Mutant],
     start: Sequence[Mutant],
-    each: int,
+    most: int,
     chance: Random,
 ) -> list[Mutant]:
-    """Mutants that are not `known` and among the best `each` of some head.
+    """`most` mutants that are not `known`, for which heads take turns; fewer where there are no more.
 
     A small space, or a library, is looked at whole. In a larger one mutants breed: from single ones, drawn ones and
     `start`, the heads' favourites share their substitutions, are changed at a site, gain one, or lose one.
     """
     if space.library is not None or space.size <= ENUMERATED:
-        return _favourites([mutant for mutant in space.everything() if mutant not in known], says, each=each)
+        return _nominated([mutant for mutant in space.everything() if mutant not in known], says, most=most)
     found = list(dict.fromkeys((*space.singles(), *filter(space.allows, start), *_drawn(space, chance))))
     values = says(found)
     for _ in range(GENERATIONS):
@@ -135,19 +135,19 @@ def search(
         if new:
             found, values = [*found, *new], np.concatenate([values, says(new)])
     left = [n for n, mutant in enumerate(found) if mutant not in known]
-    return [found[left[n]] for n in favourites(values[left], each=each)] if left else []
+    return [found[left[n]] for n in take_turns(values[left], count=most)]
 
 
 def _drawn(space: Space, chance: Random) -> Iterator[Mutant]:
     return (space.drawn(chance) for _ in range(CHILDREN))
 
 
-def _favourites(mutants: list[Mutant], says: Says, *, each: int) -> list[Mutant]:
+def _nominated(mutants: list[Mutant], says: Says, *, most: int) -> list[Mutant]:
     """Looked at in parts, so that memory stays small."""
     kept: list[Mutant] = []
     for start in range(0, len(mutants), PART):
         part = [*kept, *mutants[start : start + PART]]
-        kept = [part[n] for n in favourites(says(part), each=each)]
+        kept = [part[n] for n in take_turns(says(part), count=most)]
     return kept
 
 
