@@ -116,5 +116,7 @@ def _positions(found: VariantScores) -> Sequence[Section]:
         Column("Best"),
         Column("Its score", numeric=True),
     ]
-    cells = [[row.number, row.residue, row.count, row.mean, row.best, row.highest] for row in rows[:MOST_POSITIONS]]
+    cells: list[list[str | int | float | None]] = [
+        [row.number, row.residue, row.count, row.mean, row.best, row.highest] for row in rows[:MOST_POSITIONS]
+    ]
     return [Section("By position", [Table(columns, cells)])]

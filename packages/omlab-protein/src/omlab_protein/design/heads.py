@@ -14,6 +14,7 @@ Williams, Gaussian Processes for Machine Learning, 2006, chapter 5.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -91,11 +92,11 @@ class Heads:
     def _prior(self, points: Points) -> Floats:
         """What heads say by their drawn weights alone: (N, `DRAWS`)."""
         single, pair, _ = self.strengths
-        singles = self._sums([_features(mutant) for mutant in points.mutants]) * np.sqrt(single / 3)
-        pairs = self._sums([list(combinations(mutant, 2)) for mutant in points.mutants]) * np.sqrt(pair)
+        singles = self._sums([_features(mutant) for mutant in points.mutants]) * math.sqrt(single / 3)
+        pairs = self._sums([list(combinations(mutant, 2)) for mutant in points.mutants]) * math.sqrt(pair)
         if self._is_prior:
-            return singles + pairs
-        return singles + pairs + self._known[0] + points.scores[:, None] * self._known[1]
+            return np.asarray(singles + pairs)
+        return np.asarray(singles + pairs + self._known[0] + points.scores[:, None] * self._known[1])
 
     def _sums(self, features: Sequence[Sequence[Hashable]]) -> Floats:
         """The sums of the drawn weights of features, which are drawn when they are first met."""

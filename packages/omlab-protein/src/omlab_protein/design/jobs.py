@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -137,6 +137,7 @@ def design_plate(
         "avoid": limits.avoid,
         "explore": limits.explore,
         "seed": limits.seed,
+        "format": "mutants",
     }
     files = {"sequence": [wild], "measured": tables, "variants": [Path(library)] if library is not None else []}
     case = FileCase(id=protein.name or wild.stem, files={name: paths for name, paths in files.items() if paths})
@@ -147,24 +148,23 @@ def design_plate(
 def _run(work: _Work, case: FileCase, *, request: Mapping[str, Any], output: str | Path | None) -> Outcome:
     notes = [UNTRAINED_NOTE.format(name=work.ref.name)] if work.ref.is_untrained else []
 
-    def do(folder: Path) -> Outcome:
-        arguments = {name: [str(path) for path in paths] for name, paths in case.files.items()}
-        return run_cases(
-            [case], work.do, output=folder, request=request, kind=KIND, arguments=arguments, role=work.role
-        )
-
+    arguments = {name: [str(path) for path in paths] for name, paths in case.files.items()}
+    do = partial(_in_run, work, case, request=request, arguments=arguments)
     if output is None or not is_one_file(str(output), VariantScores.kind):
         files = [str(path.absolute()) for paths in case.files.values() for path in paths]
-        found = do(Path(output or Path("omlab-runs") / f"{KIND}-{work.ref.name}-{digest_of([request, files])[:8]}"))
-    else:
-        place = path_of(output, "The output")
-        if place.suffix.lower() != TABLE:
-            raise OutputError(f"A plate is a table: it is written to a file that ends in {TABLE}, not to {place.name}.")
-        file = OneFile(path=place, kind=KIND, request={**request, "format": "mutants"})
-        found = file.there([case]) or file.make(do)
-    return Outcome(
-        place=found.place, log=found.log, is_whole=found.is_whole, was_complete=found.was_complete, notes=notes
-    )
+        place = Path(output or Path("omlab-runs") / f"{KIND}-{work.ref.name}-{digest_of([request, files])[:8]}")
+        return replace(do(place), notes=notes)
+    place = path_of(output, "The output")
+    if place.suffix.lower() != TABLE:
+        raise OutputError(f"A plate is a table: it is written to a file that ends in {TABLE}, not to {place.name}.")
+    file = OneFile(path=place, kind=KIND, request=request)
+    return replace(file.there([case]) or file.make(do), notes=notes)
+
+
+def _in_run(
+    work: _Work, case: FileCase, folder: Path, *, request: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> Outcome:
+    return run_cases([case], work.do, output=folder, request=request, kind=KIND, arguments=arguments, role=work.role)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,7 @@ def _table(plate: Plate) -> Section:
         Column("Model's score", numeric=True),
         Column("Why"),
     ]
-    rows = [
+    rows: list[list[str | int | float | None]] = [
         [number, written(one.mutant), one.mean, one.spread, one.score, one.why]
         for number, one in enumerate(plate.proposals[:MOST_ROWS], start=1)
     ]
@@ -70,7 +70,7 @@ def _table(plate: Plate) -> Section:
 def _sites(plate: Plate) -> Section:
     counts = Counter(one for proposal in plate.proposals for one in proposal.mutant)
     positions = Counter(one.position for proposal in plate.proposals for one in proposal.mutant)
-    rows = []
+    rows: list[list[str | int | float | None]] = []
     for position, count in sorted(positions.items()):
         own = sorted((one for one in counts if one.position == position), key=lambda one: (-counts[one], one.new))
         rows.append([position, own[0].old, count, ", ".join(f"{one.new} ({counts[one]})" for one in own)])

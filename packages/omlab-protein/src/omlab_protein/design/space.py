@@ -152,7 +152,8 @@ def _nominated(mutants: list[Mutant], says: Says, *, most: int) -> list[Mutant]:
 
 
 def _children(space: Space, parents: Sequence[Mutant], chance: Random) -> list[Mutant]:
-    return list(dict.fromkeys(_child(space, *chance.choices(parents, k=2), chance) for _ in range(CHILDREN)))
+    pairs = (chance.choices(parents, k=2) for _ in range(CHILDREN))
+    return list(dict.fromkeys(_child(space, one, other, chance) for one, other in pairs))
 
 
 def _child(space: Space, one: Mutant, other: Mutant, chance: Random) -> Mutant:
