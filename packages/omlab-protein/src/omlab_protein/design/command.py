@@ -24,11 +24,11 @@ MEASURED, LIBRARY = "measured", "variants"
 @click.option("--avoid", metavar="LETTERS", default="", help="Residues that are not put in, such as CM.")
 @click.option(
     "--explore",
-    metavar="X",
-    type=click.FloatRange(min=0),
-    default=1.0,
+    metavar="SHARE",
+    type=click.FloatRange(0, 1),
+    default=0.5,
     show_default=True,
-    help="What the ensemble's spread counts; 0: take what is expected to be best.",
+    help="Of the plate that single heads of the ensemble pick, not their mean.",
 )
 @click.option("--seed", metavar="N", type=int, default=0, show_default=True, help="Of ensemble and search.")
 @options.settings

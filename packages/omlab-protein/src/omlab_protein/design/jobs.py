@@ -48,7 +48,7 @@ class Limits:
         batch: Mutants of a plate.
         keep: Positions, from 1, that do not change.
         avoid: Residues that are not put in.
-        explore: What heads' disagreement counts: 0 takes what is expected to be best, 1 lets each head have its say.
+        explore: The share of the plate that single heads of the ensemble pick, not their mean.
         seed: Of heads and search.
     """
 
@@ -56,7 +56,7 @@ class Limits:
     batch: int = 96
     keep: Collection[int] = ()
     avoid: str = ""
-    explore: float = 1.0
+    explore: float = 0.5
     seed: int = 0
 
     def check(self, letters: str) -> None:
@@ -64,8 +64,8 @@ class Limits:
         for name in ("sites", "batch"):
             if getattr(self, name) < 1:
                 raise UsageError(f"The number of {name} is {getattr(self, name)}, but must be at least 1.")
-        if self.explore < 0:
-            raise UsageError(f"'explore' is {self.explore:g}, but must not be negative.")
+        if not 0 <= self.explore <= 1:
+            raise UsageError(f"'explore' is {self.explore:g}, but must be a share, from 0 to 1.")
         wrong = [position for position in self.keep if not 1 <= position <= len(letters)]
         if wrong:
             raise UsageError(f"Position {wrong[0]} cannot be kept: the sequence has {len(letters)} residues.")

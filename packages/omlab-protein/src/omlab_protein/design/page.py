@@ -92,7 +92,7 @@ def _notes(plate: Plate) -> list[str]:
     return [
         f"{unit} They are the mean and the standard deviation of an ensemble of ridge heads on substitutions, pairs of "
         "them and the model's score.",
-        f"“{EXPECTED}”: among as many with the highest mean as the plate has mutants. “{UNKNOWN}”: a head that fits "
-        "what was measured hopes for it, and others do not.",
+        f"“{EXPECTED}”: the mean picked it. “{UNKNOWN}”: a head, which fits what was measured as the others do, "
+        "picked it by itself; measuring it tells what heads disagree on.",
         "Write what you measure into the column 'score' and give the table to the next round: measured=plate.csv.",
     ]

@@ -12,8 +12,8 @@ from omlab_protein.design.heads import Floats, Heads, Mutant, Points
 from omlab_protein.design.picking import take_turns
 from omlab_protein.design.space import Space, search
 
-EXPECTED, UNKNOWN = "expected high", "little known"
-"""Why a mutant is on a plate: it is among as many with the highest mean as there are picks, or a head hopes for it."""
+EXPECTED, UNKNOWN = "expected", "hoped for"
+"""Why a mutant is on a plate: the mean of the heads picked it, or one head by itself."""
 CANDIDATES, LEAST = 4, 256
 """Of the search, for each pick and at least: the model scores them."""
 
@@ -45,7 +45,7 @@ def propose(
         score: Asked for the wild type and single substitutions, the measured mutants, and the candidates.
         measured: What is known; () is the wild type. It need not be of the space.
         count: How many mutants to propose.
-        explore: How far heads may differ, as a share of what they do: 0 picks by their mean alone.
+        explore: The share of the plate that single heads pick; their mean picks the others.
         seed: Of heads and search: the same inputs and seed give the same plate.
     """
     singles, known = space.singles(), list(measured)
@@ -56,13 +56,8 @@ def propose(
     points = Points(known, (told[len(singles) + 1 :] - told[0]) / unit)
     heads = Heads(points, np.array([measured[mutant] for mutant in known]), seed=seed)
 
-    def hoped(points: Points) -> Floats:
-        values = heads.values(points)
-        mean = values.mean(axis=1, keepdims=True)
-        return np.asarray(mean + explore * (values - mean))
-
     def says(mutants: Sequence[Mutant]) -> Floats:
-        return hoped(Points(mutants, np.array([sum(effect[one] for one in mutant) for mutant in mutants])))
+        return heads.values(Points(mutants, np.array([sum(effect[one] for one in mutant) for mutant in mutants])))
 
     found = search(
         space,
@@ -70,20 +65,19 @@ def propose(
         known=measured,
         start=sorted(measured, key=measured.__getitem__, reverse=True)[:count],
         most=max(LEAST, CANDIDATES * count),
+        explore=explore,
         chance=Random(seed),  # noqa: S311 - a search, no secret
     )
     own = score(found)
-    points = Points(found, (own - told[0]) / unit)
-    values = heads.values(points)
+    values = heads.values(Points(found, (own - told[0]) / unit))
     mean, spread = values.mean(axis=1), values.std(axis=1)
-    high = set(np.argsort(-mean, kind="stable")[:count].tolist())
     return [
         Proposal(
             mutant=found[number],
             mean=float(mean[number]),
             spread=float(spread[number]),
             score=float(own[number]),
-            why=EXPECTED if number in high else UNKNOWN,
+            why=UNKNOWN if by_head else EXPECTED,
         )
-        for number in take_turns(hoped(points), count=count)
+        for number, by_head in take_turns(values, count=count, explore=explore)
     ]

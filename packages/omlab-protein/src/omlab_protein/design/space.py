@@ -117,15 +117,18 @@ def search(
     known: Collection[Mutant],
     start: Sequence[Mutant],
     most: int,
+    explore: float,
     chance: Random,
 ) -> list[Mutant]:
-    """`most` mutants that are not `known`, for which heads take turns; fewer where there are no more.
+    """`most` mutants that are not `known`, picked by turns (`take_turns`); fewer where there are no more.
 
     A small space, or a library, is looked at whole. In a larger one mutants breed: from single ones, drawn ones and
     `start`, the heads' favourites share their substitutions, are changed at a site, gain one, or lose one.
     """
     if space.library is not None or space.size <= ENUMERATED:
-        return _nominated([mutant for mutant in space.everything() if mutant not in known], says, most=most)
+        return _nominated(
+            [mutant for mutant in space.everything() if mutant not in known], says, most=most, explore=explore
+        )
     found = list(dict.fromkeys((*space.singles(), *filter(space.allows, start), *_drawn(space, chance))))
     values = says(found)
     for _ in range(GENERATIONS):
@@ -135,19 +138,19 @@ def search(
         if new:
             found, values = [*found, *new], np.concatenate([values, says(new)])
     left = [n for n, mutant in enumerate(found) if mutant not in known]
-    return [found[left[n]] for n in take_turns(values[left], count=most)]
+    return [found[left[one.number]] for one in take_turns(values[left], count=most, explore=explore)]
 
 
 def _drawn(space: Space, chance: Random) -> Iterator[Mutant]:
     return (space.drawn(chance) for _ in range(CHILDREN))
 
 
-def _nominated(mutants: list[Mutant], says: Says, *, most: int) -> list[Mutant]:
+def _nominated(mutants: list[Mutant], says: Says, *, most: int, explore: float) -> list[Mutant]:
     """Looked at in parts, so that memory stays small."""
     kept: list[Mutant] = []
     for start in range(0, len(mutants), PART):
         part = [*kept, *mutants[start : start + PART]]
-        kept = [part[n] for n in take_turns(says(part), count=most)]
+        kept = [part[one.number] for one in take_turns(says(part), count=most, explore=explore)]
     return kept
 
 
