@@ -14,7 +14,8 @@ from omlab_protein.structure import Residue, Structure
 from omlab_protein.variants import Variants, VariantScores
 
 _LETTERS = ("MQIFVKTLTG", "KTITLEVEPSDT", "IENVKAKIQDKEG")
-_RESIDUES = "ALA CYS ASP GLU PHE GLY HIS ILE LYS LEU MET ASN PRO GLN ARG SER THR VAL TRP TYR"
+_CODES = "ALACYSASPGLUPHEGLYHISILELYSLEUMETASNPROGLNARGSERTHRVALTRPTYR"
+"""Of three letters each, in the order of `RESIDUES`."""
 _MUTANTS = (("Q2A", "K6R", "M1L:V5A"), ("K1A", "WT"), ("I1L", "E12D:G13A"))
 
 
@@ -84,7 +85,7 @@ def odd_structures() -> dict[str, Structure]:
 def structure_of(letters: str, *, seen: Iterable[int], shift: int = 0, chain: str = "A") -> Structure:
     """A straight chain of alpha carbons, of the residues that were seen; `shift` is added to their numbers."""
     residues = [Residue(position + shift, "", letters[position - 1]) for position in seen]
-    names = dict(zip(RESIDUES, _RESIDUES.split(), strict=True))
+    names = {letter: _CODES[3 * n : 3 * n + 3] for n, letter in enumerate(RESIDUES)}
     lines = [
         f"ATOM  {n:5d}  CA  {names[one.letter]} {chain}{one.number:4d}    "
         f"{3.8 * one.number:8.3f}{0:8.3f}{0:8.3f}{1:6.2f}{20:6.2f}           C  "
