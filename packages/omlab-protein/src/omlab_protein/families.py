@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab_protein.homologues import GAP, Homologues
-from omlab_protein.network import Esm
+from omlab_protein.roles import ResidueNetwork
 from omlab_protein.scoring import score
 from omlab_protein.substitutions import Substitution, parse, written
 
 
 def family_score(
-    network: Esm, letters: str, homologues: Homologues, mutants: Sequence[str], **how: Any
+    network: ResidueNetwork, letters: str, homologues: Homologues, mutants: Sequence[str], **how: Any
 ) -> NDArray[np.float64]:
     """The mean score (mutants,) over a protein and its homologues; `how`: options of `omlab_protein.scoring.score`.
 
