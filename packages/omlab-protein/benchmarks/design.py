@@ -4,9 +4,9 @@
     python packages/omlab-protein/benchmarks/design.py --table gb1.csv      # a published one: mutant, score
 
 Every policy measures a plate a round, with noise on drawn landscapes, and is judged by the true value of the best
-mutant that it has measured. `zero-shot` takes the model's best at once, `greedy` refits the same heads and takes
-those with the highest expectation. A published table may have the model's scores beside (`predict_score`, as
-`omlab score` writes them); without them all policies begin at random. Writes rows and a picture of them.
+mutant that it has measured. `greedy` takes the model's best that are left; `explore 0` fits the ensemble and takes what
+its mean expects most of: a design that does not explore. A published table may have the model's scores beside
+(`predict_score`, as `omlab score` writes them); without them all policies begin at random. Writes rows and a picture.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from omlab_protein.mutants import MutantTable
 from omlab_protein.substitutions import Substitution, parse
 from omlab_protein.variants import Variants
 
-POLICIES = ("random", "zero-shot", "greedy", "design")
-EXPLORE = {"greedy": 0.0, "design": 0.5}
+POLICIES = ("random", "greedy", "explore 0", "design")
+EXPLORE = {"explore 0": 0.0, "design": 0.5}
 
 
 @dataclass(frozen=True)
@@ -158,10 +158,10 @@ def _plates(
     """A plate a round, given what was measured until then."""
     space = landscape.space
     at_random = _at_random(space, count=rounds * count, seed=seed)
-    if policy == "random" or (policy == "zero-shot" and not landscape.informed):
+    if policy == "random" or (policy == "greedy" and not landscape.informed):
         yield from (at_random[start : start + count] for start in range(0, rounds * count, count))
         return
-    if policy == "zero-shot":
+    if policy == "greedy":
         order = propose(space, landscape.model, {}, count=rounds * count, explore=0.0, seed=seed)
         order = sorted(order, key=lambda one: -one.score)
         yield from ([one.mutant for one in order[n : n + count]] for n in range(0, rounds * count, count))
