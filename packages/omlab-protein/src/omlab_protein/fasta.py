@@ -39,10 +39,15 @@ class Fasta:
     def write(self, payload: Payload, path: Path, *, inputs: Inputs) -> None:
         """One sequence, in lines of `WIDTH` residues."""
         assert isinstance(payload, Sequence)
-        rows = [payload.letters[start : start + WIDTH] for start in range(0, len(payload.letters), WIDTH)]
-        text = "\n".join([f">{payload.name or 'sequence'}", *rows]) + "\n"
+        text = fasta_text(payload.name or "sequence", payload.letters)
         packed = gzip.compress(text.encode(), mtime=0) if path.name.endswith(".gz") else text.encode()
         path.write_bytes(packed)
+
+
+def fasta_text(name: str, letters: str) -> str:
+    """An entry, in lines of `WIDTH` residues."""
+    rows = [letters[start : start + WIDTH] for start in range(0, len(letters), WIDTH)]
+    return "\n".join([f">{name}", *rows]) + "\n"
 
 
 def titled(path: Path) -> Iterator[tuple[str, str]]:

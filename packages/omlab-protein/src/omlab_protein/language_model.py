@@ -14,6 +14,8 @@ from omlab.payloads import Inputs
 from omlab_payloads.embedding import Embedding
 from omlab_protein import sequence
 from omlab_protein.alphabet import encode
+from omlab_protein.families import family_score
+from omlab_protein.homologues import Homologues
 from omlab_protein.network import EsmConfig, Layout, packed
 from omlab_protein.roles import FeatureNetwork, ResidueNetwork
 from omlab_protein.scoring import score
@@ -38,20 +40,21 @@ class LanguageModel(Generic[Network]):
         self.name, self.settings = name, dict(settings)
 
     def score(self, batch: Sequence[Inputs], /, *, rule: Any = "wild-type") -> Iterator[VariantScores | OmlabError]:
-        """The score of each variant, or of every single mutant where no variants are given."""
+        """The score of each variant, or of every single mutant where no variants are given.
+
+        With `homologues` it is the mean over them and the sequence. A `structure` is for the files that are written.
+        """
         for inputs in batch:
             letters = omlab.take(inputs, "sequence", sequence.Sequence).letters
             given = omlab.take(inputs, "variants", Variants) if "variants" in inputs else None
             mutants = list(all_single(letters)) if given is None else list(given.mutants)
+            how = {"rule": rule, "longest": self.settings["longest"], "tokens": self.settings["tokens"]}
             try:
-                scores = score(
-                    self.module,
-                    letters,
-                    mutants,
-                    rule=rule,
-                    longest=self.settings["longest"],
-                    tokens=self.settings["tokens"],
-                )
+                if "homologues" in inputs:
+                    family = omlab.take(inputs, "homologues", Homologues)
+                    scores = family_score(self.module, letters, family, mutants, **how)
+                else:
+                    scores = score(self.module, letters, mutants, **how)
             except OmlabError as error:
                 yield error
                 continue

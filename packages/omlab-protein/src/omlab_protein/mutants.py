@@ -20,10 +20,13 @@ class MutantTable:
     """The format `mutants`."""
 
     def read(self, path: Path, *, kind: str) -> Variants | VariantScores:
-        """The variants of a table, or its scores (`predict_score`). Raises `InputError` that names the file."""
+        """The variants of a table, or its scores (`predict_score`). Raises `InputError` that names the file.
+
+        A column of scores that is empty, as of a plate that is not measured yet, counts as not there.
+        """
         rows = _rows(path)
         mutants = [row[MUTANT].strip() for row in rows]
-        name = next((name for name in MEASURED if name in rows[0]), None)
+        name = next((name for name in MEASURED if any(row.get(name, "").strip() for row in rows)), None)
         measured = None if name is None else _numbers(rows, name, path=path)
         try:
             if kind == Variants.kind:
@@ -47,6 +50,21 @@ class MutantTable:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows(zip(*columns.values(), strict=True))
+
+
+def read_measured(path: Path) -> list[tuple[str, float]]:
+    """The mutants of a table that were measured, and what was; a row without a score was not (an empty well).
+
+    Raises `InputError` that names the file: there is no such column, no score at all, or something else in its place.
+    """
+    rows = _rows(path)
+    name = next((name for name in MEASURED if name in rows[0]), None)
+    if name is None:
+        raise InputError(f"{path} has no column '{SCORE}': write there what was measured of each mutant.")
+    rows = [row for row in rows if row[name].strip()]
+    if not rows:
+        raise InputError(f"{path} has no score in the column '{name}' yet.")
+    return list(zip([row[MUTANT].strip() for row in rows], _numbers(rows, name, path=path), strict=True))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

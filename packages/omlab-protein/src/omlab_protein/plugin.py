@@ -1,6 +1,13 @@
 """Hook implementations; imports nothing heavy."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from omlab import Card, hookimpl, read_cards
+
+if TYPE_CHECKING:
+    from omlab.cli.group import LazyGroup
 
 OMLAB_HOOK_API = 2
 
@@ -21,3 +28,9 @@ def omlab_formats() -> list[Card]:
 def omlab_datasets() -> list[Card]:
     """Assays of proteins, sequences with temperatures, families."""
     return read_cards(__package__, "dataset")
+
+
+@hookimpl
+def omlab_commands(cli: LazyGroup) -> None:
+    """The command `design`."""
+    cli.add_lazy("design", "omlab_protein.design.command:design", "Propose the mutants of a protein to measure next.")

@@ -20,7 +20,12 @@ from omlab_payloads.lines import read_lines
 
 ASSAY, PROTEIN, FUNCTION = "DMS_id", "UniProt_ID", "coarse_selection_type"
 _ASSAY_NAMES = ("DMS ID", ASSAY, "DMS_ID", "")
-_NO_MODEL = frozenset({"number_mutants", "Selection Type", FUNCTION, PROTEIN, "MSA_Neff_L_category", "Taxon", "taxon"})
+_NO_MODEL = frozenset(
+    {"number_of_mutants", "number_mutants", "selection_type", "uniprot_id", "msa_neff_l_category", "taxon"}
+)
+"""Columns of published tables that are about the assay, by their names in small letters with `_` for spaces."""
+_MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "<na>"})
+"""What pandas, which ProteinGym averages with, reads as no value; in small letters."""
 
 
 class Assay(NamedTuple):
@@ -34,13 +39,16 @@ def summary(per_assay: Path | str, reference: Path | str) -> dict[str, float]:
     """The mean of each model over the types of function, as ProteinGym publishes it (there to 3 decimals).
 
     Args:
-        per_assay: A table with a row an assay (`DMS ID`) and a column a model.
+        per_assay: A table with a row an assay (`DMS ID` or `DMS_id`) and a column a model. Columns that the reference
+            file has too, what published tables say of assays, and columns of texts are no models. An empty cell
+            counts as not there.
         reference: ProteinGym's reference file: `DMS_id`, `UniProt_ID` and `coarse_selection_type` of every assay.
 
     Raises:
         InputError: A file cannot be read, lacks a column, or an assay is not in the reference.
     """
-    assays = read_reference(reference)
+    described = read_table(Path(reference))
+    assays = _assays(described, path=reference)
     rows = read_table(Path(per_assay))
     name = next((name for name in _ASSAY_NAMES if name in rows[0]), None)
     if name is None:
@@ -48,7 +56,8 @@ def summary(per_assay: Path | str, reference: Path | str) -> dict[str, float]:
     unknown = [row[name] for row in rows if row[name] not in assays]
     if unknown:
         raise InputError(f"{per_assay} has the assay '{unknown[0]}', which is not in {reference}.")
-    models = [column for column in rows[0] if column != name and column not in _NO_MODEL]
+    about = {*_ASSAY_NAMES, *described[0]}
+    models = [column for column in rows[0] if column not in about and _is_model(column, [row[column] for row in rows])]
     return {
         model: aggregate({row[name]: _number(row[model], row[name], path=per_assay) for row in rows}, assays)
         for model in models
@@ -85,7 +94,10 @@ def by_function(
 
 def read_reference(path: Path | str) -> dict[str, Assay]:
     """Protein and type of function of each assay in a reference file. Raises `InputError`."""
-    rows = read_table(Path(path))
+    return _assays(read_table(Path(path)), path=path)
+
+
+def _assays(rows: list[dict[str, str]], *, path: Path | str) -> dict[str, Assay]:
     for column in (ASSAY, PROTEIN, FUNCTION):
         if column not in rows[0]:
             raise InputError(f"{path} has no column '{column}': it is no reference file of ProteinGym.")
@@ -107,10 +119,24 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
 
-def _number(cell: str, assay: str, *, path: Path | str) -> float:
-    if not cell.strip():
-        return math.nan
+def _is_model(column: str, cells: list[str]) -> bool:
+    if column.lower().replace(" ", "_") in _NO_MODEL:
+        return False
+    given = [cell for cell in cells if cell.strip().lower() not in _MISSING]
+    return not given or any(map(_is_number, given))
+
+
+def _is_number(cell: str) -> bool:
     try:
-        return float(cell)
+        float(cell)
     except ValueError:
-        raise InputError(f"{path} has '{cell[:40]}' in the row of {assay}, which must be a number.") from None
+        return False
+    return True
+
+
+def _number(cell: str, assay: str, *, path: Path | str) -> float:
+    if cell.strip().lower() in _MISSING:
+        return math.nan
+    if not _is_number(cell):
+        raise InputError(f"{path} has '{cell[:40]}' in the row of {assay}, which must be a number.")
+    return float(cell)

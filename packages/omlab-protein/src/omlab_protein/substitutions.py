@@ -40,6 +40,11 @@ def parse(mutant: str) -> tuple[Substitution, ...]:
     return tuple(found)
 
 
+def written(substitutions: Sequence[Substitution]) -> str:
+    """The text that `parse` reads."""
+    return ":".join(f"{old}{position}{new}" for old, position, new in substitutions) or WILD_TYPE
+
+
 def check_wild_type(substitutions: Sequence[Substitution], letters: str, *, mutant: str) -> None:
     """Raise `InputError` where the sequence has another residue at a site than the mutant says, or no such site."""
     for old, position, _ in substitutions:
