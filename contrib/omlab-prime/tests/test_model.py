@@ -11,11 +11,12 @@ import pytest
 import torch
 
 import omlab
-from omlab.errors import InputError, TrainingError, WeightsError, WeightsWarning
+from omlab.errors import InputError, OmlabWarning, TrainingError, WeightsError, WeightsWarning
 from omlab.roles import About, Sample
 from omlab_payloads.scores import Scores
 from omlab_prime.network import TINY, untrained_temperature
 from omlab_prime.training import MaskedResidues, Pretraining, RegressionRecipe
+from omlab_protein.homologues import Homologues
 from omlab_protein.network import untrained
 from omlab_protein.sequence import Sequence
 from omlab_protein.variants import Variants
@@ -114,6 +115,10 @@ def test_a_regression_learns_from_sequences_of_unequal_length(tmp_path: Path) ->
     (table,) = model.score([{"sequence": inputs[1]["sequence"], "variants": variants}])
     assert table.scores[1] == pytest.approx(low, abs=1e-4)
     assert table.scores[0] > low
+    family = Homologues(rows=[inputs[1]["sequence"].letters])
+    with pytest.warns(OmlabWarning, match="tells the activity of whole sequences: homologues are left out"):
+        (same,) = model.score([{"sequence": inputs[1]["sequence"], "variants": variants, "homologues": family}])
+    assert np.array_equal(same.scores, table.scores)
 
 
 def test_masked_residues_are_learnt(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 
 import omlab
 from omlab.card_schema import ModelCard
-from omlab.errors import OmlabError, WeightsError, WeightsWarning
+from omlab.errors import OmlabError, OmlabWarning, WeightsError, WeightsWarning
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
@@ -189,8 +189,18 @@ class TemperatureModel:
         yield from _told(self.module, batch, target=self.target, tokens=self.settings["tokens"])
 
     def score(self, batch: Sequence[Inputs], /, *, rule: str = "wild-type") -> Iterator[VariantScores | OmlabError]:
-        """The number of each mutated sequence; `rule` is for networks that tell residues and changes nothing here."""
+        """The number of each mutated sequence.
+
+        `rule` and `homologues` are for networks that tell residues: the former changes nothing here, of the latter it
+        is said that they are left out.
+        """
         for inputs in batch:
+            if "homologues" in inputs:
+                warnings.warn(
+                    f"'{self.name}' tells the {self.target.name} of whole sequences: homologues are left out.",
+                    OmlabWarning,
+                    stacklevel=2,
+                )
             letters = omlab.take(inputs, "sequence", sequence.Sequence).letters
             given = omlab.take(inputs, "variants", Variants) if "variants" in inputs else None
             mutants = list(all_single(letters)) if given is None else list(given.mutants)
