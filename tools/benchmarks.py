@@ -60,6 +60,10 @@ GOALS = """What the fact sheet of the kernels asks of a GPU, card by card; rows 
 ENCODER_GOAL = "SAM-Med3D's encoder at 128^3 on a CPU, 6 times as fast as padded with at most 70 % of its memory"
 
 
+_FIGURES = ("p20_", "cpu_")
+"""How the first column of what was measured begins."""
+
+
 def scripts(folder: Path) -> list[Path]:
     """The benchmarks among the Python files of `folder`; the others help them and are not run."""
     return [path for path in sorted(folder.glob("*.py")) if '\nif __name__ == "__main__":' in path.read_text("utf-8")]
@@ -71,7 +75,9 @@ def read_rows(root: Path = ROOT) -> dict[str, list[Row]]:
     for pattern in ("core/benchmarks/*.csv", "packages/*/benchmarks/*.csv", "contrib/*/benchmarks/*.csv"):
         for path in sorted(root.glob(pattern)):
             with path.open(newline="", encoding="utf-8") as file:
-                found.setdefault(path.parts[-3], []).extend(_latest(csv.DictReader(file)))
+                rows = csv.DictReader(file)
+                if any(name.startswith(_FIGURES) for name in rows.fieldnames or ()):  # else it is a study without times
+                    found.setdefault(path.parts[-3], []).extend(_latest(rows))
     return found
 
 
@@ -81,7 +87,7 @@ def _latest(rows: Iterable[Row]) -> list[Row]:
     runs: dict[tuple[str, ...], tuple[str, ...]] = {}
     for row in rows:
         names = list(row)
-        figures = next(place for place, name in enumerate(names) if name.startswith(("p20_", "cpu_")))
+        figures = next(place for place, name in enumerate(names) if name.startswith(_FIGURES))
         measured = [name for name in names[:figures] if name not in ("date", "way", "form")]
         thing = tuple(row.get(name, "") for name in (*measured, "device", "machine", "processor", "threads"))
         if runs.get(thing) != _settings(row):

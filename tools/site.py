@@ -27,9 +27,24 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, path, content=picture))
     for path, text in model_pages.pages():
         files.append(File.generated(config, path, content=text))
+    files.append(File.generated(config, "llms.txt", content=for_agents(config)))
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     files.append(File.generated(config, "contributing.md", content=contributing))
     return files
+
+
+def for_agents(config: MkDocsConfig) -> str:
+    """`llms.txt`: what the site is and where each page is, for programs that read it (llmstxt.org)."""
+    lines = [f"# {config.site_name}", "", f"> {config.site_description} Research software, not a medical device.", ""]
+    lines += ["The whole form of a plugin is on one page, writing-a-plugin.html; `omlab new KIND NAME` writes one.", ""]
+    lines += ["## Pages", ""]
+    for entry in config.nav or ():
+        for title, where in entry.items():
+            pages = {title: where} if isinstance(where, str) else {k: v for part in where for k, v in part.items()}
+            lines += [f"- [{name}]({Path(path).with_suffix('.html')})" for name, path in pages.items()]
+    lines += ["", "## Models", ""]
+    lines += [f"- [{card.name}](models/{card.name}.html): {card.summary}" for card in model_pages.models()]
+    return "\n".join(lines) + "\n"
 
 
 def on_post_page(output: str, **_: object) -> str:

@@ -24,6 +24,11 @@ def attention(way: str, p50: float, machine: str) -> str:
     return f"attention,{way},grid=8 heads=1,bfloat16,{p50 - 1},{p50},{p50 + 1},12.3,1e-3,2,{machine}"
 
 
+def test_a_study_without_times_is_none_of_the_benchmarks(tmp_path: Path) -> None:
+    root = written(tmp_path, "random,0,0.2", head="policy,seed,best", package="packages/omlab-protein")
+    assert benchmarks.read_rows(root) == {}
+
+
 def test_rows_become_ratios_and_a_missing_gpu_is_said(tmp_path: Path) -> None:
     page = benchmarks.page(written(tmp_path, attention("naive", 30, CPU), attention("ours", 12, CPU)))
     assert "| grid=8 heads=1 | naive | 30 (29 to 31) | 2.50 (2.23 to 2.82) | 15.0 | 12.3 | 1.0e-03 |" in page
