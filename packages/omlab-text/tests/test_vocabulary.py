@@ -7,6 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import linear
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from omlab.errors import TrainingError
 from omlab_text.training.vocabulary import IGNORED, cross_entropy, log_probs, log_probs_and_entropy
@@ -72,6 +74,25 @@ def test_a_frozen_matrix_gets_no_gradient_and_hidden_states_the_same():
     cross_entropy(hidden, frozen, targets, block=6).backward()
     torch.testing.assert_close(hidden.grad, learnt)
     assert frozen.grad is None
+
+
+class Largest(TorchDispatchMode):
+    """Notes the most entries of a tensor that anything gives."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        given = func(*args, **(kwargs or {}))
+        tensors = [one for one in tree_leaves(given) if isinstance(one, torch.Tensor)]
+        self.entries = max([self.entries, *(one.numel() for one in tensors)])
+        return given
+
+
+def test_nothing_is_as_large_as_the_logits_of_all_words():
+    hidden, output, targets = drawn(tokens=(60,), words=3000, width=4, seed=3)
+    with Largest() as largest:
+        cross_entropy(hidden, output, targets, block=50).backward()
+    assert largest.entries == output.numel() == 12_000  # its gradient; the logits would be 180,000
 
 
 @pytest.mark.parametrize("autocast", [False, True])

@@ -6,6 +6,7 @@ DeepSeekMath, 2024 (GRPO); Ahmadian et al., Back to Basics, 2024 (RLOO).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -75,7 +76,7 @@ def group_advantages(scores: Tensor) -> Tensor:
 def leave_one_out_advantages(scores: Tensor) -> Tensor:
     """RLOO: scores (..., K) of K answers to one prompt, each less the mean of the others."""
     _check_group(scores)
-    others: Tensor = (scores.sum(dim=-1, keepdim=True) - scores) / (scores.shape[-1] - 1)
+    others = (scores.sum(dim=-1, keepdim=True) - scores) / (scores.shape[-1] - 1)
     return scores - others
 
 
@@ -103,7 +104,7 @@ class RunningScores:
     def normalised(self, scores: Tensor) -> Tensor:
         """Take in the scores (B,) of a batch and give them with mean 0 and variance 1 as of all so far."""
         self._take_in(scores)
-        deviation = (self.squares / self.count) ** 0.5
+        deviation = math.sqrt(self.squares / self.count)
         return (scores - self.mean) / (deviation + 1e-4)
 
     def _take_in(self, scores: Tensor) -> None:

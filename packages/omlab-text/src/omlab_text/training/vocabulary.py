@@ -26,8 +26,10 @@ from omlab.errors import TrainingError
 
 IGNORED = -100
 """The target of a token that does not count, as in torch; it costs nothing."""
-_LOGITS = 1 << 24
-"""Logits of a block: 64 MiB in float32."""
+_LOGITS = 1 << 22
+"""Logits of a block: 16 MiB in float32."""
+_WORDS = 2048
+"""Words of a block at least: of fewer a product of matrices is slow, and hidden states are larger than logits."""
 
 
 def log_probs(hidden: Tensor, output: Tensor, targets: Tensor, *, block: int | None = None) -> Tensor:
@@ -40,7 +42,7 @@ def log_probs(hidden: Tensor, output: Tensor, targets: Tensor, *, block: int | N
         hidden: (..., H), what goes into the output matrix.
         output: (V, H), the output matrix; where embeddings are tied, those.
         targets: (...), integers of 0..V-1, or `IGNORED`.
-        block: Words of a block; None: as many as make 64 MiB of logits.
+        block: Words of a block; None: as many as make 16 MiB of logits, at least 2,048.
 
     Raises:
         TrainingError: Shapes do not fit, or a target is no word.
@@ -75,8 +77,8 @@ def _computed(
     kept = targets[counts]
     if kept.numel() and not 0 <= int(kept.min()) <= int(kept.max()) < len(output):
         raise TrainingError(f"Targets from {int(kept.min())} to {int(kept.max())} are not all of {len(output)} words.")
-    words = block or max(_LOGITS // max(len(kept), 1), 1)
-    found = _Blocks.apply(hidden[counts], output, kept, words, has_entropy)
+    words = block or max(_LOGITS // max(len(kept), 1), _WORDS)
+    found = _Blocks.apply(hidden[counts], output, kept, words, has_entropy)  # type: ignore[no-untyped-call]
     logp, entropy = (one.new_zeros(targets.shape).masked_scatter(counts, one) for one in found)
     return logp, entropy
 
@@ -107,7 +109,7 @@ class _Blocks(torch.autograd.Function):
         return chosen - total, entropy
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, of_logp: Tensor, of_entropy: Tensor) -> tuple[Tensor | None, ...]:
         hidden, output, targets, total, entropy = ctx.saved_tensors
         of_hidden = torch.zeros_like(hidden, dtype=total.dtype) if ctx.needs_input_grad[0] else None
