@@ -187,6 +187,15 @@ def test_kl_estimates_agree_on_average_with_the_divergence():
     assert (kl_estimate(policy, reference, estimate="k3") >= 0).all()
 
 
+def test_k3_in_a_loss_draws_the_policy_to_its_reference():
+    logits, reference = drawn(6, seed=0).requires_grad_(), drawn(6, seed=1).log_softmax(0)
+    policy = logits.log_softmax(0)
+    loss = (policy.detach().exp() * kl_estimate(policy, reference, estimate="k3")).sum()
+    divergence = (reference.exp() * (reference - policy)).sum()
+    (found,), (wanted,) = (torch.autograd.grad(one, logits, retain_graph=True) for one in (loss, divergence))
+    torch.testing.assert_close(found, wanted)
+
+
 @FEW
 @given(st.floats(0, 100), st.integers(1, 512))
 def test_the_kl_weight_rises_beyond_its_target_by_a_bounded_step(kl, answers):
@@ -281,10 +290,20 @@ def test_scores_are_brought_to_one_size_before_they_are_cut():
     assert even.tolist() == pytest.approx([-(1.5**0.5), 0, 1.5**0.5], abs=1e-3)
 
 
+def test_kl_is_penalised_in_the_rewards_or_in_the_loss():
+    found = rollout(0)
+    distance = kl_estimate(found.logp, found.reference, estimate="k3")
+    rewards = {way: estimates(found, Ppo(penalty=way), kl_weight=0.1) for way in ("reward", "loss")}
+    k1 = kl_estimate(found.logp, found.reference).masked_fill(~found.mask, 0)
+    torch.testing.assert_close(rewards["loss"].rewards - rewards["reward"].rewards, 0.1 * k1)
+    losses = losses_of(found, Ppo(penalty="loss", value_weight=0))
+    torch.testing.assert_close(losses.total, losses.policy + 0.1 * masked_mean(distance, found.mask, over="sequences"))
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"estimate": "k2"}, "KL is estimated by k1 or k3, not by 'k2'"),
+        ({"penalty": "k2"}, "KL is penalised in the reward or loss, not in 'k2'"),
         ({"over": "words"}, "A mean is over sequences or tokens, not 'words'"),
         ({"lam": 1.5}, "lam is 1.5, but must be from 0 to 1"),
         ({"clip": 0}, "clip is 0, but must be above 0"),

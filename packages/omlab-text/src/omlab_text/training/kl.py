@@ -22,15 +22,10 @@ def kl_estimate(logp: Tensor, reference: Tensor, *, estimate: Estimate = "k1") -
     Both are right on average. `k1`, the difference, is below 0 for many tokens; `k3`, exp(-k1) - 1 + k1, never is, and
     it varies less.
     """
-    check_estimate(estimate)
-    difference = logp - reference
-    return difference if estimate == "k1" else (-difference).expm1() + difference
-
-
-def check_estimate(estimate: str) -> None:
-    """Raise `SettingsError` for an estimate that is not known."""
     if estimate not in get_args(Estimate):
         raise SettingsError(f"KL is estimated by {' or '.join(get_args(Estimate))}, not by '{estimate}'.")
+    difference = logp - reference
+    return difference if estimate == "k1" else (-difference).expm1() + difference
 
 
 @dataclass(kw_only=True)

@@ -4,20 +4,24 @@ The form of InstructGPT, and improvements on it that are off unless asked for (`
 values and scores alone: the policy may be any network, the reference another one or a moving average of the policy.
 
 Source: Schulman et al., Proximal Policy Optimization Algorithms, 2017, equations 7 and 9; Ouyang et al., Training
-language models to follow instructions with human feedback, 2022, equation 2; Yu et al., DAPO, 2025 (clip higher).
+language models to follow instructions with human feedback, 2022, equation 2; Shao et al., DeepSeekMath, 2024, equation
+4 (KL in the loss); Yu et al., DAPO, 2025 (clip higher).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from omlab.errors import SettingsError
 from omlab_text.training.advantages import RunningScores, generalized_advantages, token_rewards, whitened
-from omlab_text.training.kl import Estimate, check_estimate, kl_estimate
+from omlab_text.training.kl import kl_estimate
 from omlab_text.training.means import Over, check_over, masked_mean
+
+Penalty = Literal["reward", "loss"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,9 @@ class Ppo:
         value_clip: How far a new value may lie from the old one with a gain.
         value_weight: Of the critic's loss.
         score_clip: Scores beyond this size are cut; None: none are.
-        estimate: Of the KL penalty.
+        penalty: Where KL from the reference stands: as k1 in the `reward` of each token, or as k3 in the `loss`, as in
+            GRPO. (In a reward k3 would drive the policy away: its gradient there is that of KL(policy || reference)
+            minus that of KL(reference || policy).)
         over: What the means of the losses are over.
         clip_higher: Another bound above 1, such as 0.28: tokens that were unlikely may gain more (exploration).
         entropy_weight: Of the bonus for undecided policies (exploration).
@@ -46,7 +52,7 @@ class Ppo:
     value_clip: float = 0.2
     value_weight: float = 0.1
     score_clip: float | None = 5.0
-    estimate: Estimate = "k1"
+    penalty: Penalty = "reward"
     over: Over = "sequences"
     clip_higher: float | None = None
     entropy_weight: float = 0.0
@@ -55,7 +61,8 @@ class Ppo:
     stop_kl: float | None = None
 
     def __post_init__(self) -> None:
-        check_estimate(self.estimate)
+        if self.penalty not in get_args(Penalty):
+            raise SettingsError(f"KL is penalised in the {' or '.join(get_args(Penalty))}, not in '{self.penalty}'.")
         check_over(self.over)
         for name, value in (("gamma", self.gamma), ("lam", self.lam)):
             if not 0 <= value <= 1:
@@ -101,11 +108,19 @@ class Rollout:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimates:
-    """What is estimated of a rollout, each (B, T) and 0 outside of its mask; advantages are whitened over all of it."""
+    """What is estimated of a rollout.
+
+    Attributes:
+        rewards: (B, T), and as the others 0 outside of the mask.
+        advantages: (B, T), whitened over all of the rollout.
+        returns: (B, T).
+        kl_weight: Of KL in the loss; 0 where it stands in the rewards.
+    """
 
     rewards: Tensor
     advantages: Tensor
     returns: Tensor
+    kl_weight: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,10 +154,12 @@ def estimates(rollout: Rollout, how: Ppo, *, kl_weight: float, running: RunningS
     scores = rollout.scores if running is None else running.normalised(rollout.scores)
     if how.score_clip is not None:
         scores = scores.clamp(-how.score_clip, how.score_clip)
-    penalty = kl_weight * kl_estimate(rollout.logp, rollout.reference, estimate=how.estimate)
+    in_reward, in_loss = (kl_weight, 0.0) if how.penalty == "reward" else (0.0, kl_weight)
+    penalty = in_reward * kl_estimate(rollout.logp, rollout.reference)
     rewards = token_rewards(penalty, scores, rollout.mask)
     advantages, returns = generalized_advantages(rewards, rollout.values, rollout.mask, gamma=how.gamma, lam=how.lam)
-    return Estimates(rewards=rewards, advantages=whitened(advantages, rollout.mask), returns=returns)
+    white = whitened(advantages, rollout.mask)
+    return Estimates(rewards=rewards, advantages=white, returns=returns, kl_weight=in_loss)
 
 
 def ppo_losses(
@@ -181,6 +198,9 @@ def ppo_losses(
     policy = policy_loss(logp, rollout.logp, estimated.advantages, mask, how=how)
     value = value_loss(values, rollout.values, estimated.returns, mask, how=how)
     total = policy + how.value_weight * value
+    if estimated.kl_weight:
+        kl = kl_estimate(logp, rollout.reference, estimate="k3")
+        total = total + estimated.kl_weight * masked_mean(kl, mask, over=how.over)
     if entropy is not None and entropy_weight:
         total = total - entropy_weight * masked_mean(entropy, mask, over=how.over)
     if pretraining is not None and how.pretraining_weight:
