@@ -62,7 +62,7 @@ def _ranking_pairs(part: Part, case: Part) -> float:
     far = []
     for row in part["cases"]:
         pairs = ranking_pairs(torch.tensor(row["ranks"]))
-        found = {"pairs": None if row["pairs"] is None else pairs, "count": len(pairs)}
+        found = {"pairs": None if row.get("pairs") is None else pairs, "count": len(pairs)}
         far.append(_among(found, row, about={"name", "ranks"}))
     return max(far)
 

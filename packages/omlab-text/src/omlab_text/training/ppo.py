@@ -205,12 +205,7 @@ def ppo_losses(
         total = total - entropy_weight * masked_mean(entropy, mask, over=how.over)
     if pretraining is not None and how.pretraining_weight:
         total = total + how.pretraining_weight * pretraining
-    with torch.no_grad():
-        low, high = _bounds(how)
-        ratio = (logp - rollout.logp).exp()
-        is_clipped = ((ratio < low) | (ratio > high)).to(ratio.dtype)
-        clipped = masked_mean(is_clipped, mask).item()
-        moved = masked_mean(kl_estimate(rollout.logp, logp, estimate="k3"), mask).item()
+    clipped, moved = _gone(logp, rollout, how)
     return PpoLosses(total=total, policy=policy, value=value, clipped=clipped, moved=moved)
 
 
@@ -227,6 +222,16 @@ def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, *, ho
     near = torch.clamp(values, old - how.value_clip, old + how.value_clip)
     losses = torch.maximum((values - returns).square(), (near - returns).square())
     return 0.5 * masked_mean(losses, mask, over=how.over)
+
+
+@torch.no_grad()
+def _gone(logp: Tensor, rollout: Rollout, how: Ppo) -> tuple[float, float]:
+    """The share of tokens beyond a bound, and the mean KL of a token from the policy that wrote it."""
+    low, high = _bounds(how)
+    ratio = (logp - rollout.logp).exp()
+    is_clipped = ((ratio < low) | (ratio > high)).to(ratio.dtype)
+    moved = kl_estimate(rollout.logp, logp, estimate="k3")
+    return masked_mean(is_clipped, rollout.mask).item(), masked_mean(moved, rollout.mask).item()
 
 
 def _bounds(how: Ppo) -> tuple[float, float]:
