@@ -1,0 +1,114 @@
+"""Learning from answers: which tokens of a chat count, batches of them, and the loss of a network of transformers.
+
+What the assistant said counts, with the token that ends it, in every one of its turns; prompts, instructions and what
+tools gave do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from omlab.errors import InputError, SettingsError
+from omlab_text.chat_format import Encoded
+from omlab_text.tokens import TransformersTokenizer
+from omlab_text.training.vocabulary import IGNORED, cross_entropy, log_probs
+
+_SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
+"""In the configuration of networks whose logits are more than a product of matrices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Chats of a batch, padded on the right.
+
+    Attributes:
+        ids: (B, T), their tokens.
+        mask: (B, T), which of them are no padding.
+        targets: (B, T), the token after each one where it is to be learnt, else `vocabulary.IGNORED`.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    targets: Tensor
+
+
+def targets_of(chat: Encoded) -> list[int]:
+    """The token after each of a chat's where the assistant said it, else `vocabulary.IGNORED`.
+
+    Raises:
+        InputError: The assistant said nothing that could be learnt.
+    """
+    targets = [IGNORED] * len(chat.ids)
+    for begin, end in chat.answers:
+        for place in range(max(begin, 1), end):
+            targets[place - 1] = chat.ids[place]
+    if all(target == IGNORED for target in targets):
+        raise InputError("The chat has no answer of the assistant to learn from.")
+    return targets
+
+
+def trained_texts(chat: Encoded, tokenizer: TransformersTokenizer) -> list[str]:
+    """What of a chat is learnt, as text with its special tokens: to be looked at before a training."""
+    runs = groupby(targets_of(chat), key=lambda target: target == IGNORED)
+    return [
+        str(tokenizer.given.decode(list(run), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        for is_ignored, run in runs
+        if not is_ignored
+    ]
+
+
+def batch_of(chats: Sequence[Encoded], *, pad: int) -> Batch:
+    """Chats as a batch; `pad` is any token, for it is masked. Raises `InputError` as `targets_of` does."""
+    rows = [torch.tensor(chat.ids) for chat in chats]
+    return Batch(
+        ids=pad_sequence(rows, batch_first=True, padding_value=pad),
+        mask=pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], batch_first=True),
+        targets=pad_sequence(
+            [torch.tensor(targets_of(chat)) for chat in chats], batch_first=True, padding_value=IGNORED
+        ),
+    )
+
+
+def answers_loss(network: Any, batch: Batch) -> Tensor:
+    """The mean cross-entropy of the tokens that are to be learnt, a scalar; logits are made for those alone, in blocks.
+
+    Args:
+        network: A causal language model of transformers.
+        batch: On its device.
+
+    Raises:
+        SettingsError: The network's logits are no product of its last hidden states and a matrix.
+    """
+    return cross_entropy(_hidden(network, batch), _output(network), batch.targets)
+
+
+def answers_log_probs(network: Any, batch: Batch) -> Tensor:
+    """The log-probability (B, T) of each token that is to be learnt, 0 for others; as `answers_loss`."""
+    return log_probs(_hidden(network, batch), _output(network), batch.targets)
+
+
+def _hidden(network: Any, batch: Batch) -> Tensor:
+    found: Tensor = network.base_model(
+        input_ids=batch.ids, attention_mask=batch.mask.long(), use_cache=False
+    ).last_hidden_state
+    return found
+
+
+def _output(network: Any) -> Tensor:
+    layer = network.get_output_embeddings()
+    scaled = [name for name in _SCALED if getattr(network.config, name, None) not in (None, 1, 1.0)]
+    if type(layer) is not torch.nn.Linear or layer.bias is not None or scaled:
+        found = scaled[0] if scaled else "a layer of its own kind"
+        raise SettingsError(
+            f"{type(network).__name__} makes its logits with {found}, not of hidden states and a matrix alone: its "
+            "loss cannot be computed in blocks."
+        )
+    weight: Tensor = layer.weight
+    return weight
