@@ -58,6 +58,13 @@ def test_pulse_is_given_one_token_of_its_opener_and_writes_the_rest():
     assert layout("pulse-v5").on(Bytes()).said(" Helper: see a doctor\n") == "see a doctor"
 
 
+@pytest.mark.parametrize("name", ["pulse-v5", "pulse-v5-bos"])
+def test_pulse_is_told_who_it_is_where_a_chat_does_not_say(name):
+    format = layout(name).on(Bytes())
+    assert format.encode(ask("hi"), prompt=True) == format.encode(ask("hi", system=SYSTEM), prompt=True)
+    assert format.encode(ask("hi", system="Brief."), prompt=True) != format.encode(ask("hi"), prompt=True)
+
+
 def test_chatml_is_written_as_models_of_that_form_were_taught():
     tokenizer = Bytes()
     encoded = layout("chatml").on(tokenizer).encode(talk("hi", "hello", system="Brief."), prompt=True)

@@ -78,6 +78,7 @@ class Layout:
     after: str = ""
     bos: Literal["never", "start", "segment"] = "never"
     prompt_tokens: int | None = None
+    system: str = ""
 
     def on(self, tokenizer: Tokenizer) -> Segments:
         """The format with a model's tokenizer. Raises `SettingsError` where that lacks one of its special tokens."""
@@ -105,6 +106,8 @@ class Segments:
 
     def encode(self, chat: Chat, *, prompt: bool, whole: bool = False) -> Encoded:
         """As in `ChatFormat`."""
+        if self.layout.system and not chat.system:
+            chat = chat.with_system(self.layout.system)
         ids: list[int] = []
         answers = []
         for turn in chat.turns:
@@ -218,6 +221,7 @@ class _Row(BaseModel):
     after: str = ""
     bos: Literal["never", "start", "segment"] = "never"
     prompt_tokens: int | None = None
+    system: str = ""
 
 
 def layout(name: str) -> Layout:
