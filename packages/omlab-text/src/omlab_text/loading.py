@@ -61,10 +61,13 @@ def backend_of(
     )
 
 
-def open_weights(weights: Weights, *, device: str, settings: Mapping[str, Any]) -> tuple[Any, TransformersTokenizer]:
+def open_weights(
+    weights: Weights, *, device: str, settings: Mapping[str, Any], tokenizer_class: Any = AutoTokenizer
+) -> tuple[Any, TransformersTokenizer]:
     """A network on its device and its tokenizer, by the settings `dtype` and `quantised`.
 
-    Code that a folder brings is never run, and nothing is fetched.
+    Code that a folder brings is never run, and nothing is fetched. `tokenizer_class` is that of transformers which the
+    tokenizer is known to be of, where its folder names code of its own.
 
     Raises `WeightsError` for what is no such folder or file, `DeviceError` for a form that the device cannot compute.
     """
@@ -83,7 +86,7 @@ def open_weights(weights: Weights, *, device: str, settings: Mapping[str, Any]) 
     except Exception as error:  # whatever transformers makes of another's files
         raise WeightsError(f"{place} holds no language model that transformers reads: {_first(error)}") from error
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False, **more)
+        tokenizer = tokenizer_class.from_pretrained(place, local_files_only=True, trust_remote_code=False, **more)
     except Exception as error:
         raise WeightsError(f"{place} holds no tokenizer that transformers reads: {_first(error)}") from error
     return _quantised(network.to(device).eval(), settings["quantised"]), TransformersTokenizer(tokenizer)
