@@ -1,0 +1,3 @@
+from omlab_testkit import TestPlugin
+
+__all__ = ["TestPlugin"]
