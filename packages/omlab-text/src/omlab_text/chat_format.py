@@ -106,7 +106,7 @@ class Segments:
 
     def encode(self, chat: Chat, *, prompt: bool, whole: bool = False) -> Encoded:
         """As in `ChatFormat`."""
-        if self.layout.system and not chat.system:
+        if self.layout.system and chat.turns[0].role != "system":
             chat = chat.with_system(self.layout.system)
         ids: list[int] = []
         answers = []
