@@ -10,7 +10,7 @@ from folders import as_pickled_shards, as_sentencepiece
 from transformers import AutoModelForCausalLM
 
 import omlab
-from omlab.errors import OmlabWarning, SettingsError, WeightsError
+from omlab.errors import OmlabError, OmlabWarning, SettingsError, WeightsError
 from omlab_pulse import model as pulse
 from omlab_text.chat import ask
 from omlab_text.tiny import save_tiny
@@ -50,13 +50,18 @@ def test_a_chat_begins_with_the_instruction_that_pulse_was_trained_with(family):
     assert asked.count(1) == (3 if family == "llama" else 0)  # <s> begins the segments of the sentencepiece form
 
 
-@pytest.mark.parametrize("preset", ["knowledge", "consultation"])
+@pytest.mark.parametrize("preset", pulse.presets())
 def test_a_preset_is_put_before_the_question(preset):
     session = omlab.load_model("pulse-bloom-tiny", device="cpu")
     prompt = session.model.prepare("generate", {"chat": QUESTION}, preset=preset, max_tokens=8).value
     text = backend(session).tokenizer.text(prompt.ids)
     assert f"User: {pulse.presets()[preset]}\n发烧怎么办" in text
     assert session.generate(QUESTION, preset=preset, max_tokens=4).turns[:-1] == QUESTION.turns
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(OmlabError, match="preset"):
+        omlab.load_model("pulse-bloom-tiny", device="cpu").generate(QUESTION, preset="knowlege")
 
 
 def test_the_sentencepiece_file_of_a_folder_with_code_of_its_own_reads_the_same(tmp_path):

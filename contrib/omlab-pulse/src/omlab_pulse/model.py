@@ -78,7 +78,7 @@ def load(
     room = settings["context"] or _context(network, factor=settings["rope_factor"])
     format = layout(FORMATS[size.family]).on(tokenizer)
     backend = backend_of(network, tokenizer, format, name=name, settings={**settings, "context": room})
-    return ChatModel(backend, presets=presets())
+    return ChatModel(backend, presets={"none": "", **presets()})
 
 
 def presets() -> dict[str, str]:
