@@ -61,7 +61,7 @@ def test_a_preset_is_put_before_the_question(preset):
 
 def test_an_unknown_preset_is_refused():
     with pytest.raises(OmlabError, match="preset"):
-        omlab.load_model("pulse-bloom-tiny", device="cpu").generate(QUESTION, preset="knowlege")
+        omlab.load_model("pulse-bloom-tiny", device="cpu").generate(QUESTION, preset="doctor")
 
 
 def test_the_sentencepiece_file_of_a_folder_with_code_of_its_own_reads_the_same(tmp_path):
