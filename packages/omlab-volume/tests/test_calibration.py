@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omlab.errors import TrainingError, UsageError
+from omlab_payloads.sureness import FEATURES
 from omlab_testkit.parity import load_file
 from omlab_volume.calibrate import Calibrate
 from omlab_volume.inference.calibration import Calibration, compared, fit
-from omlab_volume.inference.confidence import FEATURES
 from omlab_volume.volume import Label, LabelMap
 
 examples = load_file(Path(__file__).with_name("examples.py"))

@@ -32,9 +32,9 @@ from omlab_axonseg.region_network import (
     with_view,
 )
 from omlab_axonseg.region_slices import as_atlas, decided, enlarged, from_atlas, probabilities
+from omlab_payloads.sureness import Sureness
 from omlab_volume.big.coarse import factor_for
 from omlab_volume.big.payloads import BigLabelMap, BigVolume
-from omlab_volume.inference.confidence import Sureness
 from omlab_volume.inference.task import by_output, with_values
 from omlab_volume.labels import default_colour, labels_from_json, labels_to_json, voxel_counts
 from omlab_volume.training.targets import channels_of, labels_of
@@ -137,7 +137,8 @@ class RegionModel:
             part = torch.from_numpy(share[:, first : first + _SLAB])
             sureness.add_scores(torch.cat([1 - part.amax(0, keepdim=True), part]))
         counts = voxel_counts(found, least=len(share) + 1).tolist()
-        facts = sureness.facts(by_output(self.labels), counts=counts, voxel_ml=volume.grid.voxel_ml)
+        names = {label.value: label.name for label in by_output(self.labels)}
+        facts = sureness.facts(names, counts=counts, voxel_ml=volume.grid.voxel_ml)
         result = LabelMap(
             array=from_atlas(found, volume.grid, begin=begin),
             affine=volume.affine,

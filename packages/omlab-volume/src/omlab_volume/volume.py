@@ -156,7 +156,7 @@ class LabelMap(OnGrid):
     """One class per voxel: `array` (I, J, K) of unsigned integers, 0 the background.
 
     `facts` (JSON) is what its model says of it: `structures` by name with how sure they are
-    (`omlab_volume.inference.confidence`), `gate` what was doubtful. Files of label maps do not hold it: it stands in
+    (`omlab_payloads.sureness`), `gate` what was doubtful. Files of label maps do not hold it: it stands in
     the run's log, and as JSON beside them (`omlab.payloads.Telling`).
     """
 

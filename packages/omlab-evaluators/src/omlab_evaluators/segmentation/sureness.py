@@ -1,6 +1,6 @@
 """How sure the model said it was of each structure, beside the Dice that it had.
 
-Label maps tell it as their `facts` (`omlab_volume.inference.confidence`): margin and entropy of the network's own
+Label maps tell it as their `facts` (`omlab_payloads.sureness`): margin and entropy of the network's own
 probabilities, and, of a calibrated model, the confidence that they stand for. Only that is called so.
 """
 

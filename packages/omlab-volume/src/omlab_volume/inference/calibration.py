@@ -1,6 +1,6 @@
 """From a network's opinion of itself to a confidence: the Dice that structures of such margins and entropies had.
 
-A logistic map, monotone in every feature (`omlab_volume.inference.confidence.FEATURES`),
+A logistic map, monotone in every feature (`omlab_payloads.sureness.FEATURES`),
 
     confidence = sigmoid(b + sum over f of w_f x_f),    w >= 0 of margins, w <= 0 of entropies
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 
 from omlab.errors import TrainingError
-from omlab_volume.inference.confidence import FEATURES
+from omlab_payloads.sureness import FEATURES
 from omlab_volume.labels import name_key, same_classes
 from omlab_volume.volume import LabelMap
 

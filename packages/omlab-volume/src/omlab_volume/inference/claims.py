@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omlab_volume.inference.confidence import Sureness
-from omlab_volume.labels import labels_from_names, voxel_counts
+from omlab_payloads.sureness import Sureness
+from omlab_volume.labels import voxel_counts
 
 _SLAB = 16
 
@@ -48,7 +48,7 @@ class Claims:
         voxel_ml: float | None,
         more: Mapping[str, Mapping[str, float]] | None = None,
     ) -> dict[str, Any]:
-        """What a label map tells of objects 1, 2, ... (`omlab_volume.inference.confidence`).
+        """What a label map tells of objects 1, 2, ... (`omlab_payloads.sureness`).
 
         Args:
             names: Theirs.
@@ -62,5 +62,5 @@ class Claims:
             probability = slab.sigmoid() if self._is_logits else slab
             sureness.add_decided(torch.from_numpy(labels[first : first + _SLAB].astype(np.int32)), probability)
         counts = voxel_counts(labels, least=len(names) + 1).tolist()
-        found = sureness.facts(labels_from_names(names), counts=counts, voxel_ml=voxel_ml)["structures"]
+        found = sureness.facts(dict(enumerate(names, start=1)), counts=counts, voxel_ml=voxel_ml)["structures"]
         return {"structures": {name: {**facts, **(more or {}).get(name, {})} for name, facts in found.items()}}

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from omlab.errors import OmlabError, OmlabWarning
 from omlab_kernels import window_argmax
-from omlab_volume.inference.confidence import Sureness
+from omlab_payloads.sureness import Sureness
 from omlab_volume.inference.resample import LinearSteps, linear_steps
 from omlab_volume.inference.sliding_window import Cell, Combine, Network, SlidingWindow, Tiling, not_finite
 
@@ -238,7 +238,9 @@ def _run(
     for cell in how.cells(network, image):
         if sureness is not None:
             with torch.inference_mode():
-                sureness.add(cell)  # before the export, which may change the cell's scores
+                sureness.add_scores(
+                    cell.scores, weight=cell.weight
+                )  # before the export, which may change the cell's scores
         export = export or LabelExport(image.shape[1:], shape, classes=how.classes, separate=separate)
         export.add(cell)
         del cell  # else it lives on while the next window is predicted

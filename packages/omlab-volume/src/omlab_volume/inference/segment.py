@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from omlab_volume.inference.confidence import Sureness
+from omlab_payloads.sureness import Sureness
 from omlab_volume.inference.export import predict_labels
 from omlab_volume.inference.preprocess import Plan, prepare
 from omlab_volume.inference.sliding_window import Combine, Network, Tiling
@@ -54,7 +54,7 @@ def segment(
 
     Returns:
         Labels with the shape, affine and source of `volume`; 0 outside the crop. Its `facts` say how large each
-        structure is and how sure the network is of it (`omlab_volume.inference.confidence`).
+        structure is and how sure the network is of it (`omlab_payloads.sureness`).
 
     Raises:
         InputError: the volume does not fit the network.
@@ -81,7 +81,9 @@ def segment(
         tiling=tiling,
     )
     counts = voxel_counts(decided, least=classes)
-    facts = sureness.facts(labels, counts=counts.tolist(), voxel_ml=prepared.canonical.voxel_ml)
+    facts = sureness.facts(
+        {label.value: label.name for label in labels}, counts=counts.tolist(), voxel_ml=prepared.canonical.voxel_ml
+    )
     whole = np.zeros(prepared.canonical.shape[::-1], decided.dtype)
     whole[prepared.crop] = decided
     array = reorient_labels(whole.transpose(2, 1, 0), prepared.source)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omlab_volume.inference.confidence import Sureness
+from omlab_payloads.sureness import Sureness
 from omlab_volume.labels import voxel_counts
 from omlab_volume.volume import Label
 
@@ -101,4 +101,5 @@ class Tally:
         """What the label map tells, as `LabelMap.facts`; nothing before all blocks were counted."""
         if self.done < self.blocks:
             return {}
-        return self._sureness.facts(self.labels, counts=self._voxels.tolist(), voxel_ml=self.voxel_ml)
+        names = {label.value: label.name for label in self.labels}
+        return self._sureness.facts(names, counts=self._voxels.tolist(), voxel_ml=self.voxel_ml)

@@ -8,13 +8,16 @@ At a voxel with blended class probabilities p (K), of which p1 and p2 are the tw
 Their means over the voxels of a structure say how sure it is of what, those over its surface (voxels with a neighbour
 of another class) how sure it is of where it ends. They are the network's opinion of itself: high margins in an image
 unlike the training ones mean nothing. What Dice they stand for is known after calibration
-(`omlab_volume.inference.calibration`); until then nothing is called a confidence.
+(the adapter `calibrate`); until then nothing is called a confidence.
 
 Where each object is decided by itself against the background, as those that a user points at, K is 2 and p the
 probability of the object that has the voxel: margin = 2 p - 1, entropy that of p and 1 - p.
 
-What is held is four sums and three counts a class. Of each cell of the sliding window some planes are looked at, and of
-these the voxels that are not background, thinned out where they are many; surfaces are seen within a plane.
+What is held is four sums and two counts a class. Of each part of an image some planes are looked at, and of these the
+voxels that are not background, thinned out where they are many; surfaces are seen within a plane. A picture is one plane, a
+frame of a clip another, and their pixels are the voxels.
+
+This module needs torch (extra `torch`).
 """
 
 from __future__ import annotations
@@ -26,22 +29,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from omlab_volume.inference.sliding_window import Cell
-from omlab_volume.volume import Label
-
 FEATURES = ("margin", "entropy", "surface_margin", "surface_entropy")
 _PLANE_VOXELS = 1 << 15
-"""Voxels of a cell whose class is looked at, about."""
+"""Voxels of a part whose class is looked at, about."""
 _VOXELS = 1 << 13
-"""Voxels of a cell whose scores are looked at, at most."""
+"""Voxels of a part whose scores are looked at, at most."""
 
 
 class Sureness:
-    """Sums of margin and entropy by class, of the cells of one image.
+    """Sums of margin and entropy by class, of the parts of one image.
 
     Args:
         classes: K; output 0 is the background, of which nothing is said.
-        softmax: Whether the cells' means are logits.
+        softmax: Whether scores are logits.
     """
 
     def __init__(self, classes: int, *, softmax: bool) -> None:
@@ -53,10 +53,6 @@ class Sureness:
         """Begin anew."""
         self._sums = torch.zeros((len(FEATURES), self.classes), dtype=torch.float64)
         self._counts = torch.zeros((2, self.classes), dtype=torch.float64)
-
-    def add(self, cell: Cell) -> None:
-        """Take in a cell of a sliding window, which stays as it is."""
-        self.add_scores(cell.scores, weight=cell.weight)
 
     def add_scores(self, scores: Tensor, *, weight: Tensor | None = None, labels: Tensor | None = None) -> None:
         """Take in a part of the image, which stays as it is.
@@ -143,21 +139,21 @@ class Sureness:
         surface = [value / on_surface for value in sums[2:]] if on_surface else volume
         return {name: round(value, 5) for name, value in zip(FEATURES, [*volume, *surface], strict=True)}
 
-    def facts(self, labels: Sequence[Label], *, counts: Sequence[int], voxel_ml: float | None) -> dict[str, Any]:
-        """`LabelMap.facts` of the structures that are there: by name their volume and the means of `FEATURES`.
+    def facts(self, names: Mapping[int, str], *, counts: Sequence[int], voxel_ml: float | None) -> dict[str, Any]:
+        """What a label map tells of the structures that are there: by name their size and the means of `FEATURES`.
 
         Args:
-            labels: Of the classes 1, 2, ...
+            names: Of the classes 1, 2, ...
             counts: Voxels of each class in the label map.
             voxel_ml: The volume of one of them; None: they are pixels, and counted.
         """
         structures: dict[str, Mapping[str, float]] = {}
-        for label in labels:
-            count = counts[label.value] if label.value < len(counts) else 0
-            found = self.of(label.value) if count else None
+        for label, name in names.items():
+            count = counts[label] if label < len(counts) else 0
+            found = self.of(label) if count else None
             if found is not None:
                 size = {"pixels": int(count)} if voxel_ml is None else {"ml": float(f"{count * voxel_ml:.6g}")}
-                structures[label.name] = {**size, **found}
+                structures[name] = {**size, **found}
         return {"structures": structures}
 
 
