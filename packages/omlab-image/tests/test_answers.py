@@ -25,11 +25,28 @@ def test_one_right_class_and_several() -> None:
 
 def test_a_label_map_lies_on_its_image_and_holds_its_values() -> None:
     image = Image(array=np.zeros((2, 3), dtype=np.uint8), spacing=(0.2, 0.1))
-    best = np.array([[0, 1, 2], [2, 0, 0]])
-    found = label_map_of(best, values=(7, 300), names=("nodule", "cyst"), image=image)
+    best = torch.tensor([[0, 1, 2], [2, 0, 0]])
+    scores = nn.functional.one_hot(best, 3).permute(2, 0, 1).float()
+    found = label_map_of(scores, values=(7, 300), names=("nodule", "cyst"), image=image, softmax=False)
     assert found.array.tolist() == [[0, 7, 300], [300, 0, 0]]
     assert found.names == {7: "nodule", 300: "cyst"}
     assert found.spacing == image.spacing
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+def test_a_label_map_tells_how_sure_it_is_of_what_is_there(softmax: bool) -> None:
+    share = torch.zeros(12, 12)
+    share[3:9, 3:9], share[4:8, 4:8] = 0.6, 0.9
+    shares = torch.stack([1 - share, share, torch.zeros(12, 12)]).clamp(min=1e-9)
+    image = Image(array=np.zeros((12, 12), dtype=np.uint8))
+    scores = shares.log() if softmax else 3 * shares  # shares need not add up to 1
+    found = label_map_of(scores, values=(7, 8), names=("nodule", "cyst"), image=image, softmax=softmax)
+    assert found.tells()["structures"].keys() == {"nodule"}
+    nodule = found.tells()["structures"]["nodule"]
+    assert nodule["pixels"] == 36
+    assert nodule["surface_margin"] == pytest.approx(0.2, abs=1e-4)
+    assert nodule["margin"] == pytest.approx((16 * 0.8 + 20 * 0.2) / 36, abs=1e-4)
+    assert nodule["surface_entropy"] > nodule["entropy"] > 0
 
 
 def test_a_task_tells_the_classes_of_a_data_set_and_comes_back_from_json() -> None:

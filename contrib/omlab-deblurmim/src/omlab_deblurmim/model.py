@@ -222,8 +222,7 @@ class DeblurMimModel:
         scores = functional.interpolate(
             with_background(logits[None]), size=image.shape, mode="bilinear", align_corners=False
         )
-        best = scores[0].argmax(dim=0).numpy()
-        return label_map_of(best, values=self.task.values, names=self.task.classes, image=image)
+        return label_map_of(scores[0], values=self.task.values, names=self.task.classes, image=image, softmax=True)
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: embeddings with convolutional stages; each block; norms and heads."""

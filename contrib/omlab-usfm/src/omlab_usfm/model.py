@@ -26,6 +26,7 @@ from omlab_usfm.atm import resized
 from omlab_usfm.encoder import EncoderConfig
 from omlab_usfm.images import whole, whole_for_masks
 from omlab_usfm.retarget import Plan, Task, retargeted
+from omlab_usfm.segmentation import UperNet
 from omlab_usfm.tables import Form
 from omlab_usfm.weights import Network, config_of, encoder_of, layers_of, load_encoder
 
@@ -137,9 +138,14 @@ class UsfmModel:
         return classes_of(logits, names=self.task.classes, threshold=self.task.threshold)
 
     def _labels(self, scores: Tensor, image: Image) -> LabelMap2D:
-        """Of (K, S, S): the best at each of the image's pixels."""
-        best = resized(scores[None], image.shape)[0].argmax(dim=0).numpy()
-        return label_map_of(best, values=self.task.values, names=self.task.classes, image=image)
+        """Of (K, S, S), logits of UPerNet and shares of SegViT: the best at each of the image's pixels."""
+        return label_map_of(
+            resized(scores[None], image.shape)[0],
+            values=self.task.values,
+            names=self.task.classes,
+            image=image,
+            softmax=isinstance(self.module, UperNet),
+        )
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: embeddings; each block; norms, pyramid and heads."""

@@ -8,13 +8,13 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omlab.errors import TrainingError
 from omlab.roles import About
 from omlab_image.image import Image, LabelMap2D
 from omlab_payloads.classes import Classes
+from omlab_payloads.sureness import Sureness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,17 +79,27 @@ def classes_of(logits: Tensor, *, names: Sequence[str], threshold: float | None)
     return Classes(names=names, probabilities=found.tolist(), threshold=threshold)
 
 
-def label_map_of(best: NDArray[np.integer], *, values: Sequence[int], names: Sequence[str], image: Image) -> LabelMap2D:
-    """The label map of an image, on its own pixels.
+def label_map_of(
+    scores: Tensor, *, values: Sequence[int], names: Sequence[str], image: Image, softmax: bool
+) -> LabelMap2D:
+    """The label map of an image, on its own pixels, which tells how sure it is (`omlab_payloads.sureness`).
 
     Args:
-        best: (H, W), 0 for the background, n for the n-th of `values`.
-        values: Of the classes in label maps.
+        scores: (1 + K, H, W), the background's first; the highest has a pixel.
+        values: Of the K classes in label maps.
         names: Of the classes.
         image: Whose label map it is.
+        softmax: Whether scores are logits; else they are shares, and add up to whatever they do.
     """
+    best = scores.argmax(dim=0)
+    sureness = Sureness(len(scores), softmax=softmax)
+    sureness.add_scores(scores[:, None], labels=best[None])
+    counts = torch.bincount(best.flatten(), minlength=len(scores)).tolist()
     table = np.array([0, *values])
-    array = table.astype(np.uint8 if table.max() < 256 else np.uint16)[best]
     return LabelMap2D(
-        array=array, names=dict(zip(values, names, strict=True)), spacing=image.spacing, source=image.source
+        array=table.astype(np.uint8 if table.max() < 256 else np.uint16)[best.numpy()],
+        names=dict(zip(values, names, strict=True)),
+        spacing=image.spacing,
+        source=image.source,
+        facts=sureness.facts(dict(enumerate(names, start=1)), counts=counts, voxel_ml=None),
     )

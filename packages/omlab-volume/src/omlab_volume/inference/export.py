@@ -238,9 +238,8 @@ def _run(
     for cell in how.cells(network, image):
         if sureness is not None:
             with torch.inference_mode():
-                sureness.add_scores(
-                    cell.scores, weight=cell.weight
-                )  # before the export, which may change the cell's scores
+                # before the export, which may change the cell's scores
+                sureness.add_scores(cell.scores, weight=cell.weight)
         export = export or LabelExport(image.shape[1:], shape, classes=how.classes, separate=separate)
         export.add(cell)
         del cell  # else it lives on while the next window is predicted
