@@ -74,3 +74,17 @@ def test_pictures_have_one_dice(evaluator, tmp_path):
 def test_other_frames_are_one_sentence(evaluator, tmp_path):
     with pytest.raises(GeometryError, match="has 3 x 8 x 8 frames and pixels, its reference 2 x 8 x 8"):
         evaluator.measure(sample(masks(1, 1)), masks(1, 1, 1), tmp_path)
+
+
+@pytest.mark.parametrize("of_clip", [True, False])
+def test_how_sure_a_model_was_stands_beside_its_dice(evaluator, tmp_path, of_clip):
+    sure = {"pixels": 9, "margin": 0.9, "entropy": 0.1, "surface_margin": 0.4, "surface_entropy": 0.6}
+    target = masks(9) if of_clip else masks(9).frame(0)
+    given = sample(target) if of_clip else Sample(
+        id="a", inputs={"image": Image(array=np.full((8, 8), 90, np.uint8))}, target=target
+    )  # fmt: skip
+    rows = {"a": evaluator.measure(given, target.telling({"structures": {"polyp": sure}}), tmp_path)}
+    assert rows["a"][0]["surface_margin"] == 0.4
+    evaluator.report(rows, tmp_path)
+    assert "Lowest margin" in (tmp_path / "report.html").read_text()
+    assert "surface_margin" in (tmp_path / "cases.csv").read_text()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,6 +24,7 @@ from omlab_endofm.classes import class_names
 from omlab_endofm.pictures import PRESETS, as_tensor
 from omlab_endofm.segmentation import Segmenter, SegmenterConfig, untrained_segmenter
 from omlab_endofm.weights import plain_state
+from omlab_payloads.sureness import Sureness
 from omlab_video.ahead import ahead
 from omlab_video.clip import Clip
 from omlab_video.over_time import LabelMapClip
@@ -72,15 +74,19 @@ class SegmentModel:
         self.module, self.names, self.frames = module.eval(), dict(names), frames
 
     def predict(self, batch: Sequence[Inputs], /) -> Iterator[LabelMapClip]:
-        """The classes of each pixel, on the frames' own pixels."""
+        """The classes of each pixel, on the frames' own pixels, and how sure they are over all frames."""
         self.module.eval()
         values = np.array([0, *self.names], np.uint8)
         for inputs in batch:
             clip = omlab.take(inputs, "clip", Clip)
+            sureness = Sureness(len(values), softmax=True)
             frames, parts = ahead(clip.stream()), []
             while part := list(islice(frames, self.frames)):
-                parts.append(values[self._classes(np.stack(part))])
-            yield LabelMapClip(array=np.concatenate(parts), names=self.names)
+                parts.append(self._classes(np.stack(part), sureness))
+            found = np.concatenate(parts)
+            counts = np.bincount(found.ravel(), minlength=len(values)).tolist()
+            facts = sureness.facts(dict(enumerate(self.names.values(), start=1)), counts=counts, voxel_ml=None)
+            yield LabelMapClip(array=values[found], names=self.names, facts=facts)
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: the ResNet and the tokens, each block, the decoder."""
@@ -116,13 +122,18 @@ class SegmentModel:
         return {"network": asdict(self.module.config), "names": {str(key): name for key, name in self.names.items()}}
 
     @torch.inference_mode()
-    def _classes(self, pixels: Any) -> Any:
+    def _classes(self, pixels: NDArray[np.uint8], sureness: Sureness) -> NDArray[np.uint8]:
+        """Of frames (T, H, W, 3) the outputs that have each pixel (T, H, W), whose scores `sureness` takes in."""
         size = self.module.config.blocks.size
         frames = PRESETS["segmentation"](as_tensor(pixels)).transpose(0, 1)
         resized = functional.interpolate(frames, size=(size, size), mode="bilinear")
         device = next(self.module.parameters()).device
         logits: Tensor = self.module(resized.to(device))
-        return functional.interpolate(logits, size=frames.shape[2:], mode="bilinear").argmax(1).byte().cpu().numpy()
+        scores = functional.interpolate(logits, size=frames.shape[2:], mode="bilinear")
+        best = scores.argmax(1)
+        for frame, found in zip(scores, best, strict=True):  # one by one: of several, some would not be looked at
+            sureness.add_scores(frame[:, None], labels=found[None])
+        return best.byte().cpu().numpy()
 
 
 def _from_config(config: Mapping[str, Any]) -> tuple[SegmenterConfig, dict[int, str]]:

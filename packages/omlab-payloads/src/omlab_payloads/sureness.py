@@ -14,8 +14,8 @@ Where each object is decided by itself against the background, as those that a u
 probability of the object that has the voxel: margin = 2 p - 1, entropy that of p and 1 - p.
 
 What is held is four sums and two counts a class. Of each part of an image some planes are looked at, and of these the
-voxels that are not background, thinned out where they are many; surfaces are seen within a plane. Pictures, and frames of
-clips, are planes whose pixels are the voxels.
+voxels that are not background, thinned out where they are many; surfaces are seen within a plane. Pictures and the
+frames of clips are planes, their pixels voxels.
 
 This module needs torch (extra `torch`).
 """

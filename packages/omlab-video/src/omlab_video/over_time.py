@@ -23,6 +23,7 @@ class LabelMapClip:
     Attributes:
         array: (T, H, W) of uint8, 0 the background.
         names: Of the classes, by their value.
+        facts: What its model says of it (JSON; `omlab.payloads.Telling`), as those of `omlab_image.image.LabelMap2D`.
 
     Raises `InputError` for another array.
     """
@@ -31,6 +32,7 @@ class LabelMapClip:
 
     array: NDArray[np.uint8]
     names: Mapping[int, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         array = self.array
@@ -55,6 +57,14 @@ class LabelMapClip:
     def same_grid(self, other: Any) -> bool:
         """Whether `other` (a clip, or masks over time) has as many frames of as many rows and columns."""
         return getattr(other, "shape", None) == self.shape
+
+    def tells(self) -> Mapping[str, Any]:
+        """What its model says of it."""
+        return self.facts
+
+    def telling(self, facts: Mapping[str, Any]) -> LabelMapClip:
+        """The same with other `facts`."""
+        return replace(self, facts=dict(facts))
 
     def present(self) -> dict[int, str]:
         """The classes that some pixel has, value to name; never the background."""

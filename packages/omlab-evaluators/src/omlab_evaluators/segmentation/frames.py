@@ -18,6 +18,7 @@ from omlab.errors import GeometryError
 from omlab_evaluators.segmentation.labels import match_labels
 from omlab_evaluators.segmentation.overlap import dice_of_counts
 from omlab_evaluators.segmentation.summary import status_of
+from omlab_evaluators.segmentation.sureness import sureness_of
 
 KINDS = ("labelmap-2d", "labelmap-clip")
 
@@ -30,16 +31,18 @@ class _Label:
 
 @dataclass(frozen=True, kw_only=True)
 class _Frames:
-    """Label maps (T, H, W) with the labels that their names tell of."""
+    """Label maps (T, H, W) with the labels that their names tell of, and what their model tells."""
 
     array: NDArray[Any]
     labels: Sequence[_Label]
+    facts: Mapping[str, Any]
 
     @classmethod
     def of(cls, payload: Any) -> _Frames:
         names: Mapping[int, str] = payload.names
         labels = [_Label(value=value, name=name) for value, name in names.items()]
-        return cls(array=payload.array if payload.array.ndim == 3 else payload.array[None], labels=labels)
+        array = payload.array if payload.array.ndim == 3 else payload.array[None]
+        return cls(array=array, labels=labels, facts=payload.facts)
 
 
 def compare_frames(
@@ -69,7 +72,7 @@ def compare_frames(
         row["dice"] = _defined(dice_of_counts(*whole[:2], both=whole[2]))
         if target.array.ndim == 3:
             row |= {"frame_dice": _mean_of_frames(counts), "frames": int((counts[0] > 0).sum())}
-        rows.append(row)
+        rows.append(row | sureness_of(prediction, pair.prediction))
     return rows
 
 

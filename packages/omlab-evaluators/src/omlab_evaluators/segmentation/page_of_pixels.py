@@ -10,6 +10,7 @@ from omlab_evaluators.page_parts import counted, few, forgotten, read_history, r
 from omlab_evaluators.segmentation.page import GALLERY_CASES, all_rows, case_text, mean_of, worst_first
 from omlab_evaluators.segmentation.pictures import picture_path
 from omlab_evaluators.segmentation.summary import Settings, Summary
+from omlab_evaluators.segmentation.sureness import KEYS, sureness_sections
 from omlab_report import (
     Block,
     Column,
@@ -35,7 +36,7 @@ from omlab_report import (
 CASES = 200
 """Rows of the table of cases; all are in cases.csv."""
 
-_COLUMNS = ("group", "label", "value", "status", "dice", "frame_dice", "frames")
+_COLUMNS = ("group", "label", "value", "status", "dice", "frame_dice", "frames", *KEYS)
 _STATES = ("found", "not found", "invented", "absent")
 
 
@@ -47,6 +48,7 @@ def write_report(rows: CaseRows, summary: Summary, *, settings: Settings, folder
         Section("", [_key_figures(rows, summary)]),
         _classes_section(rows, summary),
         _cases_section(rows, summary),
+        *sureness_sections(rows),
         *_gallery_section(rows, folder),
         *training_sections(history),
         Section("Notes", [Notes(notes)]),
