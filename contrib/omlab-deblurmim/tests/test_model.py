@@ -119,6 +119,8 @@ def test_discs_are_found_on_their_own_grid(discs: Discs, tmp_path: Path, name: s
     assert isinstance(found, LabelMap2D)
     assert found.same_grid(image)
     assert set(np.unique(found.array)) <= {0, 7}
+    told = {name: facts["pixels"] for name, facts in found.tells()["structures"].items()}
+    assert told == ({"nodule": np.count_nonzero(found.array)} if found.array.any() else {})
 
 
 def test_a_segmenter_goes_on_with_its_decoder(discs: Discs) -> None:

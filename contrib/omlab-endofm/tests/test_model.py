@@ -18,6 +18,7 @@ from omlab_endofm.detect_model import others
 from omlab_endofm.detection import Level
 from omlab_endofm.seen import Seen
 from omlab_endofm.weights import classifier_state
+from omlab_payloads.sureness import FEATURES
 from omlab_video.clip import Clip
 
 SMALL = BackboneConfig(size=32, width=64, depth=2, heads=1)
@@ -78,6 +79,10 @@ def test_masks_and_boxes_are_on_the_frames() -> None:
     given = clip(11)
     masks = omlab.load_model("endofm-segment-tiny.untrained", settings={"frames": 4}).predict(given)
     assert masks.same_grid(given)
+    counts = {masks.names[value]: int((masks.array == value).sum()) for value in masks.present()}
+    told = masks.tells()["structures"]
+    assert {name: facts["pixels"] for name, facts in told.items()} == counts
+    assert all(0 <= facts[key] <= 1 for facts in told.values() for key in FEATURES)
     boxes = omlab.load_model("endofm-detect-tiny.untrained").predict(given)
     assert len(boxes.frames) == 11
 

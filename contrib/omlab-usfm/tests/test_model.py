@@ -93,6 +93,8 @@ def test_discs_are_learnt_on_their_own_grid(discs: Discs, tmp_path: Path, head: 
     assert found.same_grid(image)
     assert set(np.unique(found.array)) <= {0, 7}
     assert found.names == {7: "nodule"}
+    told = {name: facts["pixels"] for name, facts in found.tells()["structures"].items()}
+    assert told == ({"nodule": np.count_nonzero(found.array)} if found.array.any() else {})
 
 
 def test_masked_images_are_made_whole(discs: Discs, tmp_path: Path) -> None:
