@@ -115,6 +115,7 @@ def test_the_loss_grows_with_the_classes(tmp_path: Path) -> None:
         ("medfmc-swin-tiny", {}, (1, 5, 16)),  # the card advises five
     ],
 )
+@pytest.mark.filterwarnings("ignore::omlab.gates.DoubtWarning")  # the training images are smaller
 def test_prompt_tuning_moves_prompts_and_the_head_alone(
     tmp_path: Path, model: str, more: dict[str, Any], shape: tuple[int, ...]
 ) -> None:
