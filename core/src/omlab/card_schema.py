@@ -279,8 +279,8 @@ class FormatCard(BaseCard):
 class DatasetCard(BaseCard):
     """A data set. `inputs` and `target` are kinds, empty where they depend on the user's files (`about` tells then).
 
-    `own`: it reads what a user has (`--data NAME:PATH`) and has no files of its own. `columns`: of an own one that reads
-    tables, the names that its column of ids may have: what reads other tables tells by them whose such a one is.
+    `own`: it reads what a user has (`--data NAME:PATH`) and has no files of its own. `columns`: of an own one that
+    reads tables, the names that its column of ids may have: by them others tell whose a table is.
     """
 
     inputs: dict[Word, Name] = {}

@@ -28,6 +28,7 @@ from omlab_report import (
 PAGE = "report.html"
 THUMBNAIL = ".jpg"
 MOST_PICTURES = 200
+DICE = "Of the patches that an annotation covers by at least a half, and as many with the highest scores"
 NOTES = (
     "Each slide has a page of its own beside this one, named after it.",
     "Tissue is what the patches show of it: their area times their share of tissue, overlaps counted once.",
@@ -40,12 +41,16 @@ def conclude(rows: Rows, folder: Path, *, failed: Mapping[str, str]) -> Report:
     here = {record.id: record.reason for record in CaseLog(folder) if record.status == "failed"}
     patches = sum(row["patches"] for row in found.values())
     area = sum(row["tissue_mm2"] or 0.0 for row in found.values())
+    told = [row["dice"] for row in found.values() if row["dice"] is not None]
+    dice = sum(told) / len(told) if told else None
     figures = [
         KeyFigure("Slides", len(found)),
         KeyFigure("Without features", len(failed)),
         KeyFigure("Patches", f"{patches:,}"),
         KeyFigure("Tissue in patches", area / 100, unit="cm²", digits=2),
     ]
+    if told:
+        figures.append(KeyFigure("Dice with annotations", dice, digits=2, note=f"mean of {len(told)} slides"))
     sections = [Section("", [KeyFigures(figures)]), _table(found), *_gallery(found, folder)]
     if failed or here:
         reasons = [f"{id}: {reason}" for id, reason in sorted({**failed, **here}.items())]
@@ -57,6 +62,7 @@ def conclude(rows: Rows, folder: Path, *, failed: Mapping[str, str]) -> Report:
         Metric(name="slides", value=count, n=count),
         Metric(name="patches", value=patches, n=count),
         Metric(name="tissue", value=area / 100, n=count, unit="cm²"),
+        *([Metric(name="dice of top patches", value=dice, n=len(told))] if told else []),
     ]
     return Report(metrics=metrics, notes=NOTES, details={"slides": [{"id": id, **row} for id, row in found.items()]})
 
@@ -71,6 +77,9 @@ def _table(found: Mapping[str, Mapping[str, Any]]) -> Section:
         Column("Highest score at (mm)"),
         Column("Encoder"),
     ]
+    is_annotated = any(row["annotated"] is not None for row in found.values())
+    if is_annotated:
+        columns += [Column("Annotated patches", numeric=True), Column("Dice", numeric=True, digits=2, help=DICE)]
     cells = [
         [
             id,
@@ -80,6 +89,7 @@ def _table(found: Mapping[str, Mapping[str, Any]]) -> Section:
             row["size_mm"],
             row["highest_mm"],
             row["encoder"],
+            *([row["annotated"], row["dice"]] if is_annotated else []),
         ]
         for id, row in sorted(found.items())
     ]
