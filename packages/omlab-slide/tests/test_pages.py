@@ -96,7 +96,7 @@ def test_the_highest_scores_are_judged_by_an_annotation(runs: Path, tmp_path: Pa
     assert rows["b"]["dice"] is None
     assert "Dice with the annotation" in (tmp_path / "pages" / "a.html").read_text()
     assert "Dice with the annotation" not in (tmp_path / "pages" / "b.html").read_text()
-    assert "Annotated patches" in (tmp_path / "pages" / "report.html").read_text()
+    assert "Annotated" in (tmp_path / "pages" / "report.html").read_text()
     [warned] = [text for record in CaseLog(outcome.place) for text in record.warnings]
     assert "b.geojson holds no region" in warned
     metric = next(one for one in outcome.report.metrics if one.name == "dice of top patches")

@@ -104,7 +104,7 @@ def encoded(pixels: NDArray[np.uint8]) -> bytes:
 def _with_legend(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     """The picture above a strip that says what the colours mean."""
     width = pixels.shape[1]
-    size = max(9, min(20, width // 48))
+    size = max(9, min(26, width // 38))
     letters = ImageFont.load_default(size=size)
     strip = Image.new("RGB", (width, 2 * size + 8), "white")
     draw = ImageDraw.Draw(strip)

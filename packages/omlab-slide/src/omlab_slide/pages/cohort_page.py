@@ -28,7 +28,7 @@ from omlab_report import (
 PAGE = "report.html"
 THUMBNAIL = ".jpg"
 MOST_PICTURES = 200
-DICE = "Of the patches that an annotation covers by at least a half, and as many with the highest scores"
+DICE = "Of the annotated patches and as many with the highest scores"
 NOTES = (
     "Each slide has a page of its own beside this one, named after it.",
     "Tissue is what the patches show of it: their area times their share of tissue, overlaps counted once.",
@@ -68,32 +68,26 @@ def conclude(rows: Rows, folder: Path, *, failed: Mapping[str, str]) -> Report:
 
 
 def _table(found: Mapping[str, Mapping[str, Any]]) -> Section:
-    columns = [
-        Column("Slide"),
-        Column("Patches", numeric=True),
-        Column("Tissue (mm²)", numeric=True, digits=2),
-        Column("µm a pixel", numeric=True, digits=3),
-        Column("Size (mm)"),
-        Column("Highest score at (mm)"),
-        Column("Encoder"),
+    """A row a slide; what no slide has is no column, and what all share stands above."""
+    shown = [
+        (Column("Patches", numeric=True), "patches"),
+        (Column("Tissue (mm²)", numeric=True, digits=2), "tissue_mm2"),
+        (Column("Annotated", numeric=True, help="Patches that an annotation covers by at least a half"), "annotated"),
+        (Column("Dice", numeric=True, digits=2, help=DICE), "dice"),
+        (Column("µm a pixel", numeric=True, digits=3), "mpp"),
+        (Column("Size (mm)"), "size_mm"),
+        (Column("Highest score at (mm)"), "highest_mm"),
+        (Column("Encoder"), "encoder"),
     ]
-    is_annotated = any(row["annotated"] is not None for row in found.values())
-    if is_annotated:
-        columns += [Column("Annotated patches", numeric=True), Column("Dice", numeric=True, digits=2, help=DICE)]
-    cells = [
-        [
-            id,
-            row["patches"],
-            row["tissue_mm2"],
-            row["mpp"],
-            row["size_mm"],
-            row["highest_mm"],
-            row["encoder"],
-            *([row["annotated"], row["dice"]] if is_annotated else []),
-        ]
-        for id, row in sorted(found.items())
+    encoders = {row["encoder"] for row in found.values()}
+    text = f"Features of {', '.join(encoders)}." if len(encoders) == 1 and any(encoders) else ""
+    told = [
+        (column, name)
+        for column, name in shown
+        if not (text and name == "encoder") and any(row[name] not in (None, "") for row in found.values())
     ]
-    return Section("Slides", [Table(columns, cells)])
+    cells = [[id, *(row[name] for _, name in told)] for id, row in sorted(found.items())]
+    return Section("Slides", [Table([Column("Slide"), *(column for column, _ in told)], cells)], text=text)
 
 
 def _gallery(found: Mapping[str, Any], folder: Path) -> list[Section]:

@@ -22,11 +22,12 @@ from omlab_slide.heat import HeatMap
 from omlab_slide.heat.annotation import Agreement
 from omlab_slide.heat.patches import Shown, top_and_bottom
 from omlab_slide.heat.picture import picture
-from omlab_slide.look.picture import OUTLINE, PATCH, sheet_picture
+from omlab_slide.look.picture import CANVAS, OUTLINE, PATCH, sheet_picture
 from omlab_slide.slide import Slide
 from omlab_slide.tissue.polygons import Polygon
 
 _SHOWN = 8
+_LARGE = (1120, 840)
 
 
 def write_slide_page(
@@ -45,7 +46,7 @@ def write_slide_page(
     """
     sections = [Section("", [KeyFigures([*_figures(bag), *_agreeing(found)])])]
     if slide is not None and bag.tissue is not None and slide.mpp is not None:
-        shown = Picture(thumbnail(bag, slide), alt=f"{id} with its tissue and patches")
+        shown = Picture(thumbnail(bag, slide, canvas=_LARGE), alt=f"{id} with its tissue and patches")
         legend = {"tissue": OUTLINE, "patches": PATCH}
         sections.append(Section("Tissue and patches", [Gallery([GalleryItem("", [shown])], legend=legend)]))
     if heat is not None:
@@ -61,7 +62,7 @@ def write_slide_page(
     write_page(Page(id, sections, subtitle=bag.in_words()), path)
 
 
-def thumbnail(bag: Bag, slide: Slide) -> bytes:
+def thumbnail(bag: Bag, slide: Slide, *, canvas: tuple[int, int] = CANVAS) -> bytes:
     """A JPEG of the slide with its tissue's outline, the bag's patches and a scale bar. Both have their scale."""
     assert bag.tissue is not None
     size = bag.size or bag.size0
@@ -73,7 +74,7 @@ def thumbnail(bag: Bag, slide: Slide) -> bytes:
         mpp=slide.scale * bag.size0 / size,
         downsample=bag.size0 / size,
     )
-    return sheet_picture(slide, tissue=bag.tissue, patches=grid)
+    return sheet_picture(slide, tissue=bag.tissue, patches=grid, canvas=canvas)
 
 
 def facts_of(bag: Bag) -> dict[str, str]:
