@@ -76,7 +76,7 @@ def _table(found: Mapping[str, Mapping[str, Any]]) -> Section:
         (Column("Dice", numeric=True, digits=2, help=DICE), "dice"),
         (Column("µm a pixel", numeric=True, digits=3), "mpp"),
         (Column("Size (mm)"), "size_mm"),
-        (Column("Highest score at (mm)"), "highest_mm"),
+        (Column("Highest at (mm)"), "highest_mm"),
         (Column("Encoder"), "encoder"),
     ]
     encoders = {row["encoder"] for row in found.values()}
