@@ -170,7 +170,7 @@ def test_the_schedule_is_upstreams(root: Path) -> None:
     assert recipe.how.optimizer == "sgd"
     assert not recipe.how.momentum
     assert {group["lr"] for group in recipe.groups()} == {0.03}
-    with pytest.raises(SettingsError, match="warmup_steps is 11, but there are 10 steps"):
+    with pytest.raises(SettingsError, match=r"warmup_steps is 11, but there are 10 steps: .* -s warmup_steps=1,"):
         recipe_for(root, warmup_steps=11)
     assert recipe_for(root, sampling="all").batches.augment.saturation == (0.8, 1.2)  # type: ignore[attr-defined]
     assert recipe_for(root, compat=True).batches.augment.saturation == PUBLISHED_SATURATION  # type: ignore[attr-defined]

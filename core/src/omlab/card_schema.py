@@ -279,7 +279,8 @@ class FormatCard(BaseCard):
 class DatasetCard(BaseCard):
     """A data set. `inputs` and `target` are kinds, empty where they depend on the user's files (`about` tells then).
 
-    `own`: it reads what a user has (`--data NAME:PATH`) and has no files of its own.
+    `own`: it reads what a user has (`--data NAME:PATH`) and has no files of its own. `columns`: of an own one that
+    reads tables, the names that its column of ids may have: by them others tell whose a table is.
     """
 
     inputs: dict[Word, Name] = {}
@@ -288,6 +289,7 @@ class DatasetCard(BaseCard):
     splits: list[Name] = []
     data_licence: Sentence
     own: bool = False
+    columns: list[str] = []
 
 
 class ModelCard(BaseCard):

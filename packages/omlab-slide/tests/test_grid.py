@@ -47,7 +47,7 @@ def test_a_share_is_the_mean_of_the_mask_over_the_patch(seed, size0):
     fine = np.kron(mask, np.ones((5, 6)))
     padded = np.pad(fine, 200)
     expected = [padded[y + 200 : y + 200 + size0, x + 200 : x + 200 + size0].mean() for x, y in coords]
-    np.testing.assert_allclose(shares(masked(mask, scale=scale), coords, size0=size0), expected, atol=1e-9)
+    np.testing.assert_allclose(shares(mask, coords, size0=size0, downsample=scale), expected, atol=1e-9)
 
 
 def test_patches_are_those_with_enough_tissue():

@@ -19,14 +19,16 @@ from scipy.stats import percentileofscore, rankdata
 import omlab
 from omlab.errors import InputError
 from omlab_slide.heat import HeatMap
+from omlab_slide.heat.annotation import Agreement, agreement, annotated, read_annotation
 from omlab_slide.heat.cells import raster
 from omlab_slide.heat.colours import coloured
 from omlab_slide.heat.patches import HeatPatches, top_and_bottom
-from omlab_slide.heat.picture import blended, percentile_map
+from omlab_slide.heat.picture import blended, percentile_map, picture
 from omlab_slide.heat.pyramid import HeatPyramid
 from omlab_slide.heat.ranks import percentiles
 from omlab_slide.heat.scale_bar import with_scale_bar
 from omlab_slide.testing import PLANT, draw_slide, example_heat_maps, held
+from omlab_slide.tissue.polygons import Polygon
 
 Numbers = list[float]
 numbers = st.lists(st.floats(-5, 5).map(lambda value: round(value, 1)), min_size=1, max_size=40)
@@ -143,6 +145,61 @@ def test_other_geojson_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"version": 1', '"version": 9'))
     with pytest.raises(InputError, match="version 9"):
         omlab.read(path, kind="heat-map")
+
+
+def square(x: int, y: int, side: int) -> list[list[int]]:
+    return [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+
+
+REGIONS: dict[str, Any] = {
+    "a collection": {
+        "type": "FeatureCollection",
+        "features": [{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [square(40, 0, 200)]}}],
+    },
+    "parts with a hole": [
+        {
+            "type": "Feature",
+            "geometry": {"type": "MultiPolygon", "coordinates": [[square(0, 0, 200), square(0, 0, 90)]]},
+            "properties": {"objectType": "annotation"},
+        },
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [square(200, 0, 100)]},
+            "properties": {"objectType": "detection"},
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(("which", "inside"), [("a collection", [1, 1, 0, 0]), ("parts with a hole", [0, 1, 0, 0])])
+def test_patches_are_annotated_that_lie_in_a_region_by_half(tmp_path: Path, which: str, inside: list[int]) -> None:
+    (tmp_path / "a.geojson").write_text(json.dumps(REGIONS[which]))
+    heat = heat_of([0.1, 0.9, 0.8, 0.2])
+    regions = read_annotation(tmp_path / "a.geojson")
+    assert annotated(heat, regions).tolist() == [bool(one) for one in inside]
+    assert agreement(heat, regions) == Agreement(patches=sum(inside), dice=0.5 if sum(inside) == 2 else 1.0)
+    assert picture(heat, regions=regions) != picture(heat)
+
+
+def test_an_annotation_beside_all_patches_has_no_dice(tmp_path: Path) -> None:
+    region = Polygon(np.array(square(0, 0, 20), np.int32))
+    assert agreement(heat_of([1.0, 2.0]), [region]) == Agreement(patches=0, dice=None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[1]",
+        '{"type": "FeatureCollection", "features": []}',
+        '[{"geometry": {"type": "Polygon", "coordinates": [[[0, 0]]]}}]',
+    ],
+)
+def test_what_is_no_annotation_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.geojson").write_text(text)
+    with pytest.raises(InputError, match=r"a\.geojson (is no GeoJSON of regions|holds no region)"):
+        read_annotation(tmp_path / "a.geojson")
 
 
 def test_a_pyramid_opens_with_its_levels_and_scale(tmp_path: Path) -> None:

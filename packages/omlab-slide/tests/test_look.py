@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from omlab.cli import main
+from omlab_slide.heat.scale_bar import length_in_words, round_length
 from omlab_slide.look.jobs import look_at_slides
-from omlab_slide.look.picture import CANVAS, OUTLINE, length_in_words, round_length, sheet_picture
+from omlab_slide.look.picture import CANVAS, OUTLINE, sheet_picture
 from omlab_slide.testing import draw_slide, held, write_pyramid
 from omlab_slide.tissue import tissue
 
@@ -146,10 +147,10 @@ def test_a_picture_has_its_scale_and_its_lines():
     assert pixels.shape == (CANVAS[1], CANVAS[0], 3)
     assert (np.abs(pixels - OUTLINE).sum(axis=2) < 60).sum() > 200
     # 1200 pixels of 0.5 um are 600 um over 560 pixels: the largest round length below a fifth is 100 um
-    bar = np.flatnonzero((pixels[CANVAS[1] - 13] < 60).all(axis=1))
+    bar = np.flatnonzero((pixels[CANVAS[1] - 28] < 60).all(axis=1))
     assert bar[-1] - bar[0] + 1 == pytest.approx(100 / (600 / 560), abs=4)
 
 
 def test_lengths_of_bars_are_round():
     assert [round_length(value) for value in (1, 9.99, 10, 130, 2400, 5000)] == [1, 5, 10, 100, 2000, 5000]
-    assert [length_in_words(value) for value in (50, 100, 2000)] == ["50 µm", "0.1 mm", "2 mm"]
+    assert [length_in_words(value) for value in (50, 100, 2000)] == ["50 um", "0.1 mm", "2 mm"]

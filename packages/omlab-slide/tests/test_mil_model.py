@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 import omlab
-from omlab.errors import InputError, OmlabError, TrainingError, UsageError, WeightsError
+from omlab.errors import InputError, OmlabError, OmlabWarning, TrainingError, UsageError, WeightsError
 from omlab.models import find_card
 from omlab.session import Session
 from omlab.weights import save_state_dict
@@ -25,6 +27,7 @@ from omlab_slide.encoding import SlideEncoder
 from omlab_slide.heat import HeatMap
 from omlab_slide.heat.patches import HeatPatches
 from omlab_slide.mil.clam import Clam, ClamConfig
+from omlab_slide.mil.origin import Origin
 from omlab_slide.testing import write_pyramid
 
 WIDTH = 8
@@ -45,6 +48,8 @@ def bag_of(count: int, *, planted: bool = False, seed: int = 0, width: int = WID
         size0=64,
         dimensions=(1024, 1024),
         mpp=0.5,
+        size=256,
+        target_mpp=0.5,
         encoder={"name": encoder},
     )
 
@@ -152,8 +157,31 @@ def test_features_that_do_not_fit_are_one_sentence(table: Path, change: Mapping[
 
 def test_features_of_another_encoder_are_warned_about(table: Path) -> None:
     session = adapted(table, "mil-fc", "mil", epochs=1)
-    with pytest.warns(omlab.errors.OmlabWarning, match="features of other, but this model was trained on those of toy"):
+    assert session.model.origin == Origin(encoder="toy", patch=256, mpp=0.5)  # type: ignore[attr-defined]
+    with pytest.warns(OmlabWarning, match="features of other, but this model was trained on those of toy"):
         session.predict(bag_of(4, encoder="other"))
+
+
+@pytest.mark.parametrize(
+    ("patch", "mpp", "said"),
+    [
+        (64, 0.5, "patches of 64 pixels at 0.5 um a pixel, .* trained on patches of 256 pixels at 0.5 um a pixel"),
+        (256, 1.0, "patches of 256 pixels at 1 um a pixel, .* trained on patches of 256 pixels at 0.5 um a pixel"),
+        (256, 0.52, ""),  # one objective on two scanners
+        (0, None, ""),  # not known, as of CLAM's features alone
+    ],
+)
+def test_patches_of_another_size_or_scale_are_warned_about(patch: int, mpp: float | None, said: str) -> None:
+    session = omlab.load_model("mil-fc.untrained", settings={"features": WIDTH, "size": "tiny"})
+    session.model.origin = Origin(patch=256, mpp=0.5)  # type: ignore[attr-defined]  # what bags for training say
+    asked = replace(bag_of(4), size=patch, target_mpp=mpp)
+    with pytest.warns(OmlabWarning, match=said) if said else nullcontext():
+        session.explain(asked)
+
+
+def test_what_bags_do_not_share_is_not_known_of_them_all() -> None:
+    both = Origin.shared([Origin(encoder="a", patch=256, mpp=0.5), Origin(encoder="a", patch=512)])
+    assert both == Origin(encoder="a")
 
 
 def test_a_table_of_bags_of_two_encoders_is_refused(table: Path, tmp_path: Path) -> None:

@@ -12,16 +12,17 @@ import pytest
 import omlab
 from omlab.errors import UsageError
 from omlab.jobs.run_cases import FileCase, run_cases
-from omlab.records import Role
+from omlab.records import CaseLog, Role
 from omlab_slide.bag import Bag
 from omlab_slide.encoding import SlideEncoder
 from omlab_slide.heat import HeatMap
 from omlab_slide.pages.jobs import report_slides
 from omlab_slide.slide import open_slide
-from omlab_slide.testing import draw_slide, write_pyramid
+from omlab_slide.testing import draw_slide, write_annotation, write_pyramid
 from omlab_testkit.parity import load_file
 
 NEEDS = load_file(Path(__file__).with_name("examples.py")).needs
+PLANT = (0.25, 0.5, 0.08)
 SETTINGS = {"mpp": 4.0, "patch": 32, "overlap": 0, "least_share": 0.5, "tissue": "saturation"}
 
 
@@ -31,7 +32,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     cases = []
     for number, name in enumerate(("a", "b", "glass")):
-        drawing = draw_slide((1024, 768), seed=number, plant=(0.25, 0.5, 0.08))
+        drawing = draw_slide((1024, 768), seed=number, plant=PLANT)
         if name == "glass":
             drawing = draw_slide((1024, 768), blobs=0)
         cases.append(FileCase(id=name, files={"slide": [write_pyramid(folder / f"{name}.tiff", drawing, mpp=2.0)]}))
@@ -82,6 +83,36 @@ def test_each_slide_has_a_page_and_all_have_one(runs: Path, tmp_path: Path) -> N
     assert [row["id"] for row in outcome.report.details["slides"]] == ["a", "b"]
 
 
+def test_the_highest_scores_are_judged_by_an_annotation(runs: Path, tmp_path: Path) -> None:
+    drawn = tmp_path / "drawn"
+    drawn.mkdir()
+    write_annotation(drawn / "a.geojson", (1024, 768), PLANT)  # the heat of these slides is their darkness
+    (drawn / "b.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    outcome = report_slides(runs / "features", heat=runs / "heat", annotations=drawn, output=tmp_path / "pages")
+    assert outcome.report is not None
+    rows = {row["id"]: row for row in outcome.report.details["slides"]}
+    assert rows["a"]["annotated"] >= 2
+    assert rows["a"]["dice"] >= 0.5
+    assert rows["b"]["dice"] is None
+    assert "Dice with the annotation" in (tmp_path / "pages" / "a.html").read_text()
+    assert "Dice with the annotation" not in (tmp_path / "pages" / "b.html").read_text()
+    assert "Annotated" in (tmp_path / "pages" / "report.html").read_text()
+    [warned] = [text for record in CaseLog(outcome.place) for text in record.warnings]
+    assert "b.geojson holds no region" in warned
+    metric = next(one for one in outcome.report.metrics if one.name == "dice of top patches")
+    assert (metric.value, metric.n) == (rows["a"]["dice"], 1)
+
+
+def test_an_annotation_beside_the_slide_is_found(runs: Path, tmp_path: Path) -> None:
+    path = write_annotation(runs / "b.tiff.geojson", (1024, 768), PLANT)
+    try:
+        outcome = report_slides(runs / "features", heat=runs / "heat", output=tmp_path / "pages")
+    finally:
+        path.unlink()
+    assert outcome.report is not None
+    assert [row["annotated"] is not None for row in outcome.report.details["slides"]] == [False, True]
+
+
 def test_without_heat_and_slides_what_is_known_is_shown(runs: Path, tmp_path: Path) -> None:
     (runs / "b.tiff").rename(runs / "b.gone")
     try:
@@ -99,3 +130,5 @@ def test_other_folders_are_refused(runs: Path, tmp_path: Path) -> None:
         report_slides(tmp_path)
     with pytest.raises(UsageError, match="holds no bag"):
         report_slides(runs / "heat")
+    with pytest.raises(UsageError, match="no folder of annotations"):
+        report_slides(runs / "features", annotations=tmp_path / "none")

@@ -107,6 +107,14 @@ def test_what_is_wrong_is_one_sentence(bags: Path, text: str, more: dict[str, An
         opened(bags, text, **more).cases("train")
 
 
+@pytest.mark.parametrize("text", [OURS, CLAMS])
+def test_a_table_of_slides_that_is_given_as_one_of_cases_is_told_whose_it_is(bags: Path, text: str) -> None:
+    (bags / "slides.csv").write_text(text)
+    with pytest.raises(InputError, match=rf"read by --data slides:{bags / 'slides.csv'}\.$"):
+        omlab.load_dataset(f"cases:{bags / 'slides.csv'}").splits()
+    assert omlab.load_dataset(f"slides:{bags / 'slides.csv'}").splits()[0] == "train"
+
+
 def test_splits_of_other_slides_are_refused(bags: Path) -> None:
     (bags / "splits.csv").write_text(",train,val,test\n0,a1,zz,\n")
     with pytest.raises(InputError, match=r"has slides that .* has not: zz"):

@@ -66,7 +66,10 @@ class CiteRecipe(ClassificationRecipe):
         self.steps = int(settings["steps"])
         self.epoch = max(1, math.ceil(self.steps / _ROWS))
         if settings["warmup_steps"] > self.steps:
-            raise SettingsError(f"warmup_steps is {settings['warmup_steps']}, but there are {self.steps} steps.")
+            raise SettingsError(
+                f"warmup_steps is {settings['warmup_steps']}, but there are {self.steps} steps: give fewer, such as "
+                f"-s warmup_steps={self.steps // 10}, or more steps."
+            )
         if settings["sampling"] != "all":
             cases, classes = self.batches.cases, self.batches.names
             by_slide = settings["sampling"] == "slides"

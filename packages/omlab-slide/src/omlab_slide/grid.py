@@ -97,7 +97,7 @@ def patches(
         )
     size0 = max(1, round(patch * downsample))
     coords = corners(slide.dimensions, step=(patch - overlap) * downsample)
-    share = np.ones(len(coords)) if tissue is None else shares(tissue, coords, size0=size0)
+    share = np.ones(len(coords)) if tissue is None else _tissue_shares(tissue, coords, size0=size0)
     is_kept = share > 0 if tissue is not None and least_share == 0 else share >= least_share - 1e-9
     return Patches(
         coords=coords[is_kept],
@@ -144,7 +144,7 @@ def published_patches(
     ).astype(np.int32)
     return Patches(
         coords=found,
-        share=shares(tissue, found, size0=patch * whole).astype(np.float16),
+        share=_tissue_shares(tissue, found, size0=patch * whole).astype(np.float16),
         size0=patch * whole,
         size=patch,
         mpp=slide.scale * downsample,
@@ -167,19 +167,31 @@ def corners(dimensions: tuple[int, int], *, step: float) -> NDArray[np.int32]:
     return np.stack([np.tile(x, len(y)), np.repeat(y, len(x))], axis=1)
 
 
-def shares(tissue: Tissue, coords: NDArray[np.int32], *, size0: int) -> NDArray[np.float64]:
-    """How much of each patch (N,) is tissue, exactly as the mask has it; what lies beyond the slide is none.
+def _tissue_shares(tissue: Tissue, coords: NDArray[np.int32], *, size0: int) -> NDArray[np.float64]:
+    return shares(tissue.mask, coords, size0=size0, downsample=tissue.downsample)
+
+
+def shares(
+    mask: NDArray[np.bool_], coords: NDArray[np.int32], *, size0: int, downsample: tuple[float, float]
+) -> NDArray[np.float64]:
+    """How much of each patch (N,) a mask of the slide covers, exactly; what lies beyond the slide is not covered.
 
     From sums over the mask up to each pixel (Crow 1984), between pixels linearly: four look-ups a patch.
+
+    Args:
+        mask: (h, w), the slide whole.
+        coords: (N, 2), the top-left corner (x, y) of each patch in pixels of level 0.
+        size0: Side of a patch in pixels of level 0.
+        downsample: How many of them a pixel of the mask is wide and high.
     """
-    sums = np.zeros((tissue.mask.shape[0] + 1, tissue.mask.shape[1] + 1))
-    sums[1:, 1:] = tissue.mask.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
+    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1))
+    sums[1:, 1:] = mask.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
     x, y = coords[:, 0].astype(np.float64), coords[:, 1].astype(np.float64)
-    left, right = x / tissue.downsample[0], (x + size0) / tissue.downsample[0]
-    top, bottom = y / tissue.downsample[1], (y + size0) / tissue.downsample[1]
+    left, right = x / downsample[0], (x + size0) / downsample[0]
+    top, bottom = y / downsample[1], (y + size0) / downsample[1]
     inside = _sum_to(sums, right, bottom) - _sum_to(sums, left, bottom) - _sum_to(sums, right, top)
     inside += _sum_to(sums, left, top)
-    area = size0**2 / (tissue.downsample[0] * tissue.downsample[1])
+    area = size0**2 / (downsample[0] * downsample[1])
     return np.clip(inside / area, 0.0, 1.0)
 
 

@@ -6,6 +6,7 @@ path = write_pyramid(tmp_path / "case.tiff", drawing, mpp=0.5, corrupt=[(0, 3, 2
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -127,6 +128,20 @@ def write_pyramid(
             )
     if corrupt:
         _spoil(path, corrupt)
+    return path
+
+
+def write_annotation(path: Path, size: tuple[int, int], plant: tuple[float, float, float]) -> Path:
+    """Write the outline of a drawn slide's plant as GeoJSON, as QuPath exports an annotation; `draw_slide` has both."""
+    turns = np.linspace(0, 2 * np.pi, 65)
+    middle = np.array([plant[0] * size[0], plant[1] * size[1]])
+    ring = middle + plant[2] * size[1] * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [ring.tolist()]},
+        "properties": {"objectType": "annotation", "classification": {"name": "plant"}},
+    }
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     return path
 
 

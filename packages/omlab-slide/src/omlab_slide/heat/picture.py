@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from omlab_slide.heat.scale_bar import with_scale_bar
 
 if TYPE_CHECKING:
     from omlab_slide.heat.heat_map import HeatMap
+    from omlab_slide.tissue.polygons import Polygon
 
 LONGEST = 1024
 """Pixels of the longer side, where nobody asks for others."""
@@ -23,11 +25,28 @@ _CELL = 8
 """Pixels along the side of a patch in the raster that is enlarged: coarser than the picture, finer than a patch."""
 
 
-def picture(heat: HeatMap, *, slide: Any = None, longest: int = LONGEST) -> bytes:
-    """A PNG of a heat map over `slide` (else its thumbnail, else white), with legend and scale bar."""
-    pixels = blended(heat, background(heat, slide=slide, longest=longest))
+def picture(heat: HeatMap, *, slide: Any = None, regions: Sequence[Polygon] = (), longest: int = LONGEST) -> bytes:
+    """A PNG of a heat map over `slide` (else its thumbnail, else white), with legend and scale bar.
+
+    `regions`: what somebody outlined, drawn as lines.
+    """
+    pixels = _outlined(blended(heat, background(heat, slide=slide, longest=longest)), regions, heat.dimensions)
     mpp = None if heat.mpp is None else heat.mpp * heat.dimensions[0] / pixels.shape[1]
     return encoded(_with_legend(with_scale_bar(pixels, mpp), heat.name))
+
+
+def _outlined(pixels: NDArray[np.uint8], regions: Sequence[Polygon], dimensions: tuple[int, int]) -> NDArray[np.uint8]:
+    """The picture of a slide of `dimensions` with black lines around regions, white beside them."""
+    if not regions:
+        return pixels
+    canvas = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(canvas)
+    factors = np.array([pixels.shape[1] / dimensions[0], pixels.shape[0] / dimensions[1]])
+    lines = [line * factors for region in regions for line in (region.outer, *region.holes)]
+    for colour, width in (("white", 5), ("black", 2)):
+        for line in lines:
+            draw.line([*map(tuple, line.tolist()), tuple(line[0].tolist())], fill=colour, width=width)
+    return np.asarray(canvas)
 
 
 def background(heat: HeatMap, *, slide: Any = None, longest: int = LONGEST) -> NDArray[np.uint8]:
@@ -85,7 +104,7 @@ def encoded(pixels: NDArray[np.uint8]) -> bytes:
 def _with_legend(pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     """The picture above a strip that says what the colours mean."""
     width = pixels.shape[1]
-    size = max(9, min(20, width // 48))
+    size = max(9, min(26, width // 38))
     letters = ImageFont.load_default(size=size)
     strip = Image.new("RGB", (width, 2 * size + 8), "white")
     draw = ImageDraw.Draw(strip)

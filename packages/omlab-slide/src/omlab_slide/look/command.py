@@ -116,17 +116,23 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
 @click.option(
     "--heat", metavar="HEAT", type=click.Path(path_type=Path), help="The run of omlab explain, of their heat."
 )
+@click.option(
+    "--annotations",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Regions to judge the heat by: GeoJSON named after the slides (default: beside them).",
+)
 @options.output("A folder")
-def report(*, features: Path, heat: Path | None, output: str | None) -> None:
+def report(*, features: Path, heat: Path | None, annotations: Path | None, output: str | None) -> None:
     """Pages of slides whose features are there.
 
     FEATURES is the folder of a run of omlab embed. OUT gets a page for each slide (tissue, patches, heat map, the
-    patches that stand out) and one of all, report.html.
+    patches that stand out, their Dice with an annotation) and one of all, report.html.
     """
     from omlab.cli.console import working
     from omlab.cli.results import conclude
     from omlab_slide.pages.jobs import report_slides
 
     with working():
-        outcome = report_slides(features, heat=heat, output=output)
+        outcome = report_slides(features, heat=heat, annotations=annotations, output=output)
     conclude(outcome)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from omlab_slide.grid import Patches
+from omlab_slide.heat.scale_bar import with_scale_bar
 from omlab_slide.slide import Slide
 from omlab_slide.tissue.find import Tissue
 from omlab_slide.tissue.polygons import Polygon
@@ -19,27 +19,29 @@ CANVAS = (560, 420)
 """Width and height of a picture in pixels: those of all slides, so that a sheet of them is even."""
 OUTLINE, PATCH = (0, 110, 60), (30, 90, 220)
 """Colours: of the tissue's line, and of patches."""
+_LETTERS = 36
+"""Pixels: to be read where a picture is shown a third as wide, on a sheet or a small screen."""
 _TINT = 0.15
 _LEAST_CELL = 5
 """Pixels that a patch must have along a side for its frame to be drawn."""
 
 
-def sheet_picture(slide: Slide, *, tissue: Tissue, patches: Patches) -> bytes:
-    """A JPEG of `CANVAS` pixels. The slide's mpp is known."""
-    overview = slide.overview(min(CANVAS))
+def sheet_picture(slide: Slide, *, tissue: Tissue, patches: Patches, canvas: tuple[int, int] = CANVAS) -> bytes:
+    """A JPEG of `canvas` pixels. The slide's mpp is known."""
+    overview = slide.overview(min(canvas))
     width, height = slide.dimensions
-    scale = min(CANVAS[0] / width, CANVAS[1] / height)
+    scale = min(canvas[0] / width, canvas[1] / height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = Image.fromarray(overview).resize(size, Image.Resampling.LANCZOS)
     small = Image.fromarray(_tinted(np.asarray(small), patches, scale=scale))
     draw = ImageDraw.Draw(small)
     _draw_frames(draw, patches, scale=scale)
     _draw_lines(draw, tissue.polygons, scale=scale)
-    canvas = Image.new("RGB", CANVAS, (255, 255, 255))
-    canvas.paste(small, ((CANVAS[0] - size[0]) // 2, (CANVAS[1] - size[1]) // 2))
-    draw_scale_bar(canvas, mpp=slide.scale / scale)
+    whole = Image.new("RGB", canvas, (255, 255, 255))
+    whole.paste(small, ((canvas[0] - size[0]) // 2, (canvas[1] - size[1]) // 2))
+    pixels = with_scale_bar(np.asarray(whole), slide.scale / scale, letters=_LETTERS)
     stream = BytesIO()
-    canvas.save(stream, "JPEG", quality=88)
+    Image.fromarray(pixels).save(stream, "JPEG", quality=88)
     return stream.getvalue()
 
 
@@ -67,32 +69,3 @@ def _draw_lines(draw: ImageDraw.ImageDraw, polygons: Iterable[Polygon], *, scale
         for line in (polygon.outer, *polygon.holes):
             corners = [(float(x), float(y)) for x, y in line * scale]
             draw.line([*corners, corners[0]], fill=OUTLINE, width=2)
-
-
-def draw_scale_bar(canvas: Image.Image, *, mpp: float) -> None:
-    """Draw a bar of a round length, about a fifth of the picture's width, into its lower left corner.
-
-    Args:
-        canvas: RGB, drawn into.
-        mpp: Micrometres that one of its pixels stands for.
-    """
-    length = round_length(canvas.width * mpp / 5)
-    pixels, text = round(length / mpp), length_in_words(length)
-    draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(22)
-    left, bottom = 10, canvas.height - 10
-    width = max(pixels, round(draw.textlength(text, font=font)))
-    draw.rectangle((left - 6, bottom - 38, left + width + 6, bottom + 6), fill=(255, 255, 255))
-    draw.rectangle((left, bottom - 6, left + pixels, bottom), fill=(0, 0, 0))
-    draw.text((left, bottom - 36), text, fill=(0, 0, 0), font=font)
-
-
-def round_length(micrometres: float) -> float:
-    """The largest of 1, 2, 5, 10, ... micrometres that is not more."""
-    power = 10.0 ** math.floor(math.log10(micrometres))
-    return max(step * power for step in (1, 2, 5) if step * power <= micrometres * (1 + 1e-9))
-
-
-def length_in_words(micrometres: float) -> str:
-    """Such as `2 mm`, `0.5 mm` or `50 µm`."""
-    return f"{micrometres / 1000:g} mm" if micrometres >= 100 else f"{micrometres:g} \N{MICRO SIGN}m"

@@ -27,6 +27,7 @@ from omlab_slide.bag import Bag
 from omlab_slide.heat import HeatMap
 from omlab_slide.mil.architectures import ARCHITECTURES, Architecture, with_classes
 from omlab_slide.mil.inputs import BAG, bags_of, features_of
+from omlab_slide.mil.origin import Origin
 from omlab_slide.mil.output import MilOutput
 from omlab_slide.mil.packed import Packed
 from omlab_slide.mil.task import SURVIVAL, Task
@@ -64,9 +65,9 @@ def load_as(
 
     Without `config`, weights are a published checkpoint: the network is sized by it, and its classes are numbered.
     """
-    task, encoder = Task(classes=("class 0", "class 1")), ""
+    task, origin = Task(classes=("class 0", "class 1")), Origin()
     if config is not None:
-        shape, task, encoder = _from_config(config)
+        shape, task, origin = _from_config(config)
         network = architecture.network(shape)
         if weights is not None:
             weights.load(network)
@@ -85,7 +86,7 @@ def load_as(
         task=task,
         settings=settings,
         device=device,
-        encoder=encoder,
+        origin=origin,
         slides=needs.get("encoder"),
         is_drawn=weights is None,
     )
@@ -101,7 +102,7 @@ class MilModel:
         task: What it tells.
         settings: Of the card: `several`, and those of the architecture.
         device: "cpu", "cuda" or "cuda:N".
-        encoder: Name of what made the features that it was trained on; "": not known.
+        origin: Of the features that it was trained on.
         slides: What makes bags of slides, where the user named it.
         is_drawn: Its weights are drawn at random.
     """
@@ -115,13 +116,13 @@ class MilModel:
         task: Task,
         settings: Mapping[str, Any],
         device: str,
-        encoder: str = "",
+        origin: Origin = Origin(),  # noqa: B008  # frozen
         slides: Session | None = None,
         is_drawn: bool = False,
     ) -> None:
         self.module = module.eval().to(device)
         self.architecture, self.shape, self.task = architecture, dict(shape), task
-        self.settings, self.encoder, self.slides, self.is_drawn = dict(settings), encoder, slides, is_drawn
+        self.settings, self.origin, self.slides, self.is_drawn = dict(settings), origin, slides, is_drawn
 
     @property
     def device(self) -> torch.device:
@@ -143,14 +144,9 @@ class MilModel:
 
     def _bags(self, inputs: Inputs) -> tuple[Bag, ...]:
         bags = bags_of(inputs, self.slides)
-        other = next((name for bag in bags if (name := str(bag.encoder.get("name", ""))) != self.encoder), "")
-        if self.encoder and other:
-            warnings.warn(
-                f"{_name(bags[0])} has features of {other}, but this model was trained on those of {self.encoder}: "
-                "what it gives may mean nothing.",
-                OmlabWarning,
-                stacklevel=2,
-            )
+        for bag in bags:
+            if said := self.origin.unlike(Origin.of(bag)):
+                warnings.warn(f"{_name(bag)} has {said}: what it gives may mean nothing.", OmlabWarning, stacklevel=2)
         return bags
 
     def _output(self, bags: Sequence[Bag]) -> MilOutput:
@@ -232,7 +228,7 @@ class MilModel:
             task=task,
             settings=self.settings,
             device=str(self.device),
-            encoder=str(facts.get("encoder", self.encoder)),
+            origin=Origin.from_config(facts["origin"]) if "origin" in facts else self.origin,
             slides=self.slides,
         )
 
@@ -263,7 +259,7 @@ class MilModel:
 
     def config(self) -> dict[str, Any]:
         """Everything but the weights, as JSON."""
-        return {"network": dict(self.shape), "task": self.task.to_config(), "encoder": self.encoder}
+        return {"network": dict(self.shape), "task": self.task.to_config(), "features": self.origin.to_config()}
 
 
 def _name(bag: Bag) -> str:
@@ -271,8 +267,8 @@ def _name(bag: Bag) -> str:
     return f"The bag of {bag.slide['name']}" if bag.slide.get("name") else "The bag"
 
 
-def _from_config(config: Config) -> tuple[dict[str, Any], Task, str]:
+def _from_config(config: Config) -> tuple[dict[str, Any], Task, Origin]:
     try:
-        return dict(config["network"]), Task.from_config(config["task"]), str(config["encoder"])
-    except (KeyError, TypeError) as error:
+        return dict(config["network"]), Task.from_config(config["task"]), Origin.from_config(config["features"])
+    except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"The configuration is not that of a slide model ({error} is not there).") from error

@@ -12,16 +12,18 @@ from omlab import progress
 from omlab.errors import InputError, OmlabError
 from omlab.roles import Case
 from omlab_slide.mil.inputs import bags_of
+from omlab_slide.mil.origin import Origin
 
 
 def survey(cases: Sequence[Case], name: str) -> dict[str, Any]:
-    """`width` of the features, `encoder` that made them ("": not said), `patches` of a bag: fewest, median and most.
+    """`width` of the features, their `origin` as far as all bags share it, `patches` of a bag: fewest, median and most.
 
     Of each bag its facts are read, not its features. Raises `InputError` where bags have features of different widths
     or of different encoders.
     """
     widths: Counter[int] = Counter()
     encoders: Counter[str] = Counter()
+    origins: set[Origin] = set()
     counts: list[int] = []
     first: dict[int | str, str] = {}
     with progress.bar("looking at bags", total=len(cases)) as advance:
@@ -31,7 +33,9 @@ def survey(cases: Sequence[Case], name: str) -> dict[str, Any]:
             except OmlabError as error:
                 raise InputError(f"Case '{case.id}' cannot be read: {error}") from error
             for bag in found:
-                width, encoder = int(bag.features.shape[1]), str(bag.encoder.get("name", ""))
+                width, origin = int(bag.features.shape[1]), Origin.of(bag)
+                encoder = origin.encoder
+                origins.add(origin)
                 widths[width] += 1
                 encoders[encoder] += 1
                 counts.append(len(bag))
@@ -44,6 +48,6 @@ def survey(cases: Sequence[Case], name: str) -> dict[str, Any]:
             raise InputError(f"The bags have {what}: {told}. Embed all slides by one encoder.")
     return {
         "width": next(iter(widths)),
-        "encoder": next(iter(encoders)),
+        "origin": Origin.shared(origins).to_config(),
         "patches": [int(np.min(counts)), int(np.median(counts)), int(np.max(counts))],
     }

@@ -28,6 +28,7 @@ from omlab_report import (
 PAGE = "report.html"
 THUMBNAIL = ".jpg"
 MOST_PICTURES = 200
+DICE = "Of the annotated patches and as many with the highest scores"
 NOTES = (
     "Each slide has a page of its own beside this one, named after it.",
     "Tissue is what the patches show of it: their area times their share of tissue, overlaps counted once.",
@@ -40,12 +41,16 @@ def conclude(rows: Rows, folder: Path, *, failed: Mapping[str, str]) -> Report:
     here = {record.id: record.reason for record in CaseLog(folder) if record.status == "failed"}
     patches = sum(row["patches"] for row in found.values())
     area = sum(row["tissue_mm2"] or 0.0 for row in found.values())
+    told = [row["dice"] for row in found.values() if row["dice"] is not None]
+    dice = sum(told) / len(told) if told else None
     figures = [
         KeyFigure("Slides", len(found)),
         KeyFigure("Without features", len(failed)),
         KeyFigure("Patches", f"{patches:,}"),
         KeyFigure("Tissue in patches", area / 100, unit="cm²", digits=2),
     ]
+    if told:
+        figures.append(KeyFigure("Dice with annotations", dice, digits=2, note=f"mean of {len(told)} slides"))
     sections = [Section("", [KeyFigures(figures)]), _table(found), *_gallery(found, folder)]
     if failed or here:
         reasons = [f"{id}: {reason}" for id, reason in sorted({**failed, **here}.items())]
@@ -57,33 +62,32 @@ def conclude(rows: Rows, folder: Path, *, failed: Mapping[str, str]) -> Report:
         Metric(name="slides", value=count, n=count),
         Metric(name="patches", value=patches, n=count),
         Metric(name="tissue", value=area / 100, n=count, unit="cm²"),
+        *([Metric(name="dice of top patches", value=dice, n=len(told))] if told else []),
     ]
     return Report(metrics=metrics, notes=NOTES, details={"slides": [{"id": id, **row} for id, row in found.items()]})
 
 
 def _table(found: Mapping[str, Mapping[str, Any]]) -> Section:
-    columns = [
-        Column("Slide"),
-        Column("Patches", numeric=True),
-        Column("Tissue (mm²)", numeric=True, digits=2),
-        Column("µm a pixel", numeric=True, digits=3),
-        Column("Size (mm)"),
-        Column("Highest score at (mm)"),
-        Column("Encoder"),
+    """A row a slide; what no slide has is no column, and what all share stands above."""
+    shown = [
+        (Column("Patches", numeric=True), "patches"),
+        (Column("Tissue (mm²)", numeric=True, digits=2), "tissue_mm2"),
+        (Column("Annotated", numeric=True, help="Patches that an annotation covers by at least a half"), "annotated"),
+        (Column("Dice", numeric=True, digits=2, help=DICE), "dice"),
+        (Column("µm a pixel", numeric=True, digits=3), "mpp"),
+        (Column("Size (mm)"), "size_mm"),
+        (Column("Highest at (mm)"), "highest_mm"),
+        (Column("Encoder"), "encoder"),
     ]
-    cells = [
-        [
-            id,
-            row["patches"],
-            row["tissue_mm2"],
-            row["mpp"],
-            row["size_mm"],
-            row["highest_mm"],
-            row["encoder"],
-        ]
-        for id, row in sorted(found.items())
+    encoders = {row["encoder"] for row in found.values()}
+    text = f"Features of {', '.join(encoders)}." if len(encoders) == 1 and any(encoders) else ""
+    told = [
+        (column, name)
+        for column, name in shown
+        if not (text and name == "encoder") and any(row[name] not in (None, "") for row in found.values())
     ]
-    return Section("Slides", [Table(columns, cells)])
+    cells = [[id, *(row[name] for _, name in told)] for id, row in sorted(found.items())]
+    return Section("Slides", [Table([Column("Slide"), *(column for column, _ in told)], cells)], text=text)
 
 
 def _gallery(found: Mapping[str, Any], folder: Path) -> list[Section]:

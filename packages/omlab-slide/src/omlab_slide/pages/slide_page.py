@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from omlab_report import (
@@ -19,23 +19,40 @@ from omlab_report import (
 from omlab_slide.bag import Bag
 from omlab_slide.grid import Patches
 from omlab_slide.heat import HeatMap
+from omlab_slide.heat.annotation import Agreement
 from omlab_slide.heat.patches import Shown, top_and_bottom
 from omlab_slide.heat.picture import picture
-from omlab_slide.look.picture import OUTLINE, PATCH, sheet_picture
+from omlab_slide.look.picture import CANVAS, OUTLINE, PATCH, sheet_picture
 from omlab_slide.slide import Slide
+from omlab_slide.tissue.polygons import Polygon
 
 _SHOWN = 8
+_LARGE = (1120, 840)
 
 
-def write_slide_page(id: str, bag: Bag, path: Path, *, slide: Slide | None, heat: HeatMap | None) -> None:
-    """Write the page of a slide; without `slide` it has no pictures of it, without `heat` no heat map."""
-    sections = [Section("", [KeyFigures(list(_figures(bag)))])]
+def write_slide_page(
+    id: str,
+    bag: Bag,
+    path: Path,
+    *,
+    slide: Slide | None,
+    heat: HeatMap | None,
+    regions: Sequence[Polygon] = (),
+    found: Agreement | None = None,
+) -> None:
+    """Write the page of a slide; without `slide` it has no pictures of it, without `heat` no heat map.
+
+    `regions` are what somebody outlined on it, and `found` how far the highest scores lie there.
+    """
+    sections = [Section("", [KeyFigures([*_figures(bag), *_agreeing(found)])])]
     if slide is not None and bag.tissue is not None and slide.mpp is not None:
-        shown = Picture(thumbnail(bag, slide), alt=f"{id} with its tissue and patches")
+        shown = Picture(thumbnail(bag, slide, canvas=_LARGE), alt=f"{id} with its tissue and patches")
         legend = {"tissue": OUTLINE, "patches": PATCH}
         sections.append(Section("Tissue and patches", [Gallery([GalleryItem("", [shown])], legend=legend)]))
     if heat is not None:
-        over = Picture(picture(heat, slide=slide), alt=f"{heat.name} over {id}", caption=heat.in_words())
+        over = Picture(
+            picture(heat, slide=slide, regions=regions), alt=f"{heat.name} over {id}", caption=heat.in_words()
+        )
         sections.append(Section("Heat map", [Gallery([GalleryItem("", [over])])]))
         if slide is not None:
             high, low = top_and_bottom(heat, slide, count=_SHOWN)
@@ -45,7 +62,7 @@ def write_slide_page(id: str, bag: Bag, path: Path, *, slide: Slide | None, heat
     write_page(Page(id, sections, subtitle=bag.in_words()), path)
 
 
-def thumbnail(bag: Bag, slide: Slide) -> bytes:
+def thumbnail(bag: Bag, slide: Slide, *, canvas: tuple[int, int] = CANVAS) -> bytes:
     """A JPEG of the slide with its tissue's outline, the bag's patches and a scale bar. Both have their scale."""
     assert bag.tissue is not None
     size = bag.size or bag.size0
@@ -57,7 +74,7 @@ def thumbnail(bag: Bag, slide: Slide) -> bytes:
         mpp=slide.scale * bag.size0 / size,
         downsample=bag.size0 / size,
     )
-    return sheet_picture(slide, tissue=bag.tissue, patches=grid)
+    return sheet_picture(slide, tissue=bag.tissue, patches=grid, canvas=canvas)
 
 
 def facts_of(bag: Bag) -> dict[str, str]:
@@ -81,6 +98,14 @@ def _figures(bag: Bag) -> Iterator[KeyFigure]:
     yield KeyFigure("Tissue in patches", bag.area, unit="mm²", digits=2)
     yield KeyFigure("Features", int(bag.features.shape[1]))
     yield KeyFigure("Scale", bag.mpp, unit="µm a pixel", digits=3)
+
+
+def _agreeing(found: Agreement | None) -> Iterator[KeyFigure]:
+    if found is not None:
+        note = f"of the {found.patches} annotated patches and as many with the highest scores"
+        if not found.patches:
+            note = "the annotation covers no patch by half"
+        yield KeyFigure("Dice with the annotation", found.dice, digits=2, note=note)
 
 
 def _size(bag: Bag) -> str:
