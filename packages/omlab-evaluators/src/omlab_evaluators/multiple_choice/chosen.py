@@ -15,8 +15,12 @@ _STATED = (
     r"(?:answer|option|choice|choose|答案|选项|选择|应选|选)(?:\s+(?:is|option|would be|should be))*[\s:：为是*(（\[]*"  # noqa: RUF001
 )
 """What announces an answer, up to its letter."""
+_WORD = r"(?![AI] [a-z])"
+"""What follows is not the article or pronoun of a sentence."""
 _FREE = r"(?![A-Za-z0-9'’])"  # noqa: RUF001
 """A letter ends here: what follows makes no word of it."""
+_BEGUN = r"(?=\s*(?:$|[\n.:;)\]*。：）]))"  # noqa: RUF001
+"""What an answer that begins with its letter goes on with."""
 
 
 def scores(logprobs: Sequence[float], tokens: Sequence[int], sizes: Sequence[int], *, by: By) -> list[float]:
@@ -43,8 +47,8 @@ def named(text: str, options: Sequence[str]) -> int | None:
 
     Where options are letters, in this order: the last letter that is announced ('the answer is B', '答案: B'); the
     letter that the answer begins with ('B', '(B)', 'B. Pneumonia'); the only letter that stands alone in it. An 'A'
-    before a word in small letters is an article. Where options are texts: the only one that occurs in the answer, case
-    and spaces aside; one that lies in another is passed over.
+    or 'I' before a word in small letters is a word. Where options are texts: the only one that occurs in the answer,
+    case and spaces aside; one that lies in another is passed over.
     """
     if all(len(option) == 1 and option.isascii() and option.isupper() for option in options):
         return _named_letter(text.strip(), options)
@@ -57,14 +61,14 @@ def named(text: str, options: Sequence[str]) -> int | None:
 
 
 def _named_letter(text: str, letters: Sequence[str]) -> int | None:
-    one = f"([{''.join(letters)}])"
-    stated = re.findall(f"(?i:{_STATED}){one}{_FREE}(?! [a-z])", text)
+    one = f"{_WORD}([{''.join(letters)}])"
+    stated = re.findall(f"(?i:{_STATED}){one}{_FREE}", text)
     if stated:
         return letters.index(stated[-1])
-    first = re.match(rf"[\s*(（\[]*{one}{_FREE}(?! [a-z])", text)  # noqa: RUF001
+    first = re.match(rf"[\s*(（\[]*{one}{_BEGUN}", text)  # noqa: RUF001
     if first is not None:
         return letters.index(first[1])
-    alone = set(re.findall(rf"(?<![A-Za-z0-9]){one}{_FREE}(?! [a-z])", text))
+    alone = set(re.findall(rf"(?<![A-Za-z0-9]){one}{_FREE}", text))
     return letters.index(alone.pop()) if len(alone) == 1 else None
 
 
