@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omlab.roles import Sample
-from omlab_evaluators.perplexity.evaluator import PerplexityEvaluator, figures
+from omlab_evaluators.perplexity.evaluator import PerplexityEvaluator
+from omlab_evaluators.perplexity.figures import figures
 from omlab_text.chat import ask
 from omlab_text.options import Likelihoods
 

@@ -31,7 +31,7 @@ def open_choices(card: DatasetCard, *, root: Path, settings: Mapping[str, Any]) 
         rotations=settings["rotations"],
         instruction=settings["instruction"],
     )
-    return LineData(path, make, kinds=card.inputs, target=card.target, task=card.task or "")
+    return LineData(path, make, kinds=card.inputs, target=card.target or "", task=card.task or "")
 
 
 def cases_of_row(

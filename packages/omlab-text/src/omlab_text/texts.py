@@ -20,7 +20,7 @@ from omlab_text.line_cases import LineCase, LineData, text_in
 def open_texts(card: DatasetCard, *, root: Path, settings: Mapping[str, Any]) -> LineData:
     """Entry of the card; `root` is the file."""
     path = Path(root)
-    return LineData(path, partial(_cases, path=path), kinds=card.inputs, target=card.target, task=card.task or "")
+    return LineData(path, partial(_cases, path=path), kinds=card.inputs, target=card.target or "", task=card.task or "")
 
 
 def _cases(row: Mapping[str, Any], id: str, *, path: Path) -> Sequence[LineCase]:

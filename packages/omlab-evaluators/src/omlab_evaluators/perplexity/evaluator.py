@@ -11,13 +11,8 @@ import numpy as np
 
 from omlab.abilities import Resampled
 from omlab.roles import Report, Sample
-from omlab_evaluators.bootstrap import CaseRows, Floats, bootstrap_figures, groups_of
-from omlab_evaluators.measures import Measure
-
-MEASURES = (
-    Measure("bits_per_byte", "Bits per byte", unit="bit", higher_is_better=False, help="comparable between tokenizers"),
-    Measure("perplexity", "Perplexity", higher_is_better=False, help="per token, over the tokens of all documents"),
-)
+from omlab_evaluators.bootstrap import CaseRows, bootstrap_figures, groups_of
+from omlab_evaluators.perplexity.figures import MEASURES, figures, sums_of
 
 
 def load(card: Any, *, settings: Mapping[str, Any]) -> PerplexityEvaluator:
@@ -66,16 +61,3 @@ class PerplexityEvaluator:
         whole = {measure.key: found for measure, found in zip(MEASURES, estimates, strict=True)}
         notes = write_report(rows, whole, rounds=self.rounds, seed=self.seed, folder=folder)
         return Report(metrics=[measure.metric(whole[measure.key]) for measure in MEASURES], notes=notes)
-
-
-def sums_of(rows: CaseRows) -> Floats:
-    """Log-probability, tokens and bytes of each document, (documents, 3)."""
-    return np.array([[case[0][key] for key in ("logprob", "tokens", "bytes")] for case in rows.values()], dtype=float)
-
-
-def figures(sums: Floats) -> Floats:
-    """Log-probability (nats), tokens and bytes, (..., 3) -> the measures, (..., 2); NaN where they pass all numbers."""
-    lost, tokens, size = -sums[..., 0], sums[..., 1], sums[..., 2]
-    with np.errstate(over="ignore"):
-        found = np.stack([lost / size / math.log(2), np.exp(lost / tokens)], axis=-1)
-    return np.where(np.isfinite(found), found, np.nan)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omlab_evaluators.bootstrap import CaseRows, Estimate
 from omlab_evaluators.page_parts import counted, few, resampling, subtitle
-from omlab_evaluators.perplexity.evaluator import MEASURES, figures, sums_of
+from omlab_evaluators.perplexity.figures import MEASURES, figures, sums_of
 from omlab_report import (
     Column,
     KeyFigure,
