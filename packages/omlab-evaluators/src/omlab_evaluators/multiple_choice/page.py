@@ -104,7 +104,7 @@ def _positions(found: Judged) -> Section:
         [place + 1, *(sum(row[key] == place for row in turned) / len(turned) for key in ("chosen", "answer"))]
         for place in places
     ]
-    columns = [Column("Place", numeric=True), Column("Chosen", numeric=True), Column("Right", numeric=True)]
+    columns = [Column("Place"), Column("Chosen", numeric=True), Column("Right", numeric=True)]
     text = " ".join([
         f"{counted(len(found.questions), 'question')} with options in every rotation: a model that knows the answer",
         "chooses each place as often as it is right.",
