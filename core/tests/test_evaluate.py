@@ -8,6 +8,8 @@ import pytest
 import omlab
 from omlab.card_schema import EvaluatorCard
 from omlab.errors import InputError, OmlabError, SettingsError, UnknownNameError, UsageError
+from omlab.jobs.evaluate import choose_verb
+from omlab.models import find_card
 from omlab.run_folder import read_log
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -65,6 +67,18 @@ def test_an_evaluator_judges_the_further_kinds_of_its_card():
     assert (narrowed.judges, narrowed.target) == ("masks", "labelmap-clip")
     assert card.against("labelmap").judges == "labelmap"
     assert card.against("boxes") is None
+
+
+def test_of_several_kinds_against_the_same_targets_the_first_that_a_model_gives_is_judged():
+    card = EvaluatorCard(
+        name="exam", summary="Exam.", entry="a.b:c", licence="CC0", task="exam",
+        judges="likelihoods", target="options", also={"signal": "options", "vector": "signal"},
+    ).against("options")  # fmt: skip
+    adder = find_card("adder")
+    assert (card.judges, card.also) == ("likelihoods", {"signal": "options"})
+    assert choose_verb(adder, card, None, name="adder") == "predict"
+    with pytest.raises(UsageError, match="judges a likelihoods or a signal, but 'embed' of 'adder' gives nothing"):
+        choose_verb(adder, card, "embed", name="adder")
 
 
 def test_collected_results_are_judged_by_their_ids(install):

@@ -372,6 +372,7 @@ class EvaluatorCard(BaseCard):
     """A way to judge what a verb gives (`judges`, a kind) against targets of kind `target`, for one task.
 
     `also`: further kinds of results that it judges (masks over time beside volumes), with the kind of their targets.
+    Of several kinds against the same targets the first that a model gives is judged.
     """
 
     task: Name
@@ -381,9 +382,11 @@ class EvaluatorCard(BaseCard):
 
     def against(self, target: str) -> Self | None:
         """This card for targets of that kind alone; None where it judges nothing against such."""
-        pairs = {self.judges: self.target, **self.also}
-        judges = next((result for result, kind in pairs.items() if kind == target), None)
-        return None if judges is None else self.model_copy(update={"judges": judges, "target": target, "also": {}})
+        judged = [result for result, kind in {self.judges: self.target, **self.also}.items() if kind == target]
+        if not judged:
+            return None
+        also = dict.fromkeys(judged[1:], target)
+        return self.model_copy(update={"judges": judged[0], "target": target, "also": also})
 
 
 CARD_MODELS: dict[Kind, type[BaseCard]] = {

@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from tempfile import mkdtemp
 
 
 def many_file(card, folder):
@@ -12,6 +13,20 @@ def many_file(card, folder):
     path = folder / "talks.json"
     talk = [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Good morning"}]
     path.write_text(json.dumps([{"id": "first", "conversations": talk}, {"question": "And?"}]))
+    return path
+
+
+def dataset_root(card):
+    """A file of questions, or of texts."""
+    rows = {
+        "choices": [
+            {"question": "What is fever?", "options": ["Heat", "Cold"], "answer": "A", "group": "visit"},
+            {"question": "What helps?", "options": ["Salt", "Rest", "Sun"], "answer": "B", "subject": "care"},
+        ],
+        "texts": [{"text": "No acute finding."}, {"text": "肺部未见异常。", "group": "visit"}],
+    }[card]
+    path = Path(mkdtemp()) / f"{card}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 

@@ -16,7 +16,7 @@ from omlab.datasets import DataRef, open_dataset
 from omlab.devices import sort_of
 from omlab.digests import digest_of
 from omlab.engine import Item, Roles, Stages, do_cases
-from omlab.errors import InputError, UsageError
+from omlab.errors import InputError, OmlabError, UsageError
 from omlab.formats import format_cards, implementation, read
 from omlab.jobs.concluding import REPORT, conclude, stored_report
 from omlab.jobs.illustrating import explained_cases, illustrate
@@ -95,7 +95,7 @@ def evaluate(
         answers = _ByModel(ref=ref, verb=verb, facts=facts, batch=batch or facts.at_once, explained=explained)
     else:
         cases = source.dataset.cases(split)
-        answers = _OfRun(path_of(predictions, "The folder of predictions"), card.judges)
+        answers = _OfRun(path_of(predictions, "The folder of predictions"), [card.judges, *card.also])
     request = {
         "command": "evaluate",
         **answers.request(),
@@ -141,18 +141,24 @@ def choose_evaluator(name: str | None, source: DataRef, split: str) -> tuple[Car
 
 
 def choose_verb(model: ModelCard, card: EvaluatorCard, verb: str | None, *, name: str) -> str:
-    """The verb whose results the evaluator judges. Raises `UsageError` where there is none, or several."""
-    fitting = [verb for verb, facts in model.does.items() if facts.gives == card.judges]
+    """The verb whose results the evaluator judges: those of its first kind, else of the next.
+
+    Raises `UsageError` where there is none, or several.
+    """
+    kinds = [card.judges, *card.also]
+    judged = " or ".join(an(kind) for kind in kinds)
     if verb is not None:
-        if verb not in fitting:
+        if verb not in model.does or model.does[verb].gives not in kinds:
             gives = model.does[verb].gives if verb in model.does else "nothing"
-            raise UsageError(f"'{card.name}' judges {an(card.judges)}, but '{verb}' of '{name}' gives {gives}.")
+            raise UsageError(f"'{card.name}' judges {judged}, but '{verb}' of '{name}' gives {gives}.")
         return verb
+    of_kinds = ([verb for verb, facts in model.does.items() if facts.gives == kind] for kind in kinds)
+    fitting = next(filter(None, of_kinds), [])
     if len(fitting) != 1:
         what = (
             f"has several verbs that give one: name one with --verb ({', '.join(fitting)})" if fitting else "gives none"
         )
-        raise UsageError(f"'{card.name}' judges {an(card.judges)}, but '{name}' {what}.")
+        raise UsageError(f"'{card.name}' judges {judged}, but '{name}' {what}.")
     return fitting[0]
 
 
@@ -193,12 +199,13 @@ class _OfRun:
 
     batch = 1
 
-    def __init__(self, folder: Path, kind: str) -> None:
+    def __init__(self, folder: Path, kinds: Sequence[str]) -> None:
         log = read_log(folder)
         if log is None or log.get("finished") is None or "model" not in log["request"]:
             raise InputError(f"{folder} is not the folder of a finished run of a model, such as 'omlab predict' makes.")
-        self.folder, self.kind, self.run, self.log = folder, kind, log, CaseLog(folder)
+        self.folder, self.run, self.log = folder, log, CaseLog(folder)
         self.name = str(log["request"]["model"]["name"])
+        self.kind = kinds[0] if len(kinds) == 1 else self._kind_of(kinds)
 
     def request(self) -> dict[str, Any]:
         digest = digest_of([[record.id, record.status, record.outputs] for record in self.log])
@@ -209,6 +216,15 @@ class _OfRun:
 
     def illustrate(self, run: Run, judge: Evaluator) -> None:
         """Nothing: there is no model to ask."""
+
+    def _kind_of(self, kinds: Sequence[str]) -> str:
+        """Which of the kinds the run gave, by the card of its model; the first where that model is gone."""
+        try:
+            does = find_card(self.run["arguments"]["model"]).does
+        except OmlabError:
+            return kinds[0]
+        verb = self.run["request"]["command"]
+        return does[verb].gives if verb in does and does[verb].gives in kinds else kinds[0]
 
     def _result(self, sample: Sample) -> Payload:
         record = self.log.get(sample.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from omlab.json_lines import json_object
 from omlab.payloads import Inputs, Payload
 from omlab_payloads.lines import Line, Stamp, place_of, places, read_lines, stamp_of
 from omlab_text.chat import Chat
+from omlab_text.options import Likelihoods, Options
 from omlab_text.rows import id_of
 from omlab_text.text import Text
 
+_KINDS: Mapping[str, Any] = {each.kind: each for each in (Text, Chat, Options, Likelihoods)}
 _DIGITS = 6
 """Of the number of a row without an id, so that rows in the order of their ids are in that of the file."""
 
@@ -31,7 +33,7 @@ class Lines:
         return found
 
     def read(self, path: Path, *, kind: str, key: str | None = None) -> Payload:
-        """The text or chat with the id `key`, or the only one. Raises `InputError` that names the file and the row."""
+        """The payload with the id `key`, or the only one. Raises `InputError` that names the file and the row."""
         start = place_of(path, key, places(path, _find))
         line = next(read_lines(path, start=start), Line(start, start, ""))
         number = _number(path, start)
@@ -43,7 +45,7 @@ class Lines:
 
     def pack(self, payload: Payload) -> bytes:
         """The row of one case."""
-        assert isinstance(payload, Text | Chat)
+        assert isinstance(payload, Text | Chat | Options | Likelihoods)
         return json.dumps(payload.to_value(), ensure_ascii=False).encode("utf-8", "backslashreplace")
 
     def collect(self, records: Iterable[tuple[str, bytes]], path: Path) -> None:
@@ -82,7 +84,8 @@ class PlainText:
 
 def _made(value: Any, kind: str, where: str) -> Payload:
     try:
-        return Chat.from_value(value) if kind == Chat.kind else Text.from_value(value)
+        made: Payload = _KINDS[kind].from_value(value)
+        return made
     except InputError as error:
         raise InputError(f"{where} cannot be used: {error}") from None
 

@@ -15,8 +15,8 @@ from omlab.errors import DeviceError, MissingDependencyError, WeightsError
 from omlab.session import Session
 from omlab.weights import Weights
 from omlab_text.chat_format import ChatFormat, Template, layout
-from omlab_text.chat_model import ChatModel
 from omlab_text.local import LocalBackend
+from omlab_text.scoring import ScoringModel
 from omlab_text.tiny import tiny_network, tiny_tokenizer
 from omlab_text.tokens import TransformersTokenizer
 
@@ -33,17 +33,17 @@ def load_causal_lm(
     device: str,
     settings: Mapping[str, Any],
     config: Mapping[str, Any] | None,
-) -> ChatModel[Any]:
+) -> ScoringModel:
     """The entry of `causal-lm`. Untrained it is a tiny Llama."""
     if weights is None:
         tokenizer = TransformersTokenizer(tiny_tokenizer("llama"))
         network = tiny_network("llama", words=len(tokenizer.given)).to(device)
         format = chat_format(tokenizer, settings["format"], fallback="chatml")
-        return ChatModel(backend_of(network, tokenizer, format, name=f"{card.name}.untrained", settings=settings))
+        return ScoringModel(backend_of(network, tokenizer, format, name=f"{card.name}.untrained", settings=settings))
     network, tokenizer = open_weights(weights, device=device, settings=settings)
     format = chat_format(tokenizer, settings["format"])
     name = (weights.folder or weights.path()).resolve().name
-    return ChatModel(backend_of(network, tokenizer, format, name=name, settings=settings))
+    return ScoringModel(backend_of(network, tokenizer, format, name=name, settings=settings))
 
 
 def backend_of(

@@ -14,7 +14,7 @@ OMLAB_HOOK_API = 2
 
 @hookimpl
 def omlab_payloads() -> list[Card]:
-    """Texts and chats."""
+    """Texts and chats, options and how likely they are."""
     return read_cards(__package__, "payload")
 
 
@@ -22,6 +22,12 @@ def omlab_payloads() -> list[Card]:
 def omlab_formats() -> list[Card]:
     """JSON lines, lists of chats, plain text."""
     return read_cards(__package__, "format")
+
+
+@hookimpl
+def omlab_datasets() -> list[Card]:
+    """Questions with options, and texts to be predicted."""
+    return read_cards(__package__, "dataset")
 
 
 @hookimpl

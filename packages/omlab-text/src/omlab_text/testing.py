@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from omlab_text.chat import Chat, Made, ToolCall, Turn, ask
+from omlab_text.options import Likelihoods, Options
 from omlab_text.text import Text
 
 
@@ -43,4 +44,39 @@ def odd_chats() -> dict[str, Chat]:
         "made": ask("Well?").then(
             Turn(role="user", text="And?"), made=Made(model="m", end="length", logprobs=(("a", -0.5),))
         ),
+    }
+
+
+def example_options() -> list[Options]:
+    """Answers to the example chats, the last with a right one that is not the first."""
+    return [
+        Options(texts=("A", "B"), answer=0),
+        Options(texts=("Angina", "Fracture", "Gout"), answer=0),
+        Options(texts=("休息", "手术"), answer=1),
+    ]
+
+
+def odd_options() -> dict[str, Options]:
+    """No known answer, long and spaced texts."""
+    return {
+        "no-answer": Options(texts=("yes", "no")),
+        "odd-texts": Options(texts=(" x ", "y\n" * 40, "</s>"), answer=2),
+    }
+
+
+def example_likelihoods() -> list[Likelihoods]:
+    """How likely the example options are."""
+    return [
+        Likelihoods(texts=("A", "B"), logprobs=(-0.5, -1.5), tokens=(1, 1)),
+        Likelihoods(texts=("Angina", "Fracture", "Gout"), logprobs=(-9.0, -4.25, -4.0), tokens=(4, 2, 1)),
+        Likelihoods(texts=("休息", "手术"), logprobs=(-3.0, -2.0), tokens=(2, 2)),
+    ]
+
+
+def odd_likelihoods() -> dict[str, Likelihoods]:
+    """Certain, all but impossible, empty."""
+    return {
+        "certain": Likelihoods(texts=("x",), logprobs=(0.0,), tokens=(1,)),
+        "impossible": Likelihoods(texts=("x", "y"), logprobs=(-1e30, -1e30), tokens=(1, 900)),
+        "empty": Likelihoods(texts=("",), logprobs=(-1.0,), tokens=(1,)),
     }
