@@ -58,7 +58,9 @@ def serve(files: tuple[Path, ...], path: Path, host: str, port: int, **options: 
     chosen = given(options, SETTINGS)
     with working():
         settings = complete(SETTINGS, chosen, of="label serve")
-        questions = read_questions(files, deidentify=load_deidentify(settings["deidentify"])) if files else []
+        kept = Store(path).settings() if path.is_file() else {}
+        deidentify = load_deidentify({**settings, **kept}["deidentify"])
+        questions = read_questions(files, deidentify=deidentify) if files else []
         store = Store(path, create=bool(files))
         with store.served():
             store.begin(settings, given=chosen)
