@@ -38,6 +38,10 @@ def test_chats_of_several_models_with_one_id_are_one_question(tmp_path):
         ({"answers": ["a", "b"]}, "line 2 cannot be used: A chat has one of the fields"),
         ({"question": "a?", "answers": [{"text": 1}]}, r"line 2 cannot be used: answers\.0"),
         ({"question": "a?", "answers": [{"id": "a", "text": "x"}, {"id": "a", "text": "y"}]}, "same id"),
+        (
+            {"id": "\ud800", "question": "a?", "answers": ["a", "b"]},
+            "line 2 cannot be used: Its 'id' holds what cannot",
+        ),
         ({"question": "a?"}, "line 2 cannot be used: It has no field 'answers'"),
         ({"id": "q00", "question": "b?", "answers": ["a", "b"]}, "line 2 cannot be used: The id 'q00' was used before"),
     ],

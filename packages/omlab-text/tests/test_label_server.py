@@ -79,6 +79,15 @@ def test_nothing_that_the_page_is_told_names_a_model(tmp_path):
         assert '"m0"' not in asked.text
 
 
+def test_half_a_surrogate_pair_is_shown_and_exported(tmp_path):
+    store = labelling(tmp_path, questions=1, text="answer {answer} \ud83d")
+    ann = Somebody(store, "ann")
+    assert ann.next()["question"]["answers"][0].endswith("\ud83d")
+    ann.rank(best="answer 1")
+    assert export(store, tmp_path / "preferences.jsonl") == 1
+    assert "answer 1" in (tmp_path / "preferences.jsonl").read_text()
+
+
 def test_what_is_begun_comes_back_and_a_new_server_knows_it(tmp_path):
     store = labelling(tmp_path)
     ann = Somebody(store, "ann")

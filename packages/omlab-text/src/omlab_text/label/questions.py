@@ -122,6 +122,8 @@ def load_deidentify(name: str) -> Deidentify | None:
 
 def _question(row: dict[str, Any], *, number: int) -> Question:
     id = id_of(row) or f"{number:06d}"
+    if not id.isprintable():
+        raise InputError("Its 'id' holds what cannot be printed.")
     if "answers" not in row:
         return _of_chat(row, id=id)
     try:

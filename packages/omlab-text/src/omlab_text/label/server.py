@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from omlab.errors import InputError
@@ -143,7 +143,7 @@ def _for_accounts(store: Store, answer: Answering) -> Callable[[Request], Any]:
             found = await run_in_threadpool(answer, account, asked)
         except InputError as error:
             raise HTTPException(422, str(error)) from None
-        return JSONResponse(found, headers=_HEADERS)
+        return _said(found)
 
     return endpoint
 
@@ -170,4 +170,9 @@ def _file(name: str, media: str) -> Callable[[Request], Response]:
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=_HEADERS)
+    return _said({"error": error.detail}, status=error.status_code)
+
+
+def _said(value: Any, *, status: int = 200) -> Response:
+    content = json.dumps(value)  # in ASCII: a model's text may hold half a surrogate pair, which UTF-8 does not
+    return Response(content, status_code=status, media_type="application/json", headers=_HEADERS)

@@ -143,10 +143,10 @@ class Store:
     def add_account(self, name: str, role: str) -> str:
         """A new account's token, or a new token of an account that is there, which ends the old one.
 
-        Raises `UsageError` for a name that is empty, and a role that there is not, or not the account's.
+        Raises `UsageError` for a name that cannot be printed, and a role that there is not, or not the account's.
         """
-        if not name.strip() or role not in ROLES:
-            raise UsageError(f"An account has a name and one of the roles {', '.join(ROLES)}.")
+        if not name.strip() or not name.isprintable() or role not in ROLES:
+            raise UsageError(f"An account has a printable name and one of the roles {', '.join(ROLES)}.")
         token = new_token()
         with self.changing() as connection:
             kept = connection.execute("SELECT role FROM account WHERE name = ?", (name,)).fetchone()

@@ -371,8 +371,8 @@ async function showOverview() {
   $("overview").hidden = false;
   $("progress").textContent = `${found.labelled} of ${found.questions} questions are labelled. ` +
     `${found.disputed} were escalated or are disputed, ${found.settled} of these are settled.`;
-  table($("accounts"), ["Account", "Role", "Done", "Skipped", "Escalated", "Seconds each"], found.accounts.map((one) =>
-    [one.name, one.role, one.done, one.skipped, one.escalated, one.seconds === null ? "–" : one.seconds.toFixed(0)]));
+  table($("accounts"), ["Account", "Done", "Skipped", "Escalated", "Seconds each"], found.accounts.map((one) =>
+    [`${one.name} (${one.role})`, one.done, one.skipped, one.escalated, one.seconds === null ? "–" : one.seconds.toFixed(0)]));
   const agreed = found.agreement;
   table($("agreement"), [`Over ${agreed.questions} questions that two annotators labelled`, ""], [
     ["Kendall's tau-b of the rankings, mean", figure(agreed.tau)],
@@ -405,3 +405,4 @@ async function start() {
 }
 
 start();
+addEventListener("hashchange", () => location.reload()); // another account's link in the same tab
