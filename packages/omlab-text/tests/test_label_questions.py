@@ -7,9 +7,12 @@ from labelling import SETTINGS, labelling, write_answers
 from omlab.errors import InputError, SettingsError, UsageError
 from omlab_text.label.agreement import alpha, tau_b
 from omlab_text.label.command import label
-from omlab_text.label.handing import is_labelled_twice
+from omlab_text.label.handing import IDLE_SECONDS, hand_out, is_labelled_twice, next_question
+from omlab_text.label.labels import Label
 from omlab_text.label.questions import load_deidentify, read_questions
 from omlab_text.label.store import Store
+
+IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "chest.png"}}]}
 
 
 def written(path, *rows):
@@ -40,8 +43,9 @@ def test_chats_of_several_models_with_one_id_are_one_question(tmp_path):
         ({"question": "a?", "answers": [{"id": "a", "text": "x"}, {"id": "a", "text": "y"}]}, "same id"),
         (
             {"id": "\ud800", "question": "a?", "answers": ["a", "b"]},
-            "line 2 cannot be used: Its 'id' holds what cannot",
+            "line 2 cannot be used: Its 'id' holds",
         ),
+        ({"prompt": [IMAGE], "answers": ["a", "b"]}, "line 2 cannot be used: A turn shows images"),
         ({"question": "a?"}, "line 2 cannot be used: It has no field 'answers'"),
         ({"id": "q00", "question": "b?", "answers": ["a", "b"]}, "line 2 cannot be used: The id 'q00' was used before"),
     ],
@@ -87,8 +91,8 @@ def test_settings_are_those_of_the_first_start(tmp_path):
 
 def test_one_server_a_file(tmp_path):
     store = labelling(tmp_path)
-    with store.served(), pytest.raises(UsageError, match="is served already"):
-        Store(store.path).served()
+    with store.served(), pytest.raises(UsageError, match="is served already"), Store(store.path).served():
+        pass
     with store.served():
         pass
 
@@ -133,6 +137,23 @@ def test_alpha_is_krippendorffs():
     assert alpha(values, level="interval") == pytest.approx(0.849, abs=5e-4)
     assert alpha(dict.fromkeys(values, 1), level="ordinal") is None
     assert alpha({}, level="interval") is None
+
+
+def test_a_question_that_somebody_opened_and_left_is_handed_to_another(tmp_path):
+    store = labelling(tmp_path, questions=1)
+    for name in ("ann", "bob"):
+        store.add_account(name, "annotator")
+    ann, bob = store.accounts()
+    assert hand_out(store, ann, store.questions()) == "q00"
+
+    def open_to_bob(*, after):
+        now = store.entries()[0].changed + after
+        return next_question(bob, store.questions(), store.entries(), settings=store.settings(), now=now)
+
+    assert open_to_bob(after=60) is None
+    assert open_to_bob(after=IDLE_SECONDS + 1) == "q00"
+    store.put("q00", "ann", Label(state="draft", ranks={"m0": 1}))
+    assert open_to_bob(after=IDLE_SECONDS + 1) is None
 
 
 def test_accounts_and_export_by_the_command(tmp_path):

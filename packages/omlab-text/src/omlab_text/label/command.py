@@ -52,7 +52,7 @@ def serve(files: tuple[Path, ...], path: Path, host: str, port: int, **options: 
     from omlab.cli.console import working
     from omlab.settings import complete
     from omlab_text.label.questions import load_deidentify, read_questions
-    from omlab_text.label.serving import run
+    from omlab_text.label.serving import listening, run
     from omlab_text.label.store import Store
 
     chosen = given(options, SETTINGS)
@@ -61,15 +61,15 @@ def serve(files: tuple[Path, ...], path: Path, host: str, port: int, **options: 
         kept = Store(path).settings() if path.is_file() else {}
         deidentify = load_deidentify({**settings, **kept}["deidentify"])
         questions = read_questions(files, deidentify=deidentify) if files else []
-        store = Store(path, create=bool(files))
-        with store.served():
+        with listening(host=host, port=port) as listener, Store(path, create=bool(files)).served() as store:
             store.begin(settings, given=chosen)
             new = store.add_questions(questions)
             click.echo(f"{path}: {new} new questions, {len(store.questions())} in all.")
             if not store.accounts():
                 _show_link(store, "admin", "admin", address=f"http://{host}:{port}")
                 click.echo("Further accounts are made by `omlab label account NAME`.")
-            run(store, host=host, port=port)
+            click.echo(f"Serving http://{host}:{port} until Ctrl-C.")
+            run(store, listener)
 
 
 @label.command(no_args_is_help=True)

@@ -147,7 +147,7 @@ def _of_chat(row: dict[str, Any], *, id: str) -> Question:
     turns, _, made = parts_of(row)
     if len(turns) < 2 or turns[-1].role != "assistant":
         raise InputError("It has no field 'answers', and does not end with an answer of the assistant.")
-    answer = Answer(id="a1", text=turns[-1].text, model=made.model if made else "")
+    answer = Answer(id="a1", text=Chat(turns=turns).in_words(), model=made.model if made else "")
     return Question(id=id, prompt=_prompt(turns[:-1]), answers=(answer,))
 
 
@@ -160,7 +160,12 @@ def _joined(known: Question, further: Question) -> Question:
 
 
 def _prompt(turns: Iterable[Turn]) -> tuple[Mapping[str, str], ...]:
-    return tuple({"role": turn.role, "content": turn.text} for turn in turns)
+    prompt = []
+    for turn in turns:
+        if turn.images:
+            raise InputError("A turn shows images, which the labelling page does not.")
+        prompt.append({"role": turn.role, "content": Chat(turns=(turn,)).in_words()})
+    return tuple(prompt)
 
 
 def _without_names(question: Question, deidentify: Deidentify, *, where: str) -> Question:

@@ -9,15 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omlab.errors import InputError, UsageError
 from omlab_text.label.accounts import ROLES, Account, Role, digest_of, new_token
 from omlab_text.label.labels import Label
 from omlab_text.label.questions import Question
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
 
 _FORM = 1
 _TABLES = """
@@ -83,8 +80,9 @@ class Store:
                 raise
             connection.execute("COMMIT")
 
-    def served(self) -> BaseFileLock:
-        """Held by the one server of the file. Raises `UsageError` where there is one already."""
+    @contextmanager
+    def served(self) -> Iterator[Store]:
+        """The store for its one server. Raises `UsageError` where there is one already."""
         from filelock import FileLock, Timeout
 
         lock = FileLock(f"{self.path}.lock")
@@ -92,7 +90,10 @@ class Store:
             lock.acquire(timeout=0)
         except Timeout:
             raise UsageError(f"{self.path} is served already: stop that server, or name another --store.") from None
-        return lock
+        try:
+            yield self
+        finally:
+            lock.release()
 
     def begin(self, settings: Mapping[str, Any], *, given: Mapping[str, Any]) -> dict[str, Any]:
         """Keep settings where none are kept yet; the kept ones. Raises `UsageError` where a given one differs."""
