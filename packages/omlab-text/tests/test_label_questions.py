@@ -65,9 +65,11 @@ def test_everything_that_is_shown_goes_through_the_hook(tmp_path):
     assert "Smith" not in json.dumps(question.to_value())
     with pytest.raises(InputError, match="line 1: what de-identifies gave NoneType"):
         read_questions([path], deidentify=lambda text: None)
+    with pytest.raises(InputError, match="line 1: what de-identifies failed: ZeroDivisionError"):
+        read_questions([path], deidentify=lambda text: str(1 / 0))
 
 
-@pytest.mark.parametrize("name", ["nowhere:f", "json:nothing", "json", ":f", "json:__name__"])
+@pytest.mark.parametrize("name", ["nowhere:f", "json:nothing", "json", ":f", ".:f", "json:__name__"])
 def test_a_hook_that_cannot_be_is_refused(name):
     with pytest.raises(SettingsError, match="The setting 'deidentify' is"):
         load_deidentify(name)

@@ -30,8 +30,10 @@ def hand_out(store: Store, account: Account, questions: Sequence[Question]) -> s
     """The id of the question that somebody is asked next, which is theirs from then on; None where there is none."""
     settings = store.settings()
     with store.changing() as connection:  # two who ask at once are not asked the same
-        id = next_question(account, questions, entries(connection), settings=settings, now=time.time())
-        if id is not None and not _has_entry(connection, id, account.name):
+        kept = entries(connection)
+        id = next_question(account, questions, kept, settings=settings, now=time.time())
+        is_new = not any((entry.question, entry.annotator) == (id, account.name) for entry in kept)
+        if id is not None and is_new:
             put(connection, id, account.name, Label(state="draft"))
     return id
 
@@ -83,11 +85,6 @@ def _is_taken(entry: Entry, now: float) -> bool:
     is_empty = not (label.ranks or label.scores or label.tags or label.note)
     is_left = label.state == "draft" and is_empty and now - entry.changed > IDLE_SECONDS
     return label.state != "skipped" and not is_left
-
-
-def _has_entry(connection: Any, question: str, annotator: str) -> bool:
-    row = connection.execute("SELECT 1 FROM label WHERE question = ? AND annotator = ?", (question, annotator))
-    return row.fetchone() is not None
 
 
 def _draw(*of: object) -> str:

@@ -113,7 +113,7 @@ def load_deidentify(name: str) -> Deidentify | None:
     module, _, attribute = name.partition(":")
     try:
         function = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise SettingsError(f"The setting 'deidentify' is '{name}', which cannot be imported: {error}.") from None
     if not callable(function):
         raise SettingsError(f"The setting 'deidentify' is '{name}', which is no function.")
@@ -170,7 +170,10 @@ def _prompt(turns: Iterable[Turn]) -> tuple[Mapping[str, str], ...]:
 
 def _without_names(question: Question, deidentify: Deidentify, *, where: str) -> Question:
     def cleaned(text: str) -> str:
-        found = deidentify(text)
+        try:
+            found = deidentify(text)
+        except Exception as error:  # somebody else's function: a text that it cannot clean is not shown
+            raise InputError(f"{where}: what de-identifies failed: {type(error).__name__}: {error}.") from error
         if not isinstance(found, str):
             raise InputError(f"{where}: what de-identifies gave {type(found).__name__}, not a text.")
         return found
