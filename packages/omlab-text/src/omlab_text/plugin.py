@@ -38,5 +38,6 @@ def omlab_models() -> list[Card]:
 
 @hookimpl
 def omlab_commands(cli: LazyGroup) -> None:
-    """`omlab chat`."""
+    """`omlab chat` and `omlab label`."""
     cli.add_lazy("chat", "omlab_text.command:chat", "Talk to a model in the terminal.")
+    cli.add_lazy("label", "omlab_text.label.command:label", "Have experts rank the answers of models.")
