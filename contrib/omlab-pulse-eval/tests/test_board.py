@@ -237,7 +237,8 @@ def test_a_model_without_answers_to_a_set_is_named(tmp_path, write_answers):
         ({"answers": "ANSWERS"}, UsageError, "--judge is '', but must be recorded:FOLDER"),
         ({"answers": "ANSWERS", "judge": "recorded"}, UsageError, "--judge recorded:FOLDER"),
         ({"answers": "ANSWERS", "judge": "recorded:nowhere"}, InputError, "nowhere does not exist"),
-        ({"answers": "ANSWERS", "judge": "openai-compatible"}, UsageError, "must begin with http"),
+        ({"answers": "ANSWERS", "judge": "openai-compatible"}, UsageError, "Name the judge's model"),
+        ({"answers": "ANSWERS", "judge": "openai-compatible", "judge_model": "m"}, UsageError, "must begin with http"),
         ({"answers": "ANSWERS", "judge": "x", "models": ["alpha", "delta"]}, InputError, "no answers of 'delta'"),
         ({"answers": "ANSWERS", "judge": "x", "forms": ["exam=best"]}, SettingsError, "no form 'best'"),
         ({"scores": battle_file("WebMedQA")}, InputError, "the first column must be 'model'"),
@@ -288,8 +289,12 @@ def test_a_local_judge_answers_through_transformers(tmp_path, answers, monkeypat
 
 def test_without_the_extra_a_local_judge_says_what_to_install(tmp_path, answers, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"none")
     with pytest.raises(omlab.OmlabError, match=re.escape("install omlab-pulse-eval[transformers]")):
-        run(tmp_path / "board", answers=str(answers), judge="transformers", judge_model="tiny")
+        run(tmp_path / "board", answers=str(answers), judge="transformers", judge_model=str(folder))
 
 
 def test_nothing_heavy_is_imported(tmp_path):

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import omlab
 from omlab.adapted import ADAPTED
-from omlab.errors import OmlabError
+from omlab.errors import MissingDependencyError, OmlabError
 from omlab_pulse_eval.prompts import Messages
 from omlab_text.chat import Chat, Made, Turn
 
@@ -67,6 +67,9 @@ class LocalJudge:
                 self._session = omlab.load_model("causal-lm", weights=folder, device=device)
             else:
                 self._session = omlab.load_model(model, device=device)
+        except MissingDependencyError as error:
+            wanted = "For a judge on this machine install omlab-pulse-eval[transformers]."
+            raise JudgeRefusesError(f"{error} {wanted}") from None
         except OmlabError as error:
             raise JudgeRefusesError(f"The model '{model}' cannot be loaded as a judge: {error}") from None
 
