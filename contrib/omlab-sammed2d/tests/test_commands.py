@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -12,8 +11,8 @@ import numpy as np
 import pytest
 
 import omlab
-from omlab.cli import main
 from omlab_image.image import Image, LabelMap2D
+from omlab_testkit.at_work import omlab_command
 from omlab_volume.testing import example_labelmaps, example_volumes
 from omlab_volume.volume import LabelMap
 
@@ -26,7 +25,6 @@ SLICES = Path("/work/shared/data/slices-2d")
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `omlab` in a folder with `slice.png` and `ct.nii.gz`: (status, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
     omlab.write(Image(array=np.random.default_rng(0).integers(0, 255, (30, 40), np.uint8)), "slice.png")
     omlab.write(example_volumes()[0], "ct.nii.gz")
     labels = np.zeros((30, 40), np.uint8)
@@ -34,13 +32,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     omlab.write(LabelMap2D(array=labels, names={1: "organ"}), "organ.png")
     omlab.write(example_labelmaps()[0], "organs.nii.gz")
 
+    run = omlab_command(monkeypatch, capsys)
+
     def command(*arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["omlab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return cast(int, stop.value.code), out, " ".join(err.split())
+        status, out, err = run(*arguments)
+        return status, out, " ".join(err.split())
 
     return command
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -15,8 +14,8 @@ import pytest
 from PIL import Image
 
 import omlab
-from omlab.cli import main
 from omlab_prompts.prompts_json import read
+from omlab_testkit.at_work import omlab_command
 from omlab_volume.testing import example_labelmaps, example_volumes
 from omlab_volume.volume import LabelMap, Volume
 
@@ -28,19 +27,16 @@ MODEL = "sammed3d-tiny.untrained"
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `omlab` in a folder with two scans of one place, `ct.nii.gz` and `later.nii.gz`: (status, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
     volume = example_volumes()[0]
     omlab.write(volume, "ct.nii.gz")
     omlab.write(volume.with_array(volume.array**2), "later.nii.gz")
     omlab.write(example_labelmaps()[0], "rough.nii.gz")
 
+    run = omlab_command(monkeypatch, capsys)
+
     def command(*arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["omlab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return cast(int, stop.value.code), out, err
+        status, out, err = run(*arguments)
+        return status, out, " ".join(err.split())
 
     return command
 

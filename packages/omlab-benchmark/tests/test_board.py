@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from omlab.cli import main
 from omlab.errors import OmlabError, SettingsError, UnknownNameError, UsageError
 from omlab_benchmark import benchmark, check_claims
 from omlab_benchmark.results import read_rows
+from omlab_testkit.at_work import omlab_command
 
 ASKED: dict[str, Any] = {
     "models": ["sharp.untrained", "dull.untrained"],
@@ -150,22 +149,17 @@ def test_claims_are_repeated(readings: Path) -> None:
 
 
 def test_the_command(readings: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["omlab", *words.split()])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return int(end.value.code or 0), *capsys.readouterr()
-
+    run = omlab_command(monkeypatch, capsys)
     words = "benchmark --data readings --model sharp.untrained --adapter knn"
-    status, out, _ = run(f"{words} --shots 1,all --seeds 2 --rounds 50 -o b --device cpu")
+    status, out, _ = run(*f"{words} --shots 1,all --seeds 2 --rounds 50 -o b --device cpu".split())
     assert status == 0
     assert "1-shot" in out
     assert "sharp.untrained" in out
     assert json.loads((readings / "b" / "report.json").read_text())["schema"] == "omlab-benchmark/1"
-    status, _, err = run(f"{words} --shots few")
+    status, _, err = run(*words.split(), "--shots", "few")
     assert status == 2
     assert "must be numbers such as 1,5,10" in err
-    status, out, _ = run("claims claimer --data readings --device cpu")
+    status, out, _ = run(*["claims", "claimer", "--data", "readings", "--device", "cpu"])
     assert status == 1
     assert "accuracy: published 0.5 (within 0.5), here" in out
 

@@ -1,44 +1,21 @@
 """A plugin with a modality of its own, installed in a folder; beside it only this package and the shared kinds."""
 
-import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from omlab.datasets import open_dataset
-from omlab.plugins import installed
-from omlab.registry import registry
+from omlab_testkit.at_work import installed_toy
 
 TOY = Path(__file__).parent / "toy"
-OURS = ("data", "payloads")
-
-
-def forget_plugins():
-    installed.cache_clear()
-    registry.cache_clear()
 
 
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     site = tmp_path / "site"
-    (site / "omlab_toy").mkdir(parents=True)
-    for file in TOY.iterdir():
-        if file.is_file():
-            (site / "omlab_toy" / file.name).write_text(file.read_text())
-    info = site / "omlab_toy-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: omlab-toy\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[omlab]\ntoy = omlab_toy.plugin\n")
-    others = [entry.name for entry in entry_points(group="omlab") if entry.name not in OURS]
-    monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setenv("OMLAB_PLUGINS_OFF", ",".join(others))
     monkeypatch.setenv("OMLAB_CACHE", str(tmp_path / "cache"))
-    forget_plugins()
-    yield site
-    forget_plugins()
-    for name in [name for name in sys.modules if name.startswith("omlab_toy")]:
-        del sys.modules[name]
+    with installed_toy(TOY, package="omlab_toy", site=site, beside=("data", "payloads")):
+        yield site
 
 
 @pytest.fixture

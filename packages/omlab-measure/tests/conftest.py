@@ -1,12 +1,11 @@
 """Label maps and images that the tests share."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from omlab.cli import main
+from omlab_testkit.at_work import omlab_command
 from omlab_volume.io.nifti import Nifti
 from omlab_volume.volume import Code, Label, LabelMap, Volume
 
@@ -50,14 +49,4 @@ def run(tmp_path, monkeypatch, capsys):
     """Run `omlab` in a folder of its own; returns (status, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def omlab(*arguments):
-        monkeypatch.setattr(sys, "argv", ["omlab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return stop.value.code, out, err
-
-    return omlab
+    return omlab_command(monkeypatch, capsys, columns=100)

@@ -2,16 +2,12 @@
 
 import csv
 import json
-import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from omlab.cli import main
-from omlab.plugins import installed
-from omlab.registry import registry
 from omlab_prompts.prompts_json import read
+from omlab_testkit.at_work import installed_toy, omlab_command
 
 TOY = Path(__file__).parent / "toy"
 
@@ -19,22 +15,8 @@ TOY = Path(__file__).parent / "toy"
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     """The toy plugin as an installed distribution."""
-    site = tmp_path_factory.mktemp("site")
-    shutil.copytree(TOY, site / "omlab_row")
-    info = site / "omlab_row-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: omlab-row\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[omlab]\nrow = omlab_row.plugin\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(site))
-        _forget_plugins()
+    with installed_toy(TOY, package="omlab_row", site=tmp_path_factory.mktemp("toy") / "site"):
         yield
-    _forget_plugins()
-
-
-def _forget_plugins():
-    installed.cache_clear()
-    registry.cache_clear()
 
 
 @pytest.fixture
@@ -42,17 +24,7 @@ def run(toy, tmp_path, monkeypatch, capsys):
     """Run `omlab` in a folder of its own; returns (status, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def omlab(*arguments):
-        monkeypatch.setattr(sys, "argv", ["omlab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return stop.value.code, out, err
-
-    return omlab
+    return omlab_command(monkeypatch, capsys, columns=80)
 
 
 @pytest.fixture

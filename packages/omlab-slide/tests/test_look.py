@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -12,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omlab.cli import main
 from omlab_slide.heat.scale_bar import length_in_words, round_length
 from omlab_slide.look.jobs import look_at_slides
 from omlab_slide.look.picture import CANVAS, OUTLINE, sheet_picture
 from omlab_slide.testing import draw_slide, held, write_pyramid
 from omlab_slide.tissue import tissue
+from omlab_testkit.at_work import omlab_command
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +34,7 @@ def slides(tmp_path_factory):
 def run(tmp_path, monkeypatch, capsys):
     """Run `omlab` in a folder of its own; returns (status, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def omlab(*arguments):
-        monkeypatch.setattr(sys, "argv", ["omlab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return stop.value.code, out, err
-
-    return omlab
+    return omlab_command(monkeypatch, capsys, columns=100)
 
 
 def rows_of(folder):
