@@ -9,8 +9,8 @@ import pytest
 from omlab.errors import GeometryError, InputError, OmlabWarning, SettingsError
 from omlab.records import Record
 from omlab.roles import Evaluator, Sample
+from omlab_evaluators.overlays import picture_path
 from omlab_evaluators.segmentation.evaluator import load
-from omlab_evaluators.segmentation.pictures import picture_path
 from omlab_evaluators.segmentation.summary import summarise
 
 DEFAULTS = {"surface_tolerance_mm": 2.0, "bootstrap": 200, "seed": 0, "labels": []}

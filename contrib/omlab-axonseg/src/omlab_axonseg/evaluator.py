@@ -25,7 +25,7 @@ from omlab.roles import Report, Sample
 from omlab_axonseg.evaluator_summary import MEASURES, PRECISION, Settings, metrics_of, summarise
 from omlab_axonseg.metrics import false_share, pooled, score
 from omlab_evaluators.bootstrap import CaseRows
-from omlab_evaluators.segmentation.pictures import draw
+from omlab_evaluators.overlays import draw
 from omlab_volume.volume import LabelMap
 
 

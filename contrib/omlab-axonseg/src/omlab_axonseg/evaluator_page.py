@@ -7,8 +7,8 @@ from pathlib import Path
 
 from omlab_axonseg.evaluator_summary import MEASURES, Means, Settings, window_name
 from omlab_evaluators.bootstrap import CaseRows, Row
+from omlab_evaluators.overlays import picture_path
 from omlab_evaluators.page_parts import counted, few, read_history, resampling, subtitle, training_sections
-from omlab_evaluators.segmentation.pictures import picture_path
 from omlab_report import (
     Block,
     Column,

@@ -13,8 +13,8 @@ from omlab_evaluators.bootstrap import CaseRows
 from omlab_evaluators.detection.curves import best_point, curve_rows, curves_of, plot
 from omlab_evaluators.detection.summary import POINT, PRECISIONS, PRESENCE, Judged, judged
 from omlab_evaluators.measures import Measure
+from omlab_evaluators.overlays import picture_path
 from omlab_evaluators.page_parts import counted, few, read_history, resampling, subtitle, training_sections
-from omlab_evaluators.segmentation.pictures import picture_path
 from omlab_report import (
     Block,
     Column,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omlab.errors import OmlabError, OmlabWarning
-from omlab.files import writing
 from omlab.roles import Sample
 from omlab_evaluators.names import key_of
-from omlab_evaluators.segmentation.pictures import picture_path
+from omlab_evaluators.overlays import keep
 
 FOUND = 0.5
 """From which overlap on a box is found."""
@@ -30,16 +27,8 @@ def draw(sample: Sample, frames: Sequence[Any], *, references: Sequence[Any], sc
     said = [replace(one, boxes=[box for box in one.boxes if box.score >= score]) for one in frames]
     wrong = [errors(ours.boxes, theirs.boxes) for ours, theirs in zip(references, said, strict=True)]
     worst = max(range(len(said)), key=lambda n: (wrong[n], len(references[n].boxes), -n))
-    try:
-        shown = inputs[0].picture(worst) if hasattr(inputs[0], "picture") else inputs[0]
-        picture = said[worst].overlay({"image": shown}, target=references[worst])
-    except OmlabError as error:
-        warnings.warn(f"Case {sample.id} has no picture: {error}", OmlabWarning, stacklevel=2)
-        return
-    path = picture_path(folder, case=sample.id)
-    with writing("A picture", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture)
+    shown = inputs[0].picture(worst) if hasattr(inputs[0], "picture") else inputs[0]
+    keep(sample, lambda: said[worst].overlay({"image": shown}, target=references[worst]), folder=folder)
 
 
 def errors(references: Sequence[Any], found: Sequence[Any]) -> int:

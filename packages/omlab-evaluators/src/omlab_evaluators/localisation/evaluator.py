@@ -25,7 +25,7 @@ from omlab_evaluators.bootstrap import CaseRows
 from omlab_evaluators.localisation.boxes import gap_between, predicted_boxes, reference_boxes
 from omlab_evaluators.localisation.summary import metrics_of, summarise
 from omlab_evaluators.names import matched
-from omlab_evaluators.segmentation.pictures import draw
+from omlab_evaluators.overlays import draw
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,11 +26,11 @@ from omlab.abilities import Resampled
 from omlab.errors import GeometryError, InputError
 from omlab.roles import Report, Sample
 from omlab_evaluators.bootstrap import CaseRows
+from omlab_evaluators.overlays import draw
 from omlab_evaluators.segmentation.boxes import boxes, joined
 from omlab_evaluators.segmentation.frames import KINDS, compare_frames
 from omlab_evaluators.segmentation.labels import Pair, match_labels
 from omlab_evaluators.segmentation.overlap import dice_of_counts, volume_ml
-from omlab_evaluators.segmentation.pictures import draw
 from omlab_evaluators.segmentation.summary import Settings, metrics_of, resampled, status_of, summarise
 from omlab_evaluators.segmentation.sureness import sureness_of
 from omlab_evaluators.segmentation.surface import surface_dice, surface_distances

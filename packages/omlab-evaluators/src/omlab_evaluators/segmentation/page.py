@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from omlab_evaluators.bootstrap import CaseRows, Estimate, Row
+from omlab_evaluators.bootstrap import CaseRows, Estimate
 from omlab_evaluators.measures import Measure
 from omlab_evaluators.page_parts import counted, few, forgotten, read_history, resampling, subtitle, training_sections
-from omlab_evaluators.segmentation.pictures import picture_path
+from omlab_evaluators.segmentation.case_parts import all_rows, gallery, mean_of, weakest_of, worst_first
 from omlab_evaluators.segmentation.summary import MEASURES, Settings, Summary, metrics_of
 from omlab_evaluators.segmentation.sureness import CONFIDENCE, KEYS, least_sure, shown_key, sureness_sections
 from omlab_report import (
     Block,
     Column,
     Figure,
-    Gallery,
-    GalleryItem,
     Interval,
     KeyFigure,
     KeyFigures,
     Notes,
     Page,
-    Picture,
     Section,
     Table,
     case_strip,
@@ -35,8 +32,7 @@ from omlab_report import (
     write_text,
 )
 
-GALLERY_CASES = 8
-"""Cases shown with pictures, the worst first: each adds up to half a megabyte to the page."""
+LEGEND = "The prediction is filled, the reference outlined. R marks the patient's right, A the front, S the head."
 
 CSV_COLUMNS = (
     "case", "group", "label", "value", "status", "dice", "surface_dice", "hd95", "reference_ml", "prediction_ml",
@@ -53,7 +49,7 @@ def write_report(rows: CaseRows, summary: Summary, *, settings: Settings, folder
         _classes_section(rows, summary, settings),
         _cases_section(rows),
         *sureness_sections(rows),
-        *_gallery_section(rows, folder),
+        *gallery(rows, folder, what="Three planes of case", legend=LEGEND),
         *training_sections(history),
         Section("Notes", [Notes(notes)]),
         *run_sections(run),
@@ -165,7 +161,7 @@ def _cases_section(rows: CaseRows) -> Section:
         columns.append(Column(f"Lowest {'confidence' if key == CONFIDENCE else 'margin'}", numeric=True))
     table = []
     for case in worst_first(rows):
-        weakest = _weakest(rows[case])
+        weakest = weakest_of(rows[case])
         distances = [row["hd95"] for row in rows[case] if row["hd95"] is not None]
         table.append(
             [
@@ -179,36 +175,6 @@ def _cases_section(rows: CaseRows) -> Section:
         )
     text = "Means over the classes of the case, the worst case first. All figures are in cases.csv."
     return Section("By case", [Table(columns, table)], text=text)
-
-
-def _gallery_section(rows: CaseRows, folder: Path) -> list[Section]:
-    items = []
-    for case in worst_first(rows)[:GALLERY_CASES]:
-        path = picture_path(folder, case=case)
-        if path.is_file():
-            alt = f"Three planes of case {case}: the prediction filled, the reference outlined."
-            items.append(GalleryItem(case, [Picture(path.read_bytes(), alt=alt)], text=case_text(rows[case])))
-    if not items:
-        return []
-    which = "All cases" if len(items) == len(rows) else f"The {len(items)} worst of {len(rows)} cases"
-    text = (
-        f"{which}, the worst first, where prediction and reference differ most. The prediction is filled, the "
-        "reference outlined. R marks the patient's right, A the front, S the head."
-    )
-    return [Section("Overlays", [Gallery(items)], text=text)]
-
-
-def case_text(case: Sequence[Row]) -> str:
-    """What is said of a case beside its picture."""
-    mean, weakest = mean_of(case, "dice"), _weakest(case)
-    parts = [] if mean is None or weakest is None else [
-        f"Mean Dice {mean:.3f}", f"weakest {weakest['label']} {weakest['dice']:.3f}"
-    ]  # fmt: skip
-    for status in ("not found", "invented"):
-        names = [row["label"] for row in case if row["status"] == status]
-        if names:
-            parts.append(f"{status}: {', '.join(names)}")
-    return "; ".join(parts) + "." if parts else "No class of this case is defined."
 
 
 def _notes(rows: CaseRows, settings: Settings) -> list[str]:
@@ -238,28 +204,6 @@ def _csv(rows: CaseRows) -> str:
         CSV_COLUMNS,
         ([case, *(row.get(key) for key in CSV_COLUMNS[1:])] for case, mine in rows.items() for row in mine),
     )
-
-
-def worst_first(rows: CaseRows) -> list[str]:
-    """Case ids by mean Dice; those without any figure last."""
-    means = {case: mean_of(mine, "dice") for case, mine in rows.items()}
-    return sorted(rows, key=lambda case: (means[case] is None, means[case] or 0.0))
-
-
-def _weakest(case: Sequence[Row]) -> Row | None:
-    defined = [row for row in case if row["dice"] is not None]
-    return min(defined, key=lambda row: float(row["dice"]), default=None)
-
-
-def mean_of(case: Sequence[Row], key: str) -> float | None:
-    """The mean of a figure over the classes of a case; None where it is not defined."""
-    values = [float(row[key]) for row in case if row[key] is not None]
-    return sum(values) / len(values) if values else None
-
-
-def all_rows(rows: CaseRows) -> Iterable[Row]:
-    """The rows of all cases."""
-    return (row for case in rows.values() for row in case)
 
 
 def _with_unit(measure: Measure) -> str:

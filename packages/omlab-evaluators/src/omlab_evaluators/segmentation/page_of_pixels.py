@@ -7,22 +7,18 @@ from pathlib import Path
 
 from omlab_evaluators.bootstrap import CaseRows
 from omlab_evaluators.page_parts import counted, few, forgotten, read_history, resampling, subtitle, training_sections
-from omlab_evaluators.segmentation.page import GALLERY_CASES, all_rows, case_text, mean_of, worst_first
-from omlab_evaluators.segmentation.pictures import picture_path
+from omlab_evaluators.segmentation.case_parts import all_rows, gallery, mean_of, worst_first
 from omlab_evaluators.segmentation.summary import Settings, Summary
 from omlab_evaluators.segmentation.sureness import KEYS, sureness_sections
 from omlab_report import (
     Block,
     Column,
     Figure,
-    Gallery,
-    GalleryItem,
     Interval,
     KeyFigure,
     KeyFigures,
     Notes,
     Page,
-    Picture,
     Section,
     Table,
     case_strip,
@@ -35,6 +31,8 @@ from omlab_report import (
 
 CASES = 200
 """Rows of the table of cases; all are in cases.csv."""
+
+LEGEND = "The prediction is filled, the reference outlined; of a clip the frame is shown in which most was found."
 
 _COLUMNS = ("group", "label", "value", "status", "dice", "frame_dice", "frames", *KEYS)
 _STATES = ("found", "not found", "invented", "absent")
@@ -49,7 +47,7 @@ def write_report(rows: CaseRows, summary: Summary, *, settings: Settings, folder
         _classes_section(rows, summary),
         _cases_section(rows, summary),
         *sureness_sections(rows),
-        *_gallery_section(rows, folder),
+        *gallery(rows, folder, what="Case", legend=LEGEND),
         *training_sections(history),
         Section("Notes", [Notes(notes)]),
         *run_sections(run),
@@ -99,23 +97,6 @@ def _cases_section(rows: CaseRows, summary: Summary) -> Section:
     which = "" if len(order) <= CASES else f" The first {CASES} of {len(order)}."
     text = f"Means over the classes of the case, the worst case first.{which} All figures are in cases.csv."
     return Section("By case", [Table(columns, table)], text=text)
-
-
-def _gallery_section(rows: CaseRows, folder: Path) -> list[Section]:
-    items = []
-    for case in worst_first(rows)[:GALLERY_CASES]:
-        path = picture_path(folder, case=case)
-        if path.is_file():
-            alt = f"Case {case}: the prediction filled, the reference outlined."
-            items.append(GalleryItem(case, [Picture(path.read_bytes(), alt=alt)], text=case_text(rows[case])))
-    if not items:
-        return []
-    which = "All cases" if len(items) == len(rows) else f"The {len(items)} worst of {len(rows)} cases"
-    text = (
-        f"{which}, the worst first. The prediction is filled, the reference outlined; of a clip the frame is shown in "
-        "which most was found."
-    )
-    return [Section("Overlays", [Gallery(items)], text=text)]
 
 
 def _notes(rows: CaseRows, summary: Summary, settings: Settings) -> list[str]:
