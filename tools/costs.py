@@ -13,14 +13,12 @@ import argparse
 import csv
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -28,6 +26,7 @@ import numpy as np
 from omlab.card_schema import ModelCard, validate
 from omlab.cards import Card
 from omlab.registry import registry
+from omlab_testkit.rows import processor
 from tools.model_pages import COSTS, costs, models
 
 COLUMNS = ("model", "verb", "input", "seconds", "peak_mib", "machine", "threads", "torch", "date")
@@ -129,16 +128,9 @@ def rows_of(card: Card) -> list[dict[str, Any]]:
             last = (str(error.stderr or "").strip().splitlines() or ["it took too long"])[-1]
             print(f"{card.name} {verb}: {last}", file=sys.stderr)
             continue
-        about = {"machine": _processor(), "threads": 1, "date": datetime.now(UTC).date().isoformat()}
+        about = {"machine": processor(), "threads": 1, "date": datetime.now(UTC).date().isoformat()}
         rows.append({"model": card.name, "verb": verb, **json.loads(done.stdout.splitlines()[-1]), **about})
     return rows
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def main() -> None:

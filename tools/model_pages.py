@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import cast
 
-from omlab.card_schema import EvaluatorCard, FormatCard, ModelCard, Setting, Settings, Training, Verb, Weights, validate
+from omlab.card_schema import FormatCard, ModelCard, Setting, Settings, Training, Verb, Weights, validate
 from omlab.cards import Card
 from omlab.registry import registry
+from omlab_data.tasks import TASKS
 from tools.workspace import ROOT
 
 COSTS = ROOT / "docs" / "costs.csv"
@@ -75,29 +76,13 @@ def _glance(card: Card, facts: ModelCard) -> str:
 
 
 def tasks(facts: ModelCard) -> list[str]:
-    """What it can do, at once or after training: the tasks of what it predicts, by its evaluators; other verbs."""
-    found = {name for name in facts.does if name not in ("predict", "explain")}
+    """What it can do, at once or after training: the tasks of what it predicts, and its other verbs."""
+    predicted = {training.gives["predict"] for training in facts.trains.values() if "predict" in training.gives}
     if "predict" in facts.does:
-        found.add(_task(facts.does["predict"].gives))
-    for recipe, training in facts.trains.items():
-        if "predict" in training.gives:
-            given = training.gives["predict"]
-            found.add(recipe if recipe in _judges(given) else _task(given))
-    return sorted(found)
-
-
-def _task(kind: str) -> str:
-    """The task of an evaluator that judges what is of that kind, or of the kind that it is a form of."""
-    tried = (kind, kind.removeprefix("big-"), kind.partition("-")[0])
-    # The shortest name: the others (axon-segmentation) are special cases.
-    return next((min(_judges(one), key=len) for one in tried if _judges(one)), kind)
-
-
-@cache
-def _judges(kind: str) -> frozenset[str]:
-    """The tasks of the evaluators that judge that kind."""
-    cards = (cast(EvaluatorCard, validate(card)) for card in registry().cards("evaluator"))
-    return frozenset(card.task for card in cards if card.judges == kind)
+        predicted.add(facts.does["predict"].gives)
+    others = {name for name in facts.does if name not in ("predict", "explain")}
+    # A label map too large for memory is of the same task.
+    return sorted({TASKS.get(kind.removeprefix("big-"), kind) for kind in predicted} | others)
 
 
 def _running(facts: ModelCard) -> Iterator[str]:

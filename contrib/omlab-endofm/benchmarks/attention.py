@@ -11,10 +11,6 @@ a machine that is busy. Rows go to results.csv; ratios are to the regrouping for
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -25,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from omlab_endofm.backbone import Attention, BackboneConfig, Block
+from omlab_testkit.rows import append_rows
 
 RESULTS = Path(__file__).with_name("results.csv")
 REGROUPED, OURS = "regrouped", "patch-major, folded"
@@ -107,22 +104,7 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     block = drawn()
     rows = [row for frames in asked.frames for row in compared(block, frames=frames, rounds=asked.rounds)]
-    about = {
-        "machine": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": asked.threads,
-        "load": round(os.getloadavg()[0], 1),
-        "torch": torch.__version__,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [*rows[0], *about])
-        if new:
-            writer.writeheader()
-        for row in rows:
-            writer.writerow(row | about)
-            print(row)
+    append_rows(RESULTS, rows, threads=asked.threads)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,9 @@ ours is faster.
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib.metadata
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -25,6 +23,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from omlab_testkit.rows import append_rows
 
 RESULTS = Path(__file__).with_name("results.csv")
 WAYS = ("transformers", "omlab")
@@ -141,7 +141,7 @@ def child(model: str, way: str, task: str, *, threads: int) -> dict[str, Any]:
     return result
 
 
-def rows_of(task: str, runs: dict[str, list[dict[str, Any]]], *, model: str, threads: int) -> list[dict[str, Any]]:
+def rows_of(task: str, runs: dict[str, list[dict[str, Any]]], *, model: str) -> list[dict[str, Any]]:
     """A row a way, with its ratios to transformers."""
     wall = {way: statistics.median(run["seconds"] for run in runs[way]) for way in WAYS}
     cpu = {way: min(run["cpu"] for run in runs[way]) for way in WAYS}
@@ -156,20 +156,10 @@ def rows_of(task: str, runs: dict[str, list[dict[str, Any]]], *, model: str, thr
             "peak_mib": round(max(run["peak"] for run in runs[way])),
             "times_faster": round(wall["transformers"] / wall[way], 2),
             "times_faster_cpu": round(cpu["transformers"] / cpu[way], 2),
-            "difference": f"{off:.1e}", "machine": _processor(), "cores": os.cpu_count(), "threads": threads,
-            "python": platform.python_version(), "torch": importlib.metadata.version("torch"),
-            "transformers": importlib.metadata.version("transformers"),
-            "date": time.strftime("%Y-%m-%d", time.gmtime()), "load": round(os.getloadavg()[0], 1),
+            "difference": f"{off:.1e}", "transformers": importlib.metadata.version("transformers"),
         }
         for way in WAYS
     ]  # fmt: skip
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def main() -> None:
@@ -184,21 +174,12 @@ def main() -> None:
     if given.child:
         print(json.dumps(measure(given.model, given.child, given.task)))
         return
-    new = not RESULTS.exists()
     for task in [given.task] if given.task else TASKS:
         runs: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
         for _ in range(given.rounds):
             for way in WAYS:
                 runs[way].append(child(given.model, way, task, threads=given.threads))
-        rows = rows_of(task, runs, model=given.model, threads=given.threads)
-        with RESULTS.open("a", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            if new:
-                writer.writeheader()
-            new = False
-            for row in rows:
-                writer.writerow(row)
-                print(*(f"{key}={value}" for key, value in row.items()), flush=True)
+        append_rows(RESULTS, rows_of(task, runs, model=given.model), threads=given.threads)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from omlab_testkit.rows import processor
+
 RESULTS = Path(__file__).with_name("results.csv")
 FORMS = ("padded", "sink")
 
@@ -89,17 +91,10 @@ def row(form: str, runs: dict[str, list[dict[str, Any]]], *, depth: int, threads
         "peak_mib": round(peak), "added_mib": round(peak - base),
         "times_faster": round(times_faster, 2), "peak_ratio": round(peak / padded_peak, 3),
         "error_of_spread": f"{max(abs(a - b) for a, b in gaps) / spread:.1e}",
-        "device": "cpu", "machine": _processor(), "cores": os.cpu_count(), "threads": threads,
+        "device": "cpu", "machine": processor(), "cores": os.cpu_count(), "threads": threads,
         "python": platform.python_version(), "torch": importlib.metadata.version("torch"),
         "date": time.strftime("%Y-%m-%d", time.gmtime()), "run": run,
     }  # fmt: skip
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def main() -> None:

@@ -11,13 +11,9 @@ logits are what is measured: they do not depend on it.
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
 import json
 import os
-import platform
 import resource
-import secrets
 import subprocess
 import sys
 import time
@@ -28,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from omlab_testkit.rows import append_rows
 from omlab_text.training.vocabulary import cross_entropy
 
 WORDS = 250_880
@@ -87,12 +84,6 @@ def main() -> None:
         step(task["way"], tokens=2, words=100, is_frozen=False)  # what is loaded at first use is no memory of the loss
         print(json.dumps(step(**task)))
         return
-    now = datetime.datetime.now(datetime.UTC)
-    machine = {
-        "load": f"{os.getloadavg()[0]:.1f}", "machine": f"{platform.machine()} CPU", "cores": os.cpu_count(),
-        "threads": 1, "python": platform.python_version(), "torch": torch.__version__, "date": now.date().isoformat(),
-        "run": f"{now:%Y%m%d}-{secrets.token_hex(3)}",
-    }  # fmt: skip
     for is_frozen in (False, True):
         task = {"tokens": asked.tokens, "words": WORDS, "is_frozen": is_frozen}
         found = {way: in_a_process({"way": way, **task}) for way in WAYS}
@@ -107,17 +98,8 @@ def main() -> None:
                 "width": WIDTH,
                 "matrix": "frozen" if is_frozen else "learns",
             }
-            append({"benchmark": "vocabulary", "way": way, **case, **figures, **ratios, **machine})
-
-
-def append(row: dict[str, Any]) -> None:
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    print(*(f"{name}={value}" for name, value in row.items()), flush=True)
+            row = {"benchmark": "vocabulary", "way": way, **case, **figures, **ratios}
+            append_rows(RESULTS, [row], threads=1)
 
 
 if __name__ == "__main__":

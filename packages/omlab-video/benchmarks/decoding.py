@@ -13,10 +13,6 @@ the bare loop of the same run. torchcodec needs FFmpeg's libraries, which PyAV b
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -28,6 +24,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from omlab_testkit.rows import append_rows
 from omlab_video.ahead import ahead
 from omlab_video.io.decoding import read_video
 from omlab_video.io.video_file import write_video
@@ -143,21 +140,7 @@ def main() -> None:
         write_video(path, drawn(asked.frames), times=[time / RATE for time in range(asked.frames)])
         found = ways(path, frames=asked.frames)
         rows = [row for name, some in found.items() for row in compared(name, some, rounds=asked.rounds)]
-    about = {
-        "machine": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "av": av.__version__,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [*rows[0], *about])
-        if new:
-            writer.writeheader()
-        for row in rows:
-            writer.writerow(row | about)
-            print(row)
+    append_rows(RESULTS, [{**row, "av": av.__version__} for row in rows], threads=1)
 
 
 if __name__ == "__main__":

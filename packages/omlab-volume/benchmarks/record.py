@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import importlib.metadata
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -14,13 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from omlab_testkit.rows import append_rows
+
 RESULTS = Path(__file__).with_name("results.csv")
-COLUMNS = [
-    "benchmark", "way", "classes", "combine", "size", "patch", "output", "batch",
-    "p20_s", "p50_s", "p80_s", "cpu_s", "peak_mib", "base_mib",
-    "time_ratio", "cpu_ratio", "peak_ratio", "added_ratio", "differing",
-    "machine", "cores", "threads", "python", "torch", "monai", "date", "load", "bytes",
-]  # fmt: skip
 
 
 def memory_mib() -> float:
@@ -91,27 +84,4 @@ def alternate(script: str, ways: list[str], arguments: dict[str, Any], *, rounds
 
 def append(rows: list[dict[str, Any]], *, threads: int) -> None:
     """Append `rows` with the machine and the versions, and print them."""
-    about = {
-        "machine": _processor(),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "python": platform.python_version(),
-        "torch": importlib.metadata.version("torch"),
-        "date": subprocess.run(["date", "-u", "+%F"], capture_output=True, text=True, check=True).stdout.strip(),
-        "load": round(os.getloadavg()[0], 1),
-    }
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if new:
-            writer.writeheader()
-        for row in rows:
-            writer.writerow({**about, **row})
-            print(*(f"{key}={value}" for key, value in row.items()), flush=True)
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
+    append_rows(RESULTS, rows, threads=threads)
