@@ -77,12 +77,18 @@ def _glance(card: Card, facts: ModelCard) -> str:
 
 def tasks(facts: ModelCard) -> list[str]:
     """What it can do, at once or after training: the tasks of what it predicts, and its other verbs."""
-    predicted = {training.gives["predict"] for training in facts.trains.values() if "predict" in training.gives}
+    known = {str(card.data["task"]) for card in registry().cards("evaluator")}
+    given = {name: training.gives["predict"] for name, training in facts.trains.items() if "predict" in training.gives}
+    found = {recipe if recipe in known else _task(kind) for recipe, kind in given.items()}
     if "predict" in facts.does:
-        predicted.add(facts.does["predict"].gives)
+        found.add(_task(facts.does["predict"].gives))
     others = {name for name in facts.does if name not in ("predict", "explain")}
-    # A label map too large for memory is of the same task.
-    return sorted({TASKS.get(kind.removeprefix("big-"), kind) for kind in predicted} | others)
+    return sorted(found | others)
+
+
+def _task(kind: str) -> str:
+    """The task of predictions of a kind: one that is too large for memory is of the same."""
+    return TASKS.get(kind.removeprefix("big-"), kind)
 
 
 def _running(facts: ModelCard) -> Iterator[str]:
