@@ -361,7 +361,8 @@ class ModelCard(BaseCard):
 class AdapterCard(BaseCard):
     """A way to adapt a model. `requires` is "recipe", or the verb that the model must have.
 
-    `gives` says what verbs of the adapted model give, where the recipe does not.
+    `gives` says what verbs of the adapted model give, where the recipe does not. One that has a setting `split` learns
+    from the cases of that split, all others from those of `train`.
     """
 
     requires: Word
