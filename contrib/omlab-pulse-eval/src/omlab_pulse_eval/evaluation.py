@@ -13,6 +13,7 @@ from omlab.files import writing
 from omlab.jobs.outcome import Outcome
 from omlab.roles import Report, Rows
 from omlab.settings import complete
+from omlab_pulse_eval.answering import answer_all, answerers, question_files
 from omlab_pulse_eval.answers import AnswerSet, answer_files, read_answers
 from omlab_pulse_eval.battles import Battles, battles_of, read_battles
 from omlab_pulse_eval.figures import Bootstrap, Row, longer_wins, seatings_agree, tournament_figures
@@ -34,7 +35,7 @@ from omlab_report import csv_text
 from omlab_text.judging.consent import estimate, require_consent
 from omlab_text.judging.http_judge import HttpJudge
 from omlab_text.judging.judges import Judge
-from omlab_text.judging.opening import JudgeSettings, open_judge, recorded_path
+from omlab_text.judging.opening import JudgeSettings, judge_server, open_judge, recorded_path
 from omlab_text.judging.store import ReplyStore
 
 TRIAGE, SCORES = "triage", "scores"
@@ -42,8 +43,15 @@ TRIAGE, SCORES = "triage", "scores"
 LOG_COLUMNS = ("item", "model_a", "model_b", "winner", "score_a", "score_b", "length_a", "length_b")
 
 
-def evaluate(settings: Mapping[str, Any], *, output: str | Path | None = None) -> Outcome:
+def evaluate(
+    settings: Mapping[str, Any],
+    *,
+    output: str | Path | None = None,
+    model_settings: Mapping[str, Any] | None = None,
+) -> Outcome:
     """Judge answers, or rate battles judged elsewhere, as one run with a report; each set is a case.
+
+    With `questions` the models answer these first, each set and model in a run of its own.
 
     ```python
     outcome = evaluate({"battles": ["battles.csv"], "rounds": 1000}, output="board")
@@ -53,12 +61,17 @@ def evaluate(settings: Mapping[str, Any], *, output: str | Path | None = None) -
     Args:
         settings: As in `settings.toml`; what is left out has its default.
         output: The run's folder; None: one in `omlab-runs/`.
+        model_settings: Of the models that answer `questions`: by `NAME.SETTING`, or `SETTING` for all.
 
     Raises:
         OmlabError: What was given cannot be used, or must not be asked for without consent; says where and why.
     """
     known = read_settings("omlab_pulse_eval")
     chosen = complete(known, settings, of="pulse-eval")
+    if chosen["questions"]:
+        chosen = _answered(chosen, output=output, model_settings=model_settings or {})
+    elif model_settings:
+        raise UsageError("Settings of models are for models that answer: name a file of --questions.")
     evaluation = PulseEval(chosen)
     scratch: list[Path] = []
 
@@ -75,6 +88,25 @@ def evaluate(settings: Mapping[str, Any], *, output: str | Path | None = None) -
         report=evaluation.report,
         prepare=lambda run: scratch.append(run.scratch),
     )
+
+
+def _answered(
+    settings: Mapping[str, Any], *, output: str | Path | None, model_settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Have the models answer; gives the settings by which their answers are judged.
+
+    Raises `OmlabError` where judging could not begin afterwards, before any model is loaded.
+    """
+    questions = question_files(Path(settings["questions"]))
+    models = answerers([str(word) for word in settings["models"]], model_settings)
+    if len(models) < 2:
+        raise UsageError("A tournament needs two models or more: name those that answer with --models A,B.")
+    if any(name not in settings["triage_sets"] for name in questions) and not recorded_path(settings["judge"]):
+        judge_server(JudgeSettings.of(settings))
+    place = Path(output) if output is not None else Path("omlab-runs") / "pulse-eval"
+    answers = Path(settings["answers"]) if settings["answers"] else place.with_name(f"{place.name}-answers")
+    answer_all(questions, models, answers=answers, device=settings["device"])
+    return {**settings, "answers": str(answers), "models": [each.name for each in models]}
 
 
 class PulseEval:
@@ -177,13 +209,15 @@ class PulseEval:
         return {"kind": "triage", "models": models}
 
     def _open_answers(self, root: Path) -> dict[str, list[Path]]:
-        files = answer_files(root, models=[str(name) for name in self.settings["models"]])
-        self._sets = {name: read_answers(name, paths) for name, paths in files.items()}
+        asked = question_files(Path(self.settings["questions"])) if self.settings["questions"] else {}
+        files = answer_files(root, models=[str(name) for name in self.settings["models"]], sets=asked)
+        self._sets = {name: read_answers(name, paths, questions=asked.get(name)) for name, paths in files.items()}
         judged = [name for name in self._sets if name not in self.triage_sets]
         shared = self._open_judge(judged) if judged else []
         prompts = [Path(self.settings["prompts"])] if self.settings["prompts"] else []
         return {
-            name: [*paths.values(), *([*shared, *prompts] if name in judged else [])] for name, paths in files.items()
+            name: [*paths.values(), *([asked[name]] if asked else []), *([*shared, *prompts] if name in judged else [])]
+            for name, paths in files.items()
         }
 
     def _open_judge(self, judged: Sequence[str]) -> list[Path]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
 
 import omlab
-from omlab.adapted import ADAPTED
 from omlab.errors import MissingDependencyError, OmlabError
 from omlab_text.chat import Chat, Made, Turn
 from omlab_text.judging.marked import Messages
+from omlab_text.named import named_model
 
 
 class NoReplyError(OmlabError):
@@ -57,12 +56,9 @@ class LocalJudge:
     def __init__(self, model: str, *, device: str = "auto", max_tokens: int = 512) -> None:
         self.name = f"transformers/{model}"
         self.max_tokens = max_tokens
-        folder = Path(model)
+        name, weights = named_model(model)
         try:
-            if folder.exists() and not (folder / ADAPTED).is_file():
-                self._session = omlab.load_model("causal-lm", weights=folder, device=device)
-            else:
-                self._session = omlab.load_model(model, device=device)
+            self._session = omlab.load_model(name, weights=weights, device=device)
         except MissingDependencyError as error:
             wanted = "For a judge on this machine install omlab-text[local]."
             raise JudgeRefusesError(f"{error} {wanted}") from None

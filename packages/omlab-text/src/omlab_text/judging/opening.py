@@ -74,13 +74,24 @@ def open_judge(chosen: JudgeSettings) -> HttpJudge | LocalJudge:
         UsageError: There is no such kind of judge, or its model, address or key is missing or wrong.
         JudgeRefusesError: The model on this machine cannot be loaded.
     """
+    server = judge_server(chosen)
+    if server is None:
+        return LocalJudge(chosen.judge_model, device=chosen.judge_device, max_tokens=chosen.judge_max_tokens)
+    return HttpJudge(server, max_tokens=chosen.judge_max_tokens, temperature=chosen.judge_temperature)
+
+
+def judge_server(chosen: JudgeSettings) -> Server | None:
+    """Where the judge answers; None for one on this machine. Nothing is asked or loaded.
+
+    Raises `UsageError` where there is no such kind of judge, or its model, address or key is missing or wrong.
+    """
     if chosen.judge not in (ENDPOINT, TRANSFORMERS):
         raise UsageError(f"The judge is '{chosen.judge}', but must be {RECORDED}:FOLDER, {ENDPOINT} or {TRANSFORMERS}.")
     if not chosen.judge_model:
         raise UsageError("Name the judge's model: judge_model is the name at the server, a model of omlab or a folder.")
     if chosen.judge == TRANSFORMERS:
-        return LocalJudge(chosen.judge_model, device=chosen.judge_device, max_tokens=chosen.judge_max_tokens)
-    server = Server(
+        return None
+    return Server(
         url=chosen.judge_url,
         model=chosen.judge_model,
         key=key_from(chosen.judge_key_env, named_by="judge_key_env"),
@@ -90,4 +101,3 @@ def open_judge(chosen: JudgeSettings) -> HttpJudge | LocalJudge:
         concurrency=chosen.judge_concurrency,
         per_minute=chosen.judge_per_minute,
     )
-    return HttpJudge(server, max_tokens=chosen.judge_max_tokens, temperature=chosen.judge_temperature)
