@@ -23,6 +23,15 @@ def dataset_root(card):
             {"question": "What is fever?", "options": ["Heat", "Cold"], "answer": "A", "group": "visit"},
             {"question": "What helps?", "options": ["Salt", "Rest", "Sun"], "answer": "B", "subject": "care"},
         ],
+        "rubrics": [
+            {"question": "What is fever?", "criteria": [{"criterion": "Says that it is a symptom.", "points": 5}]},
+            {
+                "prompt_id": "p2",
+                "prompt": [{"role": "user", "content": "What helps?"}],
+                "rubrics": [{"criterion": "Advises rest.", "points": 3, "tags": ["accuracy"]}],
+                "example_tags": ["theme:care"],
+            },
+        ],
         "texts": [{"text": "No acute finding."}, {"text": "肺部未见异常。", "group": "visit"}],
     }[card]
     path = Path(mkdtemp()) / f"{card}.jsonl"

@@ -10,14 +10,14 @@ from typing import Any, cast
 
 from omlab.adapted import HISTORY
 from omlab.arguments import path_of, table_of
-from omlab.card_schema import EvaluatorCard, ModelCard, Verb, validate
+from omlab.card_schema import EvaluatorCard, FormatCard, ModelCard, Verb, validate
 from omlab.cards import Card
 from omlab.datasets import DataRef, open_dataset
 from omlab.devices import sort_of
-from omlab.digests import digest_of
+from omlab.digests import digest_of, file_digest
 from omlab.engine import Item, Roles, Stages, do_cases
 from omlab.errors import InputError, OmlabError, UsageError
-from omlab.formats import format_cards, implementation, read
+from omlab.formats import format_cards, implementation, read, read_format
 from omlab.jobs.concluding import REPORT, conclude, stored_report
 from omlab.jobs.illustrating import explained_cases, illustrate
 from omlab.jobs.outcome import Outcome
@@ -28,7 +28,7 @@ from omlab.payloads import Payload, Telling, an, keeps
 from omlab.records import CaseLog, Role
 from omlab.registry import load_entry, registry
 from omlab.roles import Case, Evaluator, Report, Sample
-from omlab.run_folder import read_log
+from omlab.run_folder import LOG, read_log, read_log_file
 from omlab.runs import Run, open_run
 from omlab.settings import by_home, complete, decisive
 from omlab.shards import this_shard
@@ -57,7 +57,7 @@ def evaluate(
     Args:
         model: Name of a model or folder of an adapted one; None where `predictions` are given.
         data: Name of a data set, or `NAME:PATH` for own files.
-        predictions: Folder of a run whose case ids are the data set's.
+        predictions: Folder of a run, or a file of many results, whose case ids are the data set's.
         evaluator: Name of an evaluator; by default the one for the data set's task.
         verb: The verb to judge; by default the one that gives what the evaluator judges.
         split: Split of the data set.
@@ -85,7 +85,7 @@ def evaluate(
     given = by_home(settings, {"evaluator": card.settings, "model": None, "data": None}, plain=("evaluator",))
     chosen = complete(card.settings, given["evaluator"], of=f"the evaluator '{card.name}'")
     judge = cast(Evaluator, load_entry(offer, card.entry)(card, settings=chosen))
-    answers: _ByModel | _OfRun
+    answers: _ByModel | _OfRun | _OfFile
     if model is not None:
         verb = choose_verb(find_card(model), card, verb, name=str(model))
         ref = find_model(model, weights=weights, device=device, settings=given["model"], needs=needs, offline=offline)
@@ -95,7 +95,8 @@ def evaluate(
         answers = _ByModel(ref=ref, verb=verb, facts=facts, batch=batch or facts.at_once, explained=explained)
     else:
         cases = source.dataset.cases(split)
-        answers = _OfRun(path_of(predictions, "The folder of predictions"), [card.judges, *card.also])
+        made, kinds = path_of(predictions, "The predictions"), [card.judges, *card.also]
+        answers = _OfFile(made, kinds) if made.is_file() else _OfRun(made, kinds)
     request = {
         "command": "evaluate",
         **answers.request(),
@@ -239,7 +240,50 @@ class _OfRun:
         return cast(Payload, result.telling(record.values)) if record.values and keeps(result, Telling) else result
 
 
-def _in_run(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | _OfRun, *, history: Path) -> Outcome:
+class _OfFile:
+    """The results in one file of many, by the ids of their cases: of omlab, or of whoever else writes such."""
+
+    batch = 1
+
+    def __init__(self, path: Path, kinds: Sequence[str]) -> None:
+        self.path = path
+        self.kind, self.card = self._read_as(kinds)
+        log = read_log_file(path.with_name(f"{path.name}.{LOG}")) or {"request": {}}
+        self.model: Mapping[str, Any] = log["request"].get("model") or {"name": path.stem}
+        self.name = str(self.model["name"])
+
+    def request(self) -> dict[str, Any]:
+        return {"model": self.model, "predictions": file_digest(self.path)}
+
+    def open(self) -> _Opened:
+        return lambda sample: self._result(sample.id), lambda batch: batch
+
+    def illustrate(self, run: Run, judge: Evaluator) -> None:
+        """Nothing: there is no model to ask."""
+
+    def _read_as(self, kinds: Sequence[str]) -> tuple[str, FormatCard]:
+        """The first of the kinds that the first entry of the file can be read as. Raises `InputError`."""
+        errors = []
+        for kind in kinds:
+            card = read_format(self.path, kind)
+            if not card.many:
+                raise InputError(f"{self.path} holds one result: name the folder of a run, or a file of many.")
+            format = implementation(card)
+            try:
+                format.read(self.path, kind=kind, key=format.index(self.path)[0])  # type: ignore[attr-defined]
+            except InputError as error:
+                errors.append(error)
+            else:
+                return kind, card
+        raise errors[0]
+
+    def _result(self, id: str) -> Payload:
+        return implementation(self.card).read(self.path, kind=self.kind, key=id)
+
+
+def _in_run(
+    run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | _OfRun | _OfFile, *, history: Path
+) -> Outcome:
     with letting_go(run):
         missing = run.missing(cases)
     if run.is_whole and not missing and (run.folder / REPORT).exists():
@@ -259,7 +303,7 @@ def _in_run(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel
     return Outcome(place=run.final, log=run.log, report=reports[0] if reports else None, is_whole=is_whole)
 
 
-def _measure(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | _OfRun) -> None:
+def _measure(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | _OfRun | _OfFile) -> None:
     prepare, apply = answers.open()
 
     def read_case(case: Case) -> tuple[Sample, Any]:
