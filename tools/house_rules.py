@@ -43,8 +43,7 @@ def package_files() -> Iterator[str]:
                 yield f"{where}/{needed} is missing."
         if (package.folder / "LICENSE").is_file() and (package.folder / "LICENSE").read_bytes() != licence:
             yield f"{where}/LICENSE differs from the one in the root: copy that."
-        init = (package.folder / "src" / package.module / "__init__.py").read_text(encoding="utf-8")
-        if f'__version__ = "{package.version}"' not in init:
+        if package.stated_version != package.version:
             yield f"{where}: __version__ in {package.module}/__init__.py is not {package.version} as in pyproject.toml."
 
 
