@@ -49,7 +49,7 @@ def _to_test() -> list[str]:
 
 EACH_PACKAGE = nox.parametrize("package", [nox.param(name, id=name) for name in _to_test()])
 BUILT = ROOT / ".nox" / "built"
-LINTERS = ("ruff", "codespell", "import-linter>=2.1", "pyyaml")
+LINTERS = ("ruff", "codespell", "import-linter>=2.1", "packaging", "pyyaml")
 TESTERS = ("pytest", "hypothesis", "pyyaml")
 ORDINARY = "not gpu and not slow"
 
