@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from omlab_kernels.relpos.factors import relpos_factors, resize_relpos_table
     from omlab_kernels.relpos.op import attention_relpos
     from omlab_kernels.table_bias.op import LaidOutTable, attention_table_bias, lay_out, table_index, table_rows
+    from omlab_kernels.vocabulary.op import linear_cross_entropy, linear_log_probs, linear_log_probs_and_entropy
     from omlab_kernels.window.op import window_accumulate, window_argmax
 
 __version__ = "0.1.0"
@@ -32,6 +33,9 @@ __all__ = [
     "gated_pooling",
     "instance_norm_act",
     "lay_out",
+    "linear_cross_entropy",
+    "linear_log_probs",
+    "linear_log_probs_and_entropy",
     "masked_patch_error",
     "relpos_factors",
     "resize_relpos_table",
@@ -55,6 +59,9 @@ _HOMES = {
     "gated_pooling": "omlab_kernels.gated_pooling.op",
     "instance_norm_act": "omlab_kernels.norm_act.op",
     "lay_out": "omlab_kernels.table_bias.op",
+    "linear_cross_entropy": "omlab_kernels.vocabulary.op",
+    "linear_log_probs": "omlab_kernels.vocabulary.op",
+    "linear_log_probs_and_entropy": "omlab_kernels.vocabulary.op",
     "masked_patch_error": "omlab_kernels.patch_error.op",
     "relpos_factors": "omlab_kernels.relpos.factors",
     "resize_relpos_table": "omlab_kernels.relpos.factors",
