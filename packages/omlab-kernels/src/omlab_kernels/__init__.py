@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from omlab_kernels.alibi.op import alibi_bias, alibi_slopes, attention_alibi
     from omlab_kernels.dice_ce.op import deep_supervision_dice_cross_entropy, dice_cross_entropy
     from omlab_kernels.dispatch import KernelWarning
     from omlab_kernels.distillation.op import self_distillation
@@ -26,6 +27,9 @@ __version__ = "0.1.0"
 __all__ = [
     "KernelWarning",
     "LaidOutTable",
+    "alibi_bias",
+    "alibi_slopes",
+    "attention_alibi",
     "attention_relpos",
     "attention_table_bias",
     "deep_supervision_dice_cross_entropy",
@@ -52,6 +56,9 @@ __all__ = [
 _HOMES = {
     "KernelWarning": "omlab_kernels.dispatch",
     "LaidOutTable": "omlab_kernels.table_bias.op",
+    "alibi_bias": "omlab_kernels.alibi.op",
+    "alibi_slopes": "omlab_kernels.alibi.op",
+    "attention_alibi": "omlab_kernels.alibi.op",
     "attention_relpos": "omlab_kernels.relpos.op",
     "attention_table_bias": "omlab_kernels.table_bias.op",
     "deep_supervision_dice_cross_entropy": "omlab_kernels.dice_ce.op",
