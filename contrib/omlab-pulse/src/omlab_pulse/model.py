@@ -1,4 +1,4 @@
-"""PULSE as models of omlab: they chat.
+"""PULSE as models of omlab: they chat, and say how likely they find answers.
 
 session = omlab.load_model("pulse-7b")
 answer = session.generate(ask("发烧怎么办"))
@@ -21,8 +21,8 @@ from omlab.session import Session
 from omlab.weights import Weights
 from omlab_pulse.rope import scale_rotary
 from omlab_text.chat_format import layout
-from omlab_text.chat_model import ChatModel
 from omlab_text.loading import backend_of, open_weights
+from omlab_text.scoring import ScoringModel
 from omlab_text.tiny import Family, tiny_network, tiny_tokenizer
 from omlab_text.tokens import TransformersTokenizer
 
@@ -56,7 +56,7 @@ def load(
     device: str,
     settings: Mapping[str, Any],
     config: Mapping[str, Any] | None,
-) -> ChatModel[Any]:
+) -> ScoringModel:
     """The entry of the cards. Untrained, each is the tiny network of its family.
 
     Raises `WeightsError` where the files are of another network.
@@ -78,7 +78,7 @@ def load(
     room = settings["context"] or _context(network, factor=settings["rope_factor"])
     format = layout(FORMATS[size.family]).on(tokenizer)
     backend = backend_of(network, tokenizer, format, name=name, settings={**settings, "context": room})
-    return ChatModel(backend, presets={"none": "", **presets()})
+    return ScoringModel(backend, presets={"none": "", **presets()})
 
 
 def presets() -> dict[str, str]:

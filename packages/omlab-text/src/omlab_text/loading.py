@@ -14,6 +14,7 @@ from omlab.card_schema import ModelCard
 from omlab.errors import DeviceError, MissingDependencyError, WeightsError
 from omlab.session import Session
 from omlab.weights import Weights
+from omlab_text.bloom import lean_attention
 from omlab_text.chat_format import ChatFormat, Template, layout
 from omlab_text.local import LocalBackend
 from omlab_text.scoring import ScoringModel
@@ -49,7 +50,11 @@ def load_causal_lm(
 def backend_of(
     network: Any, tokenizer: TransformersTokenizer, format: ChatFormat, *, name: str, settings: Mapping[str, Any]
 ) -> LocalBackend:
-    """The backend of a network with the settings `rows`, `cache` and `context` (0: as the network says)."""
+    """The backend of a network with the settings `rows`, `cache` and `context` (0: as the network says).
+
+    A BLOOM is given attention without T x T scores, in place.
+    """
+    lean_attention(network)
     return LocalBackend(
         network,
         tokenizer,
