@@ -53,6 +53,25 @@ def test_a_file_of_one_result_is_no_file_of_many():
         omlab.evaluate(None, "ramps", predictions="one.sig", output="board")
 
 
+def test_files_of_another_program_are_judged_without_a_model():
+    omlab.load_dataset("ramps").prepare()
+    Path("theirs").mkdir()
+    Path("history.json").write_text('[{"loss": 1}]')  # of something else that was done here
+    for id in "cd":
+        Path(f"theirs/{id}.sig").write_text(Path(f"omlab-data/ramps/{id}.sig").read_text())
+    Path("theirs/readme.txt").write_text("no result")
+    outcome = omlab.evaluate(None, "ramps", predictions="theirs", output="board")
+    assert outcome.report.metrics
+    request = read_log(Path("board"))["request"]
+    assert request["model"] is None
+    assert len(request["predictions"]) == 64
+    assert not Path("board/history.json").exists()
+    Path("theirs/d.sig").unlink()
+    failed = omlab.evaluate(None, "ramps", predictions="theirs", output="other")
+    assert failed.exit_status == 1
+    assert "theirs has no file for the case 'd': name each file by its case, as c.sig is" in failed.failed[0].reason
+
+
 def test_results_that_changed_are_another_request():
     omlab.predict("adder", data="ramps", output="out")
     omlab.evaluate(None, "ramps", predictions="out", output="board")

@@ -140,6 +140,26 @@ def test_the_board_is_a_page_with_tables(tmp_path):
     assert len(shares) == len(shares[0]) == 13
 
 
+@pytest.mark.parametrize(
+    ("settings", "headline"),
+    [
+        ({"rounds": 200}, "Highest rating"),  # models of these battles are close to each other
+        ({"rounds": 0}, "Highest rating"),
+        ({"rounds": 200, "battles": "apart.csv"}, "First"),
+    ],
+)
+def test_a_model_is_called_the_first_only_where_no_interval_reaches_its(tmp_path, monkeypatch, settings, headline):
+    monkeypatch.chdir(tmp_path)
+    Path("apart.csv").write_text("model_a,model_b,winner\n" + "good,bad,model_a\n" * 40 + "bad,good,model_b\n" * 40)
+    report = run(tmp_path / "board", **{"battles": battle_file("WebMedQA"), **settings})
+    leader, *others = report["models"].values()
+    page = (tmp_path / "board" / "report.html").read_text()
+    assert f"<dt>{headline}</dt>" in page
+    assert f'<span class="value">{next(iter(report["models"]))}</span>' in page
+    assert (headline == "First") == (leader["low"] is not None and all(row["high"] < leader["low"] for row in others))
+    assert ("not certainly the first" in page) == (headline != "First")
+
+
 def test_without_a_bootstrap_models_are_ranked_by_their_online_rating(tmp_path):
     report = run(tmp_path / "board", battles=battle_file("WebMedQA"), rounds=0)
     online = list(column(report, "online").values())
