@@ -33,6 +33,7 @@ from omlab_report import (
     write_page,
     write_text,
 )
+from omlab_report.png import png_size
 
 HOSTILE = "</script><img src=x onerror=\"alert(1)\"> & 'q'"
 
@@ -221,3 +222,10 @@ def test_a_picture_says_of_itself_what_its_file_says():
     assert described(stream.getvalue()) == "Axial slice 3 of 9, für alle."
     assert described(encode_png(np.zeros((2, 2, 3), np.uint8))) == ""
     assert described(b"\xff\xd8\xff\xe0 a JPEG") == ""
+
+
+def test_planes_side_by_side_scroll_on_a_phone_and_are_not_shrunk_to_it():
+    wide, square = (Picture(np.zeros((10, n, 3), np.uint8), alt=f"{n}") for n in (40, 10))
+    page = Elements(render_page(Page("t", [Section("", [Gallery([GalleryItem("case", [wide, square])])])])))
+    assert [attrs["aria-label"] for attrs in page.of("div") if attrs.get("class") == "wide"] == ["40"]
+    assert png_size(b"\xff\xd8\xff\xe0 a JPEG") == (0, 0)
