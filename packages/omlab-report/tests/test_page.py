@@ -204,7 +204,10 @@ def test_a_long_page_has_contents_whose_links_lead_to_its_sections():
     assert links == [f"#section-{number}" for number in (1, 2, 4, 5, 6)]
     assert {link[1:] for link in links} == {attrs["id"] for attrs in page.of("h2")}
     assert page.of("nav") == [{"class": "contents", "aria-label": "Contents"}]
+    assert not page.of("details")
     assert not Elements(render_page(Page("t", [Section(title, []) for title in titles[:3]]))).of("nav")
+    long = Elements(render_page(Page("t", [Section(f"Answer {n}", []) for n in range(50)])))
+    assert (len(long.of("details")), len(long.of("a")), long.open) == (1, 50, [])
 
 
 def test_notices_stand_before_every_figure_and_every_page_says_that_it_is_no_medical_device():
