@@ -9,7 +9,7 @@ from typing import Any
 
 from omlab_evaluators.bootstrap import Estimate
 from omlab_evaluators.measures import Measure
-from omlab_evaluators.page_parts import DOTS, counted, few, resampling, write_report_page
+from omlab_evaluators.page_parts import counted, few, resampling, write_report_page
 from omlab_evaluators.rubric.scores import score
 from omlab_evaluators.rubric.summary import SCORE, Judged, Summary
 from omlab_report import (
@@ -82,7 +82,7 @@ def _tags(summary: Summary) -> Section:
     metrics = [SCORE.titled(SCORE.metric(found, label=tag)) for tag, found in summary.tags.items()]
     columns = [Column("Tag"), Column("Score", numeric=True), Column("Answers", numeric=True)]
     alt = "Score by tag with its 95 % interval; the figures are in the table above."
-    caption = f"{DOTS} Further right is better: 1 where answers meet all that earns points."
+    caption = "Dots are mean scores, lines their 95 % intervals; further right is better, and 1 meets every criterion."
     return Section("By tag", [Table(columns, rows), Figure(dot_intervals(metrics), alt=alt, caption=caption)])
 
 
