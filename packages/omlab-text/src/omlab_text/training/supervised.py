@@ -86,22 +86,22 @@ def answers_loss(network: Any, batch: Batch) -> Tensor:
     Raises:
         SettingsError: The network's logits are no product of its last hidden states and a matrix.
     """
-    return cross_entropy(_hidden(network, batch), _output(network), batch.targets)
+    return cross_entropy(hidden_states(network, batch.ids, batch.mask), output_matrix(network), batch.targets)
 
 
 def answers_log_probs(network: Any, batch: Batch) -> Tensor:
     """The log-probability (B, T) of each token that is to be learnt, 0 for others; as `answers_loss`."""
-    return log_probs(_hidden(network, batch), _output(network), batch.targets)
+    return log_probs(hidden_states(network, batch.ids, batch.mask), output_matrix(network), batch.targets)
 
 
-def _hidden(network: Any, batch: Batch) -> Tensor:
-    found: Tensor = network.base_model(
-        input_ids=batch.ids, attention_mask=batch.mask.long(), use_cache=False
-    ).last_hidden_state
+def hidden_states(network: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """What goes into the output matrix: (B, T) of tokens, and of what is no padding -> (B, T, H)."""
+    found: Tensor = network.base_model(input_ids=ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
     return found
 
 
-def _output(network: Any) -> Tensor:
+def output_matrix(network: Any) -> Tensor:
+    """What makes logits of hidden states, (V, H). Raises `SettingsError` where something else does too."""
     layer = network.get_output_embeddings()
     scaled = [name for name in _SCALED if getattr(network.config, name, None) not in (None, 1, 1.0)]
     if type(layer) is not torch.nn.Linear or layer.bias is not None or scaled:
