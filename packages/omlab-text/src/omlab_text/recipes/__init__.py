@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-RECIPES: Mapping[str, str] = {"sft": "omlab_text.recipes.sft:Sft"}
+RECIPES: Mapping[str, str] = {"corpus": "omlab_text.recipes.corpus:Corpus", "sft": "omlab_text.recipes.sft:Sft"}
 RETARGETED: Mapping[str, str] = {}
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from omlab.digests import digest_of
-from omlab.errors import TrainingError
+from omlab.errors import OmlabWarning, TrainingError
 from omlab.roles import Dataset
 from omlab_text.kept import kept_format, kept_tokenizer
 from omlab_text.recipes.rows import rows_of
 from omlab_text.recipes.token_store import TokenStore
+from omlab_text.red_flags import RedFlags
 from omlab_text.training.supervised import TargetNetwork
 from omlab_text.training.vocabulary import IGNORED
 from omlab_train import Optimisation, schedules
@@ -22,6 +25,8 @@ from omlab_train import Optimisation, schedules
 if TYPE_CHECKING:
     from omlab_text.local_model import LocalModel
 
+RED_FLAGS = "red_flags"
+"""The figure of validation that counts those that are missed."""
 _ALL, _FEW = 2e-5, 2e-4
 """Learning rates where all weights learn, and where few do."""
 _FINAL = 0.1
@@ -48,12 +53,15 @@ class LanguageRecipe(ABC):
         self.model, self.settings, self.seed = model, dict(settings), seed
         check_precision(model.module)
         self.module = TargetNetwork(model.module, is_packed=is_packed)
+        self.flags = RedFlags.read(Path(settings["red_flags"])) if settings["red_flags"] else None
+        self.allowed = self._faults_allowed()
         self.longest = min(settings["longest"], model.backend.context or settings["longest"])
         self._known = [kept_tokenizer(model.backend.tokenizer), kept_format(model.backend.format), self.longest]
         self.store = self.read(data, "train")
         has_val = "val" in data.splits() and len(data.cases("val")) > 0
         self.val = self.read(data, "val") if has_val else None
-        self.fingerprint = digest_of([settings, seed, *(data.digest(split) for split in data.splits()), self._known])
+        digests = [data.digest(split) for split in data.splits()]
+        self.fingerprint = digest_of([settings, seed, digests, self._known, self.flags and self.flags.digest])
 
     @abstractmethod
     def read(self, data: Dataset, split: str) -> TokenStore:
@@ -85,12 +93,16 @@ class LanguageRecipe(ABC):
 
     @property
     def how(self) -> Optimisation:
-        """AdamW; of the epochs that with the lowest loss of validation is kept, where there is some."""
+        """AdamW; of the epochs that with the lowest loss of validation is kept, where there is some.
+
+        A training that misses more red flags than the model did before, beyond the tolerance, ends.
+        """
         return Optimisation(
             betas=self.betas,
             max_grad_norm=1.0,
             accumulate=self.settings["accumulate"],
             best="loss" if self.val is not None else None,
+            limits={RED_FLAGS: float(self.allowed)} if self.flags is not None else {},
         )
 
     def groups(self) -> Sequence[dict[str, Any]]:
@@ -115,22 +127,40 @@ class LanguageRecipe(ABC):
         return -logp.sum() / count.clamp(min=1), {"tokens": float(count)}
 
     def validate(self) -> Mapping[str, float] | None:
-        """The loss on `val`, and that of each source where there are several."""
-        if self.val is None:
-            return None
-        sums, counts = torch.zeros(len(self.val.sources)), torch.zeros(len(self.val.sources))
+        """The loss on `val`, that of each source where there are several, and how many red flags are missed."""
+        figures = {} if self.val is None else self._losses(self.val)
+        if self.flags is not None:
+            faults = self.flags.faults(self.model.backend)
+            figures[RED_FLAGS] = float(len(faults))
+            for fault in faults if len(faults) > self.allowed else ():
+                warnings.warn(f"A red flag is missed: {fault}", OmlabWarning, stacklevel=2)
+        return figures or None
+
+    def _losses(self, val: TokenStore) -> dict[str, float]:
+        sums, counts = (torch.zeros(len(val.sources), dtype=torch.float64) for _ in range(2))
         device = next(self.module.parameters()).device
-        for places in _by_length(self.val, size=self.settings["batch_size"]):
-            batch = {name: one.to(device) for name, one in rows_of([[self.val[place]] for place in places]).items()}
-            logp = self.module(batch["ids"], batch["documents"], batch["targets"]).sum(dim=1).cpu()
-            count = (batch["targets"] != IGNORED).sum(dim=1).cpu()
-            source = torch.from_numpy(self.val.source[places])
-            sums.index_add_(0, source, -logp)
-            counts.index_add_(0, source, count.float())
+        for places in _by_length(val, size=self.settings["batch_size"]):
+            batch = {name: one.to(device) for name, one in rows_of([[val[place]] for place in places]).items()}
+            logp = self.module(batch["ids"], batch["documents"], batch["targets"]).sum(dim=1)
+            count = (batch["targets"] != IGNORED).sum(dim=1)
+            source = torch.from_numpy(val.source[places])
+            sums.index_add_(0, source, -logp.double().cpu())
+            counts.index_add_(0, source, count.double().cpu())
         figures = {"loss": float(sums.sum() / counts.sum())}
-        if len(self.val.sources) > 1:
-            figures |= {f"loss {name}": float(sums[n] / counts[n]) for n, name in enumerate(self.val.sources)}
+        if len(val.sources) > 1:
+            figures |= {f"loss {name}": float(sums[n] / counts[n]) for n, name in enumerate(val.sources)}
         return figures
+
+    def _faults_allowed(self) -> int:
+        """How many red flags may be missed: as many as before the training, and the tolerance."""
+        if self.flags is None:
+            return 0
+        self.model.module.eval()
+        missed = len(self.flags.faults(self.model.backend))
+        if missed:
+            said = f"Of {len(self.flags.flags)} red flags {missed} are missed before the training."
+            warnings.warn(said, OmlabWarning, stacklevel=4)
+        return missed + int(self.settings["red_flag_tolerance"])
 
     def _has_few(self, learning: Sequence[nn.Parameter]) -> bool:
         counted = sum(one.numel() for one in learning)
