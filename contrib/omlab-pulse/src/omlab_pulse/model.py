@@ -64,7 +64,7 @@ def load(
     """
     size = SIZES[card.name]
     if config is not None:
-        name = f"{card.name}.adapted"
+        name = config["name"]
         network, tokenizer = open_kept(config, weights=weights, device=device, settings=settings)
     elif weights is None:
         name = f"{card.name}.untrained"

@@ -48,8 +48,8 @@ class ChatCase:
 
     @property
     def files(self) -> Mapping[str, Sequence[Path]]:
-        """The file."""
-        return {"chat": (self.path,), "target": (self.path,)}
+        """None of its own: a file holds many rows, of all splits; what it holds is in the data set's digest."""
+        return {}
 
     def load(self) -> Sample:
         """Read the line. Raises `InputError` that names file and line."""
@@ -111,13 +111,13 @@ class ChatData:
         return About(inputs=self.kinds, target="chat", task=self.task, groups=groups, cases=len(cases))
 
     def digest(self, split: str) -> str:
-        """Of the files' content, and of how they are parted."""
+        """Of the files' content, and of how they are parted. Raises `UsageError` as `cases` does."""
+        self._check(split)
         return digest_of([split, asdict(self.shares), self._index.digests])
 
     def cases(self, split: str) -> ChatCases:
         """The cases in the files' order. Raises `UsageError` for a split without rows."""
-        if split not in self.splits():
-            raise UsageError(f"{self.root} has no rows of the split '{split}', only of {', '.join(self.splits())}.")
+        self._check(split)
         return ChatCases(self._index, self._index.rows[split])
 
     def verify(self) -> Sequence[str]:
@@ -127,6 +127,10 @@ class ChatData:
         except InputError as error:
             return [str(error)]
         return []
+
+    def _check(self, split: str) -> None:
+        if split not in self.splits():
+            raise UsageError(f"{self.root} has no rows of the split '{split}', only of {', '.join(self.splits())}.")
 
     @cached_property
     def _index(self) -> Index:

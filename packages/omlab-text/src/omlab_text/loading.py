@@ -21,6 +21,8 @@ from omlab_text.local_model import LocalModel
 from omlab_text.tiny import tiny_network, tiny_tokenizer
 from omlab_text.tokens import TransformersTokenizer
 
+_GGUF = b"GGUF"
+"""What such a file begins with."""
 _GROUP = 128
 """Weights that share a scale in int4."""
 
@@ -40,7 +42,7 @@ def load_causal_lm(
         named = settings["format"]
         is_kept = named == "auto" or named.endswith(".toml")  # the file may be gone, or be another by now
         format = format_of(config, tokenizer) if is_kept else chat_format(tokenizer, named)
-        name = f"{card.name}.adapted"
+        name = config["name"]
     elif weights is None:
         tokenizer = TransformersTokenizer(tiny_tokenizer("llama"))
         network = tiny_network("llama", words=len(tokenizer.given)).to(device)
@@ -138,9 +140,13 @@ def _place(weights: Weights) -> tuple[Path, dict[str, str]]:
             raise WeightsError(f"{weights.folder} is no folder of a language model: it has no config.json.")
         return weights.folder, {}
     path = next(iter(weights.files.values()))
-    with path.open("rb") as stream:
-        if stream.read(4) != b"GGUF":
-            raise WeightsError(f"{path} is no GGUF file: name the folder in which the model was published.")
+    try:
+        with path.open("rb") as stream:
+            begin = stream.read(len(_GGUF))
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}.") from None
+    if begin != _GGUF:
+        raise WeightsError(f"{path} is no GGUF file: name the folder in which the model was published.")
     return path.parent, {"gguf_file": path.name}
 
 

@@ -71,10 +71,10 @@ class LocalBackend:
         self.forms = Forms(tokenizer.given, words=network.config.vocab_size, stops=self.stops)
         network.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
 
-    def copied(self) -> LocalBackend:
-        """The same with a network of its own, which may be trained."""
+    def copied(self, *, name: str) -> LocalBackend:
+        """The same under another name, with a network of its own."""
         other = copy(self)
-        other.network = deepcopy(self.network)
+        other.network, other.name = deepcopy(self.network), name
         return other
 
     def prepare(self, chat: Chat, sampling: Sampling) -> Encoded:

@@ -46,13 +46,13 @@ class LocalModel(ScoringModel):
         return [names[:first], *blocks.values(), [name for name in names[first:] if name not in inside]]
 
     def retarget(self, recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> LocalModel:
-        """A copy. Raises `TrainingError` where its weights have too few bits to be trained."""
+        """A copy, called after the recipe too. Raises `TrainingError` where the weights are quantised."""
         form = getattr(self.module.config, "quantization_config", None)
         learnt = [parameter for parameter in self.module.parameters() if parameter.is_floating_point()]
         if form is not None or not learnt or any(type(each) is not nn.Parameter for each in learnt):
             raise TrainingError(f"'{self.backend.name}' is quantised, and cannot be trained so: load it as it was.")
         other = copy.copy(self)
-        other.backend = self.backend.copied()
+        other.backend = self.backend.copied(name=f"{self.backend.name}+{recipe}")
         entry = RETARGETED.get(recipe)
         made: LocalModel = maker(entry)(other, settings=settings, seed=seed) if entry else other
         return made
@@ -62,8 +62,9 @@ class LocalModel(ScoringModel):
         return maker(RECIPES[recipe])(self, data, settings=settings, seed=seed)
 
     def config(self) -> dict[str, Any]:
-        """Network, tokenizer and chat format (`omlab_text.kept`)."""
+        """Name, network, tokenizer and chat format (`omlab_text.kept`)."""
         return {
+            "name": self.backend.name,
             "network": self.stored,
             "stops": sorted(self.backend.stops),
             "tokenizer": kept_tokenizer(self.backend.tokenizer),
