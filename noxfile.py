@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tools import benchmarks, workspace
+from tools import benchmarks, released, workspace
 from tools.workspace import ROOT, Package
 
 nox.needs_version = ">=2024.10"
@@ -49,7 +49,7 @@ def _to_test() -> list[str]:
 
 EACH_PACKAGE = nox.parametrize("package", [nox.param(name, id=name) for name in _to_test()])
 BUILT = ROOT / ".nox" / "built"
-LINTERS = ("ruff", "codespell", "import-linter>=2.1", "pyyaml")
+LINTERS = ("ruff", "codespell", "import-linter>=2.1", "packaging", "pyyaml")
 TESTERS = ("pytest", "hypothesis", "pyyaml")
 ORDINARY = "not gpu and not slow"
 
@@ -58,7 +58,7 @@ ORDINARY = "not gpu and not slow"
 def lint(session: nox.Session) -> None:
     """Style, spelling, who may know whom, generated tables, changelog fragments, workflows."""
     with _environment(session):
-        _install(session, *LINTERS, built=False)
+        _install(session, *LINTERS, wheels={})
         session.run("ruff", "check", ".")
         session.run("ruff", "format", "--check", ".")
         session.run("codespell")
@@ -74,7 +74,7 @@ def types(session: nox.Session) -> None:
     with _environment(session):
         editable = [part for package in workspace.sharing() for part in ("--editable", _with_extras(package))]
         tests = {row for package in workspace.sharing() for row in package.test}
-        _install(session, "mypy", "nox", "mkdocs", "types-PyYAML", *sorted(tests), *editable, built=False)
+        _install(session, "mypy", "nox", "mkdocs", "types-PyYAML", *sorted(tests), *editable, wheels={})
         modules = [part for package in workspace.packages() for part in ("--package", package.module)]
         apart = os.pathsep.join(str(package.folder / "src") for package in workspace.apart())
         session.run("mypy", *modules, env={"MYPYPATH": apart})  # what these need and cannot be here is Any
@@ -98,11 +98,27 @@ def lowest(session: nox.Session, package: str) -> None:
     _test_alone(session, chosen, asked, *chosen.dependencies, "--resolution=lowest-direct", pinned=False)
 
 
+@nox.session(name="released")
+@EACH_PACKAGE
+def against_released(session: nox.Session, package: str) -> None:
+    """One package's tests against the others as they were released last: what its users will install it with."""
+    asked, chosen = _arguments(session), _package(package)
+    with TemporaryDirectory() as folder:
+        try:
+            others = released.siblings(chosen, folder=Path(folder))
+        except ValueError as error:
+            session.error(str(error).rstrip("."))
+        if others.unreleased:
+            session.log(f"Not released yet, and taken from this checkout: {', '.join(others.unreleased)}")
+        here = {name: _wheels()[name] for name in (package, *others.unreleased)}
+        _test_alone(session, chosen, asked, wheels={**others.released, **here})
+
+
 @nox.session
 def together(session: nox.Session) -> None:
     """All packages in one environment: no clashes, plugins do not upset each other, the documents hold."""
     with _environment(session):
-        _install_all(session, "mkdocs-material", "ruff")
+        _install_all(session, "mkdocs-material", "ruff", "towncrier")
         session.run("pytest", "-q", "-m", ORDINARY, "--pyargs", "omlab_testkit.conformance", "--omlab-together")
         _install_apart(session)
         session.run("python", "-m", "tools.together")
@@ -124,13 +140,12 @@ def docs(session: nox.Session) -> None:
 def build(session: nox.Session) -> None:
     """Source distributions and wheels into dist/, their metadata checked: `-- NAME` for one, `-- --tag TAG`."""
     asked = _arguments(session)
-    _install(session, "twine", "hatchling", built=False)
+    _install(session, "twine", "packaging", wheels={})
     folder = ROOT / "dist"
     shutil.rmtree(folder, ignore_errors=True)
     if asked.tag:
-        session.run("python", "-m", "tools.release", "check-tag", asked.tag)
-        asked.names = [asked.tag.rpartition("-v")[0]]
-    for package in _chosen(asked):
+        session.run("python", "-m", "tools.release", "build", asked.tag, str(folder))
+    for package in [] if asked.tag else _chosen(asked):
         session.run("uv", "build", "--quiet", str(package.folder), "--out-dir", str(folder), external=True)
     session.run("python", "-m", "tools.release", "check-dist", str(folder))
     session.run("twine", "check", "--strict", *sorted(str(path) for path in folder.glob("omlab_*")))
@@ -141,7 +156,7 @@ def slow(session: nox.Session) -> None:
     """The tests marked `slow`: every package's, and those of the documents; the nightly run's."""
     asked = _arguments(session)
     with _environment(session):
-        _install_all(session)
+        _install_all(session, "mypy", "ruff")
         _test_marked(session, "slow and not gpu", _chosen(asked), asked.pytest)
         if not asked.names:
             session.run("pytest", "-q", "-m", "slow", *asked.pytest, "tools/tests", success_codes=[0, 5])
@@ -208,11 +223,16 @@ def _package(name: str) -> Package:
 
 
 def _test_alone(
-    session: nox.Session, package: Package, asked: argparse.Namespace, *extra: str, pinned: bool = True
+    session: nox.Session,
+    package: Package,
+    asked: argparse.Namespace,
+    *extra: str,
+    pinned: bool = True,
+    wheels: Mapping[str, Path] | None = None,
 ) -> None:
     with _environment(session):
         pins = workspace.pins(package) if pinned and not asked.newest else []
-        _install(session, package.name, *package.test, *extra, pins=pins)
+        _install(session, package.name, *package.test, *extra, pins=pins, wheels=wheels)
         command = ("pytest", "-q", "-m", ORDINARY, "-c", str(ROOT / "pyproject.toml"), "--rootdir", ".")
         with session.chdir(package.folder):  # the folder above src/: the wheel is tested, not the source
             session.run(*command, *asked.pytest, "tests", success_codes=[0, 5] if asked.pytest else [0])
@@ -243,12 +263,17 @@ def _install_apart(session: nox.Session) -> None:
         _install(session, "--no-deps", *(package.name for package in workspace.apart()))
 
 
-def _install(session: nox.Session, *requirements: str, pins: Sequence[str] | None = None, built: bool = True) -> None:
-    """Install, ours from the built wheels. Not from inside the checkout, where uv would add the root's pins."""
-    wheels = [f"{name} @ {wheel.as_uri()}" for name, wheel in _wheels().items()] if built else []
+def _install(
+    session: nox.Session,
+    *requirements: str,
+    pins: Sequence[str] | None = None,
+    wheels: Mapping[str, Path] | None = None,
+) -> None:
+    """Install, ours from wheels: those built here, or the given ones. Not from inside the checkout, for its pins."""
+    ours = [f"{name} @ {wheel.as_uri()}" for name, wheel in (_wheels() if wheels is None else wheels).items()]
     with TemporaryDirectory() as folder:
         constraints = Path(folder).resolve() / "constraints.txt"
-        lines = [*wheels, *(workspace.pins() if pins is None else pins)]
+        lines = [*ours, *(workspace.pins() if pins is None else pins)]
         constraints.write_text("\n".join(lines) + "\n", encoding="utf-8")
         with session.chdir(folder):
             session.install("--quiet", "--constraint", str(constraints), *requirements)

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from tools import pins
 from tools.imports import import_cycle, import_graph
 from tools.workspace import ROOT, apart, name_of, packages, read_toml
 
@@ -43,8 +44,7 @@ def package_files() -> Iterator[str]:
                 yield f"{where}/{needed} is missing."
         if (package.folder / "LICENSE").is_file() and (package.folder / "LICENSE").read_bytes() != licence:
             yield f"{where}/LICENSE differs from the one in the root: copy that."
-        init = (package.folder / "src" / package.module / "__init__.py").read_text(encoding="utf-8")
-        if f'__version__ = "{package.version}"' not in init:
+        if package.stated_version != package.version:
             yield f"{where}: __version__ in {package.module}/__init__.py is not {package.version} as in pyproject.toml."
 
 
@@ -88,6 +88,12 @@ def packages_apart() -> Iterator[str]:
                 yield f"{package.name}: give the path of {name} in tool.uv.sources of its pyproject.toml."
 
 
+def pinned_requirements() -> Iterator[str]:
+    """Whatever a package asks for has a pin that it can be installed with."""
+    for package in packages():
+        yield from pins.unpinned(package)
+
+
 def import_cycles() -> Iterator[str]:
     """No module of a package imports itself by way of others, not even inside a function."""
     for package in packages():
@@ -120,6 +126,7 @@ RULES: tuple[Callable[[], Iterator[str]], ...] = (
     workspace_lists,
     contrib_requirements,
     packages_apart,
+    pinned_requirements,
     import_cycles,
     workflows,
 )

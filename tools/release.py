@@ -1,26 +1,60 @@
-"""What a release must be: `python -m tools.release check-tag TAG` and `check-dist FOLDER`.
+"""Releases: `python -m tools.release ACTION ...`; docs/releasing.md is the recipe.
 
-A tag is NAME-vVERSION (`omlab-stunet-v1.2.0`). Each distribution in the folder is checked as a user
-gets it: its metadata, its licence, its py.typed marker, and a changelog that knows the version.
+A tag is NAME-vVERSION (`omlab-stunet-v1.2.0`). Nothing is tagged that would not hold: an old `__version__`, a changelog
+without the version, a sibling that is not released, a tree with changes. Each distribution is checked as a user gets
+it: its metadata, its licence, its py.typed marker.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from email.parser import Parser
 from pathlib import Path
 
-from tools.workspace import Package, packages
+from packaging.version import InvalidVersion, Version
+
+from tools import frozen, released
+from tools.workspace import Package, git, packages
+
+TAG = re.compile(r"(?P<name>[a-z0-9-]+)-v(?P<version>\d+\.\d+\.\d+\w*)")
+PUBLISHING = ("UV_PUBLISH_URL", "UV_PUBLISH_TOKEN")
+"""Where to publish, and the right to: given by the environment alone."""
+
+
+def bump(package: Package, version: str) -> None:
+    """Give `package` a version and turn its fragments of the changelog into an entry.
+
+    Raises `ValueError` where there are changes that are not committed, nothing to tell, or a version that is not new.
+    """
+    last = released.latest(package.name)
+    try:
+        backwards = last is not None and Version(version) <= last
+    except InvalidVersion as error:
+        raise ValueError(f"'{version}' is not a version such as 1.2.0.") from error
+    if backwards:
+        raise ValueError(f"{package.name} {last} is released already: {version} would not come after it.")
+    if not _fragments(package):
+        raise ValueError(f"{package.name} has nothing in changes/: there is nothing to release.")
+    _refuse(unclean())
+    init = package.folder / "src" / package.module / "__init__.py"
+    for path, name in ((package.folder / "pyproject.toml", "version"), (init, "__version__")):
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(rf'^{name} = ".*"$', f'{name} = "{version}"', text, count=1, flags=re.MULTILINE)
+        path.write_text(text, encoding="utf-8")
+    towncrier = [sys.executable, "-m", "towncrier", "build", "--yes", "--version", version]
+    subprocess.run(towncrier, cwd=package.folder, check=True)  # noqa: S603 - fixed program, arguments of ours
 
 
 def tag_faults(tag: str) -> Iterator[str]:
-    """What is wrong with releasing `tag` from this checkout."""
-    match = re.fullmatch(r"(?P<name>[a-z0-9-]+)-v(?P<version>\d+\.\d+\.\d+\w*)", tag)
+    """What is wrong with releasing `tag` from this checkout, whether or not it is there."""
+    match = TAG.fullmatch(tag)
     if match is None:
         yield f"'{tag}' is not NAME-vVERSION, such as omlab-stunet-v1.2.0."
         return
@@ -28,16 +62,58 @@ def tag_faults(tag: str) -> Iterator[str]:
     if package is None:
         yield f"'{tag}' names the package {match['name']}, which is not in this repository."
         return
-    if package.version != match["version"]:
-        yield f"'{tag}' says {match['version']}, but {package.name}'s pyproject.toml says {package.version}."
-    if match["version"] not in (package.folder / "CHANGELOG.md").read_text(encoding="utf-8"):
-        yield f"{package.name}'s CHANGELOG.md has no entry for {match['version']}: run towncrier build there."
+    version = match["version"]
+    for stated, where in ((package.version, "pyproject.toml"), (package.stated_version, "__init__.py")):
+        if stated != version:
+            yield f"'{tag}' says {version}, but {package.name}'s {where} says {stated}."
+    changelog = (package.folder / "CHANGELOG.md").read_text(encoding="utf-8")
+    if not re.search(rf"^#.*(?<![\w.]){re.escape(version)}(?![\w.])", changelog, flags=re.MULTILINE):
+        yield f"{package.name}'s CHANGELOG.md has no entry for {version}: python -m tools.release bump writes it."
+    if _fragments(package):
+        yield f"{package.name}'s changes/ has what no release tells of: python -m tools.release bump moves it."
+    yield from released.unmet(package)
+    yield from frozen.missing(package.name, version)
+
+
+def unclean() -> Iterator[str]:
+    """That there are changes which are not committed."""
+    changes = git("status", "--porcelain")
+    if changes:
+        yield f"There are changes that are not committed, such as {changes[0][3:]}: commit or remove them."
+
+
+def new_tag_faults(tag: str) -> Iterator[str]:
+    """What is wrong with making `tag` here and now."""
+    if git("tag", "--list", tag):
+        yield f"The tag {tag} is there already: what is released stays as it is."
+    yield from unclean()
+    yield from tag_faults(tag)
+
+
+def make_tag(package: Package) -> str:
+    """Tag this commit as the release of the package's version. Raises `ValueError` with all that is wrong."""
+    tag = _tag_of(package)
+    _refuse(new_tag_faults(tag))
+    git("tag", "--annotate", tag, "--message", f"{package.name} {package.version}")
+    return tag
+
+
+def publish(folder: Path) -> None:
+    """Send the distributions in `folder` to the address in the environment. Raises `ValueError`."""
+    for name in PUBLISHING:
+        if not os.environ.get(name):
+            raise ValueError(f"{name} is not set: publishing takes the address and the token from the environment.")
+    _refuse(dist_faults(folder))
+    files = sorted(str(path) for path in folder.glob("omlab_*"))
+    done = subprocess.run(["uv", "publish", *files], check=False)  # noqa: S603, S607 - fixed program, arguments of ours
+    if done.returncode:
+        raise ValueError("Publishing stopped; start it again with the same files.")
 
 
 def dist_faults(folder: Path) -> Iterator[str]:
     """What is wrong with the wheels and source distributions in `folder`."""
     built = {package.name.replace("-", "_"): package for package in packages()}
-    files = sorted(path for path in folder.iterdir() if path.name.startswith("omlab_"))
+    files = sorted(folder.glob("omlab_*"))
     if not files:
         yield f"{folder} holds no distribution."
     for path in files:
@@ -73,17 +149,65 @@ def _sdist(path: Path) -> tuple[list[str], str]:
         return names, stream.read().decode("utf-8") if stream else ""
 
 
-def main() -> int:
-    """Print every fault; 1 where there is one."""
+def _refuse(faults: Iterable[str]) -> None:
+    """Raise `ValueError` with all that is wrong, where something is."""
+    sentences = list(faults)
+    if sentences:
+        raise ValueError("\n".join(sentences))
+
+
+def _tag_of(package: Package) -> str:
+    return f"{package.name}-v{package.version}"
+
+
+def _fragments(package: Package) -> list[Path]:
+    return sorted((package.folder / "changes").glob("*.md"))
+
+
+def _named(name: str) -> Package:
+    full = name if name.startswith("omlab-") else f"omlab-{name}"
+    package = {package.name: package for package in packages()}.get(full)
+    if package is None:
+        raise ValueError(f"There is no package '{full}' in this repository.")
+    return package
+
+
+def _build(tag: str, folder: Path) -> None:
+    _refuse(tag_faults(tag))
+    released.build(_named(tag.rpartition("-v")[0]), tag, folder=folder)
+    for path in sorted(folder.glob("omlab_*")):
+        print(path)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Do what is asked; 1, with what is wrong, where that cannot be."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=["check-tag", "check-dist"])
-    parser.add_argument("subject", help="the tag, or the folder")
-    asked = parser.parse_args()
-    found = tag_faults(asked.subject) if asked.action == "check-tag" else dist_faults(Path(asked.subject))
-    faults = list(found)
-    for fault in faults:
-        print(fault, file=sys.stderr)
-    return 1 if faults else 0
+    actions = parser.add_subparsers(dest="action", required=True)
+    bumping = actions.add_parser("bump", help="set the version of a package and write its changelog")
+    bumping.add_argument("package")
+    bumping.add_argument("version")
+    for name, what in (("check", "say what keeps a package from being tagged"), ("tag", "tag this commit")):
+        actions.add_parser(name, help=what).add_argument("package")
+    building = actions.add_parser("build", help="the distributions of a tag")
+    building.add_argument("tag")
+    building.add_argument("folder", type=Path)
+    for name, what in (("check-dist", "check built distributions"), ("publish", "send them")):
+        actions.add_parser(name, help=what).add_argument("folder", type=Path)
+    asked = parser.parse_args(words)
+    do: dict[str, Callable[[], object]] = {
+        "bump": lambda: bump(_named(asked.package), asked.version),
+        "check": lambda: _refuse(new_tag_faults(_tag_of(_named(asked.package)))),
+        "tag": lambda: print(make_tag(_named(asked.package))),
+        "build": lambda: _build(asked.tag, asked.folder),
+        "check-dist": lambda: _refuse(dist_faults(asked.folder)),
+        "publish": lambda: publish(asked.folder),
+    }
+    try:
+        do[asked.action]()
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

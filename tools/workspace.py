@@ -44,6 +44,13 @@ class Package:
         return self.folder.relative_to(ROOT).as_posix() in _excluded()
 
     @property
+    def stated_version(self) -> str | None:
+        """What `__version__` in its `__init__.py` says."""
+        init = (self.folder / "src" / self.module / "__init__.py").read_text(encoding="utf-8")
+        match = re.search(r'^__version__ = "(.+)"$', init, flags=re.MULTILINE)
+        return match[1] if match else None
+
+    @property
     def needs(self) -> frozenset[str]:
         """Names of everything that it, its extras or its tests require."""
         return frozenset(name_of(row) for row in (*self.dependencies, *self.optional, *self.test))
@@ -128,13 +135,13 @@ def changed(base: str) -> list[Package]:
     tag that is not there.
     """
     try:
-        fork = _git("merge-base", base, "HEAD")[0]
+        fork = git("merge-base", base, "HEAD")[0]
     except subprocess.CalledProcessError as error:
         if not re.fullmatch(r"[0-9a-f]{40}", base) and not _git_knows(base):
             wanted = f"There is no branch, tag or commit '{base}' here: fetch it, or give another --base."
             raise ValueError(wanted) from error
         return list(packages())
-    paths = [*_git("diff", "--name-only", fork), *_git("ls-files", "--others", "--exclude-standard")]
+    paths = [*git("diff", "--name-only", fork), *git("ls-files", "--others", "--exclude-standard")]
     if any(path.startswith(SHARED_PATHS) for path in paths):
         return list(packages())
     folders = {package.name: package.folder.relative_to(ROOT).as_posix() + "/" for package in packages()}
@@ -143,11 +150,12 @@ def changed(base: str) -> list[Package]:
 
 def _git_knows(name: str) -> bool:
     try:
-        return bool(_git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"))
+        return bool(git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"))
     except subprocess.CalledProcessError:
         return False
 
 
-def _git(*arguments: str) -> list[str]:
+def git(*arguments: str) -> list[str]:
+    """The lines that a git command prints in this repository. Raises `CalledProcessError`."""
     done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603, S607 - fixed program, arguments of ours
     return done.stdout.splitlines()

@@ -95,6 +95,17 @@ def test_an_adapter_may_give_verbs_of_its_own(signal):
         omlab.embed("probe", signal("a.sig", [1]))
 
 
+def test_an_adapter_with_a_split_of_its_own_learns_from_that_alone(signal, monkeypatch):
+    from omlab_toy.data import IDS
+
+    monkeypatch.delitem(IDS, "train")
+    with pytest.raises(UsageError, match="'ramps' has no split 'train': "):
+        adapt("embedder.untrained", adapter="mean-probe", output="probe")
+    adapt("embedder.untrained", adapter="mean-probe", output="probe", settings={"split": "test"})
+    assert described("probe")["data"]["split"] == "test"
+    assert predicted("probe", signal, 5.0).text == "above"
+
+
 def test_a_verb_that_a_recipe_adds_keeps_the_grid_that_the_recipe_promises():
     does = {"embed": {"takes": {"image": "signal"}, "gives": "note", "grid": "image"}}
     common = {

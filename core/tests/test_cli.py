@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 import pytest
 
 import omlab
-from omlab.cli import main
+from omlab.cli import console, main
 from omlab.cli.app import build
 
 HEAD = "from omlab import hookimpl\nOMLAB_HOOK_API = 2\n"
@@ -186,6 +187,18 @@ def test_doctor_finds_a_broken_plugin(run, install):
     status, out, _ = run("doctor")
     assert status == 1
     assert "nothing_like_this" in out
+
+
+@pytest.mark.parametrize("words", [["predict", "adder"], ["embed", "embedder"]])
+def test_many_cases_in_a_pipe_tell_how_long_they_will_take(run, signal, monkeypatch, words):
+    monkeypatch.setattr(console, "QUIET_SECONDS", 0.0)
+    files = [signal(f"{name}.sig", [1]) for name in "abcde"]
+    status, _, err = run(*words, *files, "-o", "out")
+    assert status == 0
+    said = [line for line in err.splitlines() if line.startswith("cases ")]
+    assert re.fullmatch(r"cases [1-4]/5, about \d+ s at \S+ s a case, \d+ s left", said[0])
+    assert re.fullmatch(r"cases 5/5, \d+ s", said[-1])
+    assert not any("about" in line for line in said[1:])
 
 
 def test_predict_says_where_the_result_is(run, signal):

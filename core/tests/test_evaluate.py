@@ -47,6 +47,31 @@ def test_results_of_a_run_are_judged_under_the_models_name():
     assert json.loads(Path("board/history.json").read_text()) == [{"epoch": 1, "loss": 0.5}]
 
 
+def test_a_file_of_one_result_is_no_file_of_many():
+    Path("one.sig").write_text("signal\n1\n")
+    with pytest.raises(InputError, match=r"one\.sig holds one result: name the folder of a run, or a file of many"):
+        omlab.evaluate(None, "ramps", predictions="one.sig", output="board")
+
+
+def test_files_of_another_program_are_judged_without_a_model():
+    omlab.load_dataset("ramps").prepare()
+    Path("theirs").mkdir()
+    Path("history.json").write_text('[{"loss": 1}]')  # of something else that was done here
+    for id in "cd":
+        Path(f"theirs/{id}.sig").write_text(Path(f"omlab-data/ramps/{id}.sig").read_text())
+    Path("theirs/readme.txt").write_text("no result")
+    outcome = omlab.evaluate(None, "ramps", predictions="theirs", output="board")
+    assert outcome.report.metrics
+    request = read_log(Path("board"))["request"]
+    assert request["model"] is None
+    assert len(request["predictions"]) == 64
+    assert not Path("board/history.json").exists()
+    Path("theirs/d.sig").unlink()
+    failed = omlab.evaluate(None, "ramps", predictions="theirs", output="other")
+    assert failed.exit_status == 1
+    assert "theirs has no file for the case 'd': name each file by its case, as c.sig is" in failed.failed[0].reason
+
+
 def test_results_that_changed_are_another_request():
     omlab.predict("adder", data="ramps", output="out")
     omlab.evaluate(None, "ramps", predictions="out", output="board")
@@ -138,7 +163,7 @@ def test_where_no_case_can_be_judged_there_is_no_report():
         ({"verb": "predikt"}, UsageError, "'error' judges a signal, but 'predikt' of 'adder' gives nothing"),
         ({"model": "embedder"}, UsageError, "'error' judges a signal, but 'embedder' gives none"),
         ({"model": None, "predictions": "."}, InputError, "is not the folder of a finished run"),
-        ({"model": None, "predictions": 5}, UsageError, "The folder of predictions must be a path"),
+        ({"model": None, "predictions": 5}, UsageError, "The predictions must be a path"),
         ({"settings": {"x": 1}}, SettingsError, "There is no setting 'x' here: there are none"),
         ({"settings": {"model.ofset": 1}}, SettingsError, "did you mean 'offset'"),
         ({"settings": 5}, UsageError, "The settings must be values by their names"),

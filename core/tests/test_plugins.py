@@ -1,5 +1,7 @@
 """Broken, incompatible, duplicate and switched-off plugins harm nothing else."""
 
+from importlib.metadata import PathDistribution
+
 import pytest
 
 from omlab.cards import Card, read_cards
@@ -33,6 +35,16 @@ def test_a_plugin_that_cannot_be_imported_is_listed_with_the_reason(install):
     status, reason = statuses()["bad"]
     assert status == "broken"
     assert "a_package_that_is_not_there" in reason
+
+
+def test_what_a_distribution_says_of_itself_is_parsed_once(install, monkeypatch):
+    parsed = []
+    told = PathDistribution.metadata.fget
+    monkeypatch.setattr(PathDistribution, "metadata", property(lambda dist: parsed.append(dist) or told(dist)))
+    add(install, "good", ONE_MODEL.format(name="fine"))
+    assert [(card.name, card.distribution) for card in registry().cards("model")] == [("fine", "good")]
+    assert [plugin.version for plugin in installed() if plugin.name == "good"] == ["1.0"]
+    assert len(parsed) == len(set(map(id, parsed))) == len(list(installed()))
 
 
 def test_a_plugin_that_exits_at_import_does_not_end_the_program(install):

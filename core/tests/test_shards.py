@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,17 @@ def test_two_processes_at_once(scans, toy):
     assert len(list(Path("out").glob("*.sig.txt"))) == 9
     assert names("out")[-2:] == ["cases.jsonl", "run.json"]
     assert not partial_of(Path("out")).exists()
+
+
+def test_a_lock_that_is_tried_by_another_is_not_held(tmp_path):
+    """Parts that start together try each other's locks for a moment: that must stop neither."""
+    from filelock import FileLock
+
+    from omlab.run_folder import LOCK, lock_for
+
+    tried = FileLock(tmp_path / LOCK, thread_local=False)
+    tried.acquire()
+    letting_go = threading.Timer(0.2, tried.release)
+    letting_go.start()
+    lock_for(tmp_path, Shard(index=1, count=2)).release()
+    letting_go.join()

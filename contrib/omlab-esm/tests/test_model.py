@@ -30,8 +30,8 @@ def test_a_file_of_transformers_scores_as_the_network_that_it_was_saved_from(tmp
     path = tmp_path / "model.pt"
     torch.save(network.state_dict() | {"esm.contact_head.regression.bias": torch.zeros(1)}, path)
     wild, variants = Sequence(letters="MQIFVKTLTG" * 3), Variants(mutants=("Q2A", "K6R:T7S"))
-    found = omlab.load_model("esm2-tiny", weights=path).score(sequence=wild, variants=variants)
-    untrained_one = omlab.load_model("esm2-tiny").score(sequence=wild, variants=variants)
+    found = omlab.load_model("esm2-tiny", weights=path).score(sequence=wild, mutants=variants)
+    untrained_one = omlab.load_model("esm2-tiny").score(sequence=wild, mutants=variants)
     assert found.scores.tolist() != untrained_one.scores.tolist()
     vector = omlab.load_model("esm2-tiny", weights=path).embed(sequence=wild).vector
     assert vector.shape == (40,)
@@ -52,7 +52,7 @@ def test_a_folder_of_transformers_loads_whole_or_in_parts(tmp_path: Path) -> Non
     save_file({name: state[name] for name in names[:9]}, parts / "model-00001-of-00002.safetensors")
     save_file({name: state[name] for name in names[9:]}, parts / "model-00002-of-00002.safetensors")
     found = [
-        omlab.load_model("esm2-tiny", weights=folder).score(sequence=WILD, variants=VARIANTS).scores.tolist()
+        omlab.load_model("esm2-tiny", weights=folder).score(sequence=WILD, mutants=VARIANTS).scores.tolist()
         for folder in (whole, parts)
     ]
     assert found[0] == found[1]
@@ -67,10 +67,10 @@ def test_an_ensemble_gives_the_mean_of_its_members_and_their_reason() -> None:
         LanguageModel(untrained(SIZES["esm2-tiny"], seed=seed), name="one", device="cpu", settings=settings)
         for seed in range(3)
     ]
-    inputs = {"sequence": WILD, "variants": VARIANTS}
+    inputs = {"sequence": WILD, "mutants": VARIANTS}
     (mean,) = Ensemble(members).score([inputs], rule="masked")
     alone = [next(iter(member.score([inputs], rule="masked"))).scores for member in members]
     assert mean.scores == pytest.approx(sum(alone) / 3)
-    wrong, right = Ensemble(members).score([{"sequence": WILD, "variants": Variants(mutants=("A2Q",))}, inputs])
+    wrong, right = Ensemble(members).score([{"sequence": WILD, "mutants": Variants(mutants=("A2Q",))}, inputs])
     assert "residue 2 is A, but it is Q" in str(wrong)
     assert right.scores[2] == 0

@@ -71,7 +71,7 @@ def test_logits_and_features_are_those_of_a_direct_call(name: str) -> None:
 @pytest.mark.parametrize("name", TINY)
 def test_scores_are_differences_of_the_published_files_probabilities(name: str, tmp_path: Path) -> None:
     session, theirs = omlab.load_model(name, weights=saved(name, tmp_path), device="cpu"), published(name)
-    inputs = {"sequence": Sequence(letters=WILD), "variants": Variants(mutants=("Q2A", "K6R:T7S", "WT"))}
+    inputs = {"sequence": Sequence(letters=WILD), "mutants": Variants(mutants=("Q2A", "K6R:T7S", "WT"))}
 
     def gain(old: str, position: int, new: str, *, masks: tuple[int, ...]) -> float:
         tokens = [MASK if place in masks else token for place, token in enumerate(encode(WILD))]

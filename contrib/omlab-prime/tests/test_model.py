@@ -54,18 +54,18 @@ def test_every_single_mutant_is_scored_where_none_is_given() -> None:
     session = omlab.load_model("prime-tiny")
     table = session.score(sequence=WILD)
     assert len(table.mutants) == 19 * len(WILD.letters)
-    some = session.score(sequence=WILD, variants=Variants(mutants=("Q2A", "WT"), measured=(1.0, 2.0)))
+    some = session.score(sequence=WILD, mutants=Variants(mutants=("Q2A", "WT"), measured=(1.0, 2.0)))
     assert some.scores[0] == pytest.approx(table.scores[table.mutants.index("Q2A")], abs=1e-6)
     assert some.scores[1] == 0
     assert some.measured == (1.0, 2.0)
-    masked = session.score(sequence=WILD, variants=Variants(mutants=("Q2A",)), rule="masked")
+    masked = session.score(sequence=WILD, mutants=Variants(mutants=("Q2A",)), rule="masked")
     assert masked.scores[0] != some.scores[0]
 
 
 def test_a_wrong_letter_fails_with_what_is_there() -> None:
     session = omlab.load_model("prime-tiny")
     with pytest.raises(InputError, match="says that residue 2 is K, but it is Q"):
-        session.score(sequence=WILD, variants=Variants(mutants=("K2A",)))
+        session.score(sequence=WILD, mutants=Variants(mutants=("K2A",)))
 
 
 def saved(path: Path, state: dict[str, torch.Tensor]) -> Path:
@@ -112,12 +112,12 @@ def test_a_regression_learns_from_sequences_of_unequal_length(tmp_path: Path) ->
     alone = [next(iter(model.predict([one]))).values["activity"] for one in inputs]
     assert [high, low] == pytest.approx(alone, abs=1e-4)
     variants = Variants(mutants=("A1W", "WT"))
-    (table,) = model.score([{"sequence": inputs[1]["sequence"], "variants": variants}])
+    (table,) = model.score([{"sequence": inputs[1]["sequence"], "mutants": variants}])
     assert table.scores[1] == pytest.approx(low, abs=1e-4)
     assert table.scores[0] > low
     family = Homologues(rows=[inputs[1]["sequence"].letters])
     with pytest.warns(OmlabWarning, match="tells the activity of whole sequences: homologues are left out"):
-        (same,) = model.score([{"sequence": inputs[1]["sequence"], "variants": variants, "homologues": family}])
+        (same,) = model.score([{"sequence": inputs[1]["sequence"], "mutants": variants, "homologues": family}])
     assert np.array_equal(same.scores, table.scores)
 
 
@@ -146,7 +146,7 @@ def test_pretraining_learns_residues_and_temperatures_at_once(tmp_path: Path) ->
     high, low = model.predict(inputs)
     assert high.units == {"activity": "°C"}
     assert high.values["activity"] > low.values["activity"] + 5 > 40
-    (table,) = model.score([{"sequence": WILD, "variants": Variants(mutants=("Q2W", "Q2C", "WT"))}])
+    (table,) = model.score([{"sequence": WILD, "mutants": Variants(mutants=("Q2W", "Q2C", "WT"))}])
     assert table.scores[0] > table.scores[1]  # of residues, not of temperatures: W is common here
     assert table.scores[2] == 0
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import warnings
+from dataclasses import fields
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from omlab.cli.setting_options import read_settings
 from omlab.errors import InputError, OmlabWarning, SettingsError, UsageError
 from omlab_pulse_eval.evaluation import evaluate
 from omlab_pulse_eval.philox import keyed_uniform
+from omlab_text.judging.opening import JudgeSettings
 
 GOLDEN = Path(__file__).parent / "golden"
 SETS = ("MedQA-USMLE", "WebMedQA", "CheckupQA", "MedTriage")
@@ -138,6 +140,26 @@ def test_the_board_is_a_page_with_tables(tmp_path):
     assert len(shares) == len(shares[0]) == 13
 
 
+@pytest.mark.parametrize(
+    ("settings", "headline"),
+    [
+        ({"rounds": 200}, "Highest rating"),  # models of these battles are close to each other
+        ({"rounds": 0}, "Highest rating"),
+        ({"rounds": 200, "battles": "apart.csv"}, "First"),
+    ],
+)
+def test_a_model_is_called_the_first_only_where_no_interval_reaches_its(tmp_path, monkeypatch, settings, headline):
+    monkeypatch.chdir(tmp_path)
+    Path("apart.csv").write_text("model_a,model_b,winner\n" + "good,bad,model_a\n" * 40 + "bad,good,model_b\n" * 40)
+    report = run(tmp_path / "board", **{"battles": battle_file("WebMedQA"), **settings})
+    leader, *others = report["models"].values()
+    page = (tmp_path / "board" / "report.html").read_text()
+    assert f"<dt>{headline}</dt>" in page
+    assert f'<span class="value">{next(iter(report["models"]))}</span>' in page
+    assert (headline == "First") == (leader["low"] is not None and all(row["high"] < leader["low"] for row in others))
+    assert ("not certainly the first" in page) == (headline != "First")
+
+
 def test_without_a_bootstrap_models_are_ranked_by_their_online_rating(tmp_path):
     report = run(tmp_path / "board", battles=battle_file("WebMedQA"), rounds=0)
     online = list(column(report, "online").values())
@@ -234,11 +256,11 @@ def test_a_model_without_answers_to_a_set_is_named(tmp_path, write_answers):
         ({"battles": battle_file("WebMedQA"), "k": 0}, SettingsError, "must be positive"),
         ({"battles": str(GOLDEN.parent), "indices": "nowhere.json"}, InputError, "nowhere.json does not exist"),
         ({"answers": "nowhere"}, InputError, "nowhere is not a folder"),
-        ({"answers": "ANSWERS"}, UsageError, "--judge is '', but must be recorded:FOLDER"),
-        ({"answers": "ANSWERS", "judge": "recorded"}, UsageError, "--judge recorded:FOLDER"),
+        ({"answers": "ANSWERS"}, UsageError, "The judge is '', but must be recorded:FOLDER"),
+        ({"answers": "ANSWERS", "judge": "recorded"}, UsageError, "the judge is recorded:FOLDER"),
         ({"answers": "ANSWERS", "judge": "recorded:nowhere"}, InputError, "nowhere does not exist"),
-        ({"answers": "ANSWERS", "judge": "openai-compatible"}, UsageError, "Name the judge's model"),
-        ({"answers": "ANSWERS", "judge": "openai-compatible", "judge_model": "m"}, UsageError, "must begin with http"),
+        ({"answers": "ANSWERS", "judge": "endpoint"}, UsageError, "Name the judge's model"),
+        ({"answers": "ANSWERS", "judge": "endpoint", "judge_model": "m"}, UsageError, "must begin with http"),
         ({"answers": "ANSWERS", "judge": "x", "models": ["alpha", "delta"]}, InputError, "no answers of 'delta'"),
         ({"answers": "ANSWERS", "judge": "x", "forms": ["exam=best"]}, SettingsError, "no form 'best'"),
         ({"scores": battle_file("WebMedQA")}, InputError, "the first column must be 'model'"),
@@ -264,7 +286,7 @@ def test_wrong_draws_are_one_sentence(tmp_path, draws, sentence):
 def test_forms_of_the_prompt_come_from_a_file(tmp_path, judge, answers):
     (tmp_path / "forms.toml").write_text('[mine]\nsystem = "S"\nuser = "{question} // {first} // {second}"\n')
     run(
-        tmp_path / "board", answers=str(answers), judge="openai-compatible", judge_url=judge.url, judge_model="m",
+        tmp_path / "board", answers=str(answers), judge="endpoint", judge_url=judge.url, judge_model="m",
         per_pair=1, rounds=5, prompts=str(tmp_path / "forms.toml"), forms=["exam=mine"],
     )  # fmt: skip
     assert all(re.fullmatch(r"exam question \d+\? // .* // .*", prompt) for prompt in judge.prompts)
@@ -274,7 +296,7 @@ def test_forms_of_the_prompt_come_from_a_file(tmp_path, judge, answers):
 
 
 def test_a_local_judge_answers_through_transformers(tmp_path, answers, monkeypatch):
-    from omlab_pulse_eval.judges import LocalJudge, Reply
+    from omlab_text.judging.judges import LocalJudge, Reply
 
     def prepare(self, model, *, device, max_tokens):
         self.name = f"transformers/{model}"
@@ -293,7 +315,7 @@ def test_without_the_extra_a_local_judge_says_what_to_install(tmp_path, answers,
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"none")
-    with pytest.raises(omlab.OmlabError, match=re.escape("install omlab-pulse-eval[transformers]")):
+    with pytest.raises(omlab.OmlabError, match=re.escape("install omlab-text[local]")):
         run(tmp_path / "board", answers=str(answers), judge="transformers", judge_model=str(folder))
 
 
@@ -338,7 +360,7 @@ def test_the_command_shows_the_board_and_says_where_it_is(tmp_path):
 
 
 def test_every_setting_is_one_that_is_used():
-    names = set(read_settings("omlab_pulse_eval"))
+    names = set(read_settings("omlab_pulse_eval")) - {field.name for field in fields(JudgeSettings)}
     source = "".join(path.read_text() for path in Path(omlab_pulse_eval.__file__).parent.glob("*.py"))
     assert not [name for name in names if f'"{name}"' not in source]
 

@@ -1,6 +1,5 @@
 """Judges that are slow, busy, broken or sly: nothing is lost, nothing counted twice, no key is written down."""
 
-import errno
 import json
 import os
 import signal
@@ -16,11 +15,11 @@ import pytest
 import omlab
 from omlab.errors import InputError, OmlabError, OutputError, UsageError
 from omlab_pulse_eval import evaluation
-from omlab_pulse_eval.http_judge import HttpJudge
-from omlab_pulse_eval.judges import JudgeRefusesError, NoReplyError
 from omlab_pulse_eval.prompts import FORMS, messages_of
-from omlab_pulse_eval.store import Key, Recorded, ReplyStore
+from omlab_pulse_eval.recorded import Recorded
 from omlab_text.endpoint import Pace, Server
+from omlab_text.judging.http_judge import HttpJudge
+from omlab_text.judging.judges import JudgeRefusesError, NoReplyError
 
 KEY = "sk-very-secret-0123456789"
 QUESTION = [{"role": "user", "content": "?"}]
@@ -40,7 +39,7 @@ def trickle(handler):
 
 def settings_for(judge, answers, **more):
     return {
-        "answers": str(answers), "judge": "openai-compatible", "judge_url": judge.url, "judge_model": "fake",
+        "answers": str(answers), "judge": "endpoint", "judge_url": judge.url, "judge_model": "fake",
         "judge_back_off": 0.001, "judge_timeout": 5, "per_pair": 4, "schedule_seed": 0, "rounds": 20, **more,
     }  # fmt: skip
 
@@ -59,11 +58,7 @@ def replies_in(folder, name="exam"):
 
 def ask(judge, **more):
     settings = {"url": judge.url, "model": "fake", "back_off": 0.001, "timeout": 5.0, "retries": 2, **more}
-    asked = HttpJudge(Server(**settings))
-    try:
-        return asked.ask(QUESTION, stop=threading.Event())
-    finally:
-        asked.close()
+    return HttpJudge(Server(**settings)).ask(QUESTION, stop=threading.Event())
 
 
 def test_a_tournament_with_an_honest_judge(judge, answers, tmp_path):
@@ -358,64 +353,6 @@ def test_a_judge_elsewhere_needs_consent_and_says_what_it_will_take(judge, answe
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answers"]
     with pytest.warns(omlab.errors.OmlabWarning, match="Asking fake at"):
         assert evaluate(judge, answers, tmp_path / "board", judge_price_in=1, yes=True).exit_status == 0
-
-
-KEY_OF_ONE = Key(set="exam", item=1, first="a", second="b", judge="j", prompt="p")
-
-
-def test_the_store_keeps_the_first_reply(tmp_path):
-    path = tmp_path / "replies.jsonl"
-    one, two = ReplyStore(path), ReplyStore(path)
-    assert one.add(KEY_OF_ONE, "8 7") == "8 7"
-    assert two.add(KEY_OF_ONE, "1 9") == "8 7"
-    assert two.get(KEY_OF_ONE) == "8 7"
-    assert path.read_text().count("\n") == 1
-
-
-def test_a_full_disk_ends_with_a_sentence_and_a_whole_file(tmp_path, monkeypatch):
-    store = ReplyStore(tmp_path / "replies.jsonl")
-    store.add(KEY_OF_ONE, "8 7")
-    whole = store.path.read_bytes()
-    write, room = os.pwrite, [20]
-
-    def full(stream, data, offset):
-        if not room:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(stream, data[: room.pop()], offset)
-
-    monkeypatch.setattr("os.pwrite", full)
-    with pytest.raises(OutputError, match="the disk is full"):
-        store.add(Key(**{**vars(KEY_OF_ONE), "item": 2}), "1 1")
-    assert ReplyStore(store.path).get(KEY_OF_ONE) == "8 7"
-    assert store.path.read_bytes() == whole
-
-
-def test_many_threads_lose_nothing(tmp_path):
-    stores = [ReplyStore(tmp_path / "replies.jsonl") for _ in range(2)]
-    keys = [Key(**{**vars(KEY_OF_ONE), "item": n}) for n in range(40)]
-
-    def fill(store, part):
-        for key in part:
-            store.add(key, f"{key.item} 0")
-
-    threads = [threading.Thread(target=fill, args=(stores[n % 2], keys[n % 3 :])) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    again = ReplyStore(tmp_path / "replies.jsonl")
-    assert [again.get(key) for key in keys] == [f"{n} 0" for n in range(40)]
-    assert (tmp_path / "replies.jsonl").read_text().count("\n") == 40
-
-
-def test_a_damaged_store_is_one_sentence(tmp_path):
-    path = tmp_path / "replies.jsonl"
-    path.write_text('{"set": "exam"}\n')
-    with pytest.raises(InputError, match="line 1: the field 'item' is missing"):
-        ReplyStore(path)
-    path.write_text("prose\n")
-    with pytest.raises(InputError, match="line 1 is not JSON"):
-        ReplyStore(path)
 
 
 def row(**more):

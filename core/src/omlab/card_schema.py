@@ -280,7 +280,8 @@ class DatasetCard(BaseCard):
     """A data set. `inputs` and `target` are kinds, empty where they depend on the user's files (`about` tells then).
 
     `own`: it reads what a user has (`--data NAME:PATH`) and has no files of its own. `columns`: of an own one that
-    reads tables, the names that its column of ids may have: by them others tell whose a table is.
+    reads tables, the names that its column of ids may have. A table that has none of those of the data set that it is
+    given to, but one of another's, is read by that one.
     """
 
     inputs: dict[Word, Name] = {}
@@ -360,7 +361,8 @@ class ModelCard(BaseCard):
 class AdapterCard(BaseCard):
     """A way to adapt a model. `requires` is "recipe", or the verb that the model must have.
 
-    `gives` says what verbs of the adapted model give, where the recipe does not.
+    `gives` says what verbs of the adapted model give, where the recipe does not. One that has a setting `split` learns
+    from the cases of that split, all others from those of `train`.
     """
 
     requires: Word

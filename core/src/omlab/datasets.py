@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 from omlab.arguments import name_of, path_of, table_of
 from omlab.card_schema import DatasetCard, validate
+from omlab.cards import Card
 from omlab.errors import UnknownNameError, UsageError
 from omlab.registry import load_entry, registry
 from omlab.roles import Dataset
@@ -83,6 +85,28 @@ def open_dataset(name: str, *, root: str | Path | None, settings: Mapping[str, A
     )
     if card.own and not folder.exists():
         raise UsageError(f"{folder} does not exist, which --data {name} names.")
+    if other := _told_by_columns(folder, card):
+        offer, card = other, cast(DatasetCard, validate(other))
     chosen = complete(card.settings, table_of(settings, "The settings"), of=f"the data set '{card.name}'")
     data = load_entry(offer, card.entry)(card, root=folder, settings=chosen)
     return DataRef(name=name, card=card, dataset=cast(Dataset, data), settings=chosen, root=folder)
+
+
+def _told_by_columns(table: Path, card: DatasetCard) -> Card | None:
+    """The data set whose column of ids a CSV file has, where it has none of those that `card` says its tables have."""
+    if not card.columns or not table.name.lower().endswith(".csv"):
+        return None
+    header = _header(table)
+    if not header.isdisjoint(card.columns):
+        return None
+    others = registry().cards("dataset")
+    return next((other for other in others if not header.isdisjoint(other.data.get("columns", []))), None)
+
+
+def _header(table: Path) -> set[str]:
+    """The names of the columns of a CSV file; none where it cannot be read, which its data set tells."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            return {name.strip() for name in next(csv.reader(stream), [])}
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return set()

@@ -34,7 +34,10 @@ def writing(what: str, path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path of the same name in a folder beside `path`, put in its place when all went well."""
+    """A temporary path of the same name in a folder beside `path`, put in its place when all went well.
+
+    A file takes the place of a file in one step. A folder takes that of a folder in two, between which there is none.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".omlab-", dir=path.parent))
     try:
@@ -43,9 +46,22 @@ def replacing(path: Path) -> Iterator[Path]:
         if temporary.is_file():
             temporary.chmod(0o666 & ~_umask())  # some libraries make their files private
             sync(temporary)
-        temporary.replace(path)
+        if temporary.is_dir() and path.is_dir():
+            _swap(temporary, path, folder / "replaced")
+        else:
+            temporary.replace(path)
     finally:
         rmtree(folder, ignore_errors=True)
+
+
+def _swap(made: Path, path: Path, place: Path) -> None:
+    """Put a folder where one with something in it is, which goes to `place`, and back where that fails."""
+    path.rename(place)
+    try:
+        made.rename(path)
+    except BaseException:
+        place.rename(path)
+        raise
 
 
 def _umask() -> int:

@@ -89,19 +89,19 @@ class Plugins:
     def _load(self, entry_point: EntryPoint, *, wanted: bool) -> None:
         status: Status = "off"
         reason = "switched off by OMLAB_PLUGINS or OMLAB_PLUGINS_OFF"
+        distribution, version = _brought_by(entry_point)
         if wanted:
-            status, reason = self._register(entry_point)
-        dist = entry_point.dist
+            status, reason = self._register(entry_point, distribution)
         key = entry_point.name if entry_point.name not in self._plugins else f"{entry_point.name} ({entry_point.value})"
         self._plugins[key] = Plugin(
             name=key,
-            distribution=dist.name if dist else "unknown",
-            version=dist.version if dist else "unknown",
+            distribution=distribution,
+            version=version,
             status=status,
             reason=reason,
         )
 
-    def _register(self, entry_point: EntryPoint) -> tuple[Status, str]:
+    def _register(self, entry_point: EntryPoint, distribution: str) -> tuple[Status, str]:
         if entry_point.name in self._plugins:
             other = self._plugins[entry_point.name].distribution
             return "broken", f"another plugin is called '{entry_point.name}' too, from {other}; uninstall one of them"
@@ -110,15 +110,15 @@ class Plugins:
                 plugin = entry_point.load()
         except (Exception, SystemExit) as error:  # whatever a plugin does at import must not harm the others
             return "broken", f"cannot be imported: {type(error).__name__}: {error}"
-        return self._check_and_register(entry_point, plugin)
+        return self._check_and_register(entry_point.name, distribution, plugin)
 
-    def _check_and_register(self, entry_point: EntryPoint, plugin: Any) -> tuple[Status, str]:
-        name, api = entry_point.name, getattr(plugin, "OMLAB_HOOK_API", None)
+    def _check_and_register(self, name: str, distribution: str, plugin: Any) -> tuple[Status, str]:
+        api = getattr(plugin, "OMLAB_HOOK_API", None)
         if api != hookspecs.HOOK_API:
             found = "does not say OMLAB_HOOK_API" if api is None else f"is built for hook API {api}"
             return "incompatible", f"{found}; this omlab has {hookspecs.HOOK_API}"
         try:
-            self.manager.register(self._guarded(entry_point, plugin), name=name)
+            self.manager.register(self._guarded(name, distribution, plugin), name=name)
             self.manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
             if self.manager.get_plugin(name) is not None:
@@ -126,10 +126,9 @@ class Plugins:
             return "broken", f"implements a hook wrongly: {error}"
         return "ok", ""
 
-    def _guarded(self, entry_point: EntryPoint, plugin: Any) -> SimpleNamespace:
+    def _guarded(self, name: str, distribution: str, plugin: Any) -> SimpleNamespace:
         """The hook implementations of a plugin, each in a guard that looks like it to pluggy."""
         guarded = SimpleNamespace()
-        owner = entry_point.dist.name if entry_point.dist else "unknown"
         for attribute in dir(plugin):
             options = self.manager.parse_hookimpl_opts(plugin, attribute)
             if options is not None:
@@ -138,8 +137,16 @@ class Plugins:
                     raise ValueError(f"{attribute} uses pluggy's old hookwrapper=True: make it wrapper=True")
                 is_wrapper = options["wrapper"] and isgeneratorfunction(function)
                 guard = self._guards.around_wrapper if is_wrapper else self._guards.around
-                setattr(guarded, attribute, guard(function, plugin=entry_point.name, distribution=owner))
+                setattr(guarded, attribute, guard(function, plugin=name, distribution=distribution))
         return guarded
+
+
+def _brought_by(entry_point: EntryPoint) -> tuple[str, str]:
+    """Name and version of its distribution, whose file is parsed each time that it is asked for something."""
+    if entry_point.dist is None:
+        return "unknown", "unknown"
+    told = entry_point.dist.metadata
+    return told["Name"], told["Version"]
 
 
 def _names(variable: str) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Progress of long work, reported without knowing who watches.
 
 Code that works for long opens a bar; whoever runs it decides how that is shown. The command line
-shows bars (`omlab.cli.bars`), a library user sees nothing unless she installs a sink.
+shows bars, or lines in a pipe (`omlab.cli.console`), a library user sees nothing unless she installs a sink.
 
     with progress.bar("windows", total=len(windows)) as advance:
         for window in windows:

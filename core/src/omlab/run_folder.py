@@ -23,6 +23,8 @@ SCRATCH = "scratch"
 ATTEMPT = ".attempt"
 LOCK = ".lock"
 FINISHED = ".finished"
+_TOUCH = 1.0
+"""Seconds, by far more than a lock is held by a process that only tries it."""
 _BEGUN = (LOCK, FINISHED, ".omlab-")
 """How the names begin of what stands in a folder before its `run.json` does."""
 _OF_THE_SYSTEM = ("lost+found",)
@@ -117,12 +119,15 @@ def lock_for(folder: Path, shard: Shard) -> BaseFileLock:
 
 
 def acquired(path: Path) -> BaseFileLock | None:
-    """A lock, held; None where another process holds it."""
+    """A lock, held; None where another process holds it for its work.
+
+    Parts that start or end together try each other's locks, and let go at once: such a touch is waited for.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_TOUCH, poll_interval=0.02)
     except Timeout:
         return None
     return lock

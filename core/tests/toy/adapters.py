@@ -31,11 +31,14 @@ def load_shift(card, *, settings):
 
 
 class MeanProbe:
-    """Remembers the mean vector of the training cases, by the feature store."""
+    """Remembers the mean vector of the cases of a split, by the feature store."""
+
+    def __init__(self, split):
+        self.split = split
 
     def fit(self, base, data, *, recipe, settings, seed, folder):
         session = base.session()
-        store = features(session, "embed", cases_for(session, "embed", data, "train"), folder=folder / "features")
+        store = features(session, "embed", cases_for(session, "embed", data, self.split), folder=folder / "features")
         rows = [[float(v) for v in line.split(",")[1:]] for line in store.read_text().splitlines()]
         mean = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
         tensors = folder / "tensors.safetensors"
@@ -57,4 +60,4 @@ class Told:
 
 
 def load_probe(card, *, settings):
-    return MeanProbe()
+    return MeanProbe(settings["split"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,25 @@ def test_what_it_leaves(readings: Path) -> None:
     rows = read_rows(next((place / "results").rglob("4-shot-seed-0.jsonl.gz")))
     assert len(rows) == 30
     assert "Learning curves" in (place / "report.html").read_text()
+
+
+def headlines(page: str) -> list[str]:
+    return [html.unescape(note) for note in re.findall(r'<span class="note">(.*?)</span>', page)]
+
+
+def test_the_headline_says_what_the_table_says(readings: Path) -> None:
+    outcome = made()
+    page = html.unescape((outcome.place / "report.html").read_text())
+    found = outcome.report.details["standings"]
+    for note, shots in zip(headlines(page), (1, 4), strict=True):
+        top, *others = (row for row in found if row["shots"] == shots)
+        assert note.startswith(f"{top['model']} + {top['adapter']}: ")
+        shared = [f"{row['model']} + {row['adapter']}" for row in others if row["rank"] == top["rank"]]
+        assert ("certainly the best" in note) == top["is_best"] == (not shared)
+        assert all(name in note for name in shared)
+    assert page.index("'sharp.untrained' are untrained") < page.index('class="key-figures"')
+    alone = made(models=["sharp.untrained"], adapters=["nearest-centroid"], shots=[1], output="alone").place
+    assert headlines((alone / "report.html").read_text()) == ["sharp.untrained + nearest-centroid: the only entry"]
 
 
 def test_started_again_nothing_is_done_and_a_lost_result_is_made_to_the_byte(readings: Path) -> None:

@@ -192,6 +192,15 @@ def test_parts_of_the_cases_are_judged_apart(tmp_path):
     assert "Their intervals do not overlap." in html
 
 
+def test_no_part_is_called_the_worst_where_the_intervals_do_not_say_so(tmp_path):
+    judge = evaluator(subgroups=["site"])
+    judge.report(rows_of(random_pairs(1, 24, skill=1), judge, meta=META), tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Lowest: " in html
+    assert "Worst: " not in html
+    assert "the cases do not say that one is served worse than the other" in html
+
+
 def test_a_column_that_is_not_there_is_said():
     judge = evaluator(subgroups=["ward"])
     with pytest.raises(InputError, match=r"Case c0 has no 'ward' .* it has site, age.*data\.meta=ward"):

@@ -2,9 +2,12 @@ import csv
 import json
 import math
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
+from PIL.PngImagePlugin import PngInfo
 
 from omlab.errors import GeometryError, InputError, OmlabWarning, SettingsError
 from omlab.records import Record
@@ -227,6 +230,31 @@ def test_the_page_shows_the_worst_case_first_and_what_is_in_the_folder(evaluator
         "not found: spleen",
     ):
         assert words in html
+
+
+def test_the_page_says_above_all_figures_what_random_weights_mean_also_of_predictions(evaluator, rows, tmp_path):
+    model = {"name": "stunet-tiny.untrained", "weights": {"tag": "untrained", "sha256": None}, "needs": {}}
+    request = {"model": model, "predictions": "ab" * 32, "data": {"name": "phantom", "split": "test"}}
+    (tmp_path / "run.json").write_text(json.dumps({"run": "evaluate", "request": request}))
+    evaluator.report(rows, tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "stunet-tiny.untrained on phantom (test): 4 cases" in html
+    assert html.index("drawn at random and have learned nothing") < html.index('class="key-figures"')
+    (tmp_path / "run.json").write_text(json.dumps({"run": "evaluate", "request": {**request, "model": None}}))
+    evaluator.report(rows, tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "predictions of unknown origin on phantom (test)" in html
+    assert html.index("no log of a run lies beside them") < html.index('class="key-figures"')
+
+
+def test_the_page_says_of_each_picture_what_the_picture_says_of_itself(evaluator, rows, tmp_path):
+    said, stream = PngInfo(), BytesIO()
+    said.add_itxt("Description", "Axial slice 7 of 12 from the feet (S 18.0 mm). Filled: liver.")
+    PillowImage.new("RGB", (4, 4)).save(stream, "PNG", pnginfo=said)
+    picture_path(tmp_path, case="missed").write_bytes(stream.getvalue())
+    evaluator.report(rows, tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<figcaption>Axial slice 7 of 12 from the feet (S 18.0 mm). Filled: liver.</figcaption>" in html
 
 
 def test_a_damaged_history_does_not_cost_the_report(evaluator, rows, tmp_path):

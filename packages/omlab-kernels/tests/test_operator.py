@@ -10,6 +10,10 @@ CALLS = {
         "dice_cross_entropy(z, torch.zeros(1, 3, 3, dtype=torch.long)).backward()"
     ),
     "instance_norm_act": "x = torch.randn(1, 2, 5, requires_grad=True); instance_norm_act(x).sum().backward()",
+    "linear_cross_entropy": (
+        "h = torch.ones(2, 3, requires_grad=True);"
+        "linear_cross_entropy(h, torch.ones(5, 3), torch.tensor([1, -100])).backward()"
+    ),
     "masked_patch_error": (
         "p = torch.zeros(1, 4, 4, requires_grad=True);"
         "masked_patch_error(p, torch.randn(1, 1, 4, 4), patch=2).backward()"

@@ -58,6 +58,17 @@ def test_each_structure_gets_its_deepest_points_in_mm():
     assert placed.objects[0].points[0].at == pytest.approx((6, 7, 5))
 
 
+def test_an_image_that_is_read_as_a_label_map_is_told_from_one():
+    places = np.indices((40, 48, 44)).sum(axis=0)
+    smooth = (60 + 50 * np.sin(places / 9)).astype(np.uint8)
+    smooth[:20] = 255  # saturated
+    image = LabelMap(array=smooth, affine=AFFINE)
+    with pytest.raises(InputError, match=r"^mr.nii.gz has other values .* omlab predict MODEL mr.nii.gz makes\.$"):
+        prompts_from(image, Wanted(), name="mr.nii.gz")
+    cubes = np.arange(5 * 6 * 4, dtype=np.uint8).reshape(5, 6, 4).repeat(3, 0).repeat(3, 1).repeat(3, 2)
+    assert len(prompts_from(LabelMap(array=cubes, affine=AFFINE), Wanted()).objects) == 119
+
+
 def test_boxes_go_from_edge_to_edge_with_a_margin_and_stay_in_the_image():
     found = labelmap()
     prompts = prompts_from(found, Wanted(points=0, boxes=True, margin=1.8))

@@ -29,7 +29,7 @@ def test_the_assays_that_are_there_are_cases(tmp_path: Path) -> None:
     first, second = data.cases("test")
     sample = first.load()
     assert (sample.id, sample.group, dict(sample.meta)) == ("a1", "P", {"function": "Activity", "cutoff": 0.5})
-    assert sample.inputs["variants"].measured is None  # type: ignore[attr-defined]  # the answer is no input
+    assert sample.inputs["mutants"].measured is None  # type: ignore[attr-defined]  # the answer is no input
     assert sample.target.measured == (1.0, 0.0)  # type: ignore[union-attr]
     with pytest.raises(InputError, match=r"a2\.csv does not fit its wild type: Mutant K2R says"):
         second.load()

@@ -139,8 +139,8 @@ def test_what_was_not_measured_is_left_out(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["measured=a.csv"], "a.csv does not fit the wild type: Mutant A2C says that residue 2 is A, but it is Q"),
-        (["variants=b.csv"], "only 1 may be made"),
-        (["variants=none.csv"], "none.csv does not exist"),
+        (["mutants=b.csv"], "only 1 may be made"),
+        (["mutants=none.csv"], "none.csv does not exist"),
         (["--keep", "x"], "'x' is no position"),
         (["--keep", "99"], "Position 99 cannot be kept"),
         (["--avoid", "J"], "'J' cannot be avoided"),

@@ -41,7 +41,7 @@ def test_the_page_has_the_contrast_of_text():
     assert len(palettes) == 2
     for palette, name in zip(palettes, ("light_wide", "dark_wide"), strict=True):
         assert palette["paper"] == THEMES[name].paper  # dots of plots and their page agree
-        for colour in ("ink", "muted", "accent"):
+        for colour in ("ink", "muted", "accent", "brand", "warm"):
             assert contrast(palette[colour], palette["paper"]) >= 4.5
 
 

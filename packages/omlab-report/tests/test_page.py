@@ -1,11 +1,14 @@
 import base64
 import hashlib
+import io
 import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from omlab.errors import OutputError
 from omlab.roles import Metric
@@ -23,7 +26,9 @@ from omlab_report import (
     Picture,
     Section,
     Table,
+    described,
     dot_intervals,
+    encode_png,
     render_page,
     write_page,
     write_text,
@@ -72,7 +77,7 @@ def full_page(text="liver"):
         Facts({text: text}, title=text),
         Facts({text: text}, title=text, folded=True),
     ]
-    return Page(text, [Section(text, blocks, text=text), Section("", [])], subtitle=text)
+    return Page(text, [Section(text, blocks, text=text), Section("", [])], subtitle=text, notices=[text])
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +121,8 @@ def test_names_are_shown_and_never_interpreted():
 
 def test_every_figure_comes_for_light_dark_phone_and_desktop(html):
     page = Elements(html)
-    uris = [a["srcset"] for a in page.of("source")] + [a["src"] for a in page.of("img") if "svg+xml" in a["src"]]
+    plots = [a["src"] for a in page.of("img") if "svg+xml" in a["src"] and a.get("class") != "mark"]
+    uris = [a["srcset"] for a in page.of("source")] + plots
     assert len(set(uris)) == 4
     for uri in uris:
         assert ET.fromstring(base64.b64decode(uri.partition(",")[2])).tag.endswith("svg")
@@ -131,7 +137,8 @@ def test_thumbnails_are_small_and_an_absent_picture_leaves_its_place():
     pictures = [Picture(b"\xff\xd8\xff\xe0 a JPEG", alt="first"), Picture(None, alt=HOSTILE, caption="second")]
     html = render_page(Page("t", [Section("", [Gallery([GalleryItem("case", pictures)], small=True)])]))
     page = Elements(html)
-    assert [img["src"].partition(";")[0] for img in page.of("img")] == ["data:image/jpeg"]
+    shown = [img for img in page.of("img") if img.get("class") != "mark"]
+    assert [img["src"].partition(";")[0] for img in shown] == ["data:image/jpeg"]
     assert [div["class"] for div in page.of("div")] == ["pictures small", "absent"]
     assert HOSTILE not in html
 
@@ -181,3 +188,36 @@ def test_a_failed_replacement_leaves_the_old_file_and_no_other(tmp_path):
     with pytest.raises(OutputError):
         write_text("x", taken)
     assert list(tmp_path.iterdir()) == [taken]
+
+
+def test_a_figure_without_a_sentence_that_explains_it_is_refused():
+    for caption in ("", "  "):
+        with pytest.raises(ValueError, match="has no caption: say how it is read"):
+            Figure(dot_intervals([]), alt="Dice by class.", caption=caption)
+
+
+def test_a_long_page_has_contents_whose_links_lead_to_its_sections():
+    titles = ["By class", "By case", "", "Overlays", HOSTILE, "Notes"]
+    page = Elements(render_page(Page("t", [Section(title, []) for title in titles])))
+    links = [attrs["href"] for attrs in page.of("a")]
+    assert links == [f"#section-{number}" for number in (1, 2, 4, 5, 6)]
+    assert {link[1:] for link in links} == {attrs["id"] for attrs in page.of("h2")}
+    assert page.of("nav") == [{"class": "contents", "aria-label": "Contents"}]
+    assert not Elements(render_page(Page("t", [Section(title, []) for title in titles[:3]]))).of("nav")
+
+
+def test_notices_stand_before_every_figure_and_every_page_says_that_it_is_no_medical_device():
+    html = render_page(Page("t", [Section("", [KeyFigures([KeyFigure("Dice", 0.5)])])], notices=["Random weights."]))
+    assert html.index('<p class="notice" role="note">Random weights.</p>') < html.index('class="key-figures"')
+    assert "not a medical device" in html
+
+
+def test_a_picture_says_of_itself_what_its_file_says():
+    said = PngInfo()
+    said.add_itxt("Title", "no")
+    said.add_itxt("Description", "Axial slice 3 of 9, für alle.", zip=True)
+    stream = io.BytesIO()
+    Image.new("RGB", (3, 2)).save(stream, "PNG", pnginfo=said)
+    assert described(stream.getvalue()) == "Axial slice 3 of 9, für alle."
+    assert described(encode_png(np.zeros((2, 2, 3), np.uint8))) == ""
+    assert described(b"\xff\xd8\xff\xe0 a JPEG") == ""

@@ -3,10 +3,21 @@ import subprocess
 import sys
 
 from omlab.records import Record
-from omlab_report import ReportedRun, read_run, run_sections
+from omlab_report import ReportedRun, model_words, read_run, run_notices, run_sections
+from omlab_report.judged import FROM_UNTRAINED, UNKNOWN_ORIGIN, UNTRAINED_NOTICE
 
+BASE = {"name": "stunet-tiny.untrained", "weights": {"tag": "untrained", "sha256": None}, "needs": {}}
+REQUEST = {
+    "model": {
+        "name": "model",
+        "weights": {"tag": "adapted", "sha256": {"weights.safetensors": "ab" * 32}},
+        "needs": {},
+        "base": BASE,
+    },
+    "data": {"name": "phantom", "split": "test"},
+    "evaluator": {"name": "segmentation", "settings": {}},
+}
 FACTS = {
-    "model": "stunet-base",
     "seed": 0,
     "mirror": True,
     "seconds": 12.3456789,
@@ -29,14 +40,40 @@ def sections(run):
     return {section.title: section for section in run_sections(run)}
 
 
-def test_facts_are_shown_by_group_and_long_groups_are_folded():
-    (section,) = run_sections(ReportedRun(facts=FACTS))
-    single, versions, inputs = section.blocks
-    assert single.facts == {"Model": "stunet-base", "Seed": "0", "Mirror": "yes", "Seconds": "12.3457", "Gpus": "a, b"}
-    assert versions.facts == {"numpy": "2.4.6", "torch.version": "2.13.0", "torch.cuda": "none"}
-    assert not versions.folded
-    assert inputs.facts["8.path"] == "case7.nii.gz"
-    assert inputs.folded
+def test_what_was_judged_is_open_and_the_environment_is_folded():
+    facts = {"request": REQUEST, "arguments": {"predictions": "out/seg"}, **FACTS}
+    judged, single, *groups = run_sections(ReportedRun(facts=facts))[0].blocks
+    assert judged.facts == {
+        "Model": "model, adapted from stunet-tiny.untrained",
+        "Adapted from": f"stunet-tiny.untrained, {FROM_UNTRAINED}",
+        "Weights": "adapted: weights.safetensors, sha256 abababababab…",
+        "Predictions": "out/seg",
+        "Data": "phantom (test)",
+        "Evaluator": "segmentation",
+    }
+    assert not judged.folded
+    assert all(one.folded for one in (single, *groups))
+    assert single.facts == {"Seed": "0", "Mirror": "yes", "Seconds": "12.3457", "Gpus": "a, b"}
+    by_title = {one.title: one.facts for one in groups}
+    assert by_title["Versions"] == {"numpy": "2.4.6", "torch.version": "2.13.0", "torch.cuda": "none"}
+    assert by_title["Inputs"]["8.path"] == "case7.nii.gz"
+
+
+def test_the_model_is_named_and_what_random_weights_mean_is_said():
+    assert model_words(REQUEST) == "model, adapted from stunet-tiny.untrained"
+    assert run_notices(ReportedRun(facts={"request": REQUEST})) == []  # it has learned in the adaptation
+    (notice,) = run_notices(ReportedRun(facts={"request": {"model": BASE}}))
+    assert notice == UNTRAINED_NOTICE.format(name="stunet-tiny.untrained")
+    needing = {"name": "mil.v1", "weights": {"tag": "v1"}, "needs": {"encoder": BASE}}
+    assert run_notices(ReportedRun(facts={"request": {"model": needing}})) == [notice]
+    assert run_notices(None) == []
+
+
+def test_predictions_of_unknown_origin_are_called_so():
+    run = ReportedRun(facts={"request": {"command": "evaluate", "predictions": "ab" * 32}})
+    assert run_notices(run) == [UNKNOWN_ORIGIN]
+    assert model_words(run.facts["request"]) == "predictions of unknown origin"
+    assert model_words({}) == ""
 
 
 def test_a_folder_that_is_no_run_has_no_sections(tmp_path):

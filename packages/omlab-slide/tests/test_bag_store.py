@@ -117,6 +117,21 @@ def test_it_is_the_same_bytes_each_time(tmp_path: Path) -> None:
     assert (again.features[:] == loaded.features).all()
 
 
+def test_written_where_a_bag_is_it_takes_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "case.bag.zarr"
+    omlab.write(bag_of(18), path)
+    omlab.write(bag_of(7), path)
+    again = omlab.read(path)
+    assert isinstance(again, Bag)
+    assert len(again) == 7
+    omlab.write(replace(again, size=9), path)  # read while it is replaced
+    assert np.array_equal(omlab.read(path).features[:], bag_of(7).loaded().features)
+    with pytest.raises(ZeroDivisionError):
+        omlab.write(replace(bag_of(), features=replace(computed(18), compute=lambda first: 1 // 0)), path)
+    assert len(omlab.read(path)) == 7
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
 def test_killed_anywhere_it_is_gone_on_with_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, left = tmp_path / "whole.bag.zarr", list[Path]()
     really, one_by_one = Path.replace, threading.Lock()

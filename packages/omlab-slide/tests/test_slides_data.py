@@ -108,11 +108,21 @@ def test_what_is_wrong_is_one_sentence(bags: Path, text: str, more: dict[str, An
 
 
 @pytest.mark.parametrize("text", [OURS, CLAMS])
-def test_a_table_of_slides_that_is_given_as_one_of_cases_is_told_whose_it_is(bags: Path, text: str) -> None:
+def test_a_table_of_slides_is_one_of_cases_too_whose_bags_lie_beside_it(bags: Path, text: str) -> None:
     (bags / "slides.csv").write_text(text)
-    with pytest.raises(InputError, match=rf"read by --data slides:{bags / 'slides.csv'}\.$"):
-        omlab.load_dataset(f"cases:{bags / 'slides.csv'}").splits()
-    assert omlab.load_dataset(f"slides:{bags / 'slides.csv'}").splits()[0] == "train"
+    data = omlab.load_dataset(f"cases:{bags / 'slides.csv'}", settings={"by": "patient"})
+    assert isinstance(data, SlidesDataset)
+    assert next(case.id for case in data.cases("train")) == "A"
+    with pytest.raises(SettingsError, match="'classes'"):
+        omlab.load_dataset(f"cases:{bags / 'slides.csv'}", settings={"classes": ["x"]})
+
+
+def test_a_slide_may_be_called_by_its_file(bags: Path) -> None:
+    text = OURS.replace("a1,", "slides/a1.svs,").replace("c1,", "c1.tiff,")
+    (bags / "splits.csv").write_text(",train,val,test\n0,a1.svs,b1,\n1,a2.svs,,\n")
+    data = opened(bags, text, splits="splits.csv")
+    assert [[case.id for case in data.cases(split)] for split in data.splits()] == [["a1", "a2"], ["b1"]]
+    assert all(case.load().inputs["bag"].kind == "bag" for case in data.cases("train"))
 
 
 def test_splits_of_other_slides_are_refused(bags: Path) -> None:

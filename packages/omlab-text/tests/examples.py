@@ -26,6 +26,15 @@ def dataset_root(card):
             {"question": "What is fever?", "options": ["Heat", "Cold"], "answer": "A", "group": "visit"},
             {"question": "What helps?", "options": ["Salt", "Rest", "Sun"], "answer": "B", "subject": "care"},
         ],
+        "rubrics": [
+            {"question": "What is fever?", "criteria": [{"criterion": "Says that it is a symptom.", "points": 5}]},
+            {
+                "prompt_id": "p2",
+                "prompt": [{"role": "user", "content": "What helps?"}],
+                "rubrics": [{"criterion": "Advises rest.", "points": 3, "tags": ["accuracy"]}],
+                "example_tags": ["theme:care"],
+            },
+        ],
         "chats": [
             {"text": f"A {word} of {split}.", "split": split, "source": source, "group": f"{split}{word}"}
             for split in ("train", "val", "test")

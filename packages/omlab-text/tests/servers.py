@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Server:
-    """What it does next (`script`; when that is over it answers), and what it was asked."""
+    """What it does next (`script`; when that is over it answers what `says` makes of it), and what it was asked."""
 
-    def __init__(self, *script):
-        self.script, self.asked, self.keys, self.guard = list(script), [], [], threading.Lock()
+    def __init__(self, *script, says):
+        self.script, self.says, self.asked, self.keys, self.guard = list(script), says, [], [], threading.Lock()
 
     def next(self, body, key):
         with self.guard:
@@ -28,7 +28,7 @@ def _handler(server):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             does = server.next(body, self.headers.get("Authorization"))
-            text = f"{body['model']} heard: {body['messages'][-1]['content']}"
+            text = server.says(body)
             if does == "slow":
                 time.sleep(0.6)
             if isinstance(does, int):
@@ -76,10 +76,14 @@ def completion(text):
     }
 
 
+def heard(body):
+    return f"{body['model']} heard: {body['messages'][-1]['content']}"
+
+
 @contextmanager
-def serving(*script):
+def serving(*script, says=heard):
     """The server's address, and what it did."""
-    server = Server(*script)
+    server = Server(*script, says=says)
     running = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
     running.daemon_threads = True
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

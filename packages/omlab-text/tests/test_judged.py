@@ -129,6 +129,28 @@ def test_written_answers_of_a_server_are_judged_and_so_are_recorded_ones(place):
     assert {metric["name"] for metric in reports[0]} == {"accuracy", "unread"}
 
 
+def test_answers_in_one_file_are_judged_whoever_wrote_it(place):
+    with serving() as (url, _):
+        words = ["-s", f"url={url}", "-s", "model.model=m", "--data", "choices:choices.jsonl", "-o", "answers.jsonl"]
+        assert run("generate", "endpoint", *words).exit_code == 0
+    answers = [(place / "answers.jsonl").read_text(), json.dumps({"id": "q1", "messages": [
+        {"role": "user", "content": "?"}, {"role": "assistant", "content": "A"},
+    ]})]  # fmt: skip
+    (place / "theirs.jsonl").write_text(answers[1])
+    scored = {"id": "q1", "likelihoods": [{"text": letter, "logprob": -1, "tokens": 1} for letter in "ABC"]}
+    (place / "scored.jsonl").write_text(json.dumps(scored))
+    for name, model, done, metric in (
+        ("answers", "endpoint.server", 2, "accuracy"),
+        ("theirs", "theirs", 1, "unread"),
+        ("scored", "scored", 1, "ece"),
+    ):
+        found = run("evaluate", "--predictions", f"{name}.jsonl", "--data", "choices:choices.jsonl", "-o", name)
+        assert found.exit_code == int(done < 2), found.output
+        assert json.loads((place / name / "run.json").read_text())["request"]["model"]["name"] == model
+        metrics = json.loads((place / name / "report.json").read_text())["metrics"]
+        assert [row["n"] for row in metrics if (row["name"], row["label"]) == (metric, None)] == [done]
+
+
 def test_texts_are_judged_by_the_byte(place):
     found = run("evaluate", "causal-lm.untrained", "--data", "texts:texts.jsonl", "-o", "report")
     assert found.exit_code == 0, found.output

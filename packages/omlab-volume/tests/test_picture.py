@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def _at(pixels: np.ndarray[Any, Any], voxel: tuple[float, float], *, beside: int
 
 def test_clicks_inside_and_outside_differ_in_brightness_and_shape() -> None:
     volume, labelmap = _case()
+    labelmap = replace(labelmap, labels=[replace(LABELS[0], name="")])  # a name would stand where a click is
     pixels = _pixels(picture(volume, labelmap, prompts=[_clicks((30, 30, 15, 1), (10, 50, 15, 0))]))
     assert min(_at(pixels, (30, 30), beside=3)) > 240  # between the arms of the plus
     assert max(_at(pixels, (30, 30))) < 20

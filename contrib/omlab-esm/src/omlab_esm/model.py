@@ -1,7 +1,7 @@
 """ESM-2 and ESM-1v as models of omlab: scores of variants, and features of sequences.
 
 session = omlab.load_model("esm2-t33")
-table = session.score(sequence=wild, variants=library)
+table = session.score(sequence=wild, mutants=library)
 """
 
 from __future__ import annotations

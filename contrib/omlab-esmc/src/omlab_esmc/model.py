@@ -1,7 +1,7 @@
 """ESM-C and ESM3-open as models of omlab: scores of variants, and features of sequences.
 
 session = omlab.load_model("esmc-300m")
-table = session.score(sequence=wild, variants=library)
+table = session.score(sequence=wild, mutants=library)
 """
 
 from __future__ import annotations

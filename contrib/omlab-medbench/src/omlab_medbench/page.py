@@ -107,6 +107,7 @@ def _plot(rows: Mapping[str, Row], *, what: str) -> Figure:
     return Figure(
         dot_intervals(metrics),
         alt=f"Strict score by {what} with its 95 % interval; the figures are in the table above.",
+        caption="Dots are strict scores, lines their 95 % intervals; further right is better.",
     )
 
 

@@ -1,7 +1,7 @@
 """PRIME as models of omlab: scores of variants, and temperatures of sequences.
 
 session = omlab.load_model("prime.690m")
-table = session.score(sequence=wild, variants=library)
+table = session.score(sequence=wild, mutants=library)
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class TemperatureModel:
                     stacklevel=2,
                 )
             letters = omlab.take(inputs, "sequence", sequence.Sequence).letters
-            given = omlab.take(inputs, "variants", Variants) if "variants" in inputs else None
+            given = omlab.take(inputs, "mutants", Variants) if "mutants" in inputs else None
             mutants = list(all_single(letters)) if given is None else list(given.mutants)
             try:
                 for mutant in mutants:

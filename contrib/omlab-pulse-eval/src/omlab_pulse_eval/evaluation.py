@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +13,45 @@ from omlab.files import writing
 from omlab.jobs.outcome import Outcome
 from omlab.roles import Report, Rows
 from omlab.settings import complete
+from omlab_pulse_eval.answering import answer_all, answerers, question_files
 from omlab_pulse_eval.answers import AnswerSet, answer_files, read_answers
 from omlab_pulse_eval.battles import Battles, battles_of, read_battles
-from omlab_pulse_eval.consent import estimate, require_consent
 from omlab_pulse_eval.figures import Bootstrap, Row, longer_wins, seatings_agree, tournament_figures
-from omlab_pulse_eval.http_judge import HttpJudge
-from omlab_pulse_eval.judges import Judge, LocalJudge
 from omlab_pulse_eval.judging import Judged, judge_all, open_questions, replay, write_replies
 from omlab_pulse_eval.parse import outcome_of, scores_of
 from omlab_pulse_eval.prompts import FORMS, Form, forms_by_set, read_forms
 from omlab_pulse_eval.ratings import Elo
+from omlab_pulse_eval.recorded import Key, Recorded
 from omlab_pulse_eval.schedule import Seats, schedule, schedule_digest
 from omlab_pulse_eval.sources import (
     battle_logs,
     existing,
     fractions_of,
     read_scores,
-    recorded_path,
     require_one,
 )
-from omlab_pulse_eval.store import Recorded, ReplyStore
 from omlab_pulse_eval.triage import item_of, read_departments, read_triage, triage_figures
 from omlab_report import csv_text
-from omlab_text.endpoint import Server, key_from
+from omlab_text.judging.consent import estimate, require_consent
+from omlab_text.judging.http_judge import HttpJudge
+from omlab_text.judging.judges import Judge
+from omlab_text.judging.opening import JudgeSettings, judge_server, open_judge, recorded_path
+from omlab_text.judging.store import ReplyStore
 
 TRIAGE, SCORES = "triage", "scores"
-JUDGES = ("openai-compatible", "transformers")
 
 LOG_COLUMNS = ("item", "model_a", "model_b", "winner", "score_a", "score_b", "length_a", "length_b")
 
 
-def evaluate(settings: Mapping[str, Any], *, output: str | Path | None = None) -> Outcome:
+def evaluate(
+    settings: Mapping[str, Any],
+    *,
+    output: str | Path | None = None,
+    model_settings: Mapping[str, Any] | None = None,
+) -> Outcome:
     """Judge answers, or rate battles judged elsewhere, as one run with a report; each set is a case.
+
+    With `questions` the models answer these first, each set and model in a run of its own.
 
     ```python
     outcome = evaluate({"battles": ["battles.csv"], "rounds": 1000}, output="board")
@@ -55,12 +61,17 @@ def evaluate(settings: Mapping[str, Any], *, output: str | Path | None = None) -
     Args:
         settings: As in `settings.toml`; what is left out has its default.
         output: The run's folder; None: one in `omlab-runs/`.
+        model_settings: Of the models that answer `questions`: by `NAME.SETTING`, or `SETTING` for all.
 
     Raises:
         OmlabError: What was given cannot be used, or must not be asked for without consent; says where and why.
     """
     known = read_settings("omlab_pulse_eval")
     chosen = complete(known, settings, of="pulse-eval")
+    if chosen["questions"]:
+        chosen = _answered(chosen, output=output, model_settings=model_settings or {})
+    elif model_settings:
+        raise UsageError("Settings of models are for models that answer: name a file of --questions.")
     evaluation = PulseEval(chosen)
     scratch: list[Path] = []
 
@@ -79,6 +90,25 @@ def evaluate(settings: Mapping[str, Any], *, output: str | Path | None = None) -
     )
 
 
+def _answered(
+    settings: Mapping[str, Any], *, output: str | Path | None, model_settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Have the models answer; gives the settings by which their answers are judged.
+
+    Raises `OmlabError` where judging could not begin afterwards, before any model is loaded.
+    """
+    questions = question_files(Path(settings["questions"]))
+    models = answerers([str(word) for word in settings["models"]], model_settings)
+    if len(models) < 2:
+        raise UsageError("A tournament needs two models or more: name those that answer with --models A,B.")
+    if any(name not in settings["triage_sets"] for name in questions) and not recorded_path(settings["judge"]):
+        judge_server(JudgeSettings.of(settings))
+    place = Path(output) if output is not None else Path("omlab-runs") / "pulse-eval"
+    answers = Path(settings["answers"]) if settings["answers"] else place.with_name(f"{place.name}-answers")
+    answer_all(questions, models, answers=answers, device=settings["device"])
+    return {**settings, "answers": str(answers), "models": [each.name for each in models]}
+
+
 class PulseEval:
     """Judges sets of answers in pairs, or takes battles judged elsewhere; rates, ranks and reports."""
 
@@ -95,8 +125,7 @@ class PulseEval:
         self._read: dict[str, Battles] = {}
         self._sets: dict[str, AnswerSet] = {}
         self._recorded: Recorded | None = None
-        self._local: LocalJudge | None = None
-        self._http: Server | None = None
+        self._judge: Judge | None = None
         self.forms: dict[str, Form] = dict(FORMS)
         if settings["prompts"]:
             self.forms |= read_forms(Path(settings["prompts"]))
@@ -180,82 +209,51 @@ class PulseEval:
         return {"kind": "triage", "models": models}
 
     def _open_answers(self, root: Path) -> dict[str, list[Path]]:
-        files = answer_files(root, models=[str(name) for name in self.settings["models"]])
-        self._sets = {name: read_answers(name, paths) for name, paths in files.items()}
+        asked = question_files(Path(self.settings["questions"])) if self.settings["questions"] else {}
+        files = answer_files(root, models=[str(name) for name in self.settings["models"]], sets=asked)
+        self._sets = {name: read_answers(name, paths, questions=asked.get(name)) for name, paths in files.items()}
         judged = [name for name in self._sets if name not in self.triage_sets]
         shared = self._open_judge(judged) if judged else []
         prompts = [Path(self.settings["prompts"])] if self.settings["prompts"] else []
         return {
-            name: [*paths.values(), *([*shared, *prompts] if name in judged else [])] for name, paths in files.items()
+            name: [*paths.values(), *([asked[name]] if asked else []), *([*shared, *prompts] if name in judged else [])]
+            for name, paths in files.items()
         }
 
     def _open_judge(self, judged: Sequence[str]) -> list[Path]:
         """Make the judge, or say what is wrong before anything starts. Gives the files of recorded replies."""
-        kind, name = self.settings["judge"], self.settings["judge_model"]
-        path = recorded_path(kind)
+        path = recorded_path(self.settings["judge"])
         if path is not None:
-            self._recorded = Recorded(path, judge=name)
+            self._recorded = Recorded(path, judge=self.settings["judge_model"])
             for case in judged:
                 replay(self._sets[case], self._schedule(self._sets[case]), self._recorded, form=self._form(case))
             return list(self._recorded.files)
-        if kind == "openai-compatible":
-            self._http = self._server()
-            self._ask_for_consent(self._http, judged)
-        elif kind == "transformers":
-            if not name:
-                raise UsageError("Name the judge's model: --judge-model NAME-OR-FOLDER.")
-            self._local = LocalJudge(
-                name, device=self.settings["judge_device"], max_tokens=self.settings["judge_max_tokens"]
-            )
-        else:
-            raise UsageError(f"--judge is '{kind}', but must be recorded:FOLDER or one of {', '.join(JUDGES)}.")
+        self._judge = open_judge(JudgeSettings.of(self.settings))
+        if isinstance(self._judge, HttpJudge):
+            self._ask_for_consent(self._judge, judged)
         return []
 
-    def _server(self) -> Server:
-        s = self.settings
-        if not s["judge_model"]:
-            raise UsageError("Name the judge's model: --judge-model NAME.")
-        return Server(
-            url=s["judge_url"], model=s["judge_model"], key=key_from(s["judge_key_env"], named_by="--judge-key-env"),
-            timeout=s["judge_timeout"], retries=s["judge_retries"], back_off=s["judge_back_off"],
-            concurrency=s["judge_concurrency"], per_minute=s["judge_per_minute"],
-        )  # fmt: skip
-
-    def _ask_for_consent(self, server: Server, judged: Sequence[str]) -> None:
+    def _ask_for_consent(self, judge: HttpJudge, judged: Sequence[str]) -> None:
         store = self._store(None)
         questions = []
         for case in judged:
             answers = self._sets[case]
-            found = open_questions(
-                answers, self._schedule(answers), judge=f"openai-compatible/{server.model}", form=self._form(case)
-            )
+            found = open_questions(answers, self._schedule(answers), judge=judge.name, form=self._form(case))
             questions += [messages for key, messages in found.items() if store is None or store.get(key) is None]
         prices = self.settings["judge_price_in"], self.settings["judge_price_out"]
         work = estimate(
             questions, max_tokens=self.settings["judge_max_tokens"], price_in=prices[0], price_out=prices[1]
         )
         if questions:
-            require_consent(work, server, priced=any(prices), yes=self.settings["yes"])
+            require_consent(work, judge.server, priced=any(prices), yes=self.settings["yes"], say="--yes")
 
-    def _store(self, scratch: Path | None) -> ReplyStore | None:
+    def _store(self, scratch: Path | None) -> ReplyStore[Key] | None:
         """Where replies are kept. Without `scratch`, before the run: None where there is no file yet."""
         path = Path(self.settings["replies"] or scratch or ".")
         path = path if path.suffix == ".jsonl" else path / "replies.jsonl"
         if scratch is None and not (self.settings["replies"] and path.is_file()):
             return None
-        return ReplyStore(path)
-
-    @contextmanager
-    def _open(self) -> Iterator[Judge]:
-        judge: Judge | None = self._local
-        if self._http is not None:
-            most, temperature = self.settings["judge_max_tokens"], self.settings["judge_temperature"]
-            judge = HttpJudge(self._http, max_tokens=most, temperature=temperature)
-        assert judge is not None  # `cases` has made the one or the settings of the other
-        try:
-            yield judge
-        finally:
-            judge.close()
+        return ReplyStore(path, Key)
 
     def _form(self, name: str) -> Form:
         return self.forms[self._form_of.get(name, "open")]
@@ -279,8 +277,8 @@ class PulseEval:
         else:
             store = self._store(scratch)
             assert store is not None  # there is a scratch folder
-            with self._open() as asked:
-                judged, judge = judge_all(answers, seats, judge=asked, store=store, form=form), asked.name
+            assert self._judge is not None  # `cases` has made it
+            judged, judge = judge_all(answers, seats, judge=self._judge, store=store, form=form), self._judge.name
             path = folder / "replies" / f"{answers.name}.jsonl"
             write_replies(judged, path, set=answers.name, judge=judge)
         mode = self.settings["parse"]

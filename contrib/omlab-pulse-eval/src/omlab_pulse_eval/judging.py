@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
 
-from omlab import progress
-from omlab.errors import InputError, OmlabError
+from omlab.errors import InputError
 from omlab.files import writing
 from omlab_pulse_eval.answers import AnswerSet
-from omlab_pulse_eval.judges import Judge, NoReplyError
-from omlab_pulse_eval.prompts import Form, Messages, messages_of, prompt_digest
+from omlab_pulse_eval.prompts import Form, messages_of
+from omlab_pulse_eval.recorded import Key, Recorded
 from omlab_pulse_eval.schedule import Seats
-from omlab_pulse_eval.store import Key, Recorded, ReplyStore
-
-SILENCES = 8
-"""After so many questions in a row without a reply we stop asking: the server is down."""
+from omlab_text.judging.asking import ask_all
+from omlab_text.judging.judges import Judge
+from omlab_text.judging.marked import Messages, prompt_digest
+from omlab_text.judging.store import ReplyStore
 
 
 @dataclass(frozen=True)
@@ -77,20 +73,13 @@ def open_questions(answers: AnswerSet, battles: Sequence[Seats], *, judge: str, 
 
 
 def judge_all(
-    answers: AnswerSet, battles: Sequence[Seats], *, judge: Judge, store: ReplyStore, form: Form
+    answers: AnswerSet, battles: Sequence[Seats], *, judge: Judge, store: ReplyStore[Key], form: Form
 ) -> list[Judged]:
     """A reply to every battle. Raises `OmlabError` where the judge leaves some without; the others are stored."""
     questions = open_questions(answers, battles, judge=judge.name, form=form)
-    missing = {key: messages for key, messages in questions.items() if store.get(key) is None}
-    if missing:
-        _ask(missing, judge=judge, store=store, name=answers.name, total=len(questions))
-    judged = []
-    for seats in battles:
-        key = _key(answers.name, seats, judge.name, battle_messages(answers, seats, form))
-        reply = store.get(key)
-        assert reply is not None
-        judged.append(Judged(seats, reply, key.prompt))
-    return judged
+    replies = ask_all(questions, judge=judge, store=store, what=answers.name)
+    keys = [_key(answers.name, seats, judge.name, battle_messages(answers, seats, form)) for seats in battles]
+    return [Judged(seats, replies[key], key.prompt) for seats, key in zip(battles, keys, strict=True)]
 
 
 def write_replies(judged: Sequence[Judged], path: Path, *, set: str, judge: str) -> None:
@@ -112,39 +101,3 @@ def _key(name: str, seats: Seats, judge: str, messages: Messages) -> Key:
         judge=judge,
         prompt=prompt_digest(messages),
     )
-
-
-def _ask(missing: Mapping[Key, Messages], *, judge: Judge, store: ReplyStore, name: str, total: int) -> None:
-    stop = Event()
-
-    def one(key: Key, messages: Messages) -> None:
-        if store.get(key) is not None:
-            return  # another process has asked meanwhile
-        reply = judge.ask(messages, stop=stop)
-        store.add(key, reply.text, asked=datetime.now(UTC).isoformat(timespec="seconds"), **reply.more)
-
-    failures: list[str] = []
-    silent = 0
-    with ThreadPoolExecutor(max_workers=judge.concurrency) as pool, progress.bar(name, total=total) as advance:
-        advance(total - len(missing))
-        waiting: list[Future[None]] = [pool.submit(one, key, messages) for key, messages in missing.items()]
-        try:
-            for future in as_completed(waiting):
-                try:
-                    future.result()
-                    silent = 0
-                    advance(1)
-                except NoReplyError as error:
-                    failures.append(str(error))
-                    silent += 1
-                if silent >= SILENCES:
-                    break
-        finally:  # replies on their way are waited for and stored; nothing new is asked
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-    still = sum(store.get(key) is None for key in missing)
-    if still:
-        raise OmlabError(
-            f"{still} of {total} questions of {name} have no reply yet; the last trouble: {failures[-1]}. "
-            "Run the same command again: only these are asked."
-        )

@@ -30,6 +30,9 @@ from omlab_report import (
 
 BOARD_COLUMNS = ("rank", "model", "online", "median", "low", "high", "bradley_terry", "win_share", "battles")
 
+_NAMED = 3
+"""Models that the headline names as not told apart from the leading one."""
+
 
 def write_board(board: Board, *, folder: Path) -> None:
     """Write `report.html`, `leaderboard.csv` and `win_shares.csv` into `folder`."""
@@ -52,8 +55,7 @@ def write_board(board: Board, *, folder: Path) -> None:
 
 
 def _summary(board: Board) -> Section:
-    best = next(iter(board.models))
-    figures = [KeyFigure("First", best, note=f"of {_count(len(board.models), 'model')}")]
+    figures = [_leader(board)]
     if board.whole is not None:
         row = board.whole
         seat = row["first_seat"]
@@ -65,6 +67,23 @@ def _summary(board: Board) -> Section:
             ),
         ]
     return Section("", [KeyFigures(figures)])
+
+
+def _leader(board: Board) -> KeyFigure:
+    """Who leads the table that ranks, and by what; called the first only where no interval of another reaches its."""
+    leader, *others = board.models
+    among = f"of {_count(len(board.models), 'model')}"
+    if board.average_rank is not None:
+        return KeyFigure("Best average rank", leader, note=f"{among}; average ranks have no intervals")
+    if board.whole is None:
+        return KeyFigure("Highest F1", leader, note=f"{among}; without an interval")
+    low = board.models[leader]["low"]
+    near = [name for name in others if low is None or board.models[name]["high"] >= low]
+    if not near:
+        return KeyFigure("First", leader, note=f"{among}; its interval lies above all others")
+    named = ", ".join(near[:_NAMED]) + (f" and {len(near) - _NAMED} more" if len(near) > _NAMED else "")
+    why = "there are no intervals" if low is None else f"its interval reaches {named}"
+    return KeyFigure("Highest rating", leader, note=f"{among}; not certainly the first: {why}")
 
 
 def _leaderboard(board: Board, whole: Row) -> Section:
@@ -80,9 +99,10 @@ def _leaderboard(board: Board, whole: Row) -> Section:
     figure = Figure(
         dot_intervals(metrics, fit=True),
         alt="Rating of each model with its 95 % interval; the figures are in the table above.",
-        caption="Dots are medians of the bootstrap, lines reach from the 2.5th to the 97.5th percentile."
+        caption="Dots are medians of the bootstrap, lines reach from the 2.5th to the 97.5th percentile; further right "
+        "is better, and models whose lines overlap widely are not told apart."
         if has_spread
-        else "Online ratings.",
+        else "Online ratings, without intervals; further right is better.",
     )
     text = (
         "Ratings are Elo points. The rating is the median of online ratings over resampled battles; Bradley-Terry is "

@@ -10,20 +10,13 @@ place and go on as the judge's instructions.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from omlab.errors import InputError, SettingsError
-
-Messages = list[dict[str, str]]
-
-FIELDS = ("question", "reference", "first", "second", "code")
-_PLACE = re.compile(r"\{(" + "|".join(FIELDS) + r")\}")
+from omlab_text.judging.marked import Messages, filled
 
 _SYSTEM = (
     "You compare two answers to a medical question. You are exact and impartial. Everything between the markers is "
@@ -72,15 +65,7 @@ FORMS: Mapping[str, Form] = {
 def messages_of(form: Form, *, question: str, reference: str, first: str, second: str) -> Messages:
     """The messages for one battle."""
     texts = {"question": question, "reference": reference, "first": first, "second": second}
-    texts["code"] = hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:12]
-    # One pass over the form: a text that holds '{second}' stays as it is.
-    user = _PLACE.sub(lambda place: texts[place.group(1)], form.user)
-    return [{"role": "system", "content": form.system}, {"role": "user", "content": user}]
-
-
-def prompt_digest(messages: Messages) -> str:
-    """sha256 of what the judge is told: part of the key under which its reply is stored."""
-    return hashlib.sha256(json.dumps(messages, sort_keys=True).encode()).hexdigest()
+    return [{"role": "system", "content": form.system}, {"role": "user", "content": filled(form.user, texts)}]
 
 
 def read_forms(path: Path) -> dict[str, Form]:

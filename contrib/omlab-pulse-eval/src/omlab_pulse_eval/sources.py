@@ -122,16 +122,6 @@ def existing(path: str, *, what: str) -> Path:
     return found
 
 
-def recorded_path(judge: str) -> Path | None:
-    """The path of `recorded:PATH`; None for another judge. Raises `UsageError` where it is left out."""
-    kind, colon, path = judge.partition(":")
-    if kind != "recorded":
-        return None
-    if not colon or not path:
-        raise UsageError("Say where the recorded replies are: --judge recorded:FOLDER.")
-    return existing(path, what="The place of recorded replies")
-
-
 def require_one(settings: Mapping[str, Any], names: Sequence[str]) -> None:
     """Raise `UsageError` where none of the settings is given."""
     if not any(settings[name] for name in names):

@@ -1,4 +1,4 @@
-"""PULSE as models of omlab: they chat.
+"""PULSE as models of omlab: they chat, and say how likely they find answers.
 
 session = omlab.load_model("pulse-7b")
 answer = session.generate(ask("发烧怎么办"))

@@ -80,17 +80,17 @@ def _summary(card: Card) -> dict[str, Any]:
 def _show_sections(sections: dict[str, list[Card]], *, all: bool) -> None:
     shown = {name: cards for name, cards in sections.items() if cards or not all}
     width = max((len(card.name) for cards in shown.values() for card in cards), default=0) + 4
+    wrapper = textwrap.TextWrapper(max(20, shutil.get_terminal_size().columns - width))
     for number, (name, cards) in enumerate(shown.items()):
         if number:
             click.echo()
         click.echo(click.style(name, bold=True) if cards else f"No {name} are installed.")
         for card in cards:
-            _show_row(card, width=width)
+            _show_row(card, width=width, wrapper=wrapper)
 
 
-def _show_row(card: Card, *, width: int) -> None:
-    room = max(20, shutil.get_terminal_size().columns - width)
-    lines = textwrap.wrap(card.summary, room)
+def _show_row(card: Card, *, width: int, wrapper: textwrap.TextWrapper) -> None:
+    lines = wrapper.wrap(card.summary)
     facts = [
         ("for", [*card.data.get("modalities", []), *card.data.get("organs", [])]),
         ("does", list(card.data.get("does", {}))),
@@ -101,7 +101,7 @@ def _show_row(card: Card, *, width: int) -> None:
     click.echo(click.style(f"  {card.name}".ljust(width), fg="cyan") + lines[0])
     for line in lines[1:]:
         click.echo(" " * width + line)
-    for line in textwrap.wrap(details, room):
+    for line in wrapper.wrap(details):
         click.echo(" " * width + click.style(line, dim=True))
 
 

@@ -18,6 +18,12 @@ QUIET_SECONDS = 10.0
 """Before the first line about some work, where nobody watches a terminal."""
 QUIETEST_SECONDS = 300.0
 """Between two lines about it at most."""
+ESTIMATED = 3
+"""Seconds, and steps, after which it is said how long work will take that takes longer than `WORTH_AN_ESTIMATE`."""
+WORTH_AN_ESTIMATE = 60.0
+_EACH = {"cases": "a case", "training": "a step", "windows": "a window"}
+_COUNTED = 10**6
+"""Of so many steps (bytes) none is worth a time of its own."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,7 +100,7 @@ def _bars() -> Iterator[None]:
 
     console = stderr_console()
     if not console.is_terminal:
-        with progress.shown_by(_lines):
+        with progress.shown_by(Lines().bar):
             yield
         return
     bars = Progress(
@@ -116,31 +122,62 @@ def _bars() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _lines(description: str, total: int | None) -> Iterator[progress.Advance]:
+class Lines:
     """For a pipe or a log: a line now and then of work that takes long, with the time that it will take.
 
-    Lines come half as often each time, up to one in `QUIETEST_SECONDS`: a training of days fills no log.
+    The first line says how long all of it will take, and each step. Further ones come half as often each time, up to
+    one in `QUIETEST_SECONDS`, also of work that begins again and again (the windows of case after case): a job of
+    days fills no log.
     """
-    began = said = time.monotonic()
-    pause = QUIET_SECONDS
-    done = 0
-    whole = f"/{decimal(total)}" if total is not None else ""
 
-    def advance(steps: int = 1, /, **figures: float) -> None:
-        nonlocal done, said, pause
-        done += steps
-        now = time.monotonic()
-        if now - said >= pause:
-            said, pause = now, min(2 * pause, QUIETEST_SECONDS)
-            left = f", {duration((now - began) * (total - done) / done)} left" if total and 0 < done < total else ""
+    def __init__(self) -> None:
+        self._pauses: dict[str, float] = {}
+        self._said: dict[str, float] = {}
+
+    @contextmanager
+    def bar(self, description: str, total: int | None) -> Iterator[progress.Advance]:
+        """A bar that is lines (`omlab.progress.Sink`)."""
+        began = since = time.monotonic()
+        done = before = 0
+        has_spoken = False
+        whole = f"/{decimal(total)}" if total is not None else ""
+
+        def advance(steps: int = 1, /, **figures: float) -> None:
+            nonlocal done, has_spoken, since, before
+            now = time.monotonic()
+            if done == 0 and steps > 1:  # what an earlier start did, or a first batch: it tells no rate
+                since, before = now, steps
+            done += steps
+            needed = None if total is None or done == before else (now - since) * (total - before) / (done - before)
+            if not self._is_due(description, now, began=began, steps=done - before, needed=needed):
+                return
+            parts = [f"{description} {decimal(done)}{whole}"]
+            if total and needed and done < total:
+                if description not in self._said:
+                    parts.append(estimate(needed, steps=total - before, each=_EACH.get(description, "each")))
+                parts.append(f"{duration(needed * (total - done) / (total - before))} left")
             shown = "".join(f"  {name} {value:.4g}" for name, value in figures.items())
-            print(f"{description} {decimal(done)}{whole}{left}{shown}", file=sys.stderr, flush=True)
+            print(f"{', '.join(parts)}{shown}", file=sys.stderr, flush=True)
+            has_spoken = True
+            self._said[description] = now
+            self._pauses[description] = min(2 * self._pauses.get(description, QUIET_SECONDS), QUIETEST_SECONDS)
 
-    yield advance
-    if said != began:
-        took = duration(time.monotonic() - began)
-        print(f"{description} {decimal(done)}{whole}, {took}", file=sys.stderr, flush=True)
+        yield advance
+        if has_spoken:
+            took = duration(time.monotonic() - began)
+            print(f"{description} {decimal(done)}{whole}, {took}", file=sys.stderr, flush=True)
+
+    def _is_due(self, description: str, now: float, *, began: float, steps: int, needed: float | None) -> bool:
+        said = self._said.get(description)
+        if said is None and min(now - began, steps) >= ESTIMATED and needed and needed > WORTH_AN_ESTIMATE:
+            return True
+        return now - max(began, said or began) >= self._pauses.get(description, QUIET_SECONDS)
+
+
+def estimate(seconds: float, *, steps: int, each: str) -> str:
+    """How long work will take, and each of its steps: `about 12 min at 0.80 s a case`."""
+    rate = f" at {seconds / steps:.2g} s {each}" if steps < _COUNTED else ""
+    return f"about {duration(seconds)}{rate}"
 
 
 def _one_bar(bars: Progress, description: str, total: int | None) -> Iterator[progress.Advance]:

@@ -16,7 +16,10 @@ from omlab.cli import options
     "--data", metavar="NAME[:PATH]", required=True, help="A data set, or own files: cases:list.csv, nnunet:FOLDER."
 )
 @click.option(
-    "--predictions", metavar="FOLDER", type=click.Path(path_type=Path), help="Judge the results of a run instead."
+    "--predictions",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Judge the results of a run, a file of many, or files named by their cases.",
 )
 @click.option("--evaluator", metavar="NAME", help="Default: the one for the task of the data.")
 @click.option("--verb", metavar="NAME", help="Default: the one that gives what the evaluator judges.")

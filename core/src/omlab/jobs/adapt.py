@@ -48,6 +48,7 @@ class _Plan:
 
     ref: ModelRef
     data: DataRef
+    split: str
     adapter: Adapter
     adapter_card: AdapterCard
     adapter_settings: Mapping[str, Any]
@@ -145,30 +146,32 @@ def _plan(
     given = by_home(settings, homes, plain=("adapter", "recipe", "episode"))
     shots = complete(EPISODE, given["episode"], of="an episode")["shots"]
     source = open_dataset(data, root=root, settings=given["data"])
-    source.check_split(SPLIT)
     advice = training.defaults.get(adapter, {})
     _, chosen, adapter_settings = load_adapter(adapter, {**advice, **given["adapter"]})
+    split = str(adapter_settings.get("split", SPLIT))
+    source.check_split(split)
     recipe_settings = complete(training.settings, given["recipe"], of=f"the recipe '{recipe}' of '{model}'")
     source.dataset.prepare()
-    about = source.dataset.about(SPLIT)
+    about = source.dataset.about(split)
     if training.target and about.target != training.target:
         raise UsageError(
             f"The recipe '{recipe}' needs {training.target} targets, but '{data}' has {about.target or 'none'}."
         )
     if not about.cases:
-        raise UsageError(f"The split '{SPLIT}' of '{data}' is empty: there is nothing to train on.")
+        raise UsageError(f"The split '{split}' of '{data}' is empty: there is nothing to learn from.")
     if shots:
         (episode,) = episodes(source.dataset, shots, seed)
         source = replace(source, dataset=episode)
     facts = training_verb(card, recipe, adapter_card.requires)
     if facts is not None:
         seen = MappedData(source.dataset, facts, model=str(model), name=data, mapped=mapped)
-        seen.about(SPLIT)  # says now where a name of --map is not there
+        seen.about(split)  # says now where a name of --map is not there
         source = replace(source, dataset=seen)
     ref = find_model(model, weights=weights, device=device, settings=given["model"], needs=needs, offline=offline)
     return _Plan(
         ref=ref,
         data=source,
+        split=split,
         adapter=chosen,
         adapter_card=adapter_card,
         adapter_settings=adapter_settings,
@@ -241,7 +244,7 @@ def _lead(plan: _Plan, place: Path | None, arguments: Mapping[str, Any], go: Go)
             "name": plan.recipe,
             "settings": decisive(recipe.settings, plan.recipe_settings) if recipe else {},
         },
-        "data": plan.data.identity(SPLIT) | ({"mapped": dict(plan.mapped)} if plan.mapped else {}),
+        "data": plan.data.identity(plan.split) | ({"mapped": dict(plan.mapped)} if plan.mapped else {}),
         "device": sort_of(plan.ref.device),
         "seed": plan.seed,
         "processes": processes(),
@@ -276,7 +279,7 @@ def _fit(plan: _Plan, data: Surveyed, folder: Path) -> Adapted:
 def _work(plan: _Plan, run: Run, folder: Path, go: Go) -> Mapping[str, Any]:
     data = Surveyed(plan.data.dataset, folder=run.scratch)
     if plan.recipe is not None:
-        data.about(SPLIT)  # the others only read what is found here
+        data.about(plan.split)  # the others only read what is found here
         go.work_in(run.scratch)
     adapted = _fit(plan, data, run.scratch)
     if not adapted.tensors.is_file():
@@ -288,7 +291,7 @@ def _work(plan: _Plan, run: Run, folder: Path, go: Go) -> Mapping[str, Any]:
     nested = plan.ref.adapted
     if nested is not None:
         copytree(nested, folder / BASE, ignore=_hidden)
-    learned = data.about(SPLIT) if plan.recipe is not None else None
+    learned = data.about(plan.split) if plan.recipe is not None else None
     described = _description(plan, adapted, needs=_kept_needs(plan, folder))
     write_json(folder / ADAPTED, replace(described, does=expecting(described.does, learned)).to_json())
     for file in adapted.files:
@@ -329,7 +332,7 @@ def _description(plan: _Plan, adapted: Adapted, *, needs: Mapping[str, str]) -> 
         config=dict(adapted.config),
         settings=ref.all_settings,
         needs=needs,
-        data=plan.data.identity(SPLIT),
+        data=plan.data.identity(plan.split),
         seed=plan.seed,
     )
 

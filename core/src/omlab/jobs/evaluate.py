@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
@@ -16,16 +16,16 @@ from omlab.datasets import DataRef, open_dataset
 from omlab.devices import sort_of
 from omlab.digests import digest_of
 from omlab.engine import Item, Roles, Stages, do_cases
-from omlab.errors import InputError, OmlabError, UsageError
-from omlab.formats import format_cards, implementation, read
+from omlab.errors import InputError, UsageError
 from omlab.jobs.concluding import REPORT, conclude, stored_report
 from omlab.jobs.illustrating import explained_cases, illustrate
 from omlab.jobs.outcome import Outcome
+from omlab.jobs.predictions import Given, Opened, open_predictions
 from omlab.jobs.running import at_work, finish, letting_go
 from omlab.jobs.sources import cases_of_data
 from omlab.models import ModelRef, Needs, find_card, find_model
-from omlab.payloads import Payload, Telling, an, keeps
-from omlab.records import CaseLog, Role
+from omlab.payloads import Telling, an, keeps
+from omlab.records import Role
 from omlab.registry import load_entry, registry
 from omlab.roles import Case, Evaluator, Report, Sample
 from omlab.run_folder import read_log
@@ -57,7 +57,8 @@ def evaluate(
     Args:
         model: Name of a model or folder of an adapted one; None where `predictions` are given.
         data: Name of a data set, or `NAME:PATH` for own files.
-        predictions: Folder of a run whose case ids are the data set's.
+        predictions: Folder of a run, or a file of many results, whose case ids are the data set's, or a folder of
+            files that are named by its cases. Where no run made them the report says that nobody knows their model.
         evaluator: Name of an evaluator; by default the one for the data set's task.
         verb: The verb to judge; by default the one that gives what the evaluator judges.
         split: Split of the data set.
@@ -85,7 +86,7 @@ def evaluate(
     given = by_home(settings, {"evaluator": card.settings, "model": None, "data": None}, plain=("evaluator",))
     chosen = complete(card.settings, given["evaluator"], of=f"the evaluator '{card.name}'")
     judge = cast(Evaluator, load_entry(offer, card.entry)(card, settings=chosen))
-    answers: _ByModel | _OfRun
+    answers: _ByModel | Given
     if model is not None:
         verb = choose_verb(find_card(model), card, verb, name=str(model))
         ref = find_model(model, weights=weights, device=device, settings=given["model"], needs=needs, offline=offline)
@@ -95,7 +96,11 @@ def evaluate(
         answers = _ByModel(ref=ref, verb=verb, facts=facts, batch=batch or facts.at_once, explained=explained)
     else:
         cases = source.dataset.cases(split)
-        answers = _OfRun(path_of(predictions, "The folder of predictions"), [card.judges, *card.also])
+        answers = open_predictions(
+            path_of(predictions, "The predictions"),
+            [card.judges, *card.also],
+            cases=[one.id for one in cases],
+        )
     request = {
         "command": "evaluate",
         **answers.request(),
@@ -162,10 +167,6 @@ def choose_verb(model: ModelCard, card: EvaluatorCard, verb: str | None, *, name
     return fitting[0]
 
 
-_Opened = tuple[Callable[[Sample], Any], Callable[[list[Any]], Sequence[Any]]]
-"""What a reader makes of a sample, and what gives the results of a batch of those."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class _ByModel:
     """Results that a model gives."""
@@ -183,7 +184,7 @@ class _ByModel:
     def request(self) -> dict[str, Any]:
         return {"model": self.ref.identity(), "verb": self.verb, "device": sort_of(self.ref.device)}
 
-    def open(self) -> _Opened:
+    def open(self) -> Opened:
         session, options = self.ref.session(), complete(self.facts.options, {}, of=self.verb)
         return (
             lambda sample: session.prepare(self.verb, sample.inputs, **options),
@@ -194,52 +195,7 @@ class _ByModel:
         illustrate(run, judge, self.ref, self.explained)
 
 
-class _OfRun:
-    """The results of an earlier run, by the ids of its cases."""
-
-    batch = 1
-
-    def __init__(self, folder: Path, kinds: Sequence[str]) -> None:
-        log = read_log(folder)
-        if log is None or log.get("finished") is None or "model" not in log["request"]:
-            raise InputError(f"{folder} is not the folder of a finished run of a model, such as 'omlab predict' makes.")
-        self.folder, self.run, self.log = folder, log, CaseLog(folder)
-        self.name = str(log["request"]["model"]["name"])
-        self.kind = kinds[0] if len(kinds) == 1 else self._kind_of(kinds)
-
-    def request(self) -> dict[str, Any]:
-        digest = digest_of([[record.id, record.status, record.outputs] for record in self.log])
-        return {"model": self.run["request"]["model"], "predictions": digest}
-
-    def open(self) -> _Opened:
-        return self._result, lambda batch: batch
-
-    def illustrate(self, run: Run, judge: Evaluator) -> None:
-        """Nothing: there is no model to ask."""
-
-    def _kind_of(self, kinds: Sequence[str]) -> str:
-        """Which of the kinds the run gave, by the card of its model; the first where that model is gone."""
-        try:
-            does = find_card(self.run["arguments"]["model"]).does
-        except OmlabError:
-            return kinds[0]
-        verb = self.run["request"]["command"]
-        return does[verb].gives if verb in does and does[verb].gives in kinds else kinds[0]
-
-    def _result(self, sample: Sample) -> Payload:
-        record = self.log.get(sample.id)
-        if record is None or record.status != "done":
-            why = f": {record.reason}" if record else ""
-            raise InputError(f"The run {self.folder} has no result for the case '{sample.id}'{why}.")
-        collected = self.run.get("collected")
-        if collected:
-            card = next(card for card in format_cards() if card.name == collected["format"])
-            return implementation(card).read(self.folder / collected["path"], kind=self.kind, key=sample.id)
-        result = read(self.folder / record.main()[0], kind=self.kind)
-        return cast(Payload, result.telling(record.values)) if record.values and keeps(result, Telling) else result
-
-
-def _in_run(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | _OfRun, *, history: Path) -> Outcome:
+def _in_run(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | Given, *, history: Path) -> Outcome:
     with letting_go(run):
         missing = run.missing(cases)
     if run.is_whole and not missing and (run.folder / REPORT).exists():
@@ -259,7 +215,7 @@ def _in_run(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel
     return Outcome(place=run.final, log=run.log, report=reports[0] if reports else None, is_whole=is_whole)
 
 
-def _measure(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | _OfRun) -> None:
+def _measure(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByModel | Given) -> None:
     prepare, apply = answers.open()
 
     def read_case(case: Case) -> tuple[Sample, Any]:
@@ -282,7 +238,8 @@ def _measure(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByMode
 
 def _copy_history(run: Run, source: Path) -> None:
     """Bring along how the model was trained, for the report's loss curve."""
-    if not (source / HISTORY).is_file():
-        source = Path((read_log(source) or {}).get("arguments", {}).get("model", ""))
+    model = (read_log(source) or {}).get("arguments", {}).get("model")
+    if model and not (source / HISTORY).is_file():
+        source = Path(model)
     if (source / HISTORY).is_file():
         copyfile(source / HISTORY, run.folder / HISTORY)

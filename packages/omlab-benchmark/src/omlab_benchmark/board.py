@@ -140,7 +140,13 @@ def benchmark(
         kind="benchmark",
         arguments=arguments,
         report=lambda rows, folder: _report(
-            rows, folder, judge=judge, metric=metric, rounds=rounds, subtitle=f"{data}, split {split}"
+            rows,
+            folder,
+            judge=judge,
+            metric=metric,
+            rounds=rounds,
+            subtitle=f"{data}, split {split}",
+            notices=[*untrained],
         ),
         prepare=prepare,
     )
@@ -168,7 +174,16 @@ def _works(entries: Sequence[Entry], *, shots: Sequence[int], seeds: int) -> dic
     return works
 
 
-def _report(rows: Rows, folder: Path, *, judge: Resamples, metric: str | None, rounds: int, subtitle: str) -> Report:
+def _report(
+    rows: Rows,
+    folder: Path,
+    *,
+    judge: Resamples,
+    metric: str | None,
+    rounds: int,
+    subtitle: str,
+    notices: Sequence[str],
+) -> Report:
     from omlab_benchmark.page import write_board  # its imports draw figures
 
     done = [cast(Row, row) for mine in rows.values() for row in mine]
@@ -178,7 +193,7 @@ def _report(rows: Rows, folder: Path, *, judge: Resamples, metric: str | None, r
     if headline not in names:
         raise UsageError(f"There is no metric '{headline}': {did_you_mean(headline, names, none='there is none.')}")
     found = standings(scores, headline=headline)
-    notes = write_board(found, scores, done, headline=headline, folder=folder, subtitle=subtitle)
+    notes = write_board(found, scores, done, headline=headline, folder=folder, subtitle=subtitle, notices=notices)
     return Report(
         metrics=[standing.metric(scores.measure(headline)) for standing in found],
         notes=notes,

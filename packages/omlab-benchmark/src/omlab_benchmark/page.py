@@ -30,6 +30,8 @@ from omlab_report import (
 
 SHOWN = 2
 """Figures in the tables of the page beside the headline; all are in leaderboard.csv."""
+NAMED = 3
+"""Entries that the headline names as not told apart from the one at the top."""
 TITLES = {"auroc": "AUROC", "ece": "Calibration error", "f1": "F1", "rmse": "RMSE", "mae": "MAE", "dice": "Dice"}
 WORDS = """Equal ranks are not told apart: an entry's rank is one more than there are entries that are certainly better,
 by the 95 % interval of the difference on the same patients and the same episodes."""
@@ -44,8 +46,12 @@ def write_board(
     headline: str,
     folder: Path,
     subtitle: str,
+    notices: Sequence[str] = (),
 ) -> list[str]:
-    """Write all files of the board; gives the notes that say how things were counted."""
+    """Write all files of the board; gives the notes that say how things were counted.
+
+    `notices` stand above all figures, such as that some weights are untrained.
+    """
     notes = _notes(rows, scores)
     write_text(_leaderboard(found, scores), folder / "leaderboard.csv")
     write_text(_seeds(scores), folder / "seeds.csv")
@@ -58,7 +64,7 @@ def write_board(
         Section("Notes", [Notes(notes)]),
         *run_sections(run),
     ]
-    write_page(Page("Few-shot benchmark", sections, subtitle=subtitle), folder / "report.html")
+    write_page(Page("Few-shot benchmark", sections, subtitle=subtitle, notices=notices), folder / "report.html")
     return notes
 
 
@@ -70,19 +76,31 @@ def title_of(name: str) -> str:
 def _key_figures(found: Sequence[Standing], headline: str) -> list[KeyFigure]:
     figures = []
     for shots in dict.fromkeys(standing.shots for standing in found):
-        first = next(standing for standing in found if standing.shots == shots)
+        first, *others = (standing for standing in found if standing.shots == shots)
         figure = first.figures[headline]
-        words = "certainly the best" if first.is_best else "highest mean; not certainly the best"
         figures.append(
             KeyFigure(
                 f"{title_of(headline)}, {shots_name(shots)}",
                 figure.value,
                 figure.low,
                 figure.high,
-                note=f"{first.name}: {words}",
+                note=f"{first.name}: {_place(first, others)}",
             )
         )
     return figures
+
+
+def _place(first: Standing, others: Sequence[Standing]) -> str:
+    """What the table says of the entry at its top: whether it is the best, and if not, which ones may be."""
+    if not others:
+        return "the only entry"
+    if first.is_best:
+        return "certainly the best"
+    near = [other.name for other in others if other.rank == first.rank]
+    if not near:
+        return f"rank {first.rank}; not certainly better than every other"
+    more = f" and {len(near) - NAMED} more" if len(near) > NAMED else ""
+    return f"rank {first.rank}, not told apart from {', '.join(near[:NAMED])}{more}"
 
 
 def _curves(found: Sequence[Standing], headline: str) -> list[Section]:
@@ -93,10 +111,12 @@ def _curves(found: Sequence[Standing], headline: str) -> list[Section]:
     for standing in found:
         place = "all" if standing.shots == 0 else str(standing.shots)
         lines.setdefault(standing.name, []).append((place, standing.figures[headline]))
+    better = "higher" if found[0].figures[headline].higher_is_better else "lower"
     figure = Figure(
         curves_with_intervals(lines, across=PER_SHOT, up=title_of(headline)),
         alt=f"{title_of(headline)} of every entry by shots, with 95 % intervals; the figures are in the tables.",
-        caption="Bars are 95 % intervals over patients and episodes.",
+        caption=f"How each entry gains by more cases; {better} is better. Bars are 95 % intervals over patients and "
+        "episodes: entries whose bars overlap may still differ, and the ranks below say which do.",
     )
     return [Section("Learning curves", [figure])]
 

@@ -120,7 +120,9 @@ def columns_of(headers: Sequence[str], *, path: Path, meta: Sequence[str]) -> tu
     """
     where = f"{path}, line 1"
     if ID not in headers:
-        raise InputError(f"{where}: there is no column '{ID}': {_without_id(headers, path)}")
+        alike = next((f"call the column '{name}' so." for name in headers if name.lower() == ID), None)
+        hint = alike or did_you_mean(ID, headers, none="there is no other.")
+        raise InputError(f"{where}: there is no column '{ID}': {hint}")
     absent = [name for name in meta if name not in headers]
     if absent:
         raise InputError(f"{where}: there is no column '{absent[0]}', which the setting meta names.")
@@ -154,17 +156,6 @@ def columns_of(headers: Sequence[str], *, path: Path, meta: Sequence[str]) -> tu
         raise InputError(f"{where}: the column '{header}' is a setting of '{unknown}', which is no input here.")
     inputs = [replace(column, settings=settings.get(column.name, {})) for column in inputs]
     return inputs, next((column for column in columns if column.name == TARGET), None)
-
-
-def _without_id(headers: Sequence[str], path: Path) -> str:
-    """The end of a sentence about a table without ids: what the column may be called here, or whose table it is."""
-    for name in headers:
-        if name.lower() == ID:
-            return f"call the column '{name}' so."
-    for card in registry().cards("dataset"):
-        if found := next((name for name in card.data.get("columns", []) if name in headers), None):
-            return f"a table with a column '{found}' is read by --data {card.name}:{path}."
-    return did_you_mean(ID, headers, none="there is no other.")
 
 
 def _is_value(name: str, kind: str, *, where: str) -> bool:

@@ -10,21 +10,45 @@ from pathlib import Path
 from typing import Any
 
 from omlab.errors import OmlabWarning
-from omlab_report import Figure, ReportedRun, Section, loss_curve
+from omlab_report import (
+    Figure,
+    Page,
+    ReportedRun,
+    Section,
+    loss_curve,
+    model_words,
+    run_notices,
+    run_sections,
+    write_page,
+)
 
 FEW_CASES = 10
 KEPT = "val_kept_dice"
 """The figure of a history that says how far the classes a model kept are what they were before training."""
 
+DOTS = "Dots are means over cases, lines their 95 % intervals; what overlaps much is not told apart by these cases."
+SPREAD = "Every dot is a case; boxes reach from quartile to quartile, the bar is the median."
+
 History = Sequence[Mapping[str, Any]]
+
+
+def write_report_page(
+    title: str, sections: Sequence[Section], *, run: ReportedRun | None, counts: str, folder: Path
+) -> None:
+    """Write `report.html`: what was judged and what to know before any figure, the sections, and where all comes from.
+
+    `counts` says how many of what there are.
+    """
+    page = Page(title, [*sections, *run_sections(run)], subtitle=subtitle(run, counts), notices=run_notices(run))
+    write_page(page, folder / "report.html")
 
 
 def subtitle(run: ReportedRun | None, counts: str) -> str:
     """What was judged on what, as far as the run's log says it, and how many of what there are."""
     request = {} if run is None else run.facts["request"]
-    model, data = request.get("model") or {}, request.get("data") or {}
+    data = request.get("data") or {}
     split = f" ({data['split']})" if data.get("split") else ""
-    judged = " on ".join(part for part in (model.get("name", ""), f"{data.get('name', '')}{split}") if part)
+    judged = " on ".join(part for part in (model_words(request), f"{data.get('name', '')}{split}") if part)
     failed = "; some cases failed, see below" if run is not None and run.failed.count else ""
     return f"{judged}{': ' if judged else ''}{counts}{failed}"
 
@@ -46,7 +70,14 @@ def training_sections(history: History) -> list[Section]:
     """The losses of training, and what was forgotten meanwhile, where they are known."""
     figures = []
     if any("loss" in name for row in history for name in row):
-        figures.append(Figure(loss_curve(history), alt=f"Training loss over {len(history)} rows of the history."))
+        figures.append(
+            Figure(
+                loss_curve(history),
+                alt=f"Training loss over {len(history)} rows of the history.",
+                caption="What the training minimised, epoch by epoch: it should fall and level out. Where that of the "
+                "validation rises again while the other falls, the model learns its training cases by heart.",
+            )
+        )
     text = " ".join(forgotten(history))
     return [Section("Training", figures, text=text)] if figures or text else []
 

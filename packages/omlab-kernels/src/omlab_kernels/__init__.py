@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from omlab_kernels.alibi.op import alibi_bias, alibi_slopes, attention_alibi
     from omlab_kernels.dice_ce.op import deep_supervision_dice_cross_entropy, dice_cross_entropy
     from omlab_kernels.dispatch import KernelWarning
     from omlab_kernels.distillation.op import self_distillation
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
     from omlab_kernels.relpos.factors import relpos_factors, resize_relpos_table
     from omlab_kernels.relpos.op import attention_relpos
     from omlab_kernels.table_bias.op import LaidOutTable, attention_table_bias, lay_out, table_index, table_rows
+    from omlab_kernels.vocabulary.op import linear_cross_entropy, linear_log_probs, linear_log_probs_and_entropy
     from omlab_kernels.window.op import window_accumulate, window_argmax
 
 __version__ = "0.1.0"
 __all__ = [
     "KernelWarning",
     "LaidOutTable",
+    "alibi_bias",
+    "alibi_slopes",
+    "attention_alibi",
     "attention_relpos",
     "attention_table_bias",
     "deep_supervision_dice_cross_entropy",
@@ -32,6 +37,9 @@ __all__ = [
     "gated_pooling",
     "instance_norm_act",
     "lay_out",
+    "linear_cross_entropy",
+    "linear_log_probs",
+    "linear_log_probs_and_entropy",
     "masked_patch_error",
     "relpos_factors",
     "resize_relpos_table",
@@ -48,6 +56,9 @@ __all__ = [
 _HOMES = {
     "KernelWarning": "omlab_kernels.dispatch",
     "LaidOutTable": "omlab_kernels.table_bias.op",
+    "alibi_bias": "omlab_kernels.alibi.op",
+    "alibi_slopes": "omlab_kernels.alibi.op",
+    "attention_alibi": "omlab_kernels.alibi.op",
     "attention_relpos": "omlab_kernels.relpos.op",
     "attention_table_bias": "omlab_kernels.table_bias.op",
     "deep_supervision_dice_cross_entropy": "omlab_kernels.dice_ce.op",
@@ -55,6 +66,9 @@ _HOMES = {
     "gated_pooling": "omlab_kernels.gated_pooling.op",
     "instance_norm_act": "omlab_kernels.norm_act.op",
     "lay_out": "omlab_kernels.table_bias.op",
+    "linear_cross_entropy": "omlab_kernels.vocabulary.op",
+    "linear_log_probs": "omlab_kernels.vocabulary.op",
+    "linear_log_probs_and_entropy": "omlab_kernels.vocabulary.op",
     "masked_patch_error": "omlab_kernels.patch_error.op",
     "relpos_factors": "omlab_kernels.relpos.factors",
     "resize_relpos_table": "omlab_kernels.relpos.factors",

@@ -24,6 +24,7 @@ from omlab_prompts.prompts import Point, Prompts
 
 KINDS = ("labelmap", "labelmap-2d", "boxes", "points")
 """Of payloads that prompts can be made from."""
+_FEW, _LOOKED_AT = 20, 4_000_000
 _ALONG = 1e-3  # cosine: below it an axis of the image lies along one of the world
 
 
@@ -62,7 +63,7 @@ def prompts_from(payload: Payload, wanted: Wanted, *, name: str = "") -> Prompts
     space. `name` is what messages call the payload.
 
     Raises:
-        InputError: There is nothing in it, or not the wanted label.
+        InputError: There is nothing in it, or not the wanted label; it is an image that was read as a label map.
         UsageError: Pixels or voxels, and no image is named; another kind of payload.
     """
     name = name or str(getattr(payload, "name", None) or f"the {payload.kind}")
@@ -72,7 +73,31 @@ def prompts_from(payload: Payload, wanted: Wanted, *, name: str = "") -> Prompts
         return _from_points(payload, wanted, name=name)
     if not hasattr(payload, "present") or not hasattr(payload, "array"):
         raise UsageError(f"{name} is {an(describe(payload))}: prompts are made from {', '.join(KINDS)}.")
+    if _is_an_image(payload.array):
+        raise InputError(
+            f"{name} has other values from pixel to pixel, as an image has: give a label map, such as that which "
+            f"omlab predict MODEL {name} makes."
+        )
     return _from_labelmap(payload, wanted, name=name)
+
+
+def _is_an_image(array: NDArray[Any]) -> bool:
+    """Whether what a file holds is no label map for all its whole numbers.
+
+    It has more values than a grey scale of a few steps, and of most of them most pixels have another value beside
+    them: structures are wider than a pixel.
+    """
+    along = np.moveaxis(array, int(np.argmax(array.shape)), -1)
+    step = int(np.ceil((array.size / _LOOKED_AT) ** (1 / (array.ndim - 1))))
+    along = along[(slice(None, None, step),) * (array.ndim - 1)]
+    values, numbers = np.unique(along, return_inverse=True)
+    if len(values) <= _FEW:
+        return False
+    numbers = numbers.reshape(along.shape)
+    first = numbers[..., :-1]
+    goes_on = first[first == numbers[..., 1:]]
+    counts, going_on = (np.bincount(found.ravel(), minlength=len(values)) for found in (first, goes_on))
+    return bool(np.median(going_on[counts > 0] / counts[counts > 0]) < 0.5)
 
 
 def _from_labelmap(payload: Any, wanted: Wanted, *, name: str) -> Prompts:

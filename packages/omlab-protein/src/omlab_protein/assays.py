@@ -46,7 +46,7 @@ class AssayCase:
     @property
     def files(self) -> Mapping[str, Sequence[Path]]:
         """The table, which holds variants and measurements."""
-        return {"variants": (self.path,), "target": (self.path,)}
+        return {"mutants": (self.path,), "target": (self.path,)}
 
     def load(self) -> Sample:
         """Read it. Raises `InputError` where the table has no measurements, or is of another protein."""
@@ -58,7 +58,7 @@ class AssayCase:
             table.check_belongs({"sequence": wild})
         except InputError as error:
             raise InputError(f"{self.path} does not fit its wild type: {error}") from None
-        inputs: dict[str, Payload] = {"sequence": wild, "variants": Variants(mutants=table.mutants)}
+        inputs: dict[str, Payload] = {"sequence": wild, "mutants": Variants(mutants=table.mutants)}
         meta = {"function": self.function, "cutoff": self.cutoff}
         return Sample(id=self.id, inputs=inputs, target=table, group=self.group, meta=meta)
 
@@ -83,7 +83,7 @@ class Assays:
         """Kinds and numbers."""
         cases = self.cases(split)
         return About(
-            inputs={"sequence": "sequence", "variants": "variants"},
+            inputs={"sequence": "sequence", "mutants": "variants"},
             target="variants",
             task="ranking",
             groups=len({case.group for case in cases}),

@@ -46,7 +46,7 @@ class LanguageModel(Generic[Network]):
         """
         for inputs in batch:
             letters = omlab.take(inputs, "sequence", sequence.Sequence).letters
-            given = omlab.take(inputs, "variants", Variants) if "variants" in inputs else None
+            given = omlab.take(inputs, "mutants", Variants) if "mutants" in inputs else None
             mutants = list(all_single(letters)) if given is None else list(given.mutants)
             how = {"rule": rule, "longest": self.settings["longest"], "tokens": self.settings["tokens"]}
             try:

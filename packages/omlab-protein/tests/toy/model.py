@@ -13,7 +13,7 @@ class Charges:
 
     def score(self, batch, /):
         for inputs in batch:
-            variants = inputs.get("variants")
+            variants = inputs.get("mutants")
             mutants = list(variants.mutants) if variants else list(all_single(inputs["sequence"].letters))
             scores = [sum(1.0 if one.new in "KR" else -1.0 for one in parse(mutant)) for mutant in mutants]
             yield VariantScores(mutants=mutants, scores=np.array(scores, float))

@@ -137,12 +137,20 @@ def _shown(cell: Cell, column: Column) -> ShownCell:
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot, drawn once for each theme (light and dark, desktop and phone). `alt` says what it shows."""
+    """A plot, drawn once for each theme (light and dark, desktop and phone).
+
+    `alt` says what it shows to those who cannot see it, `caption` how it is read: what the axes and marks are, and
+    what is good. Raises `ValueError` without one: no figure explains itself.
+    """
 
     plot: Callable[[Theme], matplotlib.figure.Figure]
     alt: str
-    caption: str = ""
+    caption: str
     template: ClassVar[str] = "figure"
+
+    def __post_init__(self) -> None:
+        if not self.caption.strip():
+            raise ValueError(f"The figure '{self.alt}' has no caption: say how it is read, and what is good.")
 
 
 @dataclass(frozen=True)
@@ -219,10 +227,20 @@ class Section:
     text: str = ""
 
 
+CONTENTS_FROM = 5
+"""Titled sections of a page that has contents."""
+
+
 @dataclass(frozen=True)
 class Page:
-    """A whole report page."""
+    """A whole report page. `notices` are what a reader must know before any figure, such as that weights are random."""
 
     title: str
     sections: Sequence[Section]
     subtitle: str = ""
+    notices: Sequence[str] = ()
+
+    def contents(self) -> list[tuple[int, str]]:
+        """Number (from 1) and title of each titled section; none where the page is short."""
+        titled = [(number, one.title) for number, one in enumerate(self.sections, start=1) if one.title]
+        return titled if len(titled) >= CONTENTS_FROM else []

@@ -14,6 +14,9 @@ from omlab.files import replacing, writing
 from omlab_report.blocks import Figure, Page
 from omlab_report.themes import THEMES, render_svg
 
+INTENDED_USE = "Research software, not a medical device. Nothing here is approved for the care of patients."
+"""What stands at the foot of every page."""
+
 
 def render_page(page: Page) -> str:
     """The HTML of a page: complete in itself, with a content security policy that allows no request."""
@@ -30,6 +33,8 @@ def render_page(page: Page) -> str:
             style=style,
             script=script,
             policy=policy,
+            mark=data_uri(_asset("mark.svg").encode(), "image/svg+xml"),
+            intended_use=INTENDED_USE,
         )
     )
 

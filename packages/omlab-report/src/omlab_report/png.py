@@ -1,4 +1,4 @@
-"""PNG from an RGB array, with the standard library alone (PNG specification, ISO/IEC 15948)."""
+"""PNG from an RGB array, and what a PNG says of itself, with the standard library alone (ISO/IEC 15948)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UP_FILTER = 2
+_DESCRIPTION = b"Description\0"
 
 
 def encode_png(rgb: NDArray[np.uint8]) -> bytes:
@@ -30,6 +31,19 @@ def encode_png(rgb: NDArray[np.uint8]) -> bytes:
         + _chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6))
         + _chunk(b"IEND", b"")
     )
+
+
+def described(png: bytes) -> str:
+    """What a PNG says of itself in words: its `Description`, an international text; empty where it has none."""
+    at = len(_SIGNATURE)
+    while png.startswith(_SIGNATURE) and at + 12 <= len(png):
+        (length,) = struct.unpack_from(">I", png, at)
+        kind, content = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        if kind == b"iTXt" and content.startswith(_DESCRIPTION):
+            is_packed, text = content[len(_DESCRIPTION)], content[len(_DESCRIPTION) + 2 :].split(b"\0", 2)[-1]
+            return (zlib.decompress(text) if is_packed else text).decode("utf-8")
+        at += 12 + length
+    return ""
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

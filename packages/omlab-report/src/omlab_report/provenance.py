@@ -10,15 +10,13 @@ from typing import Any
 from omlab.records import CaseLog
 from omlab.run_folder import read_log
 from omlab_report.blocks import Column, Facts, Section, Table
+from omlab_report.judged import judged_facts, notices_of
 
 SHOWN = 1000
 """Failed cases, and warnings, that a page lists; of the others it says how many there are."""
 
 FORM = "omlab_run"
 """The form of `run.json`, which says nothing to a reader."""
-
-_LONG = 24
-"""Groups with more facts than this are folded."""
 
 
 @dataclass(kw_only=True)
@@ -59,6 +57,11 @@ def read_run(folder: Path) -> ReportedRun | None:
     return run
 
 
+def run_notices(run: ReportedRun | None) -> list[str]:
+    """What a page says above all figures (`Page.notices`), by the run that it reports."""
+    return [] if run is None else notices_of(run.facts)
+
+
 def run_sections(run: ReportedRun | None) -> list[Section]:
     """The end of a page: failed cases and warnings where there are some, and where the report comes from."""
     if run is None:
@@ -79,7 +82,7 @@ def run_sections(run: ReportedRun | None) -> list[Section]:
 
 
 def provenance(facts: Mapping[str, Any]) -> Section:
-    """Single facts first, then each group (versions, settings). The keys are shown as they stand in `run.json`."""
+    """What was judged, open; then everything that `run.json` says, in folded groups, its keys as they stand there."""
     single: dict[str, str] = {}
     groups: list[Facts] = []
     for key, value in facts.items():
@@ -88,13 +91,19 @@ def provenance(facts: Mapping[str, Any]) -> Section:
         if isinstance(value, Mapping) or (
             isinstance(value, list) and any(isinstance(v, Mapping | list) for v in value)
         ):
-            inner = _flatten(value)
-            groups.append(Facts(inner, title=_title(key), folded=len(inner) > _LONG))
+            groups.append(Facts(_flatten(value), title=_title(key), folded=True))
         else:
             single[_title(key)] = _text(value)
-    blocks = [Facts(single), *groups] if single else groups
+    judged = judged_facts(facts)
+    blocks = [
+        *([Facts(judged)] if judged else []),
+        *([Facts(single, title="Run", folded=True)] if single else []),
+        *groups,
+    ]
     return Section(
-        "Provenance", blocks, text="What this report was made of, as recorded in run.json; each case is in cases.jsonl."
+        "Provenance",
+        blocks,
+        text="What this report was made of. The folded parts are run.json as it stands; each case is in cases.jsonl.",
     )
 
 

@@ -110,7 +110,11 @@ def _distances(scores: Mapping[str, Scored], k: int, *, among: bool) -> Section:
         {title: scored for title, scored in zip(titles, scores.values(), strict=True) if len(scored.known)}, among=among
     )
     alt = "How the distances of the known cases are spread, with the thresholds and the cases that were scored."
-    return Section("How the distances lie", [Figure(plot, alt=alt)])
+    caption = (
+        "Bars count how far known cases are from their neighbours, lines are the thresholds, ticks below are the cases "
+        "that were scored: one beyond a threshold is more foreign than that share of the known cases."
+    )
+    return Section("How the distances lie", [Figure(plot, alt=alt, caption=caption)])
 
 
 def _table(rows: Sequence[Row]) -> Section:

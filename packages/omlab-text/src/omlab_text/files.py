@@ -13,11 +13,12 @@ from omlab.json_lines import json_object
 from omlab.payloads import Inputs, Payload
 from omlab_payloads.lines import Line, Stamp, place_of, places, read_lines, stamp_of
 from omlab_text.chat import Chat
+from omlab_text.criteria import Criteria
 from omlab_text.options import Likelihoods, Options
 from omlab_text.rows import id_of
 from omlab_text.text import Text
 
-_KINDS: Mapping[str, Any] = {each.kind: each for each in (Text, Chat, Options, Likelihoods)}
+_KINDS: Mapping[str, Any] = {each.kind: each for each in (Text, Chat, Options, Likelihoods, Criteria)}
 _DIGITS = 6
 """Of the number of a row without an id, so that rows in the order of their ids are in that of the file."""
 
@@ -45,7 +46,7 @@ class Lines:
 
     def pack(self, payload: Payload) -> bytes:
         """The row of one case."""
-        assert isinstance(payload, Text | Chat | Options | Likelihoods)
+        assert isinstance(payload, Text | Chat | Options | Likelihoods | Criteria)
         return json.dumps(payload.to_value(), ensure_ascii=False).encode("utf-8", "backslashreplace")
 
     def collect(self, records: Iterable[tuple[str, bytes]], path: Path) -> None:

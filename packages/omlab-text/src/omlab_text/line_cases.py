@@ -66,7 +66,12 @@ class LineData:
 
     def digest(self, split: str) -> str:
         """Of all that the cases hold."""
-        return digest_of([[case.id, _values(case.inputs), case.group, dict(case.meta)] for case in self.cases(split)])
+        return digest_of(
+            [
+                [case.id, _values(case.inputs), _value(case.target), case.group, dict(case.meta)]
+                for case in self.cases(split)
+            ]
+        )
 
     def cases(self, split: str) -> Sequence[LineCase]:
         """The cases in the file's order. Raises `UsageError` for another split."""
@@ -112,4 +117,8 @@ def text_in(row: Mapping[str, Any], name: str) -> str | None:
 
 
 def _values(inputs: Inputs) -> dict[str, Any]:
-    return {name: payload.to_value() for name, payload in inputs.items()}  # type: ignore[attr-defined]
+    return {name: _value(payload) for name, payload in inputs.items()}
+
+
+def _value(payload: Payload) -> Any:
+    return payload.to_value()  # type: ignore[attr-defined]  # every kind of texts has it

@@ -14,6 +14,7 @@ from omlab.card_schema import ModelCard
 from omlab.errors import DeviceError, MissingDependencyError, SettingsError, WeightsError
 from omlab.session import Session
 from omlab.weights import Weights
+from omlab_text.bloom import lean_attention
 from omlab_text.chat_format import ChatFormat, Template, layout
 from omlab_text.kept import DTYPES, format_of, network_of, tokenizer_of
 from omlab_text.local import LocalBackend
@@ -58,7 +59,11 @@ def load_causal_lm(
 def backend_of(
     network: Any, tokenizer: TransformersTokenizer, format: ChatFormat, *, name: str, settings: Mapping[str, Any]
 ) -> LocalBackend:
-    """The backend of a network with the settings `rows`, `cache` and `context` (0: as the network says)."""
+    """The backend of a network with the settings `rows`, `cache` and `context` (0: as the network says).
+
+    A BLOOM is given attention without T x T scores, in place.
+    """
+    lean_attention(network)
     return LocalBackend(
         network,
         tokenizer,

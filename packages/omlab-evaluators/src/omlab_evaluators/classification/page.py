@@ -17,7 +17,15 @@ from omlab_evaluators.classification.page_pictures import strip_section
 from omlab_evaluators.classification.plots import reliability_curve
 from omlab_evaluators.classification.subgroups import Subgroups
 from omlab_evaluators.classification.summary import BY_CLASS, Judged, Summary, Undefined
-from omlab_evaluators.page_parts import counted, few, forgotten, read_history, resampling, subtitle, training_sections
+from omlab_evaluators.page_parts import (
+    counted,
+    few,
+    forgotten,
+    read_history,
+    resampling,
+    training_sections,
+    write_report_page,
+)
 from omlab_report import (
     Block,
     Column,
@@ -26,15 +34,12 @@ from omlab_report import (
     KeyFigure,
     KeyFigures,
     Notes,
-    Page,
     Section,
     Table,
     csv_text,
     dot_intervals,
     heat_map,
     read_run,
-    run_sections,
-    write_page,
     write_text,
 )
 
@@ -80,7 +85,6 @@ def write_report(
         _cases_section(judged, order),
         *training_sections(history),
         Section("Notes", [Notes(notes)]),
-        *run_sections(run),
     ]
     write_text(_cases_csv(judged), folder / "cases.csv")
     if curves:
@@ -93,7 +97,7 @@ def write_report(
             folder / "confusion.csv",
         )
     counts = f"{counted(len(judged.cases), 'case')}, {counted(len(judged.names), 'class')}"
-    write_page(Page("Classification report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
+    write_report_page("Classification report", sections, run=run, counts=counts, folder=folder)
     return notes
 
 
@@ -133,7 +137,8 @@ def _classes_section(summary: Summary) -> Section:
     figure = Figure(
         dot_intervals(plotted),
         alt="Sensitivity, specificity and AUROC by class with 95 % intervals; the figures are in the table above.",
-        caption="Lines are 95 % intervals; a row without a dot is not defined.",
+        caption="Lines are 95 % intervals; a row without a dot is not defined. All are best at 1; an AUROC of 0.5 is "
+        "guessing.",
     )
     tables = [
         _quality_table(summary, ("sensitivity", "specificity", "f1"), caption="What is predicted"),
@@ -200,7 +205,8 @@ def _confusion_section(judged: Judged) -> Section:
             Figure(
                 heat_map(table.astype(float).tolist(), rows=names, columns=names, digits=0),
                 alt="How often each class was predicted as each; the figures are in confusion.csv.",
-                caption="Cases of the class of the row that were predicted as the class of the column.",
+                caption="Cases of the class of the row that were predicted as the class of the column: a perfect model "
+                "has all of them on the diagonal.",
             )
         )
     if len(names) > 2:

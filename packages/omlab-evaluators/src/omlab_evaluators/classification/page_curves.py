@@ -43,7 +43,8 @@ def curve_section(curves: Sequence[Curves], judged: Judged) -> list[Section]:
     figure = Figure(
         _plot(curves),
         alt="ROC and precision-recall curves with 95 % bands; the numbers are in curves.csv.",
-        caption="Dashed: guessing. A precision-recall curve is to be read against the share of cases of its class.",
+        caption="Dashed: guessing. The better a model, the closer its ROC curve comes to the upper left corner and its "
+        "precision-recall curve to the upper right one; the latter is read against the share of cases of its class.",
     )
     return [Section("Curves", [figure], text=text)]
 

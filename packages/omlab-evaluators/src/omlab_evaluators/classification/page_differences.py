@@ -85,7 +85,11 @@ def _subgroup_section(found: Subgroups) -> Section:
             ranked.titled(ranked.metric(group.summary.overall[ranked.key], label=group.value)) for group in found.groups
         ]
         alt = f"{ranked.title} of each value of {found.column} with 95 % intervals; the figures are in the table."
-        blocks.insert(0, Figure(dot_intervals(plotted), alt=alt))
+        caption = (
+            "Lines are 95 % intervals. Where two overlap much, the cases do not say that these groups are served "
+            "differently."
+        )
+        blocks.insert(0, Figure(dot_intervals(plotted), alt=alt, caption=caption))
     return Section(f"By {found.column}", blocks, text=_worst(found, ranked))
 
 
@@ -116,19 +120,21 @@ def _worst(found: Subgroups, ranked: Measure | None) -> str:
     if ranked is None or worst is None or best is None:
         return f"No figure is defined in two groups, so that none is the worst.{more}"
     low, high = (group.summary.overall[ranked.key] for group in (worst, best))
-    shown = "".join(
-        (
-            f"Worst: {worst.value} ({ranked.title} {_text(low.value)}, {counted(worst.cases, 'case')}); ",
-            f"best: {best.value} ({_text(high.value)}, {counted(best.cases, 'case')}). ",
+    overlap = None in (low.high, high.low) or float(low.high or 0) >= float(high.low or 0)
+    words = ("Lowest", "highest") if overlap else ("Worst", "best")
+    shown = "; ".join(
+        f"{word}: {group.value} ({figure}, {counted(group.cases, 'case')})"
+        for word, group, figure in (
+            (words[0], worst, f"{ranked.title} {_text(low.value)}"),
+            (words[1], best, _text(high.value)),
         )
     )
-    overlap = None in (low.high, high.low) or float(low.high or 0) >= float(high.low or 0)
     said = (
-        "Their intervals overlap: the cases do not say that they differ."
+        "Their intervals overlap: the cases do not say that one is served worse than the other."
         if overlap
         else "Their intervals do not overlap."
     )
-    return f"{shown}{said}{more}"
+    return f"{shown}. {said}{more}"
 
 
 def _text(value: float | None) -> str:

@@ -14,7 +14,7 @@ from omlab_evaluators.detection.curves import best_point, curve_rows, curves_of,
 from omlab_evaluators.detection.summary import POINT, PRECISIONS, PRESENCE, Judged, judged
 from omlab_evaluators.measures import Measure
 from omlab_evaluators.overlays import picture_path
-from omlab_evaluators.page_parts import counted, few, read_history, resampling, subtitle, training_sections
+from omlab_evaluators.page_parts import counted, few, read_history, resampling, training_sections, write_report_page
 from omlab_report import (
     Block,
     Column,
@@ -25,14 +25,11 @@ from omlab_report import (
     KeyFigure,
     KeyFigures,
     Notes,
-    Page,
     Picture,
     Section,
     Table,
     csv_text,
     read_run,
-    run_sections,
-    write_page,
     write_text,
 )
 
@@ -73,12 +70,11 @@ def write_report(rows: CaseRows, metrics: Sequence[Metric], *, point: Point, fol
         *_gallery_section(cases, folder, point=point),
         *training_sections(history),
         Section("Notes", [Notes(notes)]),
-        *run_sections(run),
     ]
     write_text(csv_text(_CASE_COLUMNS, cases), folder / "cases.csv")
     frames = sum(row["frames"] for (row,) in rows.values())
     counts = f"{counted(len(rows), 'case')}, {counted(frames, 'frame')}, {counted(len(whole.classes), 'class')}"
-    write_page(Page("Detection report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
+    write_report_page("Detection report", sections, run=run, counts=counts, folder=folder)
     return notes
 
 
@@ -137,7 +133,13 @@ def _curve_section(whole: Judged, *, point: Point, folder: Path) -> list[Section
             "very cases it is too good for others."
         )
     alt = "Precision over recall by class; the numbers are in curves.csv."
-    return [Section("Precision and recall", [Figure(plot(curves, score=point.score), alt=alt)], text=text)]
+    caption = (
+        "From left to right boxes with ever lower scores are taken in: more references are found (recall), and more "
+        "boxes are wrong (precision falls). The longer a curve stays at the top, the better. Solid: a box counts from "
+        "an overlap (IoU) of 0.5 on; dashed: from 0.75 on."
+    )
+    figure = Figure(plot(curves, score=point.score), alt=alt, caption=caption)
+    return [Section("Precision and recall", [figure], text=text)]
 
 
 Case = tuple[str, str | None, int, int, int, int, int, float | None]

@@ -8,7 +8,16 @@ from pathlib import Path
 from omlab_evaluators.bootstrap import CaseRows, Row
 from omlab_evaluators.localisation.summary import MEASURES, Summary, metrics_of
 from omlab_evaluators.overlays import picture_path
-from omlab_evaluators.page_parts import counted, few, read_history, resampling, subtitle, training_sections
+from omlab_evaluators.page_parts import (
+    DOTS,
+    SPREAD,
+    counted,
+    few,
+    read_history,
+    resampling,
+    training_sections,
+    write_report_page,
+)
 from omlab_report import (
     Block,
     Column,
@@ -19,16 +28,14 @@ from omlab_report import (
     KeyFigure,
     KeyFigures,
     Notes,
-    Page,
     Picture,
     Section,
     Table,
     case_strip,
     csv_text,
+    described,
     dot_intervals,
     read_run,
-    run_sections,
-    write_page,
     write_text,
 )
 
@@ -49,12 +56,11 @@ def write_report(rows: CaseRows, summary: Summary, *, rounds: int, seed: int, fo
         *_gallery_section(rows, folder),
         *training_sections(history),
         Section("Notes", [Notes(notes)]),
-        *run_sections(run),
     ]
     table = ([case, *(row[key] for key in CSV_COLUMNS[1:])] for case, mine in rows.items() for row in mine)
     write_text(csv_text(CSV_COLUMNS, table), folder / "cases.csv")
     counts = f"{counted(len(rows), 'case')}, {counted(len(summary.labels), 'structure')}"
-    write_page(Page("Localisation report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
+    write_report_page("Localisation report", sections, run=run, counts=counts, folder=folder)
     return notes
 
 
@@ -88,12 +94,12 @@ def _structures_section(rows: CaseRows, summary: Summary) -> Section:
             Figure(
                 dot_intervals(titled),
                 alt="Mean of each measure by structure with its 95 % interval; the figures are in the table above.",
-                caption="Dots are means over cases, lines their 95 % intervals.",
+                caption=f"{DOTS} Box IoU is best at 1, wall distance at 0 mm.",
             ),
             Figure(
                 case_strip(distances, name="Wall distance (mm)"),
                 alt="Wall distance of every case by structure; the figures are in cases.csv.",
-                caption="Every dot is a case; boxes reach from quartile to quartile, the bar is the median.",
+                caption=f"{SPREAD} Further left is better.",
             ),
         ]
     text = (
@@ -128,7 +134,8 @@ def _gallery_section(rows: CaseRows, folder: Path) -> list[Section]:
             alt = f"Three planes of case {case}: the boxes dashed, the reference outlined."
             mean = _mean(rows[case], "wall_distance")
             text = "" if mean is None else f"Mean wall distance {mean:.1f} mm."
-            items.append(GalleryItem(case, [Picture(path.read_bytes(), alt=alt)], text=text))
+            png = path.read_bytes()
+            items.append(GalleryItem(case, [Picture(png, alt=alt, caption=described(png))], text=text))
     if not items:
         return []
     which = "All cases" if len(items) == len(rows) else f"The {len(items)} worst of {len(rows)} cases"

@@ -12,7 +12,7 @@ from omlab_evaluators.classification.plots import reliability_curve
 from omlab_evaluators.measures import Measure
 from omlab_evaluators.multiple_choice.chosen import By
 from omlab_evaluators.multiple_choice.summary import ACCURACY, OF_ROTATIONS, Judged, Summary
-from omlab_evaluators.page_parts import counted, few, resampling, subtitle
+from omlab_evaluators.page_parts import counted, few, resampling, write_report_page
 from omlab_report import (
     Column,
     Figure,
@@ -20,14 +20,11 @@ from omlab_report import (
     KeyFigure,
     KeyFigures,
     Notes,
-    Page,
     Section,
     Table,
     csv_text,
     dot_intervals,
     read_run,
-    run_sections,
-    write_page,
     write_text,
 )
 
@@ -50,12 +47,11 @@ def write_report(summary: Summary, *, by: By, rounds: int, seed: int, folder: Pa
         *([_positions(found)] if found.questions else []),
         _cases(found),
         Section("Notes", [Notes(notes)]),
-        *run_sections(run),
     ]
     write_text(csv_text(_COLUMNS, _csv_rows(found)), folder / "cases.csv")
     questions = len({row["question"] for row in found.rows})
     counts = f"{counted(questions, 'question')}, {counted(len(found.rows), 'answer')}"
-    write_page(Page("Multiple-choice report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
+    write_report_page("Multiple-choice report", sections, run=run, counts=counts, folder=folder)
     return notes
 
 
@@ -85,15 +81,18 @@ def _subjects(summary: Summary) -> Section:
     columns = [Column("Subject"), Column("Accuracy", numeric=True), Column("Answers", numeric=True)]
     metrics = [ACCURACY.titled(ACCURACY.metric(found, label=subject)) for subject, found in summary.subjects.items()]
     alt = "Accuracy by subject with its 95 % interval; the figures are in the table above."
-    return Section("By subject", [Table(columns, rows), Figure(dot_intervals(metrics), alt=alt)])
+    caption = "Dots are the shares of right answers, lines their 95 % intervals; further right is better."
+    return Section("By subject", [Table(columns, rows), Figure(dot_intervals(metrics), alt=alt, caption=caption)])
 
 
 def _calibration(found: Judged) -> Section:
     curve = reliability_curve(found.bins, said="probability of the chosen option", true="share that is right")
     alt = f"Share of right answers by the chosen option's probability, in {len(found.bins)} of {BINS} bins."
-    return Section(
-        "Calibration", [Figure(curve, alt=alt)], text="On the line, what the model is sure of is right as often."
+    caption = (
+        "A dot is a bin of answers: how sure the model was of them, and how many were right. On the dashed line it is "
+        "right as often as it is sure; below it is too sure. The bars count the answers of each bin."
     )
+    return Section("Calibration", [Figure(curve, alt=alt, caption=caption)])
 
 
 def _positions(found: Judged) -> Section:

@@ -7,20 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from omlab_evaluators.bootstrap import CaseRows, Estimate
-from omlab_evaluators.page_parts import counted, few, resampling, subtitle
+from omlab_evaluators.page_parts import counted, few, resampling, write_report_page
 from omlab_evaluators.perplexity.figures import MEASURES, figures, sums_of
 from omlab_report import (
     Column,
     KeyFigure,
     KeyFigures,
     Notes,
-    Page,
     Section,
     Table,
     csv_text,
     read_run,
-    run_sections,
-    write_page,
     write_text,
 )
 
@@ -49,13 +46,12 @@ def write_report(rows: CaseRows, whole: Mapping[str, Estimate], *, rounds: int, 
         Section("", [KeyFigures(key_figures)]),
         Section("Documents, the worst predicted first", [Table(columns, table[:SHOWN_CASES])], text=text),
         Section("Notes", [Notes(notes)]),
-        *run_sections(run),
     ]
     header = ["case", "tokens", "bytes", *(measure.key for measure in MEASURES)]
     write_text(csv_text(header, sorted(table, key=lambda row: str(row[0]))), folder / "cases.csv")
     tokens = sum(case[0]["tokens"] for case in rows.values())
     counts = f"{counted(len(rows), 'document')}, {counted(tokens, 'token')}"
-    write_page(Page("Perplexity report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
+    write_report_page("Perplexity report", sections, run=run, counts=counts, folder=folder)
     return notes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from omlab_evaluators.page_parts import counted, few, resampling, subtitle
+from omlab_evaluators.page_parts import counted, few, resampling, write_report_page
 from omlab_evaluators.ranking.summary import MEASURES, Summary
 from omlab_report import (
     Column,
@@ -13,13 +13,10 @@ from omlab_report import (
     KeyFigure,
     KeyFigures,
     Notes,
-    Page,
     Section,
     Table,
     csv_text,
     read_run,
-    run_sections,
-    write_page,
     write_text,
 )
 
@@ -45,12 +42,11 @@ def write_report(summary: Summary, *, rounds: int, seed: int, folder: Path) -> l
         Section("By type of function", [_by_function(summary)]),
         Section("By assay", [_by_assay(summary)]),
         Section("Notes", [Notes(notes)]),
-        *run_sections(run),
     ]
     header = ["case", "protein", "function", "variants", *(measure.key for measure in MEASURES)]
     write_text(csv_text(header, _rows(summary)), folder / "cases.csv")
     counts = f"{counted(len(summary.assays), 'assay')}, {counted(len(proteins), 'protein')}"
-    write_page(Page("Ranking report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
+    write_report_page("Ranking report", sections, run=run, counts=counts, folder=folder)
     return notes
 
 

@@ -14,8 +14,8 @@ from omlab_evaluators.page_parts import (
     forgotten,
     read_history,
     resampling,
-    subtitle,
     training_sections,
+    write_report_page,
 )
 from omlab_evaluators.regression.agreement import MEASURES
 from omlab_evaluators.regression.plots import agreement_plot
@@ -27,13 +27,10 @@ from omlab_report import (
     KeyFigure,
     KeyFigures,
     Notes,
-    Page,
     Section,
     Table,
     csv_text,
     read_run,
-    run_sections,
-    write_page,
     write_text,
 )
 
@@ -66,11 +63,10 @@ def write_report(summary: Summary, *, rounds: int, seed: int, folder: Path) -> l
         _cases_section(summary),
         *training_sections(history),
         Section("Notes", [Notes(notes)]),
-        *run_sections(run),
     ]
     write_text(_cases_csv(summary), folder / "cases.csv")
     counts = f"{counted(summary.cases, 'case')}, {counted(len(summary.series), 'score')}"
-    write_page(Page("Regression report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
+    write_report_page("Regression report", sections, run=run, counts=counts, folder=folder)
     return notes
 
 

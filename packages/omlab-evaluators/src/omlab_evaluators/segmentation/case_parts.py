@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omlab_evaluators.bootstrap import CaseRows, Row
 from omlab_evaluators.overlays import picture_path
-from omlab_report import Gallery, GalleryItem, Picture, Section
+from omlab_report import Gallery, GalleryItem, Picture, Section, described
 
 GALLERY_CASES = 8
 """Cases shown with pictures, the worst first: each adds up to half a megabyte to the page."""
@@ -27,7 +27,9 @@ def gallery(rows: CaseRows, folder: Path, *, what: str, legend: str) -> list[Sec
         path = picture_path(folder, case=case)
         if path.is_file():
             alt = f"{what} {case}: the prediction filled, the reference outlined."
-            items.append(GalleryItem(case, [Picture(path.read_bytes(), alt=alt)], text=_case_text(rows[case])))
+            png = path.read_bytes()
+            picture = Picture(png, alt=alt, caption=described(png))
+            items.append(GalleryItem(case, [picture], text=_case_text(rows[case])))
     if not items:
         return []
     which = "All cases" if len(items) == len(rows) else f"The {len(items)} worst of {len(rows)} cases"

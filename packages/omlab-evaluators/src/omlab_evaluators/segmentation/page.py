@@ -8,7 +8,17 @@ from pathlib import Path
 
 from omlab_evaluators.bootstrap import CaseRows, Estimate
 from omlab_evaluators.measures import Measure
-from omlab_evaluators.page_parts import counted, few, forgotten, read_history, resampling, subtitle, training_sections
+from omlab_evaluators.page_parts import (
+    DOTS,
+    SPREAD,
+    counted,
+    few,
+    forgotten,
+    read_history,
+    resampling,
+    training_sections,
+    write_report_page,
+)
 from omlab_evaluators.segmentation.case_parts import all_rows, gallery, mean_of, weakest_of, worst_first
 from omlab_evaluators.segmentation.summary import MEASURES, Settings, Summary, metrics_of
 from omlab_evaluators.segmentation.sureness import CONFIDENCE, KEYS, least_sure, shown_key, sureness_sections
@@ -20,19 +30,20 @@ from omlab_report import (
     KeyFigure,
     KeyFigures,
     Notes,
-    Page,
     Section,
     Table,
     case_strip,
     csv_text,
     dot_intervals,
     read_run,
-    run_sections,
-    write_page,
     write_text,
 )
 
-LEGEND = "The prediction is filled, the reference outlined. R marks the patient's right, A the front, S the head."
+LEGEND = (
+    "The prediction is filled, each organ in its colour and with its name; white lines are the reference, and a white "
+    "name is an organ that only the reference has in that plane. R and L are the patient's right and left, A and P "
+    "front and back, S and I head and feet; a plane's number counts from the feet, the back or the left."
+)
 
 CSV_COLUMNS = (
     "case", "group", "label", "value", "status", "dice", "surface_dice", "hd95", "reference_ml", "prediction_ml",
@@ -52,11 +63,10 @@ def write_report(rows: CaseRows, summary: Summary, *, settings: Settings, folder
         *gallery(rows, folder, what="Three planes of case", legend=LEGEND),
         *training_sections(history),
         Section("Notes", [Notes(notes)]),
-        *run_sections(run),
     ]
     counts = f"{counted(len(rows), 'case')}, {counted(len(summary.labels), 'class')}"
     write_text(_csv(rows), folder / "cases.csv")
-    write_page(Page("Segmentation report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
+    write_report_page("Segmentation report", sections, run=run, counts=counts, folder=folder)
     return notes
 
 
@@ -97,12 +107,12 @@ def _classes_section(rows: CaseRows, summary: Summary, settings: Settings) -> Se
             Figure(
                 dot_intervals(titled),
                 alt="Mean of each measure by class with its 95 % interval; the figures are in the table above.",
-                caption="Dots are means over cases, lines their 95 % intervals.",
+                caption=f"{DOTS} Dice and surface Dice are best at 1, HD95 at 0 mm.",
             ),
             Figure(
                 case_strip(spread, name="Dice"),
                 alt="Dice of every case by class; the figures are in cases.csv.",
-                caption="Every dot is a case; boxes reach from quartile to quartile, the bar is the median.",
+                caption=f"{SPREAD} Further right is better: 1 is the reference itself.",
             ),
             _count_table(rows, summary),
         ]

@@ -6,7 +6,16 @@ from collections import Counter
 from pathlib import Path
 
 from omlab_evaluators.bootstrap import CaseRows
-from omlab_evaluators.page_parts import counted, few, forgotten, read_history, resampling, subtitle, training_sections
+from omlab_evaluators.page_parts import (
+    SPREAD,
+    counted,
+    few,
+    forgotten,
+    read_history,
+    resampling,
+    training_sections,
+    write_report_page,
+)
 from omlab_evaluators.segmentation.case_parts import all_rows, gallery, mean_of, worst_first
 from omlab_evaluators.segmentation.summary import Settings, Summary
 from omlab_evaluators.segmentation.sureness import KEYS, sureness_sections
@@ -18,21 +27,21 @@ from omlab_report import (
     KeyFigure,
     KeyFigures,
     Notes,
-    Page,
     Section,
     Table,
     case_strip,
     csv_text,
     read_run,
-    run_sections,
-    write_page,
     write_text,
 )
 
 CASES = 200
 """Rows of the table of cases; all are in cases.csv."""
 
-LEGEND = "The prediction is filled, the reference outlined; of a clip the frame is shown in which most was found."
+LEGEND = (
+    "The prediction is filled, each class in the colour that stands with its name below the picture; white lines are "
+    "the reference. Of a clip the frame is shown in which most was found."
+)
 
 _COLUMNS = ("group", "label", "value", "status", "dice", "frame_dice", "frames", *KEYS)
 _STATES = ("found", "not found", "invented", "absent")
@@ -50,12 +59,11 @@ def write_report(rows: CaseRows, summary: Summary, *, settings: Settings, folder
         *gallery(rows, folder, what="Case", legend=LEGEND),
         *training_sections(history),
         Section("Notes", [Notes(notes)]),
-        *run_sections(run),
     ]
     table = ([case, *(row.get(key) for key in _COLUMNS)] for case, mine in rows.items() for row in mine)
     write_text(csv_text(["case", *_COLUMNS], table), folder / "cases.csv")
     counts = f"{counted(len(rows), 'case')}, {counted(len(summary.labels), 'class')}"
-    write_page(Page("Segmentation report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
+    write_report_page("Segmentation report", sections, run=run, counts=counts, folder=folder)
     return notes
 
 
@@ -85,7 +93,7 @@ def _classes_section(rows: CaseRows, summary: Summary) -> Section:
         spread[row["label"]].append(row["dice"])
     if summary.labels:
         alt = "Dice of every case by class; the figures are in cases.csv."
-        caption = "Every dot is a case; boxes reach from quartile to quartile, the bar is the median."
+        caption = f"{SPREAD} Further right is better: 1 is the reference itself."
         blocks.append(Figure(case_strip(spread, name="Dice"), alt=alt, caption=caption))
     return Section("By class", blocks, text="Means over cases with 95 % bootstrap intervals.")
 

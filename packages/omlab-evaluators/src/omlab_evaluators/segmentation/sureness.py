@@ -102,8 +102,12 @@ def _plot(said: Any, true: Any, key: str) -> Figure:
     return Figure(
         scatter(said, true, word=word, diagonal=key == CONFIDENCE),
         alt=f"Dice over {word}, a dot for each of {len(said)} structures; the figures are in cases.csv.",
-        caption=f"Every dot is a structure of a case: its {word}, and its Dice."
-        + (" On the line both are the same." if key == CONFIDENCE else ""),
+        caption=f"Every dot is a structure of a case: its {word}, and its Dice. "
+        + (
+            "On the line both are the same."
+            if key == CONFIDENCE
+            else "The more the dots rise to the right, the more the margin tells of how good a structure is."
+        ),
     )
 
 

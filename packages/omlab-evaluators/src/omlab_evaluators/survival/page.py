@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab_evaluators.bootstrap import Estimate
-from omlab_evaluators.page_parts import counted, few, read_history, resampling, subtitle, training_sections
+from omlab_evaluators.page_parts import counted, few, read_history, resampling, training_sections, write_report_page
 from omlab_evaluators.survival.brier import kaplan_meier, log_rank
 from omlab_evaluators.survival.summary import BRIER, CONCORDANCE, INTEGRATED, Followed, Summary
 from omlab_report import (
@@ -22,14 +22,11 @@ from omlab_report import (
     KeyFigure,
     KeyFigures,
     Notes,
-    Page,
     Section,
     Table,
     csv_text,
     dot_intervals,
     read_run,
-    run_sections,
-    write_page,
     write_text,
 )
 
@@ -70,11 +67,10 @@ def write_report(summary: Summary, *, rounds: int, seed: int, folder: Path) -> l
         _cases_section(followed),
         *training_sections(history),
         Section("Notes", [Notes(notes)]),
-        *run_sections(run),
     ]
     write_text(_cases_csv(followed), folder / "cases.csv")
     counts = f"{counted(len(followed.cases), 'case')}, {counted(int(followed.events.sum()), 'event')}"
-    write_page(Page("Survival report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
+    write_report_page("Survival report", sections, run=run, counts=counts, folder=folder)
     return notes
 
 
@@ -128,7 +124,8 @@ def _survival_section(followed: Followed) -> list[Section]:
     figure = Figure(
         _kaplan_meier_plot(followed, groups),
         alt="Kaplan-Meier curves by risk, with 95 % bands; the cases that are followed stand in the table.",
-        caption="Bands: 95 %, case by case (Greenwood, log-log). Ticks: follow-up ended.",
+        caption="The further apart the curves, the better risks tell who has the event early. Bands: 95 %, by case "
+        "(Greenwood, log-log). Ticks: follow-up ended.",
     )
     text = f"The share without an event over time, in thirds of the cases by the model's risk.{said}"
     return [Section("By risk", [figure, Table(columns, rows, caption="Still followed")], text=text)]
@@ -148,7 +145,9 @@ def _brier_section(summary: Summary) -> list[Section]:
     known = [BRIER.metric(e, label=f"{h:g}") for h, e in zip(followed.horizons, summary.by_horizon, strict=True)]
     if len(known) > 1:
         plotted = [BRIER.titled(metric) for metric in known]
-        blocks.append(Figure(dot_intervals(plotted), alt="Brier score by time; the figures are in the table above."))
+        alt = "Brier score by time; the figures are in the table above."
+        caption = "Dots are the errors, lines their 95 % intervals; further left is better, and 0.25 is a coin's."
+        blocks.append(Figure(dot_intervals(plotted), alt=alt, caption=caption))
     text = "The squared error of the probability of no event until each time: 0.25 is what a coin gives."
     return [Section("Survival probabilities", blocks, text=text)]
 

@@ -11,12 +11,12 @@ import click
 
 from omlab.cli import options
 
-MEASURED, LIBRARY = "measured", "variants"
+MEASURED, LIBRARY = "measured", "mutants"
 
 
 @click.command("design", no_args_is_help=True)
 @click.argument("model", metavar="MODEL", shell_complete=options.model_names)
-@click.argument("inputs", metavar="WILD.fasta [measured=CSV]... [variants=CSV]", nargs=-1, shell_complete=options.paths)
+@click.argument("inputs", metavar="WILD.fasta [measured=CSV]... [mutants=CSV]", nargs=-1, shell_complete=options.paths)
 @options.output("A .csv, or a folder")
 @click.option("--sites", metavar="N", type=click.IntRange(min=1), default=3, show_default=True, help="Changed at most.")
 @click.option("--batch", metavar="N", type=click.IntRange(min=1), default=96, show_default=True, help="Mutants wanted.")
@@ -49,7 +49,7 @@ def design(
 ) -> None:
     """Propose the mutants of a protein to measure next.
 
-    MODEL scores variants; measured=CSV (mutant, score) are earlier rounds, variants=CSV are the only mutants that can
+    MODEL scores variants; measured=CSV (mutant, score) are earlier rounds, mutants=CSV are the only mutants that can
     be made. OUT gets the plate as a table, its sequences, and a page. Write what you measure into the table's column
     score and give it to the next round as measured=.
     """
@@ -65,7 +65,7 @@ def design(
     paths, named, values = options.inputs_of(rest)
     wrong = next((name for name in (*named, *values) if name != LIBRARY), None)
     if wrong is not None or values:
-        raise UsageError(f"'design' takes measured=FILE and variants=FILE, not '{wrong or LIBRARY}'.")
+        raise UsageError(f"'design' takes measured=FILE and mutants=FILE, not '{wrong or LIBRARY}'.")
     if len(paths) != 1:
         raise UsageError(f"Name one FASTA file of the wild type, not {len(paths) or 'none'}.")
     card = find_card(model)

@@ -139,7 +139,7 @@ def design_plate(
         "seed": limits.seed,
         "format": "mutants",
     }
-    files = {"sequence": [wild], "measured": tables, "variants": [Path(library)] if library is not None else []}
+    files = {"sequence": [wild], "measured": tables, "mutants": [Path(library)] if library is not None else []}
     case = FileCase(id=protein.name or wild.stem, files={name: paths for name, paths in files.items() if paths})
     work = _Work(ref=ref, protein=protein, space=space, known=known, limits=limits, options=chosen)
     return _run(work, case, request=request, output=output)
@@ -204,7 +204,7 @@ class _Work:
 
 
 def _scores(session: Session, protein: Protein, mutants: Sequence[Mutant], *, options: Mapping[str, Any]) -> Floats:
-    found = session.score(sequence=protein, variants=Variants(mutants=[*map(written, mutants)]), **options)
+    found = session.score(sequence=protein, mutants=Variants(mutants=[*map(written, mutants)]), **options)
     assert isinstance(found, VariantScores)
     return found.scores
 

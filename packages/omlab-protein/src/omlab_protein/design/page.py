@@ -48,6 +48,8 @@ def _figure(plate: Plate) -> Figure:
             [one.why for one in plate.proposals],
         ),
         alt="The spread of the heads against the mean of what they say, for each mutant of the plate",
+        caption="Every dot is a mutant of the plate: the further right, the better it is by the heads; the higher, "
+        "the less they agree, and the more its measurement teaches.",
     )
 
 

@@ -20,7 +20,7 @@ from omlab.formats import format_cards, suffix_of
 from omlab.roles import Case
 from omlab.suggest import did_you_mean
 from omlab_slide.data.folds import SIDES, folds_of, sides_of
-from omlab_slide.data.table import SlideRow, read_sides, read_slides, torn
+from omlab_slide.data.table import SlideRow, read_sides, read_slides, slide_name, torn
 
 INPUT = "bag"
 _FEW = 5
@@ -209,10 +209,9 @@ class SlidesDataset:
         wanted = {row.slide for row in self.rows}
         for path in [*sorted(self._folder.iterdir()), *sorted(self._folder.glob("*/*"))]:
             suffix = suffix_of(path, cards)
-            stem = path.name[: -len(suffix)] if suffix else ""
-            for slide in {stem, path.name} & wanted if suffix else ():
-                if ranks[suffix] > found.get(slide, (-1, path))[0]:
-                    found[slide] = (ranks[suffix], path)
+            slide = slide_name(path.name) if suffix else ""
+            if slide in wanted and ranks[suffix] > found.get(slide, (-1, path))[0]:
+                found[slide] = (ranks[suffix], path)
         return {slide: path for slide, (_, path) in found.items()}
 
 

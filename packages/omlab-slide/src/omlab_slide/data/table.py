@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omlab.errors import InputError
+from omlab.formats import format_cards, suffix_of
 from omlab_slide.data.folds import SIDES
 
 NAMES = {
@@ -31,7 +32,7 @@ class SlideRow:
     """A slide.
 
     Attributes:
-        slide: Its id.
+        slide: Its id (`slide_name`).
         patient: Its patient; the slide itself where the table does not say.
         label: Its class; "": not said.
         split: Its side; "": not said.
@@ -64,7 +65,7 @@ def read_slides(path: Path) -> list[SlideRow]:
     found: dict[str, SlideRow] = {}
     for line, cells in rows:
         named = {what: cells.get(name, "") if name else "" for what, name in chosen.items()}
-        slide, where = named["slide"], f"{path}, line {line}"
+        slide, where = slide_name(named["slide"]), f"{path}, line {line}"
         if not slide:
             raise InputError(f"{where} has no slide.")
         if slide in found:
@@ -99,9 +100,17 @@ def read_sides(path: Path) -> dict[str, str]:
         for side in sides:
             cell = cells.get(side, "")
             slide = (cells.get(columns[0], "") if cell.lower() in _TRUE else "") if is_table else cell
+            slide = slide_name(slide)
             if slide and found.setdefault(slide, side) != side:
                 raise InputError(f"{path}, line {line}: the slide '{slide}' is in {found[slide]} and in {side}.")
     return found
+
+
+def slide_name(cell: str) -> str:
+    """The id of a slide in a cell that may name its file, or its bag's: `slides/a1.svs` is `a1`."""
+    name = cell.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    suffix = suffix_of(Path(name), [card for card in format_cards() if {"slide", "bag"} & {*card.reads}])
+    return name[: len(name) - len(suffix)]
 
 
 def torn(rows: Sequence[SlideRow], sides: Mapping[str, str]) -> list[str]:

@@ -1,8 +1,8 @@
-"""The picture of a result: three planes side by side, with directions, scale and legend, as a PNG.
+"""The picture of a result: three planes side by side, with names, directions, scale and legend, as a PNG.
 
 `omlab predict --overlay` and the reports of evaluators show it: the result filled, the reference outlined, prompts
 marked. The planes go through the place where result and reference differ most, else through the first prompt, else
-through the middle of what was found.
+through the middle of what was found. What is shown is also said in words, in the PNG's field for them (`Description`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from omlab.errors import GeometryError
 from omlab_volume.geometry import Affine, Grid
 from omlab_volume.labels import Label, Labelled, complete_labels
 from omlab_volume.orientation import canonical_grid
 from omlab_volume.pictures.marks import Marks, draw_marks, key_of_click, marks_of
+from omlab_volume.pictures.names import Name, Rectangle, around, draw_names, names_in
 from omlab_volume.pictures.place import place_of
 from omlab_volume.pictures.planes import OUTLINE, Imaged, Panel, planes
 from omlab_volume.pictures.words import BACKGROUND, FAINT, INK, font, write
@@ -29,8 +31,9 @@ _WIDTH = 1800  # of the three panels, at most
 _GAP, _FOOTER, _LINE = 6, 14, 22
 _LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 _NAMES = {2: "Axial", 1: "Coronal", 0: "Sagittal"}
+_COUNTED_FROM = {2: "the feet", 1: "the back", 0: "the left"}
 _LENGTHS = [digit * 10.0**power for power in (1, 0, -1, -2, -3) for digit in (10, 5, 2)] + [1e-3]  # mm, of a scale
-_LEGEND = 8  # names of labels at most
+_LEGEND = 24  # names of labels at most
 
 Key = tuple[Image.Image | None, str]
 """An entry of the legend: its 16 x 16 mark and its words."""
@@ -64,10 +67,16 @@ def picture(
     grid = canonical_grid(volume.grid)
     at = place_of(labelmap, target=target, grid=volume.grid, pointed=marks.first)
     panels = planes(volume, labelmap, target=target, at=at, window=window, height=_height(grid))
-    canvas = _side_by_side([_drawn(panel, marks, affine=grid.affine) for panel in panels])
+    targets = complete_labels(target) if target is not None else []
+    names = [names_in(panel, labels, targets) for panel in panels]
+    canvas = _side_by_side(
+        [_drawn(panel, mine, marks, affine=grid.affine) for panel, mine in zip(panels, names, strict=True)]
+    )
     keys = _keys(panels, labels, marks, outlined=target is not None)
+    said = PngInfo()
+    said.add_itxt("Description", _in_words(panels, labels, names, affine=grid.affine, outlined=target is not None))
     stream = io.BytesIO()
-    (_with_footer(canvas, keys) if keys else canvas).save(stream, "PNG")
+    (_with_footer(canvas, keys) if keys else canvas).save(stream, "PNG", pnginfo=said)
     return stream.getvalue()
 
 
@@ -89,13 +98,28 @@ def _side_by_side(panels: Sequence[Image.Image]) -> Image.Image:
     return canvas
 
 
-def _drawn(panel: Panel, marks: Marks, *, affine: Affine) -> Image.Image:
+def _drawn(panel: Panel, names: Sequence[Name], marks: Marks, *, affine: Affine) -> Image.Image:
     picture = Image.fromarray(panel.picture).convert("RGBA")
     picture.alpha_composite(_cross(panel))
     draw_marks(picture, panel, marks)
     if min(picture.size) >= 90:
-        _draw_words(ImageDraw.Draw(picture), panel, affine=affine)
+        draw = ImageDraw.Draw(picture)
+        _draw_words(draw, panel, affine=affine)
+        marked = [around(panel.place(click.at)) for click in marks.clicks]
+        draw_names(draw, panel, names, taken=[*_edges_of(panel), *marked])
     return picture.convert("RGB")
+
+
+def _edges_of(panel: Panel) -> list[Rectangle]:
+    """Where a plane's own words stand: at its top, at its bottom, and in the middle of its sides."""
+    height, width = panel.picture.shape[:2]
+    middle = height / 2
+    return [
+        (0, 0, width, 24),
+        (0, height - 34, width, height),
+        (0, middle - 10, 20, middle + 10),
+        (width - 20, middle - 10, width, middle + 10),
+    ]
 
 
 def _cross(panel: Panel) -> Image.Image:
@@ -116,16 +140,17 @@ def _cross(panel: Panel) -> Image.Image:
 
 
 def _draw_words(draw: ImageDraw.ImageDraw, panel: Panel, *, affine: Affine) -> None:
-    """The plane's name and place, the directions, and a scale."""
+    """The plane's name, number and place, the directions, and a scale."""
     height, width = panel.picture.shape[:2]
-    place = float((affine @ [*panel.index, 1.0])[panel.normal])
-    letter = _LETTERS[panel.normal][int(place >= 0)]
-    write(draw, (6, 5), f"{_NAMES[panel.normal]}  {letter} {abs(place):.1f} mm", size=13, anchor="lt")
+    number, count = panel.index[panel.normal] + 1, panel.size[panel.normal]
+    title = f"{_NAMES[panel.normal]} {number}/{count}  {_place(panel, affine)}"
+    write(draw, (6, 5), title, size=13, anchor="lt")
     low_across, high_across = _LETTERS[panel.across]
     low_down, high_down = _LETTERS[panel.down]
     write(draw, (6, height / 2), high_across, size=14, anchor="lm", colour=FAINT)
     write(draw, (width - 6, height / 2), low_across, size=14, anchor="rm", colour=FAINT)
-    write(draw, (width / 2, 5), high_down, size=14, anchor="mt", colour=FAINT)
+    if font(13).getlength(title) < width / 2 - 20:  # else it is where it would stand, and the other end says as much
+        write(draw, (width / 2, 5), high_down, size=14, anchor="mt", colour=FAINT)
     write(draw, (width / 2, height - 5), low_down, size=14, anchor="mb", colour=FAINT)
     pixels = height / (panel.size[panel.down] * panel.spacing[panel.down])
     length = next((mm for mm in _LENGTHS if mm * pixels <= width / 4), _LENGTHS[-1])
@@ -134,6 +159,33 @@ def _draw_words(draw: ImageDraw.ImageDraw, panel: Panel, *, affine: Affine) -> N
     for end in (x - length * pixels, x):
         draw.line(((end, y - 3), (end, y + 3)), fill=(*INK, 255), width=1)
     write(draw, (x, y - 6), f"{length:g} mm" if length >= 1 else f"{1000 * length:g} um", size=11, anchor="rb")
+
+
+def _place(panel: Panel, affine: Affine) -> str:
+    """Where a plane lies, such as `S 12.0 mm`: towards which side of the origin of the image's space, and how far."""
+    place = float((affine @ [*panel.index, 1.0])[panel.normal])
+    return f"{_LETTERS[panel.normal][int(place >= 0)]} {abs(place):.1f} mm"
+
+
+def _in_words(
+    panels: Sequence[Panel], labels: Sequence[Label], names: Sequence[Sequence[Name]], *, affine: Affine, outlined: bool
+) -> str:
+    """Which planes are shown, which classes are filled in them, and which are outlined alone."""
+    where = ", ".join(
+        f"{_NAMES[panel.normal].lower()} slice {panel.index[panel.normal] + 1} of {panel.size[panel.normal]} from "
+        f"{_COUNTED_FROM[panel.normal]} ({_place(panel, affine)})"
+        for panel in panels
+    )
+    seen = dict.fromkeys(value for panel in panels for value in panel.labels)
+    known = {label.value: label.name for label in labels}
+    alone = dict.fromkeys(name.words for mine in names for name in mine if name.is_of_target)
+    said = [
+        f"{where[0].upper()}{where[1:]}.",
+        f"Filled: {', '.join(known[value] for value in seen)}." if seen else "",
+        "White lines: the reference." if outlined else "",
+        f"With a white name, in a plane where the result has none: {', '.join(alone)}." if alone else "",
+    ]
+    return " ".join(filter(None, said))
 
 
 def _keys(panels: Sequence[Panel], labels: Sequence[Label], marks: Marks, *, outlined: bool) -> list[Key]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage  # type: ignore[import-untyped]
 
 from omlab_volume.geometry import Grid
 from omlab_volume.labels import Label, Labelled, complete_labels
@@ -46,13 +47,24 @@ class Imaged(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spot:
+    """Where a class is thickest in a plane, in pixels of its picture, and how far its edge is from there."""
+
+    value: int
+    x: float
+    y: float
+    depth: float
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Panel:
     """One plane: its RGB `picture` (H, W, 3), and where it lies along the closest RAS+ axes of the image.
 
     `across`, `down` and `normal` are axes (0: right, 1: anterior, 2: superior); the picture's columns run against
     `across` and its rows against `down`. `size` and `spacing` (mm) are the image's along these three axes, `index`
-    is the voxel that the plane goes through and `labels` are the label values in it, by area.
+    is the voxel that the plane goes through and `labels` are the label values in it, by area. `spots` are the places
+    of these in the picture in the same order, `target_spots` those of the reference's classes.
     """
 
     picture: NDArray[np.uint8]
@@ -63,6 +75,8 @@ class Panel:
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
     labels: tuple[int, ...] = ()
+    spots: tuple[Spot, ...] = ()
+    target_spots: tuple[Spot, ...] = ()
 
     def place(self, voxel: Sequence[float]) -> tuple[float, float]:
         """Where a voxel (along the RAS+ axes) lies in the picture: x from the left and y from the top, in pixels."""
@@ -109,13 +123,17 @@ def planes(
         shares = _shares(image.take(at[normal], axis=normal), black=black, white=white)
         picture = _grey(_sampled(shares, size=size, smooth=True))
         labels: tuple[int, ...] = ()
+        spots: tuple[Spot, ...] = ()
+        target_spots: tuple[Spot, ...] = ()
         if found is not None and colours is not None:
             plane = found.take(at[normal], axis=normal)
-            picture = _painted(picture, _sampled(plane, size=size, smooth=False), colours=colours)
-            labels = _by_area(plane)
+            drawn = _sampled(plane, size=size, smooth=False)
+            picture = _painted(picture, drawn, colours=colours)
+            labels, spots = _by_area(plane), _spots(drawn)
         if outlined is not None:
-            plane = outlined.take(at[normal], axis=normal)
-            picture = _outlined(picture, _sampled(plane, size=size, smooth=False))
+            drawn = _sampled(outlined.take(at[normal], axis=normal), size=size, smooth=False)
+            picture = _outlined(picture, drawn)
+            target_spots = _spots(drawn)
         panels.append(
             Panel(
                 picture=picture,
@@ -126,6 +144,8 @@ def planes(
                 size=grid.shape,
                 spacing=grid.spacing,
                 labels=labels,
+                spots=spots,
+                target_spots=target_spots,
             )
         )
     return panels
@@ -134,6 +154,20 @@ def planes(
 def _by_area(plane: NDArray[Any]) -> tuple[int, ...]:
     values, counts = np.unique(plane, return_counts=True)
     return tuple(int(values[n]) for n in np.argsort(-counts, kind="stable") if values[n])
+
+
+def _spots(drawn: NDArray[Any]) -> tuple[Spot, ...]:
+    """The spot of every class in a picture of labels, the largest class first."""
+    values = _by_area(drawn)
+    if not values:
+        return ()
+    framed = np.pad(drawn, 1)
+    depth = ndimage.distance_transform_edt(~_edges(framed))[1:-1, 1:-1]
+    places = ndimage.maximum_position(depth, drawn, values)
+    return tuple(
+        Spot(value=value, x=float(x), y=float(y), depth=float(depth[y, x]))
+        for value, (y, x) in zip(values, places, strict=True)
+    )
 
 
 def _window(volume: Imaged, image: NDArray[Any]) -> tuple[float, float]:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 import time
 
-from omlab_pulse_eval.judges import JudgeRefusesError, NoReplyError, Reply, reply_of
-from omlab_pulse_eval.prompts import Messages
 from omlab_text.chat import Chat
 from omlab_text.endpoint import EndpointBackend, NoAnswerError, RefusedError, Server
+from omlab_text.judging.judges import JudgeRefusesError, NoReplyError, Reply, reply_of
+from omlab_text.judging.marked import Messages
 from omlab_text.sampling import Sampling
+
+ENDPOINT = "endpoint"
 
 
 class HttpJudge:
-    """Asks a server; one connection pool for all threads."""
+    """Asks a server; one pool of connections for all threads, which goes with the judge."""
 
     def __init__(self, server: Server, *, max_tokens: int = 512, temperature: float = 0.0) -> None:
-        self.name = f"openai-compatible/{server.model}"
+        self.server = server
+        self.name = f"{ENDPOINT}/{server.model}"
         self.concurrency = server.concurrency
         self._backend = EndpointBackend(server)
         self._sampling = Sampling(max_tokens=max_tokens, temperature=temperature)
@@ -32,7 +35,3 @@ class HttpJudge:
         except RefusedError as error:
             raise JudgeRefusesError(f"The judge does not answer: {error}") from None
         return reply_of(answer.turn, answer.made, seconds=round(time.monotonic() - begin, 3))
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._backend.close()

@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Sequence
 
 from omlab.errors import OmlabWarning, UsageError
-from omlab_pulse_eval.prompts import Messages
 from omlab_text.endpoint import Server
+from omlab_text.judging.marked import Messages
 
 
 def tokens_of(text: str) -> float:
@@ -25,11 +25,14 @@ def estimate(questions: Sequence[Messages], *, max_tokens: int, price_in: float,
     return f"{text}, at most about {cost:.2f} at the given prices" if cost else text
 
 
-def require_consent(work: str, server: Server, *, priced: bool, yes: bool) -> None:
-    """Raise `UsageError` with the estimate where a judge costs something or is elsewhere and nobody said yes."""
+def require_consent(work: str, server: Server, *, priced: bool, yes: bool, say: str) -> None:
+    """Raise `UsageError` with the estimate where a judge costs something or is elsewhere and nobody said yes.
+
+    `say` is how a user says yes.
+    """
     if server.is_local and not priced:
         return
     whole = f"{server.model} at {server.url}: {work}"
     if not yes:
-        raise UsageError(f"This would ask {whole}. The answers leave this machine; add --yes to start.")
+        raise UsageError(f"This would ask {whole}. The answers leave this machine; add {say} to start.")
     warnings.warn(f"Asking {whole}.", OmlabWarning, stacklevel=2)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
 
 import omlab
-from omlab.adapted import ADAPTED
 from omlab.errors import MissingDependencyError, OmlabError
-from omlab_pulse_eval.prompts import Messages
 from omlab_text.chat import Chat, Made, Turn
+from omlab_text.judging.marked import Messages
+from omlab_text.named import named_model
 
 
 class NoReplyError(OmlabError):
@@ -45,10 +44,6 @@ class Judge(Protocol):
         """The reply; gives up early (`NoReplyError`) once `stop` is set."""
         ...
 
-    def close(self) -> None:
-        """Let go of connections and the like."""
-        ...
-
 
 class LocalJudge:
     """A chat model on this machine: one of omlab's by its name, or a folder that `causal-lm` takes.
@@ -61,14 +56,11 @@ class LocalJudge:
     def __init__(self, model: str, *, device: str = "auto", max_tokens: int = 512) -> None:
         self.name = f"transformers/{model}"
         self.max_tokens = max_tokens
-        folder = Path(model)
+        name, weights = named_model(model)
         try:
-            if folder.exists() and not (folder / ADAPTED).is_file():
-                self._session = omlab.load_model("causal-lm", weights=folder, device=device)
-            else:
-                self._session = omlab.load_model(model, device=device)
+            self._session = omlab.load_model(name, weights=weights, device=device)
         except MissingDependencyError as error:
-            wanted = "For a judge on this machine install omlab-pulse-eval[transformers]."
+            wanted = "For a judge on this machine install omlab-text[local]."
             raise JudgeRefusesError(f"{error} {wanted}") from None
         except OmlabError as error:
             raise JudgeRefusesError(f"The model '{model}' cannot be loaded as a judge: {error}") from None
@@ -78,9 +70,6 @@ class LocalJudge:
         chat = self._session.generate(Chat.from_value(messages), max_tokens=self.max_tokens)
         assert isinstance(chat, Chat)
         return reply_of(chat.turns[-1], chat.made)
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 def reply_of(turn: Turn, made: Made | None, **more: Any) -> Reply:

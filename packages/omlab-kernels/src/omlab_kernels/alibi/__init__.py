@@ -1,0 +1,1 @@
+"""Causal attention with linear biases (ALiBi)."""
