@@ -6,6 +6,9 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from tempfile import mkdtemp
 
+from omlab_testkit.example_data import example_data
+from omlab_text.testing import example_talks
+
 
 def many_file(card, folder):
     if card != "chat-list":
@@ -32,11 +35,21 @@ def dataset_root(card):
                 "example_tags": ["theme:care"],
             },
         ],
+        "chats": [
+            {"text": f"A {word} of {split}.", "split": split, "source": source, "group": f"{split}{word}"}
+            for split in ("train", "val", "test")
+            for word, source in (("note", "notes"), ("lesson", "books"))
+        ],
         "texts": [{"text": "No acute finding."}, {"text": "肺部未见异常。", "group": "visit"}],
     }[card]
     path = Path(mkdtemp()) / f"{card}.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def data(card, recipe):
+    """Chats with answers."""
+    return example_data([{"chat": chat} for chat in example_talks()], None)
 
 
 @cache

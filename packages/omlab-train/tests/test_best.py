@@ -10,7 +10,7 @@ import pytest
 import torch
 from omlab_train_toys import SGD, STEPS, Regression
 
-from omlab.errors import SettingsError
+from omlab.errors import OmlabWarning, SettingsError, TrainingError
 from omlab_train import Optimisation, fit
 from omlab_train.best import best_epoch, is_over
 
@@ -68,6 +68,32 @@ def test_one_that_was_interrupted_ends_with_the_same_weights(tmp_path: Path) -> 
     resumed = Judged(FIGURES[2:], BEST)
     assert len(fit(resumed, folder=tmp_path / "torn", device="cpu", seed=0)) == 4
     assert same(given(resumed), given(whole))
+
+
+@pytest.mark.parametrize("how", [replace(SGD, limits={"loss": 2.5}), replace(BEST, limits={"loss": 2.5})])
+def test_a_training_that_goes_beyond_a_limit_ends_with_the_best_weights_before(
+    tmp_path: Path, how: Optimisation
+) -> None:
+    recipe = Judged([2.0, 1.0, 2.6, 0.1], how)
+    said = "ended after epoch 3: loss of validation is 2.6, beyond the limit of 2.5. The weights are those of epoch 2."
+    with pytest.warns(OmlabWarning, match=said):
+        assert len(fit(recipe, folder=tmp_path, device="cpu", seed=0)) == 3
+    assert same(given(recipe), recipe.seen[1])
+    again = Judged([], how)
+    with pytest.warns(OmlabWarning, match=said):
+        fit(again, folder=tmp_path, device="cpu", seed=0)
+    assert same(given(again), recipe.seen[1])
+
+
+def test_one_that_is_beyond_a_limit_from_its_first_epoch_fails(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no epoch was within it"):
+        fit(Judged([3.0, 1.0], replace(BEST, limits={"loss": 2.5})), folder=tmp_path, device="cpu", seed=0)
+
+
+def test_within_limits_the_last_epoch_is_given(tmp_path: Path) -> None:
+    recipe = Judged([1.0, 2.0], replace(SGD, limits={"loss": 2.5}), ends=2)
+    fit(recipe, folder=tmp_path, device="cpu", seed=0)
+    assert same(given(recipe), recipe.seen[1])
 
 
 def test_without_validation_the_last_epoch_is_given(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ from omlab.session import Session
 from omlab.weights import Weights
 from omlab_pulse.rope import scale_rotary
 from omlab_text.chat_format import layout
-from omlab_text.loading import backend_of, open_weights
-from omlab_text.scoring import ScoringModel
+from omlab_text.kept import kept_network
+from omlab_text.loading import backend_of, open_kept, open_weights
+from omlab_text.local_model import LocalModel
 from omlab_text.tiny import Family, tiny_network, tiny_tokenizer
 from omlab_text.tokens import TransformersTokenizer
 
@@ -56,13 +57,16 @@ def load(
     device: str,
     settings: Mapping[str, Any],
     config: Mapping[str, Any] | None,
-) -> ScoringModel:
+) -> LocalModel:
     """The entry of the cards. Untrained, each is the tiny network of its family.
 
     Raises `WeightsError` where the files are of another network.
     """
     size = SIZES[card.name]
-    if weights is None:
+    if config is not None:
+        name = config["name"]
+        network, tokenizer = open_kept(config, weights=weights, device=device, settings=settings)
+    elif weights is None:
         name = f"{card.name}.untrained"
         tokenizer = TransformersTokenizer(tiny_tokenizer(size.family))
         network = tiny_network(size.family, words=len(tokenizer.given)).to(device)
@@ -73,12 +77,13 @@ def load(
         network, tokenizer = open_weights(weights, device=device, settings=settings, tokenizer_class=known)
         _check(network, tokenizer, size, name=card.name)
         _tell_licence(card)
+    stored = kept_network(network)  # positions are scaled by the settings, each time that it is loaded
     if size.family == "llama":
         scale_rotary(network, rope=settings["rope"], factor=settings["rope_factor"])
     room = settings["context"] or _context(network, factor=settings["rope_factor"])
     format = layout(FORMATS[size.family]).on(tokenizer)
     backend = backend_of(network, tokenizer, format, name=name, settings={**settings, "context": room})
-    return ScoringModel(backend, presets={"none": "", **presets()})
+    return LocalModel(backend, network=stored, presets={"none": "", **presets()})
 
 
 def presets() -> dict[str, str]:

@@ -33,7 +33,8 @@ class Lora:
         rank: Of the additions.
         alpha: They are scaled by `alpha / rank`.
         dropout: In front of them, while training.
-        targets: Ends of the names of layers that get one; empty: every linear layer but those that are new.
+        targets: Ends of the names of layers that get one; empty: every linear layer but those that are new and, of a
+            language model, the one that gives its logits.
         workers: Processes that make batches.
     """
 
@@ -107,11 +108,13 @@ class Lora:
     def _layers(self, module: nn.Module, new: set[str]) -> list[str]:
         """Full names of the layers that get an addition."""
         kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding) if self.targets else (nn.Linear,)
+        outputs = [] if self.targets else _outputs(module)
         found = [
             name
             for name, layer in module.named_modules()
             if isinstance(layer, kinds)
             and f"{name}.weight" not in new
+            and not any(layer is output for output in outputs)
             and (not self.targets or any(name == end or name.endswith(f".{end}") for end in self.targets))
         ]
         if not found:
@@ -134,6 +137,15 @@ class Lora:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             inject_adapter_in_model(config, module, adapter_name=ADAPTER)
+        for name, parameter in module.named_parameters():
+            if ".lora_" in name:
+                parameter.data = parameter.data.float()  # in fewer bits small steps would be lost
+
+
+def _outputs(module: nn.Module) -> list[nn.Module]:
+    """The layers that give the logits of language models of transformers: as large as their vocabularies."""
+    parts = [part for part in module.modules() if hasattr(part, "get_output_embeddings")]
+    return [layer for part in parts if (layer := cast(Any, part).get_output_embeddings()) is not None]
 
 
 def _load_additions(module: nn.Module, stored: Mapping[str, Tensor]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
+from torch.nn.functional import dropout, scaled_dot_product_attention
 from transformers import AttentionMaskInterface
 from transformers.models.bloom.modeling_bloom import BloomAttention, BloomBlock, BloomModel
 
@@ -71,7 +71,8 @@ class LeanAttention(nn.Module):
     ) -> tuple[Tensor, None]:
         """As transformers': (B, T, width) to the same, added to `residual`, by the biases (B heads, 1, M) of all keys.
 
-        `attention_mask` is what `seen_keys` gives.
+        `attention_mask` is what `seen_keys` gives, or (B, 1, T, M) that is added to scores: of rows with several
+        documents, for which scores are made after all.
         """
         batch, length, _width = hidden_states.shape
         fused = self.query_key_value(hidden_states).view(batch, length, self.heads, 3, -1)
@@ -81,16 +82,19 @@ class LeanAttention(nn.Module):
             if length > 1:  # a single one sees all that is not masked, and asking a static cache would stall a GPU
                 offset = int(layer_past.get_query_offset(self.layer))  # which changes with the update
             k, v = layer_past.update(k, v, self.layer)
-        if attention_mask is not None:
-            attention_mask = attention_mask.expand(batch, -1)
-        found = attention_alibi(
-            q,
-            k,
-            v,
-            alibi.view(batch, self.heads, -1),
-            mask=attention_mask,
-            offset=k.shape[2] - 1 if length == 1 else offset,
-            dropout=self.dropout if self.training else 0.0,
-        )
+        biases, drop = alibi.view(batch, self.heads, -1), self.dropout if self.training else 0.0
+        if attention_mask is not None and attention_mask.ndim == 4:
+            scores = biases[:, :, None] + attention_mask
+            found = scaled_dot_product_attention(q, k, v, attn_mask=scores.to(q.dtype), dropout_p=drop)
+        else:
+            found = attention_alibi(
+                q,
+                k,
+                v,
+                biases,
+                mask=None if attention_mask is None else attention_mask.expand(batch, -1),
+                offset=k.shape[2] - 1 if length == 1 else offset,
+                dropout=drop,
+            )
         output = self.dense(found.transpose(1, 2).flatten(2))
         return residual + dropout(output, self.hidden_dropout, self.training), None

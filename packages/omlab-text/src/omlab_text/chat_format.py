@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -83,6 +83,16 @@ class Layout:
     def on(self, tokenizer: Tokenizer) -> Segments:
         """The format with a model's tokenizer. Raises `SettingsError` where that lacks one of its special tokens."""
         return Segments(self, tokenizer)
+
+    def to_value(self) -> dict[str, Any]:
+        """JSON, of which `from_value` makes it again."""
+        return asdict(self)
+
+    @classmethod
+    def from_value(cls, value: Mapping[str, Any]) -> Layout:
+        """What `to_value` gave."""
+        openers = {role: Opener(**opener) for role, opener in value["openers"].items()}
+        return cls(**{**value, "openers": openers})
 
 
 class Segments:
@@ -191,8 +201,13 @@ class Template:
                 upto = self._ids(replace(chat, turns=chat.turns[: place + 1], made=None), prompt=False)
                 if upto[: len(before)] != before:
                     raise InputError("The model's chat template does not tell where an answer begins in its tokens.")
-                found.append((len(before), len(upto)))
+                found.append((len(before), self._end(upto, len(before))))
         return found
+
+    def _end(self, ids: list[int], begin: int) -> int:
+        """Where an answer ends: behind its last token that ends one, where it has such; a line break may follow."""
+        ends = [place for place in range(begin, len(ids)) if ids[place] in self.stops]
+        return ends[-1] + 1 if ends else len(ids)
 
 
 def _message(turn: Turn) -> dict[str, Any]:

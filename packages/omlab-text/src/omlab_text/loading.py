@@ -11,17 +11,19 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from omlab.card_schema import ModelCard
-from omlab.errors import DeviceError, MissingDependencyError, WeightsError
+from omlab.errors import DeviceError, MissingDependencyError, SettingsError, WeightsError
 from omlab.session import Session
 from omlab.weights import Weights
 from omlab_text.bloom import lean_attention
 from omlab_text.chat_format import ChatFormat, Template, layout
+from omlab_text.kept import DTYPES, format_of, network_of, tokenizer_of
 from omlab_text.local import LocalBackend
-from omlab_text.scoring import ScoringModel
+from omlab_text.local_model import LocalModel
 from omlab_text.tiny import tiny_network, tiny_tokenizer
 from omlab_text.tokens import TransformersTokenizer
 
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_GGUF = b"GGUF"
+"""What such a file begins with."""
 _GROUP = 128
 """Weights that share a scale in int4."""
 
@@ -34,17 +36,24 @@ def load_causal_lm(
     device: str,
     settings: Mapping[str, Any],
     config: Mapping[str, Any] | None,
-) -> ScoringModel:
+) -> LocalModel:
     """The entry of `causal-lm`. Untrained it is a tiny Llama."""
-    if weights is None:
+    if config is not None:
+        network, tokenizer = open_kept(config, weights=weights, device=device, settings=settings)
+        named = settings["format"]
+        is_kept = named == "auto" or named.endswith(".toml")  # the file may be gone, or be another by now
+        format = format_of(config, tokenizer) if is_kept else chat_format(tokenizer, named)
+        name = config["name"]
+    elif weights is None:
         tokenizer = TransformersTokenizer(tiny_tokenizer("llama"))
         network = tiny_network("llama", words=len(tokenizer.given)).to(device)
         format = chat_format(tokenizer, settings["format"], fallback="chatml")
-        return ScoringModel(backend_of(network, tokenizer, format, name=f"{card.name}.untrained", settings=settings))
-    network, tokenizer = open_weights(weights, device=device, settings=settings)
-    format = chat_format(tokenizer, settings["format"])
-    name = (weights.folder or weights.path()).resolve().name
-    return ScoringModel(backend_of(network, tokenizer, format, name=name, settings=settings))
+        name = f"{card.name}.untrained"
+    else:
+        network, tokenizer = open_weights(weights, device=device, settings=settings)
+        format = chat_format(tokenizer, settings["format"])
+        name = (weights.folder or weights.path()).resolve().name
+    return LocalModel(backend_of(network, tokenizer, format, name=name, settings=settings))
 
 
 def backend_of(
@@ -77,7 +86,7 @@ def open_weights(
     Raises `WeightsError` for what is no such folder or file, `DeviceError` for a form that the device cannot compute.
     """
     place, more = _place(weights)
-    dtype = _DTYPES.get(settings["dtype"], "auto")
+    dtype = DTYPES.get(settings["dtype"], "auto")
     if settings["quantised"] == "int4":
         if not device.startswith("cuda"):
             raise DeviceError("quantised=int4 is computed on a GPU alone: choose int8 here.")
@@ -95,6 +104,21 @@ def open_weights(
     except Exception as error:
         raise WeightsError(f"{place} holds no tokenizer that transformers reads: {_first(error)}") from error
     return _quantised(network.to(device).eval(), settings["quantised"]), TransformersTokenizer(tokenizer)
+
+
+def open_kept(
+    config: Mapping[str, Any], *, weights: Weights | None, device: str, settings: Mapping[str, Any]
+) -> tuple[Any, TransformersTokenizer]:
+    """The network and tokenizer of what `LocalModel.config` gave, by the setting `dtype`; without weights untrained.
+
+    Raises `SettingsError` where it is to be quantised, `WeightsError` where the weights do not fit.
+    """
+    if settings["quantised"] != "none":
+        raise SettingsError("An adapted model is not quantised: leave the setting quantised out.")
+    network = network_of(config, dtype=settings["dtype"])
+    if weights is not None:
+        weights.load(network)
+    return network.to(device), tokenizer_of(config)
 
 
 def chat_format(tokenizer: TransformersTokenizer, name: str, *, fallback: str = "") -> ChatFormat:
@@ -121,9 +145,13 @@ def _place(weights: Weights) -> tuple[Path, dict[str, str]]:
             raise WeightsError(f"{weights.folder} is no folder of a language model: it has no config.json.")
         return weights.folder, {}
     path = next(iter(weights.files.values()))
-    with path.open("rb") as stream:
-        if stream.read(4) != b"GGUF":
-            raise WeightsError(f"{path} is no GGUF file: name the folder in which the model was published.")
+    try:
+        with path.open("rb") as stream:
+            begin = stream.read(len(_GGUF))
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}.") from None
+    if begin != _GGUF:
+        raise WeightsError(f"{path} is no GGUF file: name the folder in which the model was published.")
     return path.parent, {"gguf_file": path.name}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
@@ -69,6 +70,12 @@ class LocalBackend:
         self.stops = format.stops | _ends(network, tokenizer)
         self.forms = Forms(tokenizer.given, words=network.config.vocab_size, stops=self.stops)
         network.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+
+    def copied(self, *, name: str) -> LocalBackend:
+        """The same under another name, with a network of its own."""
+        other = copy(self)
+        other.network, other.name = deepcopy(self.network), name
+        return other
 
     def prepare(self, chat: Chat, sampling: Sampling) -> Encoded:
         """The prompt, in as many tokens as the model has room for. Raises `InputError`."""

@@ -7,6 +7,8 @@ from omlab_text.criteria import Criteria, Criterion
 from omlab_text.options import Likelihoods, Options
 from omlab_text.text import Text
 
+_ANSWERS = ("A temperature above 38 °C.", "See a doctor today.", "休息")
+
 
 def example_texts() -> list[Text]:
     """Three short notes."""
@@ -31,6 +33,11 @@ def example_chats() -> list[Chat]:
         .then(Turn(role="user", text="Since this morning.")),
         ask("发烧怎么办"),
     ]
+
+
+def example_talks() -> list[Chat]:
+    """The example chats with an answer each: what recipes learn from."""
+    return [chat.then(Turn(role="assistant", text=text)) for chat, text in zip(example_chats(), _ANSWERS, strict=True)]
 
 
 def odd_chats() -> dict[str, Chat]:

@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from omlab import progress
-from omlab.errors import TrainingError
+from omlab.errors import OmlabWarning, TrainingError
 from omlab.files import writing
 from omlab_train import schedules
 from omlab_train.average import Average
 from omlab_train.batches import batches_ahead, mapped, workers_for
-from omlab_train.best import Best, best_epoch, is_over
+from omlab_train.best import Best, best_epoch, is_over, said_at_the_limit
 from omlab_train.checkpoint import Checkpoint, CheckpointWarning, read_checkpoint, remove_leftovers, write_checkpoint
 from omlab_train.gradients import clip_each
 from omlab_train.memory import keep_freed_memory
@@ -121,6 +121,9 @@ class _Training:
             history = self._epochs([] if done is None else list(done.history), workers, tensorboard)
         finally:
             self._unwrap()
+        said = said_at_the_limit(history, self.recipe.how)
+        if said is not None and self.accelerator.is_main_process:
+            warnings.warn(said, OmlabWarning, stacklevel=3)
         if self.best.state:
             self.best.put_in()
         elif self.average is not None:
@@ -154,8 +157,8 @@ class _Training:
         return history
 
     def _keep_best(self, history: list[dict[str, float]]) -> None:
-        """Keep the weights, averaged if any, where the last epoch is the best so far."""
-        if self.recipe.how.best and best_epoch(history, self.recipe.how) == len(history) - 1:
+        """Keep the weights, averaged if any, where the last epoch is the one to be given so far."""
+        if best_epoch(history, self.recipe.how) == len(history) - 1:
             with nullcontext() if self.average is None else self.average.in_place():
                 self.best.take()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -42,6 +42,8 @@ class Optimisation:
             is validation. None: those of the last epoch.
         patience: Epochs without a lower `best` after which training ends; 0: it goes through all of its steps.
         patience_after: Epochs that it takes at least before it ends so.
+        limits: Figures of `Recipe.validate` and what they may be at most. An epoch that ends beyond one of them is the
+            last one; training gives the weights of the best epoch within all of them, without `best` of the last one.
 
     Raises:
         SettingsError: A value cannot be.
@@ -63,6 +65,7 @@ class Optimisation:
     best: str | None = None
     patience: int = 0
     patience_after: int = 0
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, value, known in (

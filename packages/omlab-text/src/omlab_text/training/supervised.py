@@ -12,12 +12,13 @@ from itertools import groupby
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from omlab.errors import InputError, SettingsError
 from omlab_text.chat_format import Encoded
 from omlab_text.tokens import TransformersTokenizer
+from omlab_text.training.packing import packed_hidden
 from omlab_text.training.vocabulary import IGNORED, cross_entropy, log_probs
 
 _SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
@@ -86,22 +87,50 @@ def answers_loss(network: Any, batch: Batch) -> Tensor:
     Raises:
         SettingsError: The network's logits are no product of its last hidden states and a matrix.
     """
-    return cross_entropy(_hidden(network, batch), _output(network), batch.targets)
+    return cross_entropy(hidden_states(network, batch.ids, batch.mask), output_matrix(network), batch.targets)
 
 
 def answers_log_probs(network: Any, batch: Batch) -> Tensor:
     """The log-probability (B, T) of each token that is to be learnt, 0 for others; as `answers_loss`."""
-    return log_probs(_hidden(network, batch), _output(network), batch.targets)
+    return log_probs(hidden_states(network, batch.ids, batch.mask), output_matrix(network), batch.targets)
 
 
-def _hidden(network: Any, batch: Batch) -> Tensor:
-    found: Tensor = network.base_model(
-        input_ids=batch.ids, attention_mask=batch.mask.long(), use_cache=False
-    ).last_hidden_state
+class TargetNetwork(nn.Module):
+    """A language model that is called for the log-probabilities of targets: what recipes train.
+
+    Args:
+        network: A causal language model of transformers.
+        is_packed: Whether rows hold several documents (`omlab_text.training.packing`).
+
+    Raises:
+        SettingsError: As `output_matrix`.
+    """
+
+    def __init__(self, network: Any, *, is_packed: bool = False) -> None:
+        super().__init__()
+        output_matrix(network)
+        self.network, self.is_packed = network, is_packed
+
+    def forward(self, ids: Tensor, documents: Tensor, targets: Tensor) -> Tensor:
+        """Log-probabilities (B, T) in float32, 0 where a target is `IGNORED`.
+
+        `documents` (B, T) is the number of each token's document from 1, 0 for padding, which lies on the right.
+        """
+        if self.is_packed:
+            hidden = packed_hidden(self.network, ids, documents)
+        else:
+            hidden = hidden_states(self.network, ids, documents > 0)
+        return log_probs(hidden, output_matrix(self.network), targets)
+
+
+def hidden_states(network: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """What goes into the output matrix: (B, T) of tokens, and of what is no padding -> (B, T, H)."""
+    found: Tensor = network.base_model(input_ids=ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
     return found
 
 
-def _output(network: Any) -> Tensor:
+def output_matrix(network: Any) -> Tensor:
+    """What makes logits of hidden states, (V, H). Raises `SettingsError` where something else does too."""
     layer = network.get_output_embeddings()
     scaled = [name for name in _SCALED if getattr(network.config, name, None) not in (None, 1, 1.0)]
     if type(layer) is not torch.nn.Linear or layer.bias is not None or scaled:

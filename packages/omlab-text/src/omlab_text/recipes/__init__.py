@@ -1,0 +1,22 @@
+"""The recipes of local language models: what `omlab adapt` minimises. They need omlab-text[local].
+
+`RECIPES` says by name what makes one: `make(model, data, *, settings, seed)` gives an `omlab_train.Recipe` or a `Loop`.
+`RETARGETED` says what makes another model of the copy that a recipe trains, such as one with a head:
+`make(model, *, settings, seed)`. Both are imported when they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+RECIPES: Mapping[str, str] = {"corpus": "omlab_text.recipes.corpus:Corpus", "sft": "omlab_text.recipes.sft:Sft"}
+RETARGETED: Mapping[str, str] = {}
+
+
+def maker(entry: str) -> Callable[..., Any]:
+    """What an entry of these tables names."""
+    module, _, name = entry.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found
