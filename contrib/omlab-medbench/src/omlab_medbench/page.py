@@ -38,6 +38,7 @@ CSV_COLUMNS = (
     "low",
     "high",
     "prompt_spread",
+    "circular",
 )
 
 
@@ -92,8 +93,14 @@ def _set_table(sets: Mapping[str, Row]) -> Table:
         Column("Set"), Column("Strict", numeric=True), Column("Compatible", numeric=True), Column("Metric"),
         Column("Items", numeric=True), Column("Blank", numeric=True), Column("Task"),
     ]  # fmt: skip
+    has_rotations = any("circular" in row for row in sets.values())
+    if has_rotations:
+        columns.append(Column("Circular", numeric=True, help="items right in every rotation of their options"))
     rows = [
-        [name, _strict(row), row["compat"], row["metric"], row["items"], row["blank"], row["task"]]
+        [
+            *(name, _strict(row), row["compat"], row["metric"], row["items"], row["blank"], row["task"]),
+            *([row.get("circular")] if has_rotations else []),
+        ]
         for name, row in sets.items()
     ]
     return Table(columns, rows)
