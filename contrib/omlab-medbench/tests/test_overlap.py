@@ -138,7 +138,7 @@ def test_options_in_every_rotation(place):
     found = report.details["sets"]["Med-Exam"]
     assert (found["items"], found["circular"]) == (2, 0.5)
     assert found["strict"] >= 0.5
-    assert "Circular" in (place / "board" / "report.html").read_text()
+    assert "In every rotation" in (place / "board" / "report.html").read_text()
 
 
 @pytest.fixture

@@ -188,11 +188,6 @@ class MedBench:
             gone = ", ".join(t for key, t in self.tasks.dimensions.items() if key not in dimensions)
             notes.append(f"The total is over {len(dimensions)} dimensions; there are no answers to: {gone}.")
         for name, row in sets.items():
-            if "circular" in row:
-                notes.append(f"{name}: right in every rotation of the options are {row['circular']:.3f} of the items.")
-            if "overlapping" in row:
-                rest = "none are left" if row["clean"] is None else f"the strict score is {row['clean']:.3f}"
-                notes.append(f"{name}: without the {row['overlapping']} items that overlap with the corpus {rest}.")
             if "leaked" in row:
                 notes.append(f"{name}: {row['leaked']} answers hold the draw's canary: the model has seen its items.")
             if row["compat"] is None:
