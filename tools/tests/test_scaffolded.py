@@ -22,14 +22,17 @@ import numpy as np, omlab
 from omlab_volume.volume import Volume
 array = np.zeros((1, 16, 16, 8), dtype=np.float32)
 array[0, 4:9, 4:9, 2:6] = 300
-omlab.write(Volume(array=array, affine=np.eye(4), intensity="hu"), "scan.nii.gz")
+volume = Volume(array=array, affine=np.eye(4), intensity="hu")
+omlab.write(volume, "scan.nii.gz")
+omlab.write(volume, "scan.zzformat.npz")
 """
 TRACE = """
 import omlab
-from omlab_zz_format.trace import Trace
-omlab.write(Trace(values=[0.1, 0.4], rate=2.0), "ecg.zzformat.json")
-print(omlab.read("ecg.zzformat.json").seconds)
+from omlab_zz_payload.trace import Trace
+omlab.write(Trace(values=[0.1, 0.4], rate=2.0), "ecg.zzpayload.json")
+print(omlab.read("ecg.zzpayload.json").seconds)
 """
+TRACES = "id,trace\none,ecg.zzpayload.json\n"
 RUNNER = """
 import sys
 from click.testing import CliRunner
@@ -54,9 +57,12 @@ COMMANDS = """\
 list
 info zz-model
 info zz-format
+info zz-payload
+datasets verify cases:traces.csv
 datasets prepare zz-dataset
 datasets verify zz-dataset
 predict zz-model scan.nii.gz -o seg.nii.gz --overlay seg.png
+predict zz-model scan.zzformat.npz -o same.nii.gz
 embed zz-model --data zz-dataset -o features
 adapt zz-model --data zz-dataset --adapter zz-adapter -o renumbered
 evaluate renumbered --data zz-dataset --evaluator zz-evaluator -o report
@@ -65,6 +71,9 @@ TRAINING = """\
 adapt zz-model --data zz-dataset -o mine -s steps=10
 predict mine --data zz-dataset -o results
 evaluate mine --data zz-dataset --evaluator zz-evaluator -o judged
+adapt zz-recipe --data zz-dataset --recipe zz-recipe -o warmed -s steps=30
+predict warmed scan.nii.gz -o warmed.nii.gz
+evaluate warmed --data zz-dataset --evaluator zz-evaluator -o warmed-judged
 """
 
 
@@ -112,7 +121,8 @@ def test_packages_of_every_kind_do_their_work_by_the_real_commands(training: str
     sources = [make(kind, f"zz-{kind}", folder=tmp_path) / "src" for kind in KINDS]
     work = tmp_path / "work"
     work.mkdir()
-    run("-c", SCAN, cwd=work)
+    run("-c", SCAN, cwd=work, path=sources)
+    (work / "traces.csv").write_text(TRACES)
     assert run("-c", TRACE, cwd=work, path=sources).strip() == "1.0"
     said = run("-c", RUNNER, cwd=work, path=sources, given=COMMANDS + training)
     listed, told = said.partition("$ omlab info zz-model")[::2]
@@ -121,8 +131,10 @@ def test_packages_of_every_kind_do_their_work_by_the_real_commands(training: str
     assert (work / "seg.nii.gz").is_file()
     assert (work / "seg.png").is_file()
     assert (work / "features" / "embed.safetensors").is_file()
-    assert (work / "report" / "report.json").is_file()
-    assert (work / "judged" / "report.json").is_file() == bool(training)
+    assert (work / "same.nii.gz").is_file()
+    assert "Voxel accuracy" in (work / "report" / "report.html").read_text()
+    for trained in ("judged", "warmed-judged"):
+        assert (work / trained / "report.html").is_file() == bool(training)
 
 
 @pytest.mark.parametrize("kind", KINDS)
