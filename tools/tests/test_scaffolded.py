@@ -4,6 +4,7 @@ They are not installed but put on the path with the metadata that an installatio
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from mkdocs.config.defaults import MkDocsConfig
 
 from omlab_testkit import scaffold
 from omlab_testkit.scaffold.kinds import KINDS
-from tools import plugin_table
+from tools import plugin_table, site
 from tools.workspace import ROOT
 
 SCAN = """
@@ -107,6 +109,12 @@ def test_a_package_of_its_own_passes(kind: str, tmp_path: Path) -> None:
     run("-m", "ruff", "check", ".", cwd=package)
     run("-m", "ruff", "format", "--check", ".", cwd=package)
     run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=package, path=[package / "src"])
+
+
+def test_people_and_programs_find_every_kind() -> None:
+    page = (ROOT / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+) NAME` \|", page, flags=re.MULTILINE) == list(KINDS)
+    assert ", ".join(KINDS) in site.for_agents(MkDocsConfig())
 
 
 @pytest.mark.slow
