@@ -156,7 +156,7 @@ def slow(session: nox.Session) -> None:
     """The tests marked `slow`: every package's, and those of the documents; the nightly run's."""
     asked = _arguments(session)
     with _environment(session):
-        _install_all(session, "mypy", "ruff")
+        _install_all(session, "mkdocs-material", "mypy", "ruff")
         _test_marked(session, "slow and not gpu", _chosen(asked), asked.pytest)
         if not asked.names:
             session.run("pytest", "-q", "-m", "slow", *asked.pytest, "tools/tests", success_codes=[0, 5])

@@ -14,6 +14,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # mkdocs loads hooks by path
 
+from omlab_testkit.scaffold.kinds import KINDS  # noqa: E402 - needs the path above, as do the next
 from tools import benchmarks, model_pages  # noqa: E402 - needs the path above
 from tools.reference import PAGES  # noqa: E402
 
@@ -36,7 +37,11 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 def for_agents(config: MkDocsConfig) -> str:
     """`llms.txt`: what the site is and where each page is, for programs that read it (llmstxt.org)."""
     lines = [f"# {config.site_name}", "", f"> {config.site_description} Research software, not a medical device.", ""]
-    lines += ["The whole form of a plugin is on one page, writing-a-plugin.html; `omlab new KIND NAME` writes one.", ""]
+    kinds = ", ".join(KINDS)
+    lines += [
+        f"The whole form of a plugin is on one page, writing-a-plugin.html; `omlab new KIND NAME` writes one: {kinds}."
+    ]
+    lines += [""]
     lines += ["## Pages", ""]
     for entry in config.nav or ():
         for title, where in entry.items():
