@@ -49,7 +49,7 @@ def page(facts: ModelCard) -> str:
 
 
 def _picture(package: str) -> str:
-    found = PICTURES / f"{package}.png"
+    found = PICTURES / f"{package}.webp"
     told = found.with_suffix(".txt")
     return f"![{told.read_text(encoding='utf-8').strip()}](../images/models/{found.name})" if found.is_file() else ""
 
