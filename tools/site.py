@@ -14,7 +14,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # mkdocs loads hooks by path
 
-from tools import benchmarks, card_pages, catalogue, model_index, model_pages  # noqa: E402 - needs the path above
+from tools import benchmarks, card_pages, catalogue, changelog, model_index, model_pages  # noqa: E402 - needs the path above
 from tools.reference import PAGES  # noqa: E402
 
 
@@ -25,6 +25,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, "benchmarks.md", content=benchmarks.page()))
     for path, picture in benchmarks.plots():
         files.append(File.generated(config, path, content=picture))
+    files.append(File.generated(config, "changelog.md", content=changelog.page()))
     files.append(File.generated(config, "models.md", content=model_index.page()))
     for path, text in (*model_pages.pages(), *card_pages.pages()):
         files.append(File.generated(config, path, content=text))
