@@ -40,14 +40,16 @@ def notices_of(facts: Mapping[str, Any] | None) -> list[str]:
 def judged_facts(facts: Mapping[str, Any]) -> dict[str, str]:
     """The few facts that every reader looks for: model, weights, data, evaluator, and where predictions came from."""
     request, arguments = facts.get("request") or {}, facts.get("arguments") or {}
-    model, data, evaluator = ({} if isinstance(request.get(k), list) else request.get(k) or {} for k in _PARTS)
+    model, evaluator = request.get("model") or {}, request.get("evaluator") or {}
+    data = request.get("data") or []
     found = {
         "Model": model_words(request),
+        "Models": ", ".join(map(str, arguments.get("models") or [])),
         "Adapted from": _base(model),
         "Weights": _weights(model),
         "Predictions": str(arguments.get("predictions") or ""),
         "Verb": str(request.get("verb") or ""),
-        "Data": " ".join(filter(None, [str(data.get("name", "")), f"({data['split']})" if data.get("split") else ""])),
+        "Data": ", ".join(map(_data, data if isinstance(data, list) else [data])),
         "Evaluator": str(evaluator.get("name", "")),
         "Device": str(request.get("device") or ""),
         "Started": str(facts.get("started") or ""),
@@ -55,7 +57,9 @@ def judged_facts(facts: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-_PARTS = ("model", "data", "evaluator")
+def _data(data: Mapping[str, Any]) -> str:
+    split = f" ({data['split']})" if data.get("split") else ""
+    return f"{data.get('name', '')}{split}"
 
 
 def _untrained(model: Mapping[str, Any]) -> Iterator[str]:
