@@ -75,6 +75,16 @@ def test_what_compares_models_names_all_of_them_and_both_splits():
     assert facts == {"Models": "a, b.v2", "Data": "toy (train), toy (test)"}
 
 
+def test_requests_of_any_form_are_told_as_far_as_they_tell():
+    assert judged_facts({"request": {"data": "cases", "model": "net.v1", "evaluator": ["x"]}}) == {
+        "Model": "net.v1",
+        "Data": "cases",
+        "Evaluator": "['x']",
+    }
+    assert judged_facts({"request": {"data": 5, "needs": 3}, "arguments": {"models": "a"}}) == {"Data": "5"}
+    assert run_notices(ReportedRun(facts={"request": {"model": {"name": "a", "needs": ["b"], "weights": "w"}}})) == []
+
+
 def test_predictions_of_unknown_origin_are_called_so():
     run = ReportedRun(facts={"request": {"command": "evaluate", "predictions": "ab" * 32}})
     assert run_notices(run) == [UNKNOWN_ORIGIN]
