@@ -219,10 +219,10 @@ def test_notices_stand_before_every_figure_and_every_page_says_that_it_is_no_med
 def test_a_picture_says_of_itself_what_its_file_says():
     said = PngInfo()
     said.add_itxt("Title", "no")
-    said.add_itxt("Description", "Axial slice 3 of 9, für alle.", zip=True)
+    said.add_itxt("Description", "Axial slice 3 of 9, 5 µm thick.", zip=True)
     stream = io.BytesIO()
     Image.new("RGB", (3, 2)).save(stream, "PNG", pnginfo=said)
-    assert described(stream.getvalue()) == "Axial slice 3 of 9, für alle."
+    assert described(stream.getvalue()) == "Axial slice 3 of 9, 5 µm thick."
     assert described(encode_png(np.zeros((2, 2, 3), np.uint8))) == ""
     assert described(b"\xff\xd8\xff\xe0 a JPEG") == ""
 
