@@ -69,7 +69,7 @@ def answers(folder):
     return {question: session.generate(ask(f"3 {question}?"), max_tokens=6).turns[-1].text for question in ANSWERS}
 
 
-@pytest.mark.parametrize("family", ["bloom", "llama"])
+@pytest.mark.parametrize("family", [pytest.param("bloom", marks=pytest.mark.slow), "llama"])
 def test_a_model_that_was_tuned_answers_so_from_its_folder_alone(place, family):
     out, told = adapt(place, family, epochs=16)
     rows = history(out)
@@ -102,9 +102,10 @@ def talk_chat(n):
 
 def test_an_adapted_model_can_be_adapted_again(place):
     first, _ = adapt(place, "llama", epochs=1)
-    omlab.adapt(
-        first, "chats:sft.jsonl", recipe="sft", adapter="lora", device="cpu", output=place / "two", settings=QUICK
-    )
+    with pytest.warns(OmlabWarning, match="this is learnt"):
+        omlab.adapt(
+            first, "chats:sft.jsonl", recipe="sft", adapter="lora", device="cpu", output=place / "two", settings=QUICK
+        )
     assert omlab.load_model(place / "two", device="cpu").model.backend.name == "base+sft+sft"
 
 
