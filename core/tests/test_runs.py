@@ -258,6 +258,8 @@ def test_our_warnings_are_kept_with_their_case(final):
     run = begin(final)
     with kept_by_case():
         assert run.attempt("a", files={}, work=work).warnings == ["tilted"]
+    with pytest.warns(OmlabWarning, match="tilted"), kept_by_case(is_shown=True):
+        assert run.attempt("b", files={}, work=work).warnings == ["tilted"]
     run.abandon()
 
 

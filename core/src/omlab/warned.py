@@ -18,17 +18,21 @@ _case: ContextVar[list[str] | None] = ContextVar("omlab_case_warnings", default=
 
 
 @contextmanager
-def kept_by_case() -> Iterator[None]:
-    """While this is open, an `OmlabWarning` given inside `noted` is kept there, in whatever thread."""
+def kept_by_case(*, is_shown: bool = False) -> Iterator[None]:
+    """While this is open, an `OmlabWarning` given inside `noted` is kept there, in whatever thread.
+
+    `is_shown`: it is also shown when it comes, as others are: of work that takes long.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("always", OmlabWarning)
         python_way = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
             into = _case.get()
-            if into is None or not issubclass(category, OmlabWarning):
+            is_kept = into is not None and issubclass(category, OmlabWarning)
+            if not is_kept or is_shown:
                 python_way(message, category, *rest, **more)
-            elif str(message) not in into:
+            if into is not None and is_kept and str(message) not in into:
                 into.append(str(message))
 
         warnings.showwarning = show

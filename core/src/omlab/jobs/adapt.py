@@ -30,6 +30,7 @@ from omlab.settings import by_home, complete, decisive
 from omlab.shards import rank
 from omlab.suggest import did_you_mean
 from omlab.surveys import Surveyed
+from omlab.warned import kept_by_case
 from omlab.weights import LOCAL
 
 CASE = "adapted"
@@ -255,7 +256,7 @@ def _lead(plan: _Plan, place: Path | None, arguments: Mapping[str, Any], go: Go)
     if run.is_whole and is_done:
         run.close()
         return Outcome(place=run.final, log=run.log, was_complete=True)
-    with at_work(run):
+    with at_work(run), kept_by_case(is_shown=True):
         if not is_done:
             run.note(f"adapted on {describe_device(plan.ref.device)}")
             record = run.attempt(CASE, files={}, work=lambda folder: _work(plan, run, folder, go))

@@ -56,7 +56,8 @@ class LanguageRecipe(ABC):
         self.flags = RedFlags.read(Path(settings["red_flags"])) if settings["red_flags"] else None
         self.allowed = self._faults_allowed()
         self.longest = min(settings["longest"], model.backend.context or settings["longest"])
-        self._known = [kept_tokenizer(model.backend.tokenizer), kept_format(model.backend.format), self.longest]
+        written_by = [kept_tokenizer(model.backend.tokenizer), kept_format(model.backend.format)]
+        self._known = digest_of([*written_by, self.longest])
         self.store = self.read(data, "train")
         has_val = "val" in data.splits() and len(data.cases("val")) > 0
         self.val = self.read(data, "val") if has_val else None

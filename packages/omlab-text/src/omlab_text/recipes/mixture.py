@@ -40,9 +40,8 @@ def shares_of(sources: Sequence[str], *, mixture: Sequence[str], replay: str) ->
     if share >= 1 or repeated in rest or not rest:
         raise SettingsError(f"replay={replay} must be a share below 1 of a source that mixture does not name.")
     if not mixture and len(rest) > 1:
-        raise SettingsError(
-            f"replay leaves {len(rest)} sources: weigh them with -s mixture={','.join(rest)} (each =1)."
-        )
+        weights = ",".join(f"{source}=1" for source in rest)
+        raise SettingsError(f"replay leaves {len(rest)} sources: weigh them, such as -s mixture={weights}")
     return {repeated: share} | {source: (1 - share) * weight / sum(rest.values()) for source, weight in rest.items()}
 
 
@@ -105,7 +104,6 @@ def _weight(given: str, sources: Sequence[str], *, name: str) -> tuple[str, floa
     if not source or not 0 < weight < float("inf"):
         raise SettingsError(f"{name} is '{given}', but must be SOURCE=WEIGHT with a weight above 0.")
     if source not in sources:
-        raise SettingsError(
-            f"{name} names the source '{source}': {did_you_mean(source, sources, none='there is none.')}"
-        )
+        hint = did_you_mean(source, sources, none="there is none.")
+        raise SettingsError(f"{name} names the source '{source}', which the training data lack: {hint}")
     return source, weight
