@@ -1,9 +1,10 @@
-"""The table of plugins in README.md, made from the packages' `cards.toml` files and the commands that they add.
+"""The table of packages in README.md, made from their `pyproject.toml`, their `cards.toml` and the commands they add.
 
 python -m tools.plugin_table            rewrite the table
 python -m tools.plugin_table --check    exit 1 where it is out of date
 
 Nothing of ours is imported: a command is found where a hook says `cli.add_lazy("name", "module:command", "Help.")`.
+What is for demonstrations alone is left out; `omlab list --all` shows it.
 """
 
 from __future__ import annotations
@@ -11,23 +12,28 @@ from __future__ import annotations
 import argparse
 import ast
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from tools.workspace import ROOT, Package, packages, read_toml
 
 BEGIN = "<!-- plugins: begin (made by python -m tools.plugin_table) -->"
 END = "<!-- plugins: end -->"
-HEAD = ("kind", "name", "what it is", "does", "package")
-
-Card = Mapping[str, Any]
+HEAD = ("package", "what it is", "what it brings")
+WORDS = {
+    "model": ("model", "models"),
+    "dataset": ("data set", "data sets"),
+    "adapter": ("adapter", "adapters"),
+    "evaluator": ("evaluator", "evaluators"),
+    "format": ("format", "formats"),
+    "payload": ("kind", "kinds"),
+}
+"""What the kinds of cards are called, one and several."""
 
 
 def table() -> str:
-    """The table in Markdown: one row a card or command, by kind and then by package and name."""
-    rows = [row for kind in _KINDS for package in packages() for row in _rows(package, kind)]
-    return "\n".join([_line(HEAD), "|---" * len(HEAD) + "|", *map(_line, rows)])
+    """The table in Markdown: one row a package, core first, each area by name."""
+    return "\n".join([_line(HEAD), "|---" * len(HEAD) + "|", *(_line(_row(package)) for package in packages())])
 
 
 def commands(path: Path) -> list[tuple[str, str]]:
@@ -37,20 +43,23 @@ def commands(path: Path) -> list[tuple[str, str]]:
     return [(_text(name), _text(help)) for name, _, help in found]
 
 
-def _rows(package: Package, kind: str) -> Iterator[tuple[str, ...]]:
-    source = package.folder / "src" / package.module
+def _row(package: Package) -> tuple[str, str, str]:
     link = f"[{package.name}]({package.folder.relative_to(ROOT).as_posix()})"
-    link += ", in an environment of its own" if package.apart else ""
-    words, does = _KINDS[kind]
-    if kind == "command":
-        plugin = source / "plugin.py"
-        for name, help in sorted(commands(plugin)) if plugin.is_file() else ():
-            yield (words, f"`omlab {name}`", help, "", link)
-        return
-    cards = source / "cards.toml"
-    found: list[Card] = read_toml(cards).get(kind, []) if cards.is_file() else []
-    for card in sorted(found, key=lambda card: str(card["name"])):
-        yield (words, f"`{card['name']}`", card["summary"], does(card), link)
+    description = str(read_toml(package.folder / "pyproject.toml")["project"]["description"])
+    return link, description, "; ".join(_brought(package))
+
+
+def _brought(package: Package) -> Iterator[str]:
+    """Names of what a package brings, kind by kind."""
+    source = package.folder / "src" / package.module
+    cards = read_toml(source / "cards.toml") if (source / "cards.toml").is_file() else {}
+    for kind, words in WORDS.items():
+        names = sorted(str(card["name"]) for card in cards.get(kind, []) if not card.get("demonstration"))
+        if names:
+            yield f"{words[len(names) > 1]} {_names(names)}"
+    added = sorted(commands(source / "plugin.py")) if (source / "plugin.py").is_file() else []
+    if added:
+        yield f"{'commands' if len(added) > 1 else 'command'} {_names(f'omlab {name}' for name, _ in added)}"
 
 
 def _text(node: ast.expr) -> str:
@@ -64,36 +73,6 @@ def _line(cells: Iterable[str]) -> str:
 
 def _names(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
-
-
-def _model(card: Card) -> str:
-    recipes = f"trains by {_names(card['trains'])}" if card.get("trains") else ""
-    return "; ".join(part for part in (_names(card.get("does", {})), recipes) if part)
-
-
-def _format(card: Card) -> str:
-    reads, writes = card.get("reads", []), card.get("writes", [])
-    acts = {"reads and writes": reads} if sorted(reads) == sorted(writes) else {"reads": reads, "writes": writes}
-    return "; ".join(f"{act} {_names(kinds)}" for act, kinds in acts.items() if kinds)
-
-
-def _task(card: Card) -> str:
-    return str(card.get("task", ""))
-
-
-def _adapter(card: Card) -> str:
-    return "trains by a recipe" if card["requires"] == "recipe" else f"needs `{card['requires']}`"
-
-
-_KINDS: dict[str, tuple[str, Callable[[Card], str]]] = {
-    "model": ("model", _model),
-    "dataset": ("data set", _task),
-    "adapter": ("adapter", _adapter),
-    "evaluator": ("evaluator", _task),
-    "command": ("command", lambda card: ""),
-    "format": ("format", _format),
-    "payload": ("payload", lambda card: ""),
-}
 
 
 def with_table(text: str) -> str:

@@ -91,9 +91,8 @@ def create(kind: str, name: str, *, destination: Path, contrib: bool) -> list[Pa
         try:
             workspace.replace_lists(lists)
             facts = KINDS[kind]
-            does = string.Template(facts.does).substitute(name=called.card)
-            rows = [(facts.words, facts.summary, does), *([(*facts.beside, "")] if facts.beside else [])]
-            workspace.add_to_readme(root, rows, card=called.card, folder=folder)
+            brings = facts.brings.format(name=called.card)
+            workspace.add_to_readme(root, summary=facts.summary, brings=brings, folder=folder)
         except OSError as error:
             shutil.rmtree(folder)
             raise OutputError(f"The workspace in {root} cannot be changed: {error.strerror or error}.") from error

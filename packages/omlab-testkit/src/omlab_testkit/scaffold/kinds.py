@@ -19,16 +19,14 @@ class NewKind:
         summary: Of the card as it is written.
         cards: Kinds of its cards, for each of which there is a hook.
         requires: What it needs to be installed.
-        does: What the table of plugins says of it.
-        beside: Words and summary of a further card, where there is one.
+        brings: What the table of packages says that it brings.
     """
 
     words: str
     summary: str
     cards: tuple[str, ...]
     requires: tuple[str, ...]
-    does: str
-    beside: tuple[str, str] | None = None
+    brings: str
 
 
 KINDS: Mapping[str, NewKind] = {
@@ -44,50 +42,49 @@ KINDS: Mapping[str, NewKind] = {
             NUMPY,
             "torch>=2.6",
         ),
-        does="`predict`, `embed`; trains by `segmentation`",
+        brings="model `{name}`",
     ),
     "recipe": NewKind(
         words="model",
         summary="Learns to segment by cross-entropy and Dice under a rate that is warmed up.",
         cards=("model",),
         requires=("omlab-core[torch]>=0.1,<1", "omlab-train>=0.1,<1", VOLUME, NUMPY, "torch>=2.6"),
-        does="`predict`; trains by `$name`",
+        brings="model `{name}`",
     ),
     "dataset": NewKind(
         words="data set",
         summary="Volumes and label maps in a folder of NIfTI files.",
         cards=("dataset",),
         requires=(CORE, VOLUME, NUMPY),
-        does="segmentation",
+        brings="data set `{name}`",
     ),
     "adapter": NewKind(
         words="adapter",
         summary="Renumbers predicted classes to those of the data.",
         cards=("adapter",),
         requires=("omlab-core[torch]>=0.1,<1", VOLUME, NUMPY, "torch>=2.6"),
-        does="needs `predict`",
+        brings="adapter `{name}`",
     ),
     "evaluator": NewKind(
         words="evaluator",
         summary="Voxel accuracy of label maps.",
         cards=("evaluator",),
         requires=(CORE, "omlab-report>=0.1,<1", VOLUME, NUMPY),
-        does="segmentation",
+        brings="evaluator `{name}`",
     ),
     "format": NewKind(
         words="format",
         summary="Volumes as NumPy archives: array, affine and the meaning of the intensities.",
         cards=("format",),
         requires=(CORE, VOLUME, NUMPY),
-        does="reads and writes `volume`",
+        brings="format `{name}`",
     ),
     "payload": NewKind(
         words="format",
         summary="Regularly sampled traces, such as an ECG, as JSON.",
         cards=("payload", "format"),
         requires=(CORE, NUMPY),
-        does="reads and writes `$name`",
-        beside=("payload", "Values of one quantity at a regular rate."),
+        brings="format `{name}`; kind `{name}`",
     ),
 }
 TAKEN = frozenset(

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from omlab.errors import UsageError
 
 WORKSPACE = "omlab-workspace"
-_ORDER = ("model", "data set", "adapter", "evaluator", "command", "format", "payload")
+_AREAS = ("core", "packages", "contrib")
+_ROW = re.compile(rf"\| \[omlab-[^\]]*\]\(((?:{'|'.join(_AREAS)})[^)]*)\)")
 _TABLE_END = "<!-- plugins: end -->"
 
 
@@ -53,34 +54,24 @@ def replace_lists(lists: Mapping[Path, str]) -> None:
         draft.replace(path)
 
 
-def add_to_readme(root: Path, rows: Sequence[tuple[str, str, str]], *, card: str, folder: Path) -> None:
-    """Add rows (words, summary, what it does) to the table of plugins, in `python -m tools.plugin_table`'s order."""
+def add_to_readme(root: Path, *, summary: str, brings: str, folder: Path) -> None:
+    """Add a package's row to the table of packages, in `python -m tools.plugin_table`'s order."""
     path = root / "README.md"
     text = path.read_text(encoding="utf-8")
     if _TABLE_END not in text:
         return
-    link = f"[{folder.name}]({folder.relative_to(root).as_posix()})"
-    for words, summary, does in rows:
-        text = _with_row(text, f"| {words} | `{card}` | {summary} | {does} | {link} |")
-    replace_lists({path: text})
-
-
-def _with_row(text: str, row: str) -> str:
-    """`text` with `row` among the rows of its kind: by package (packages before contrib), then by name."""
+    row = f"| [{folder.name}]({folder.relative_to(root).as_posix()}) | {summary} | {brings} |\n"
     lines = text.splitlines(keepends=True)
-    table = [n for n, line in enumerate(lines) if re.match(rf"\| ({'|'.join(_ORDER)}) \|", line)]
+    table = [n for n, line in enumerate(lines) if _ROW.match(line)]
     rule = next(n for n, line in enumerate(lines) if line.startswith("|---"))
+    place = max((n for n in table if _order(lines[n]) < _order(row)), default=rule) + 1
+    replace_lists({path: "".join([*lines[:place], row, *lines[place:]])})
 
-    def key(line: str) -> tuple[int, list[str], str]:
-        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
-        path = re.search(r"\(([^)]*)\)", cells[-1])
-        area = (path.group(1) if path else "").split("/")
-        rank = ["core", "packages", "contrib"].index(area[0]) if area[0] in ("core", "packages", "contrib") else 3
-        return _ORDER.index(cells[0]), [str(rank), *area[1:]], cells[1]
 
-    before = [n for n in table if key(lines[n]) < key(row)]
-    place = (before[-1] if before else rule) + 1
-    return "".join([*lines[:place], row + "\n", *lines[place:]])
+def _order(row: str) -> tuple[int, str]:
+    """Where a row of the table stands: core, packages, contrib, each by name."""
+    area, _, name = _ROW.match(row).group(1).partition("/")  # type: ignore[union-attr]  # only rows are asked
+    return _AREAS.index(area), name
 
 
 def _append(text: str, begin: str, end: str, line: str, path: Path) -> str:
