@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterable, Iterator
 from email.parser import Parser
 from pathlib import Path
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from tools import frozen, released
 from tools.workspace import Package, git, packages
 
-TAG = re.compile(r"(?P<name>[a-z0-9-]+)-v(?P<version>\d+\.\d+\.\d+\w*)")
+TAG = re.compile(r"(?P<name>[a-z0-9-]+)-v(?P<version>\d+\.\d+\.\d+((a|b|rc)\d+)?)")
 PUBLISHING = ("UV_PUBLISH_URL", "UV_PUBLISH_TOKEN")
 """Where to publish, and the right to: given by the environment alone."""
 
@@ -33,23 +33,23 @@ def bump(package: Package, version: str) -> None:
 
     Raises `ValueError` where there are changes that are not committed, nothing to tell, or a version that is not new.
     """
+    if TAG.fullmatch(f"{package.name}-v{version}") is None:
+        raise ValueError(f"'{version}' is not a version such as 1.2.0.")
     last = released.latest(package.name)
-    try:
-        backwards = last is not None and Version(version) <= last
-    except InvalidVersion as error:
-        raise ValueError(f"'{version}' is not a version such as 1.2.0.") from error
-    if backwards:
+    if last is not None and Version(version) <= last:
         raise ValueError(f"{package.name} {last} is released already: {version} would not come after it.")
     if not _fragments(package):
         raise ValueError(f"{package.name} has nothing in changes/: there is nothing to release.")
     _refuse(unclean())
+    towncrier = [sys.executable, "-m", "towncrier", "build", "--yes", "--version", version]
+    done = subprocess.run(towncrier, cwd=package.folder, check=False, capture_output=True, text=True)  # noqa: S603 - fixed program, arguments of ours
+    if done.returncode:
+        raise ValueError(f"The changelog cannot be written: {done.stderr.strip()}")
     init = package.folder / "src" / package.module / "__init__.py"
     for path, name in ((package.folder / "pyproject.toml", "version"), (init, "__version__")):
         text = path.read_text(encoding="utf-8")
         text = re.sub(rf'^{name} = ".*"$', f'{name} = "{version}"', text, count=1, flags=re.MULTILINE)
         path.write_text(text, encoding="utf-8")
-    towncrier = [sys.executable, "-m", "towncrier", "build", "--yes", "--version", version]
-    subprocess.run(towncrier, cwd=package.folder, check=True)  # noqa: S603 - fixed program, arguments of ours
 
 
 def tag_faults(tag: str) -> Iterator[str]:
