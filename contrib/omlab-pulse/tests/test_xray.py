@@ -145,6 +145,12 @@ def test_files_of_other_eyes_are_refused(tmp_path, changed, said):
         model(weights=saved(tmp_path / "published", state))
 
 
+@pytest.mark.filterwarnings("ignore::omlab.errors.OmlabWarning")
+def test_a_folder_without_checkpoints_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match=r"holds no checkpoint \(\.pth"):
+        model(weights=tmp_path)
+
+
 @pytest.mark.parametrize("norms", [1, 2])
 def test_what_pulse_is_given_is_as_the_sheet_says(norms):
     """Text tokenised around the image, and normed as often as is said before BLOOM norms all once more."""

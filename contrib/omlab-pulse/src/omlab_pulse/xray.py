@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from omlab.card_schema import ModelCard
-from omlab.errors import OmlabWarning, UsageError
+from omlab.errors import OmlabWarning, UsageError, WeightsError
 from omlab.session import Session
 from omlab.weights import Weights, read_state_dict
 from omlab_pulse.eyes import TINY, Eyes, EyesConfig, load_eyes
@@ -75,5 +75,7 @@ def _eyes(weights: Weights | None, *, width: int, is_tiny: bool) -> Eyes:
     warnings.warn("XrayPULSE's projection is under this licence: CC-BY-NC-4.0.", OmlabWarning, stacklevel=2)
     eyes = Eyes(TINY if is_tiny else EyesConfig(), width=width)
     paths = [path for path in weights.files.values() if path.suffix in CHECKPOINTS]
+    if not paths:
+        raise WeightsError(f"{weights.folder} holds no checkpoint ({', '.join(CHECKPOINTS)}) of XrayPULSE's eyes.")
     load_eyes(eyes, {path.name: read_state_dict(path, wrapper="model", converted=True) for path in paths})
     return eyes
