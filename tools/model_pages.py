@@ -51,7 +51,9 @@ def page(facts: ModelCard) -> str:
 def _picture(package: str) -> str:
     found = PICTURES / f"{package}.webp"
     told = found.with_suffix(".txt")
-    return f"![{told.read_text(encoding='utf-8').strip()}](../images/models/{found.name})" if found.is_file() else ""
+    if not found.is_file():
+        return ""
+    return f"![](../images/models/{found.name})\n\n*{sentence(told.read_text(encoding='utf-8').strip())}*"
 
 
 def _glance(facts: ModelCard, *, package: str) -> str:

@@ -89,3 +89,13 @@ def test_what_a_model_costs_is_measured_and_shown(tmp_path: Path, monkeypatch: p
     row = next(line for line in page.splitlines() if line.startswith("| embed | 250 residues |"))
     assert float(row.split("|")[3].split()[0]) > 0
     assert int(row.split("|")[4].split()[0]) > 100
+
+
+def test_a_picture_is_shown_with_what_it_shows() -> None:
+    with_pictures = sorted(path.stem for path in model_pages.PICTURES.glob("*.webp"))
+    assert len(with_pictures) >= 10
+    for package in with_pictures:
+        told = (model_pages.PICTURES / f"{package}.txt").read_text(encoding="utf-8").strip()
+        name = next(name for name, found in CARDS.items() if found.distribution == package)
+        assert f"![](../images/models/{package}.webp)\n\n*{told}.*" in model_pages.page(card(name))
+        assert (model_pages.PICTURES / f"{package}.webp").stat().st_size <= 120_000

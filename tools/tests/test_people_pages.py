@@ -43,7 +43,7 @@ def test_the_page_on_clusters_works_as_written(tmp_path: Path) -> None:
     assert whole.count(" -o out/") == 2
     pages.shell(whole.replace(" -o out/", " -o out/ -s spacing=6,6,6 -s mirror=no -s step=1"), cwd=tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "out" / "cases.jsonl").read_text().splitlines()]
-    assert {line["id"] for line in lines if line.get("status") == "ok"} == {"01", "02", "03", "04", "05"}
+    assert {line["id"] for line in lines if line["status"] == "done"} == {"01", "02", "03", "04", "05"}
     assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == [f"0{n}.nii.gz" for n in range(1, 6)]
 
 
