@@ -1,4 +1,4 @@
-"""README.md, docs/index.md and docs/training.md, run.
+"""README.md, docs/index.md, docs/training.md and docs/reading-a-report.md, run.
 
 docs/training.md runs as it is written. The others name published weights and a reader's own files: a narrow untrained
 model and phantoms stand in for them.
@@ -6,8 +6,10 @@ model and phantoms stand in for them.
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +113,13 @@ def test_the_page_on_training_works_as_written(tmp_path: Path) -> None:
     assert list((tmp_path / ".cache" / "prepared").glob("*/entry.json"))
     metrics = json.loads((tmp_path / "report" / "report.json").read_text())["metrics"]
     assert {metric["label"] for metric in metrics} >= {"liver", "spine"}
+
+
+def test_results_of_another_program_are_judged_as_the_page_on_reports_says(reader: Path) -> None:
+    (block,) = pages.blocks(ROOT / "docs" / "reading-a-report.md")
+    (command,) = (line for line in block.splitlines() if "--predictions" in line)
+    shutil.copytree(reader / "Dataset017_Abdomen" / "labelsTs", reader / "theirs")
+    pages.shell(command, cwd=reader)
+    page = html.unescape((reader / "report-of-theirs" / "report.html").read_text(encoding="utf-8"))
+    assert "predictions of unknown origin on nnunet" in page
+    assert "Axial slice " in page
