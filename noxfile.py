@@ -78,7 +78,8 @@ def types(session: nox.Session) -> None:
         modules = [part for package in workspace.packages() for part in ("--package", package.module)]
         apart = os.pathsep.join(str(package.folder / "src") for package in workspace.apart())
         session.run("mypy", *modules, env={"MYPYPATH": apart})  # what these need and cannot be here is Any
-        tools = sorted(str(path) for pattern in ("tools/*.py", "tools/gpu/*.py") for path in ROOT.glob(pattern))
+        patterns = ("tools/*.py", "tools/gpu/*.py", "tools/pictures/*.py")
+        tools = sorted(str(path) for pattern in patterns for path in ROOT.glob(pattern))
         session.run("mypy", "noxfile.py", "conftest.py", *tools)
 
 
@@ -156,7 +157,7 @@ def slow(session: nox.Session) -> None:
     """The tests marked `slow`: every package's, and those of the documents; the nightly run's."""
     asked = _arguments(session)
     with _environment(session):
-        _install_all(session, "mypy", "ruff")
+        _install_all(session, "mkdocs-material", "mypy", "ruff")
         _test_marked(session, "slow and not gpu", _chosen(asked), asked.pytest)
         if not asked.names:
             session.run("pytest", "-q", "-m", "slow", *asked.pytest, "tools/tests", success_codes=[0, 5])

@@ -24,10 +24,10 @@ from typing import Any, cast
 import numpy as np
 
 from omlab.card_schema import ModelCard, validate
-from omlab.cards import Card
 from omlab.registry import registry
 from omlab_testkit.rows import processor
-from tools.model_pages import COSTS, costs, models
+from tools import catalogue
+from tools.model_pages import COSTS, costs
 
 COLUMNS = ("model", "verb", "input", "seconds", "peak_mib", "machine", "threads", "torch", "date")
 LONGEST = 900  # seconds of a child
@@ -112,11 +112,11 @@ def measure(name: str, verb: str) -> None:
     print(json.dumps(row))
 
 
-def rows_of(card: Card) -> list[dict[str, Any]]:
+def rows_of(card: ModelCard) -> list[dict[str, Any]]:
     """The rows of one model; a verb that fails or takes too long is said on standard error and left out."""
-    facts, rows = cast(ModelCard, validate(card)), []
-    for verb in facts.does:
-        if inputs(facts, verb) is None:
+    rows = []
+    for verb in card.does:
+        if inputs(card, verb) is None:
             continue
         command = [sys.executable, "-m", "tools.costs", "--child", card.name, verb]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -142,8 +142,8 @@ def main() -> None:
     if asked.child:
         measure(*asked.child)
         return
-    for card in [registry().get("model", name) for name in asked.names] or models():
-        _replace(card.name, rows_of(card))
+    for name in asked.names or [card.name for card in catalogue.models()]:
+        _replace(name, rows_of(cast(ModelCard, validate(registry().get("model", name)))))
 
 
 def _replace(name: str, rows: list[dict[str, Any]]) -> None:

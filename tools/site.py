@@ -14,7 +14,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # mkdocs loads hooks by path
 
-from tools import benchmarks, model_pages  # noqa: E402 - needs the path above
+from omlab_testkit.scaffold.kinds import KINDS  # noqa: E402 - needs the path above, as do the next
+from tools import benchmarks, card_pages, catalogue, changelog, model_index, model_pages  # noqa: E402
 from tools.reference import PAGES  # noqa: E402
 
 
@@ -25,7 +26,9 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, "benchmarks.md", content=benchmarks.page()))
     for path, picture in benchmarks.plots():
         files.append(File.generated(config, path, content=picture))
-    for path, text in model_pages.pages():
+    files.append(File.generated(config, "changelog.md", content=changelog.page()))
+    files.append(File.generated(config, "models.md", content=model_index.page()))
+    for path, text in (*model_pages.pages(), *card_pages.pages()):
         files.append(File.generated(config, path, content=text))
     files.append(File.generated(config, "llms.txt", content=for_agents(config)))
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -36,14 +39,18 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 def for_agents(config: MkDocsConfig) -> str:
     """`llms.txt`: what the site is and where each page is, for programs that read it (llmstxt.org)."""
     lines = [f"# {config.site_name}", "", f"> {config.site_description} Research software, not a medical device.", ""]
-    lines += ["The whole form of a plugin is on one page, writing-a-plugin.html; `omlab new KIND NAME` writes one.", ""]
+    kinds = ", ".join(KINDS)
+    lines += [
+        f"The whole form of a plugin is on one page, writing-a-plugin.html; `omlab new KIND NAME` writes one: {kinds}."
+    ]
+    lines += [""]
     lines += ["## Pages", ""]
     for entry in config.nav or ():
         for title, where in entry.items():
             pages = {title: where} if isinstance(where, str) else {k: v for part in where for k, v in part.items()}
             lines += [f"- [{name}]({Path(path).with_suffix('.html')})" for name, path in pages.items()]
     lines += ["", "## Models", ""]
-    lines += [f"- [{card.name}](models/{card.name}.html): {card.summary}" for card in model_pages.models()]
+    lines += [f"- [{card.name}](models/{card.name}.html): {card.summary}" for card in catalogue.models()]
     return "\n".join(lines) + "\n"
 
 

@@ -72,6 +72,19 @@ def test_files_of_another_program_are_judged_without_a_model():
     assert "theirs has no file for the case 'd': name each file by its case, as c.sig is" in failed.failed[0].reason
 
 
+def test_options_of_the_verb_are_given_with_the_settings():
+    plain, twice = (
+        omlab.evaluate("adder", "ramps", output=name, settings=settings).report.metrics[0].value
+        for name, settings in (("plain", {}), ("twice", {"options.times": 5}))
+    )
+    assert (plain, twice) == (4, 0)
+    assert read_log(Path("twice"))["request"]["options"] == {"times": 5}
+    with pytest.raises(SettingsError, match="'predict' of 'adder' has no setting 'time': did you mean 'times'"):
+        omlab.evaluate("adder", "ramps", settings={"options.time": 5})
+    with pytest.raises(UsageError, match=r"options.times is a verb's, but no model is asked here\.$"):
+        omlab.evaluate(None, "ramps", predictions="twice", settings={"options.times": 5})
+
+
 def test_results_that_changed_are_another_request():
     omlab.predict("adder", data="ramps", output="out")
     omlab.evaluate(None, "ramps", predictions="out", output="board")

@@ -1,6 +1,9 @@
-// Tables with data-filter="COLUMN ..." get a list for each of those columns, and a field for words.
+// Tables with data-filter="COLUMN ..." get a list for each of those columns, and a field for words. What the page's
+// address asks for (?modality=ct&task=segmentation) is chosen at first.
 (function () {
   "use strict";
+
+  const asked = new URLSearchParams(window.location.search);
 
   function cells(row) {
     return Array.from(row.cells, (cell) => cell.textContent.trim());
@@ -15,6 +18,7 @@
     const field = document.createElement("select");
     field.setAttribute("aria-label", name);
     for (const value of ["", ...values]) field.add(new Option(value || `any ${name}`, value));
+    if (values.includes(asked.get(name))) field.value = asked.get(name);
     return field;
   }
 

@@ -12,7 +12,7 @@ from omlab.card_schema import ModelCard, validate
 from omlab.registry import registry
 from omlab_prompts.testing import prompts_for
 from omlab_testkit.examples import examples
-from tools import costs, model_pages
+from tools import costs, model_index, model_pages
 from tools.pages import shell
 
 CARDS = {card.name: card for card in registry().cards("model")}
@@ -20,16 +20,22 @@ TINY = ["esm2-tiny", "stunet-tiny", "sammed2d-tiny", "pathoduet-tiny", "endofm-p
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+def card(name: str) -> ModelCard:
+    found = validate(CARDS[name])
+    assert isinstance(found, ModelCard)
+    return found
+
+
 def test_every_model_but_demonstrations_has_a_page_in_the_index() -> None:
-    index, pages = model_pages.index(), dict(model_pages.pages())
-    for name, card in CARDS.items():
-        shown = not card.data.get("demonstration", False)
+    index, pages = model_index.page(), dict(model_pages.pages())
+    for name, found in CARDS.items():
+        shown = not found.data.get("demonstration", False)
         assert (f"models/{name}.md" in pages) == shown
         assert (f'href="models/{name}.html"' in index) == shown
 
 
 def test_a_page_says_what_the_card_says() -> None:
-    page = model_pages.page(CARDS["sammed3d"])
+    page = model_pages.page(card("sammed3d"))
     for text in (
         "- **made for**: ct, mr, whole-body",
         "- **tasks**: segmentation, simulate",
@@ -50,15 +56,14 @@ def test_a_page_says_what_the_card_says() -> None:
     "name", [pytest.param(name, marks=pytest.mark.slow if number > 1 else ()) for number, name in enumerate(TINY)]
 )
 def test_the_commands_and_the_python_of_a_page_run_as_shown(name: str, tmp_path: Path) -> None:
-    facts = validate(CARDS[name])
-    assert isinstance(facts, ModelCard)
+    facts = card(name)
     for verb in facts.does.values():
         made = {word: examples(verb.kinds[word], card=name, tests=None)[0] for word in verb.required}
         first = next(iter(made.values()))
         for word, payload in made.items():
             path = tmp_path / model_pages.file_name(word, verb.kinds[word])
             omlab.write(prompts_for(first) if verb.kinds[word] == "prompts" else payload, path)
-    page = model_pages.page(CARDS[name])
+    page = model_pages.page(facts)
     for verb in facts.does:
         line = model_pages.command(facts, verb)
         assert line in page
@@ -79,7 +84,7 @@ def test_what_a_model_costs_is_measured_and_shown(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(sys, "argv", ["costs", "esm2-tiny"])
     costs.main()
     model_pages.costs.cache_clear()
-    page = model_pages.page(CARDS["esm2-tiny"])
+    page = model_pages.page(card("esm2-tiny"))
     model_pages.costs.cache_clear()
     row = next(line for line in page.splitlines() if line.startswith("| embed | 250 residues |"))
     assert float(row.split("|")[3].split()[0]) > 0

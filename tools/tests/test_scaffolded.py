@@ -4,6 +4,7 @@ They are not installed but put on the path with the metadata that an installatio
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from mkdocs.config.defaults import MkDocsConfig
 
 from omlab_testkit import scaffold
 from omlab_testkit.scaffold.kinds import KINDS
-from tools import plugin_table
+from tools import plugin_table, site
 from tools.workspace import ROOT
 
 SCAN = """
@@ -22,14 +24,17 @@ import numpy as np, omlab
 from omlab_volume.volume import Volume
 array = np.zeros((1, 16, 16, 8), dtype=np.float32)
 array[0, 4:9, 4:9, 2:6] = 300
-omlab.write(Volume(array=array, affine=np.eye(4), intensity="hu"), "scan.nii.gz")
+volume = Volume(array=array, affine=np.eye(4), intensity="hu")
+omlab.write(volume, "scan.nii.gz")
+omlab.write(volume, "scan.zzformat.npz")
 """
 TRACE = """
 import omlab
-from omlab_zz_format.trace import Trace
-omlab.write(Trace(values=[0.1, 0.4], rate=2.0), "ecg.zzformat.json")
-print(omlab.read("ecg.zzformat.json").seconds)
+from omlab_zz_payload.trace import Trace
+omlab.write(Trace(values=[0.1, 0.4], rate=2.0), "ecg.zzpayload.json")
+print(omlab.read("ecg.zzpayload.json").seconds)
 """
+TRACES = "id,trace\none,ecg.zzpayload.json\n"
 RUNNER = """
 import sys
 from click.testing import CliRunner
@@ -54,9 +59,12 @@ COMMANDS = """\
 list
 info zz-model
 info zz-format
+info zz-payload
+datasets verify cases:traces.csv
 datasets prepare zz-dataset
 datasets verify zz-dataset
 predict zz-model scan.nii.gz -o seg.nii.gz --overlay seg.png
+predict zz-model scan.zzformat.npz -o same.nii.gz
 embed zz-model --data zz-dataset -o features
 adapt zz-model --data zz-dataset --adapter zz-adapter -o renumbered
 evaluate renumbered --data zz-dataset --evaluator zz-evaluator -o report
@@ -65,6 +73,9 @@ TRAINING = """\
 adapt zz-model --data zz-dataset -o mine -s steps=10
 predict mine --data zz-dataset -o results
 evaluate mine --data zz-dataset --evaluator zz-evaluator -o judged
+adapt zz-recipe --data zz-dataset --recipe zz-recipe -o warmed -s steps=30
+predict warmed scan.nii.gz -o warmed.nii.gz
+evaluate warmed --data zz-dataset --evaluator zz-evaluator -o warmed-judged
 """
 
 
@@ -100,6 +111,12 @@ def test_a_package_of_its_own_passes(kind: str, tmp_path: Path) -> None:
     run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=package, path=[package / "src"])
 
 
+def test_people_and_programs_find_every_kind() -> None:
+    page = (ROOT / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+) NAME` \|", page, flags=re.MULTILINE) == list(KINDS)
+    assert ", ".join(KINDS) in site.for_agents(MkDocsConfig())
+
+
 @pytest.mark.slow
 def test_packages_of_every_kind_keep_strict_types(tmp_path: Path) -> None:
     packages = [make(kind, f"zz-{kind}", folder=tmp_path) for kind in KINDS]
@@ -112,7 +129,8 @@ def test_packages_of_every_kind_do_their_work_by_the_real_commands(training: str
     sources = [make(kind, f"zz-{kind}", folder=tmp_path) / "src" for kind in KINDS]
     work = tmp_path / "work"
     work.mkdir()
-    run("-c", SCAN, cwd=work)
+    run("-c", SCAN, cwd=work, path=sources)
+    (work / "traces.csv").write_text(TRACES)
     assert run("-c", TRACE, cwd=work, path=sources).strip() == "1.0"
     said = run("-c", RUNNER, cwd=work, path=sources, given=COMMANDS + training)
     listed, told = said.partition("$ omlab info zz-model")[::2]
@@ -121,8 +139,10 @@ def test_packages_of_every_kind_do_their_work_by_the_real_commands(training: str
     assert (work / "seg.nii.gz").is_file()
     assert (work / "seg.png").is_file()
     assert (work / "features" / "embed.safetensors").is_file()
-    assert (work / "report" / "report.json").is_file()
-    assert (work / "judged" / "report.json").is_file() == bool(training)
+    assert (work / "same.nii.gz").is_file()
+    assert "Voxel accuracy" in (work / "report" / "report.html").read_text()
+    for trained in ("judged", "warmed-judged"):
+        assert (work / trained / "report.html").is_file() == bool(training)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -220,6 +220,26 @@ def test_at_a_higher_scale_the_newest_branch_learns() -> None:
     assert all("sample_module_list_list.2." in name for name in names)
 
 
+def test_registration_is_validated_by_the_same_pairs_and_places_each_time() -> None:
+    class Model:
+        module, regions = cascade(1), ()
+
+    def pairs(*seeds: int) -> PairBatches:
+        found = [torch.rand(2, 1, 1, 20, 20, 20, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return PairBatches(pairs=tuple({"fixed": {"image": a}, "moving": {"image": b}} for a, b in found), seed=0)
+
+    settings = {"steps": 3, "steps_per_epoch": 3, "nonrigid_rate": 0.001, "matrix_rate": 0.001}
+    learned = pairs(1, 2, 3)
+    how = {"settings": settings, "print_": ""}
+    recipe = RegistrationRecipe(Model(), learned, **how, validation=pairs(4, 5))  # type: ignore[arg-type]
+    with torch.no_grad():
+        assert recipe.validate() == recipe.validate()
+        assert (recipe.validate() or {}).keys() == {"loss", "correlation"}
+        assert RegistrationRecipe(Model(), learned, **how).validate() is None  # type: ignore[arg-type]
+    first = [float(learned(number)["fixed"]["image"].sum()) for number in range(6)]
+    assert sorted(first[:3]) == sorted(first[3:]) == sorted(float(one["fixed"]["image"].sum()) for one in learned.pairs)
+
+
 def test_sides_of_a_higher_scale_are_multiples() -> None:
     settings = {"sizes": [33, 40, 40], "scale": 2}
     with pytest.raises(SettingsError, match="multiples of 2"):

@@ -188,7 +188,7 @@ def test_the_commands_draw_record_and_score(tmp_path, monkeypatch):
     record = json.loads((tmp_path / "one" / "draw.json").read_text())
     assert record["seed"] == 3
     assert len(record["items"]) == len((tmp_path / "one" / "items.jsonl").read_text().splitlines()) == 20
-    assert len(record["questions"]["sha256"]) == 64
+    assert len(record["questions"]["files"]["questions.jsonl"]) == 64
     done = runner.invoke(build(), [*arguments, "-o", "two", "--previous", "one"])
     assert "20 items, 0 of them drawn before: two" in done.output
     answers = [

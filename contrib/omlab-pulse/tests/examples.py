@@ -1,7 +1,10 @@
-from omlab_testkit.example_data import example_data
-from omlab_text.testing import example_talks
+"""What the test kit needs beside the cards."""
+
+import omlab
+from omlab.card_schema import ModelCard
+from omlab.session import Session
 
 
-def data(card, recipe):
-    """Chats with answers."""
-    return example_data([{"chat": chat} for chat in example_talks()], None)
+def needs(card: ModelCard) -> dict[str, Session]:
+    """XrayPULSE's language model is the tiny one here."""
+    return {name: omlab.load_model("pulse-bloom-tiny", device="cpu") for name in card.needs}

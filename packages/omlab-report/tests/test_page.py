@@ -33,6 +33,7 @@ from omlab_report import (
     write_page,
     write_text,
 )
+from omlab_report.png import png_size
 
 HOSTILE = "</script><img src=x onerror=\"alert(1)\"> & 'q'"
 
@@ -203,7 +204,10 @@ def test_a_long_page_has_contents_whose_links_lead_to_its_sections():
     assert links == [f"#section-{number}" for number in (1, 2, 4, 5, 6)]
     assert {link[1:] for link in links} == {attrs["id"] for attrs in page.of("h2")}
     assert page.of("nav") == [{"class": "contents", "aria-label": "Contents"}]
+    assert not page.of("details")
     assert not Elements(render_page(Page("t", [Section(title, []) for title in titles[:3]]))).of("nav")
+    long = Elements(render_page(Page("t", [Section(f"Answer {n}", []) for n in range(50)])))
+    assert (len(long.of("details")), len(long.of("a")), long.open) == (1, 50, [])
 
 
 def test_notices_stand_before_every_figure_and_every_page_says_that_it_is_no_medical_device():
@@ -215,9 +219,16 @@ def test_notices_stand_before_every_figure_and_every_page_says_that_it_is_no_med
 def test_a_picture_says_of_itself_what_its_file_says():
     said = PngInfo()
     said.add_itxt("Title", "no")
-    said.add_itxt("Description", "Axial slice 3 of 9, für alle.", zip=True)
+    said.add_itxt("Description", "Axial slice 3 of 9, 5 µm thick.", zip=True)
     stream = io.BytesIO()
     Image.new("RGB", (3, 2)).save(stream, "PNG", pnginfo=said)
-    assert described(stream.getvalue()) == "Axial slice 3 of 9, für alle."
+    assert described(stream.getvalue()) == "Axial slice 3 of 9, 5 µm thick."
     assert described(encode_png(np.zeros((2, 2, 3), np.uint8))) == ""
     assert described(b"\xff\xd8\xff\xe0 a JPEG") == ""
+
+
+def test_planes_side_by_side_scroll_on_a_phone_and_are_not_shrunk_to_it():
+    wide, square = (Picture(np.zeros((10, n, 3), np.uint8), alt=f"{n}") for n in (40, 10))
+    page = Elements(render_page(Page("t", [Section("", [Gallery([GalleryItem("case", [wide, square])])])])))
+    assert [attrs["aria-label"] for attrs in page.of("div") if attrs.get("class") == "wide"] == ["40"]
+    assert png_size(b"\xff\xd8\xff\xe0 a JPEG") == (0, 0)

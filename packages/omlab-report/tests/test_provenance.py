@@ -4,7 +4,7 @@ import sys
 
 from omlab.records import Record
 from omlab_report import ReportedRun, model_words, read_run, run_notices, run_sections
-from omlab_report.judged import FROM_UNTRAINED, UNKNOWN_ORIGIN, UNTRAINED_NOTICE
+from omlab_report.judged import FROM_UNTRAINED, UNKNOWN_ORIGIN, UNTRAINED_NOTICE, judged_facts
 
 BASE = {"name": "stunet-tiny.untrained", "weights": {"tag": "untrained", "sha256": None}, "needs": {}}
 REQUEST = {
@@ -67,6 +67,22 @@ def test_the_model_is_named_and_what_random_weights_mean_is_said():
     needing = {"name": "mil.v1", "weights": {"tag": "v1"}, "needs": {"encoder": BASE}}
     assert run_notices(ReportedRun(facts={"request": {"model": needing}})) == [notice]
     assert run_notices(None) == []
+
+
+def test_what_compares_models_names_all_of_them_and_both_splits():
+    request = {"data": [{"name": "toy", "split": "train"}, {"name": "toy", "split": "test"}]}
+    facts = judged_facts({"request": request, "arguments": {"models": ["a", "b.v2"]}})
+    assert facts == {"Models": "a, b.v2", "Data": "toy (train), toy (test)"}
+
+
+def test_requests_of_any_form_are_told_as_far_as_they_tell():
+    assert judged_facts({"request": {"data": "cases", "model": "net.v1", "evaluator": ["x"]}}) == {
+        "Model": "net.v1",
+        "Data": "cases",
+        "Evaluator": "['x']",
+    }
+    assert judged_facts({"request": {"data": 5, "needs": 3}, "arguments": {"models": "a"}}) == {"Data": "5"}
+    assert run_notices(ReportedRun(facts={"request": {"model": {"name": "a", "needs": ["b"], "weights": "w"}}})) == []
 
 
 def test_predictions_of_unknown_origin_are_called_so():

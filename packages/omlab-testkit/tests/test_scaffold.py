@@ -141,9 +141,9 @@ def test_contrib_goes_into_the_lists_of_the_workspace(tmp_path: Path) -> None:
     assert rows == ["`stunet`", "`tiny`", "`finetune`", "`omlab simulate`"]
 
 
-def test_a_format_and_its_kind_get_a_row_each(tmp_path: Path) -> None:
+def test_a_kind_and_its_format_get_a_row_each(tmp_path: Path) -> None:
     root = checkout(tmp_path)
-    scaffold.create("format", "tiny", destination=root, contrib=True)
+    scaffold.create("payload", "tiny", destination=root, contrib=True)
     rows = [line for line in (root / "README.md").read_text().splitlines() if "`tiny`" in line]
     assert [row.split("|")[1].strip() for row in rows] == ["format", "payload"]
     assert "reads and writes `tiny`" in rows[0]
@@ -174,4 +174,5 @@ def test_the_command_says_what_to_do_next(tmp_path: Path, monkeypatch: pytest.Mo
 def test_another_kind_is_refused_with_those_there_are() -> None:
     done = CliRunner().invoke(build(), ["new", "network", "tiny"])
     assert done.exit_code == 2
-    assert "'model', 'dataset', 'adapter', 'evaluator', 'format'" in done.output
+    for kind in ("model", "recipe", "dataset", "adapter", "evaluator", "format", "payload"):
+        assert f"'{kind}'" in done.output

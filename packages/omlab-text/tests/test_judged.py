@@ -141,12 +141,13 @@ def test_answers_in_one_file_are_judged_whoever_wrote_it(place):
     (place / "scored.jsonl").write_text(json.dumps(scored))
     for name, model, done, metric in (
         ("answers", "endpoint.server", 2, "accuracy"),
-        ("theirs", "theirs", 1, "unread"),
-        ("scored", "scored", 1, "ece"),
+        ("theirs", None, 1, "unread"),
+        ("scored", None, 1, "ece"),
     ):
         found = run("evaluate", "--predictions", f"{name}.jsonl", "--data", "choices:choices.jsonl", "-o", name)
         assert found.exit_code == int(done < 2), found.output
-        assert json.loads((place / name / "run.json").read_text())["request"]["model"]["name"] == model
+        judged = json.loads((place / name / "run.json").read_text())["request"]["model"]
+        assert (judged and judged["name"]) == model
         metrics = json.loads((place / name / "report.json").read_text())["metrics"]
         assert [row["n"] for row in metrics if (row["name"], row["label"]) == (metric, None)] == [done]
 

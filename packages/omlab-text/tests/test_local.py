@@ -19,6 +19,7 @@ from omlab_text.tokens import TransformersTokenizer
 FAMILIES = pytest.mark.parametrize("family", ["bloom", "llama"])
 QUESTIONS = ("What is fever?", "cough", "发烧怎么办", "The patient has a fever and a cough. What now?")
 DRAWN = Sampling(max_tokens=12, temperature=1.0, top_k=40, top_p=0.95, seed=3)
+VARIED = Sampling(max_tokens=8, temperature=1.0, repetition_penalty=1.5, seed=3)
 PATIENT = {
     "type": "object",
     "properties": {
@@ -48,7 +49,7 @@ def answers(backend, sampling, questions=QUESTIONS):
 
 
 @FAMILIES
-@pytest.mark.parametrize("sampling", [Sampling(max_tokens=12), DRAWN], ids=["greedy", "drawn"])
+@pytest.mark.parametrize("sampling", [Sampling(max_tokens=12), DRAWN, VARIED], ids=["greedy", "drawn", "varied"])
 def test_a_batch_a_single_a_stream_and_no_cache_are_one_answer(family, sampling):
     together = answers(backend(family, rows=3), sampling)
     assert answers(backend(family, rows=1), sampling) == together

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from omlab import About, Sample
+from omlab_testkit.held import Held
 from omlab_video.clip import Clip
 from omlab_video.gate import check
+from omlab_video.survey import survey
 
 Y, X = np.mgrid[:80, :96]
 
@@ -45,3 +48,13 @@ def test_frames_are_held_against_what_is_expected():
 def test_a_still_is_named():
     (doubt,) = doubts_of(clip(moving=False))
     assert "shows no movement" in doubt
+
+
+def test_trained_models_expect_clips_like_those_that_were_surveyed():
+    samples = [Sample(id=str(n), inputs={"clip": Clip.of(clip(frames=n))}) for n in (1, 20)]
+    found = survey(Held(samples=samples, says=About(inputs={"clip": "clip"})).cases("train"), "clip")
+    assert found == {"cases": 2, "expects": {"clip": {"side": [40, 160], "grey": False}}}
+    expected = found["expects"]["clip"]
+    assert doubts_of(clip(), **expected) == []
+    (doubt,) = doubts_of(clip()[:, ::4, ::4], **expected)
+    assert "20 x 24 pixels; the model was made for 40 to 160" in doubt

@@ -16,7 +16,7 @@ from omlab_volume.inference import sliding_window
 from omlab_volume.inference.sliding_window import SlidingWindow, _Run
 
 
-def most_alive(size: list[int], patch: list[int], classes: int, *, sum_type: torch.dtype) -> int:
+def most_alive(size: list[int], patch: list[int], classes: int, *, sum_type: torch.dtype | None) -> int:
     """The highest sum of the cells' bytes between their first and their last window."""
     how = SlidingWindow(patch_size=(patch[0], patch[1], patch[2]), classes=classes, mirror=False, sum_type=sum_type)
     run = _Run(how, lambda windows: windows, torch.empty(1).expand(1, *size))
@@ -27,12 +27,12 @@ def most_alive(size: list[int], patch: list[int], classes: int, *, sum_type: tor
         for cell in itertools.product(*spans):
             edges = [run.edges[axis] for axis in range(3)]
             voxels = math.prod(edges[axis][at + 1] - edges[axis][at] for axis, at in enumerate(cell))
-            alive[cell] = classes * voxels * sum_type.itemsize
+            alive[cell] = classes * voxels * run.sum_type.itemsize
         most = max(most, sum(alive.values()))
         for cell in itertools.product(*(run._ending(axis, index) for axis, index in enumerate(place))):
             del alive[cell]
         for cell in run.waiting(place):
-            alive[cell] //= sum_type.itemsize
+            alive[cell] //= run.sum_type.itemsize
     return most
 
 
@@ -73,9 +73,10 @@ def main() -> None:
     if options.measure:
         measure(options.size, options.patch, options.classes)
         return
-    for kind in (torch.float32, torch.float16):
+    for kind in (torch.float32, torch.float16, None):
         found = most_alive(options.size, options.patch, options.classes, sum_type=kind)
-        print(f"{options.size} in windows of {options.patch}, {options.classes} classes, {kind}: {found / 1e9:.2f} GB")
+        told = kind or "by default"
+        print(f"{options.size} in windows of {options.patch}, {options.classes} classes, {told}: {found / 1e9:.2f} GB")
 
 
 if __name__ == "__main__":

@@ -178,6 +178,23 @@ def test_half_precision_sums_take_half_and_agree() -> None:
         SlidingWindow(patch_size=(4, 4, 4), classes=2, sum_type=torch.bfloat16)
 
 
+@pytest.mark.parametrize(
+    ("size", "combine", "wanted"),
+    [
+        ((600, 512, 512), "probabilities", torch.float16),
+        ((200, 200, 200), "probabilities", torch.float32),
+        ((600, 512, 512), "logits", torch.float32),  # what a logit is off by has no bound
+    ],
+)
+def test_sums_are_of_half_precision_where_they_are_large(
+    size: tuple[int, ...], combine: sliding_window.Combine, wanted: torch.dtype
+) -> None:
+    how = SlidingWindow(patch_size=(128, 128, 128), classes=105, combine=combine)
+    run = sliding_window._Run(how, network(), torch.empty(1).expand(1, *size))
+    assert run.sum_type == wanted
+    assert bool(run.small) == (wanted == torch.float16)  # and rest as bytes
+
+
 def test_small_sums_rest_as_bytes_and_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     image = torch.randn(1, 61, 20, 17, generator=torch.Generator().manual_seed(0))
     how = {"patch_size": (16, 12, 12), "classes": 3, "mirror": False}

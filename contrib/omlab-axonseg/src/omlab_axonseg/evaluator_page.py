@@ -8,7 +8,7 @@ from pathlib import Path
 from omlab_axonseg.evaluator_summary import MEASURES, Means, Settings, window_name
 from omlab_evaluators.bootstrap import CaseRows, Row
 from omlab_evaluators.overlays import picture_path
-from omlab_evaluators.page_parts import counted, few, read_history, resampling, subtitle, training_sections
+from omlab_evaluators.page_parts import counted, few, read_history, resampling, training_sections, write_report_page
 from omlab_report import (
     Block,
     Column,
@@ -19,15 +19,12 @@ from omlab_report import (
     KeyFigure,
     KeyFigures,
     Notes,
-    Page,
     Picture,
     Section,
     Table,
     case_strip,
     csv_text,
     read_run,
-    run_sections,
-    write_page,
     write_text,
 )
 
@@ -49,12 +46,10 @@ def write_report(rows: CaseRows, means: Means, *, settings: Settings, folder: Pa
         *_gallery_section(rows, folder),
         *training_sections(history),
         Section("Notes", [Notes(notes)]),
-        *run_sections(run),
     ]
     table = ([case, *(row[key] for key in CSV_COLUMNS)] for case, mine in rows.items() for row in mine)
     write_text(csv_text(("case", *CSV_COLUMNS), table), folder / "cases.csv")
-    counts = counted(len(rows), "case")
-    write_page(Page("Axon report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
+    write_report_page("Axon report", sections, run=run, counts=counted(len(rows), "case"), folder=folder)
     return notes
 
 

@@ -22,6 +22,7 @@ from omlab_axonseg.registration.losses import (
     volume_change,
 )
 from omlab_train import Group, Optimisation
+from omlab_train.order import Order
 
 if TYPE_CHECKING:
     from omlab_axonseg.register import RegistrationModel
@@ -40,18 +41,22 @@ Pair = Mapping[str, Mapping[str, Tensor]]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PairBatches:
-    """Batches of one pair: `fixed` and `moving` maps, drawn by seed and number."""
+    """Batches of one pair: `fixed` and `moving` maps, each pair once before one comes again."""
 
     pairs: tuple[Pair, ...]
     seed: int
 
     def __call__(self, number: int) -> dict[str, Any]:
         """The maps of a pair, and where the mutual information looks."""
-        rng = np.random.default_rng([self.seed, number])
-        pair = self.pairs[int(rng.integers(len(self.pairs)))]
+        index, seed = Order(count=len(self.pairs), seed=self.seed)(number)
+        return self.of(index, seed)
+
+    def of(self, index: int, seed: int) -> dict[str, Any]:
+        """The batch of a pair; the seed says where is looked."""
+        pair = self.pairs[index]
         voxels = next(iter(pair["fixed"].values())).numel()
-        places = torch.from_numpy(rng.integers(voxels, size=min(SAMPLES, voxels)))
-        return {**{side: dict(maps) for side, maps in pair.items()}, "places": places}
+        places = np.random.default_rng(seed % 2**64).integers(voxels, size=min(SAMPLES, voxels))
+        return {**{side: dict(maps) for side, maps in pair.items()}, "places": torch.from_numpy(places)}
 
 
 class RegistrationRecipe:
@@ -60,17 +65,25 @@ class RegistrationRecipe:
     The loss of each step: mutual information and 5 x local correlation of the images, 40 x the mean squared difference
     of each region that is there, and for matrices their change and change of volume, for fields 10 x the smoothness (in
     voxels) and the folding. Upstream's identity and "inverse" terms, which use a displacement as a place, are left out.
-    At a scale above 1 the newest branch alone is trained, as published: all else was trained at the scales before.
+    At a scale above 1 the newest branch alone is trained, as published: all else was trained at the scales before, and
+    its part of the loss, by far the largest, stays what it is for each pair. After each epoch the pairs of the split
+    `val`, where there is one, give the loss of always the same places.
     """
 
     how = Optimisation(optimizer="adam", precision="float32")
 
     def __init__(
-        self, model: RegistrationModel, batches: PairBatches, *, settings: Mapping[str, Any], print_: str
+        self,
+        model: RegistrationModel,
+        batches: PairBatches,
+        *,
+        settings: Mapping[str, Any],
+        print_: str,
+        validation: PairBatches | None = None,
     ) -> None:
         self.module: nn.Module = model.module
         self.image, self.regions = model.module.config.constraints[0], model.regions
-        self.batches, self.fingerprint = batches, print_
+        self.batches, self.fingerprint, self._validation = batches, print_, validation
         self.steps: int = settings["steps"]
         self.epoch: int = min(settings["steps_per_epoch"], self.steps)
         self.newest = model.module.config.scale - 1
@@ -113,28 +126,48 @@ class RegistrationRecipe:
                 terms += [SMOOTH * smoothness(voxels) / 100, FOLD * folding(voxels)]
         return torch.stack(terms).sum(), {"correlation": -float(correlation.detach())}
 
-    def validate(self) -> None:
-        """Nothing."""
+    def validate(self) -> Mapping[str, float] | None:
+        """The mean loss and correlation of the split `val`; None where there is none."""
+        batches = self._validation
+        if batches is None:
+            return None
+        device = next(self.module.parameters()).device
+        found = []
+        for index in range(len(batches.pairs)):
+            batch = batches.of(index, index)
+            sides = {
+                side: {name: map_.to(device) for name, map_ in batch[side].items()} for side in ("fixed", "moving")
+            }
+            loss, parts = self.loss({**sides, "places": batch["places"].to(device)})
+            found.append({"loss": float(loss), **parts})
+        return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
 
 def registration(
     model: RegistrationModel, data: Dataset, *, settings: Mapping[str, Any], seed: int
 ) -> RegistrationRecipe:
-    """The recipe for the training split of `data`: cases with the inputs `fixed` and `moving`.
+    """The recipe for the splits `train` and `val` of `data`: cases with the inputs `fixed` and `moving`.
 
     Raises:
         TrainingError: There is no case, or one has no such inputs.
         InputError: A volume cannot be used.
     """
+    pairs, held_out = _pairs(model, data, "train"), _pairs(model, data, "val")
+    if not pairs:
+        raise TrainingError("There is no case to train on: the data set's training split is empty.")
+    batches = PairBatches(pairs=pairs, seed=seed)
+    validation = PairBatches(pairs=held_out, seed=seed) if held_out else None
+    print_ = digest_of([data.digest("train"), list(model.sizes), dict(settings), seed])
+    return RegistrationRecipe(model, batches, settings=settings, print_=print_, validation=validation)
+
+
+def _pairs(model: RegistrationModel, data: Dataset, split: str) -> tuple[Pair, ...]:
+    """The maps of the cases of a split, which may be none. Raises `TrainingError` for other inputs."""
     pairs = []
-    for case in data.cases("train"):
+    for case in data.cases(split) if split in data.splits() else ():
         inputs = case.load().inputs
         if not {"fixed", "moving"} <= inputs.keys():
             has = ", ".join(inputs) or "none"
             raise TrainingError(f"Case '{case.id}' has the inputs {has}: what is needed is 'fixed' and 'moving'.")
         pairs.append({side: model.maps(inputs, side) for side in ("fixed", "moving")})
-    if not pairs:
-        raise TrainingError("There is no case to train on: the data set's training split is empty.")
-    batches = PairBatches(pairs=tuple(pairs), seed=seed)
-    print_ = digest_of([data.digest("train"), list(model.sizes), dict(settings), seed])
-    return RegistrationRecipe(model, batches, settings=settings, print_=print_)
+    return tuple(pairs)

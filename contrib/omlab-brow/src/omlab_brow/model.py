@@ -12,7 +12,6 @@ from typing import Any
 
 from torch import Tensor
 
-import omlab
 from omlab.card_schema import ModelCard
 from omlab.errors import SettingsError, WeightsError
 from omlab.payloads import Inputs
@@ -23,9 +22,8 @@ from omlab_brow.images import Seen
 from omlab_brow.retarget import Network, retargeted
 from omlab_brow.vit import VitConfig, allocate, untrained
 from omlab_brow.weights import recognise
-from omlab_image import Image
-from omlab_image.answers import Task, classes_of, outputs_of
-from omlab_payloads.classes import Classes
+from omlab_image.answers import Task, outputs_of
+from omlab_image.model import ImageModel, finite_image
 from omlab_payloads.embedding import Embedding
 from omlab_train.distillation import HeadConfig
 
@@ -63,7 +61,7 @@ def load(
     return BrowModel(network, task=task, name=card.name, device=device, settings=settings)
 
 
-class BrowModel:
+class BrowModel(ImageModel[Network]):
     """A network with its task: verbs `embed`, of classifiers `predict`; recipes (`omlab.roles.Trainable`).
 
     Args:
@@ -78,32 +76,21 @@ class BrowModel:
     """
 
     def __init__(self, module: Network, *, task: Task, name: str, device: str, settings: Mapping[str, Any]) -> None:
-        self.module = module.to(device).eval()
-        self.task, self.name, self.settings = task, name, dict(settings)
+        super().__init__(module, task=task, name=name, device=device, settings=settings)
         size, patch = settings["size"] or module.config.size, module.config.patch
         if size % patch:
             raise SettingsError(f"size is {size}, but must be a multiple of the patch, {patch} pixels.")
         self.seen = Seen(size=size, view=settings["view"])
 
-    @property
-    def device(self) -> str:
-        """Where the network is."""
-        return str(next(self.module.parameters()).device)
-
     def prepare(self, verb: str, inputs: Inputs, /, **options: Any) -> Tensor:
         """What the network sees of an image, [3, S, S]."""
-        return self.seen(omlab.take(inputs, "image", Image))
+        return self.seen(finite_image(inputs))
 
     def embed(self, batch: Sequence[Tensor], /) -> Iterator[Embedding]:
         """The features of images; those of other views cannot be compared, so their maker is named so."""
         maker = f"{self.name} ({self.seen.view}, {self.seen.size} px)"
         for vector in outputs_of(self.module, batch, by=self.module.features):
             yield Embedding(vector=vector.numpy(), model=maker)
-
-    def predict(self, batch: Sequence[Tensor], /) -> Iterator[Classes]:
-        """The probability of each class."""
-        for logits in outputs_of(self.module, batch):
-            yield classes_of(logits, names=self.task.classes, threshold=self.task.threshold)
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: tokens, positions and patches; each block; norm and heads."""

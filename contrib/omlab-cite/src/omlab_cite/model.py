@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import omlab
 from omlab.card_schema import ModelCard
 from omlab.errors import SettingsError, WeightsError
 from omlab.payloads import Inputs
@@ -27,8 +26,8 @@ from omlab_cite.network import TEMPERATURE, Cite, near_identity
 from omlab_cite.texts import CONFIG, Drawn, Pooling, TextEncoder, encoder_of, read_encoder, texts_of
 from omlab_cite.vit import PromptConfig, PromptedVit, VitConfig, layers_of
 from omlab_cite.weights import recognise
-from omlab_image import Image
-from omlab_image.answers import class_names, classes_of, outputs_of
+from omlab_image.answers import Task, class_names, classes_of, outputs_of
+from omlab_image.model import ImageModel, finite_image
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_train.settings import mixed_seed
@@ -99,7 +98,7 @@ def load(
     return CiteModel(module, classes=classes, encoder=encoder, name=card.name, device=device, settings=settings)
 
 
-class CiteModel:
+class CiteModel(ImageModel[Cite]):
     """A network with the texts of its classes: verbs `embed` and `predict`, a recipe (`omlab.roles.Trainable`).
 
     Args:
@@ -121,14 +120,8 @@ class CiteModel:
         device: str,
         settings: Mapping[str, Any],
     ) -> None:
-        self.module = module.to(device).eval()
-        self.classes, self.name, self.settings = tuple(classes), name, dict(settings)
+        super().__init__(module, task=Task(classes=tuple(classes)), name=name, device=device, settings=settings)
         self._encoder = encoder
-
-    @property
-    def device(self) -> str:
-        """Where the network is."""
-        return str(next(self.module.parameters()).device)
 
     @property
     def size(self) -> int:
@@ -137,7 +130,7 @@ class CiteModel:
 
     def prepare(self, verb: str, inputs: Inputs, /, *, augment: bool = False, seed: int = 0) -> Tensor:
         """What the network sees of an image, [3, S, S]; with `augment` changed by chance, as upstream tests."""
-        image = omlab.take(inputs, "image", Image)
+        image = finite_image(inputs)
         if not augment:
             return plain(self.size, normalisation=self.settings["normalisation"])(image)
         mean, std = colours(self.settings["normalisation"])
@@ -151,7 +144,7 @@ class CiteModel:
 
     def predict(self, batch: Sequence[Tensor], /, *, augment: bool = False, seed: int = 0) -> Iterator[Classes]:
         """The probability of each class. Raises `SettingsError` where a text cannot be encoded."""
-        names, text = (self.classes, self.module.text) if self.module.text is not None else self._told
+        names, text = (self.task.classes, self.module.text) if self.module.text is not None else self._told
         for logits in outputs_of(self.module, batch, by=partial(self.module.logits, text=text)):
             yield classes_of(logits, names=names, threshold=None)
 
@@ -205,7 +198,7 @@ class CiteModel:
             "starts": backbone.prompt_started is not None,
             "text_width": self.module.text_width,
             "temperature": self.module.temperature,
-            "classes": list(self.classes),
+            "classes": list(self.task.classes),
             "drawn": self._encoder is not None and isinstance(self._encoder("pooled"), Drawn),
         }
 

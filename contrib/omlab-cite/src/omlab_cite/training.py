@@ -45,7 +45,7 @@ def classification(model: CiteModel, data: Dataset, *, settings: Mapping[str, An
         module=model.module,
         layers=model.layers(),
         data=data,
-        classes=model.classes,
+        classes=model.task.classes,
         augment=Augmentation(size=model.size, saturation=saturation, mean=mean, std=std),
         prepare=plain(model.size, normalisation=normalisation),
         settings=settings,

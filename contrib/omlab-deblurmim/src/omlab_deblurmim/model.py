@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
 
-import omlab
 from omlab.card_schema import ModelCard
-from omlab.errors import InputError, SettingsError, WeightsError, WeightsWarning
+from omlab.errors import SettingsError, WeightsError, WeightsWarning
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import LOCAL, Weights
@@ -41,6 +40,7 @@ from omlab_deblurmim.weights import (
 )
 from omlab_image import Image, LabelMap2D
 from omlab_image.answers import classes_of, label_map_of, outputs_of
+from omlab_image.model import ImageModel, Prepared, finite_image
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 
@@ -87,7 +87,7 @@ def load(
         network = plan.build()
         if weights is not None:
             weights.load(network)
-        return DeblurMimModel(network, plan=plan, task=task, blur=blur, card=card.name, device=device)
+        return DeblurMimModel(network, plan=plan, task=task, blur=blur, name=card.name, device=device)
     if card.name == NODULES:
         return _nodules(card, weights, settings, device=device)
     plan, blur = PLANS[card.name], _blur(settings, weights)
@@ -106,7 +106,7 @@ def load(
     network = plan.build()
     if source is not None:
         (load_encoder if is_resized or plan.decoder is None else load_autoencoder)(network, state, source=source)
-    return DeblurMimModel(network, plan=plan, task=Task(), blur=blur, card=card.name, device=device)
+    return DeblurMimModel(network, plan=plan, task=Task(), blur=blur, name=card.name, device=device)
 
 
 def _nodules(card: ModelCard, weights: Weights | None, settings: Mapping[str, Any], *, device: str) -> DeblurMimModel:
@@ -116,7 +116,7 @@ def _nodules(card: ModelCard, weights: Weights | None, settings: Mapping[str, An
     if weights is not None:
         load_segmenter(network, state_of_segmenter(weights), source=weights.path())
     blur = _blur(settings, weights)
-    return DeblurMimModel(network, plan=NODULE_PLAN, task=NODULE_TASK, blur=blur, card=card.name, device=device)
+    return DeblurMimModel(network, plan=NODULE_PLAN, task=NODULE_TASK, blur=blur, name=card.name, device=device)
 
 
 def _plan_of(state: Mapping[str, Tensor], *, source: Any) -> Plan:
@@ -127,8 +127,7 @@ def _plan_of(state: Mapping[str, Tensor], *, source: Any) -> Plan:
 
 def _task(config: Mapping[str, Any]) -> Task:
     try:
-        task = config["task"]
-        return Task(**{**task, "classes": tuple(task["classes"]), "values": tuple(task["values"])})
+        return Task.from_config(config["task"])
     except (KeyError, TypeError) as error:
         raise WeightsError(f"The configuration is not one of an adapted deblurring MIM ({error}).") from error
 
@@ -156,15 +155,7 @@ def _blur(settings: Mapping[str, Any], weights: Weights | None) -> Blur | None:
     return Blur(sigma=settings["sigma"])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """An image as the network sees it, [3, S, S], and the image itself, whose pixels a label map is on."""
-
-    seen: Tensor
-    image: Image
-
-
-class DeblurMimModel:
+class DeblurMimModel(ImageModel[Network]):
     """A network with its task: verbs `embed` and, where it was trained, `predict` (`omlab.roles.Trainable`).
 
     Args:
@@ -172,18 +163,15 @@ class DeblurMimModel:
         plan: What it was built by.
         task: What it tells; empty for an encoder.
         blur: How images are blurred before the network sees them; None: not at all.
-        card: Name of the card.
+        name: Of the card.
         device: "cpu", "cuda" or "cuda:N".
     """
 
-    def __init__(self, module: Network, *, plan: Plan, task: Task, blur: Blur | None, card: str, device: str) -> None:
-        self.module = module.to(device).eval()
-        self.plan, self.task, self.blur, self.card = plan, task, blur, card
+    task: Task
 
-    @property
-    def device(self) -> str:
-        """Where the network is."""
-        return str(next(self.module.parameters()).device)
+    def __init__(self, module: Network, *, plan: Plan, task: Task, blur: Blur | None, name: str, device: str) -> None:
+        super().__init__(module, task=task, name=name, device=device)
+        self.plan, self.blur = plan, blur
 
     @property
     def size(self) -> int:
@@ -197,15 +185,13 @@ class DeblurMimModel:
 
     def prepare(self, verb: str, inputs: Inputs, /) -> Prepared:
         """What the network sees of an image. Raises `InputError` where a pixel is no number."""
-        image = omlab.take(inputs, "image", Image)
-        if not image.is_finite():
-            raise InputError(f"{image.name or 'The image'} has pixels that are NaN or infinite: mend or leave it out.")
+        image = finite_image(inputs)
         make = whole_for_masks if verb == "predict" and self.task.values else whole
         return Prepared(seen=make(self.size)(self.before(image)), image=image)
 
     def embed(self, batch: Sequence[Prepared], /) -> Iterator[Embedding]:
         """The features of images, the normed mean of the patch tokens; their maker is named with the blur."""
-        maker = f"{self.card} ({'sharp' if self.blur is None else self.blur.method})"
+        maker = f"{self.name} ({'sharp' if self.blur is None else self.blur.method})"
         for vector in outputs_of(self.module, [one.seen for one in batch], by=encoder_of(self.module).features):
             yield Embedding(vector=vector.numpy(), model=maker)
 
@@ -234,7 +220,7 @@ class DeblurMimModel:
         blur = self.blur
         if recipe in PAINTING:
             blur = Blur(method=settings["blur"], sigma=settings["sigma"]) if recipe == "deblurring" else None
-        return DeblurMimModel(network, plan=plan, task=task, blur=blur, card=self.card, device=self.device)
+        return DeblurMimModel(network, plan=plan, task=task, blur=blur, name=self.name, device=self.device)
 
     def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
         """What is minimised (`omlab_deblurmim.training`)."""
@@ -244,9 +230,8 @@ class DeblurMimModel:
 
     def config(self) -> dict[str, Any]:
         """Everything but the weights, as JSON: architecture, classes, blur."""
-        task = {**asdict(self.task), "classes": list(self.task.classes), "values": list(self.task.values)}
         return {
             "plan": self.plan.to_config(),
-            "task": task,
+            "task": self.task.to_config(),
             "blur": None if self.blur is None else asdict(self.blur),
         }

@@ -16,6 +16,7 @@ from omlab_deblurmim.convvit import ConvConfig, ConvVit
 from omlab_deblurmim.segmentation import CONV_EPS, VIT_BLOCKS, Form, Segmenter, SegmenterConfig
 from omlab_deblurmim.vit import Vit, VitConfig
 from omlab_deblurmim.weights import Network, encoder_of, load_encoder
+from omlab_image.answers import Task as ClassTask
 from omlab_image.answers import class_names
 
 Kind = Literal["autoencoder", "encoder", "segmenter"]
@@ -24,18 +25,14 @@ PAINTING = ("deblurring", "masked")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a trained network tells.
+class Task(ClassTask):
+    """What a trained network tells; no classes: it is an encoder. In segmentation the background is none of them.
 
     Attributes:
-        classes: Names of its outputs, in segmentation without the background; empty: an encoder.
         values: Of the labels of a segmentation, by output.
-        threshold: Of probabilities from which on each class is so; None: one is right.
     """
 
-    classes: tuple[str, ...] = ()
     values: tuple[int, ...] = ()
-    threshold: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,15 @@
 """Draw items for a run: stratified, with an instruction at random and options permuted; seeded and recorded.
 
-A question: `set`, `id`, `question`; `options` (a list) where there are any; `specialty` and `difficulty` for strata.
-The answers are not read: they stay in a file of their own.
+Each item carries the draw's canary: a text that is found nowhere else, so that a training corpus (or an answer) that
+holds it has seen the items (`omlab medbench overlap`). The answers to questions are not read: they stay in a file of
+their own.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,51 +17,32 @@ from typing import Any
 from omlab.digests import digest_of, file_digest
 from omlab.errors import InputError, OutputError, UsageError
 from omlab.files import replacing, write_json, writing
-from omlab.json_lines import read_json_lines
+from omlab_medbench.questions import LETTERS, Question, key_of
+from omlab_medbench.rows import Key
 from omlab_medbench.tasks import Tasks
 
-Question = Mapping[str, Any]
-Key = tuple[str, str]
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 RECORD = "draw.json"
 ITEMS = "items.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawSettings:
-    """How many items for each set, at least how many of a stratum (as far as there are), seed, permuting."""
+    """How many items for each set, at least how many of a stratum (as far as there are), seed, permuting.
+
+    `circular`: an item with options is asked once for each rotation of them.
+    """
 
     count: int
     least: int = 1
     seed: int = 0
     permute: bool = True
+    circular: bool = False
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.least < 0 or self.seed < 0:
             raise UsageError(
                 f"count is {self.count}, least {self.least}, seed {self.seed}: none may be less than 1, 0, 0."
             )
-
-
-def read_questions(path: Path, *, tasks: Tasks) -> list[Question]:
-    """The pool. Raises `InputError` naming file and line."""
-    found: dict[Key, Question] = {}
-    for number, row in read_json_lines(path):
-        where = f"{path}, line {number}"
-        if row.get("set") not in tasks.sets or "id" not in row or not isinstance(row.get("question"), str):
-            raise InputError(f"{where}: an item needs 'set' (of {tasks.version}), 'id' and 'question'.")
-        options = row.get("options")
-        if options is not None and not (
-            isinstance(options, list) and 1 < len(options) <= len(LETTERS) and all(isinstance(o, str) for o in options)
-        ):
-            raise InputError(f"{where}: 'options' must be a list of two or more texts.")
-        key = (row["set"], str(row["id"]))
-        if key in found:
-            raise InputError(f"{where}: {key[0]} {key[1]} is there already.")
-        found[key] = row
-    if not found:
-        raise InputError(f"{path} holds no questions.")
-    return list(found.values())
 
 
 def draw(
@@ -75,7 +57,9 @@ def draw(
     for name in tasks.sets:
         pool = [row for row in questions if row["set"] == name]
         chosen |= _of_one_set(pool, rng, settings, before)
-    return [_item(row, settings, tasks) for row in questions if _key(row) in chosen]
+    canary = f"omlab-medbench-canary-{digest_of([tasks.version, vars(settings), sorted(chosen)])[:32]}"
+    items = [item for row in questions if key_of(row) in chosen for item in _items(row, settings, tasks)]
+    return [{**item, "canary": canary} for item in items]
 
 
 def _of_one_set(
@@ -84,7 +68,7 @@ def _of_one_set(
     """`least` of each stratum, then the rest in proportion; new items before old ones."""
     strata: dict[tuple[str, str], list[Key]] = {}
     for row in pool:
-        strata.setdefault((str(row.get("specialty", "")), str(row.get("difficulty", ""))), []).append(_key(row))
+        strata.setdefault((str(row.get("specialty", "")), str(row.get("difficulty", ""))), []).append(key_of(row))
     for keys in strata.values():
         rng.shuffle(keys)
         keys.sort(key=lambda key: key in before)  # stable: shuffled within new and old
@@ -99,21 +83,25 @@ def _of_one_set(
     return {*chosen, *rest[: wanted - len(chosen)]}
 
 
-def _item(row: Question, settings: DrawSettings, tasks: Tasks) -> dict[str, Any]:
+def _items(row: Question, settings: DrawSettings, tasks: Tasks) -> Iterator[dict[str, Any]]:
     """The item as it is asked. Its instruction and permutation depend on the seed and the item alone."""
-    rng = random.Random(digest_of([settings.seed, *_key(row)]))  # noqa: S311 - repeatable, not secret
+    rng = random.Random(digest_of([settings.seed, *key_of(row)]))  # noqa: S311 - repeatable, not secret
     prompts = tasks.prompts_for(tasks.sets[row["set"]].form)
     number = rng.randrange(len(prompts))
     item: dict[str, Any] = {"set": row["set"], "id": row["id"], "prompt": f"{number + 1}"}
-    lines = [prompts[number], row["question"]]
-    options = row.get("options")
-    if options:
-        order = list(range(len(options)))
-        if settings.permute:
-            rng.shuffle(order)
-        lines += [f"{LETTERS[shown]}. {options[original]}" for shown, original in enumerate(order)]
-        item["letters"] = {LETTERS[shown]: LETTERS[original] for shown, original in enumerate(order)}
-    return {**item, "question": "\n".join(lines)}
+    lines, options = [prompts[number], row["question"]], row.get("options")
+    if not options:
+        yield {**item, "question": "\n".join(lines)}
+        return
+    order = list(range(len(options)))
+    if settings.permute:
+        rng.shuffle(order)
+    for rotation in range(len(order) if settings.circular else 1):
+        turned = order[rotation:] + order[:rotation]
+        shown = [f"{LETTERS[place]}. {options[original]}" for place, original in enumerate(turned)]
+        letters = {LETTERS[place]: LETTERS[original] for place, original in enumerate(turned)}
+        more = {"letters": letters, **({"rotation": rotation} if settings.circular else {})}
+        yield {**item, **more, "question": "\n".join([*lines, *shown])}
 
 
 def drawn_before(folders: Sequence[Path]) -> set[Key]:
@@ -127,10 +115,27 @@ def drawn_before(folders: Sequence[Path]) -> set[Key]:
     return keys
 
 
+def drawn_canary(folder: Path) -> str:
+    """The canary of a draw. Raises `InputError` where the folder is not one, or has none."""
+    try:
+        canary = json.loads((folder / RECORD).read_text(encoding="utf-8"))["canary"]
+    except (OSError, ValueError, KeyError, TypeError):
+        canary = None
+    if not isinstance(canary, str) or not canary:
+        raise InputError(f"{folder} is not the folder of a draw with a canary: there is none in its {RECORD}.")
+    return canary
+
+
 def write_draw(
-    folder: Path, items: Sequence[Mapping[str, Any]], *, settings: DrawSettings, tasks: Tasks, pool: Path, before: int
+    folder: Path,
+    items: Sequence[Mapping[str, Any]],
+    *,
+    settings: DrawSettings,
+    tasks: Tasks,
+    pool: Sequence[Path],
+    before: int,
 ) -> None:
-    """Write `items.jsonl` and `draw.json`, which says how they were drawn."""
+    """Write `items.jsonl` and `draw.json`, which says how they were drawn, from which files."""
     if folder.exists():
         raise OutputError(f"{folder} exists already; choose another folder for the draw.")
     with writing("The draw", folder), replacing(folder) as temporary:
@@ -142,12 +147,9 @@ def write_draw(
             {
                 "version": tasks.version,
                 **vars(settings),
-                "questions": {"file": str(pool), "sha256": file_digest(pool)},
+                "questions": {"files": {path.name: file_digest(path) for path in pool}},
+                "canary": next((item["canary"] for item in items), None),
                 "items_of_earlier_draws": before,
-                "items": [[item["set"], str(item["id"]), item["prompt"]] for item in items],
+                "items": [[item["set"], str(item["id"]), item["prompt"]] for item in items if not item.get("rotation")],
             },
         )
-
-
-def _key(row: Question) -> Key:
-    return row["set"], str(row["id"])

@@ -6,7 +6,9 @@
     total        compat, strict, low, high: the mean over the dimensions; the interval is that of `strict`
     dimensions   by dimension the same: the mean over its sets, and which sets those are
     sets         by set: dimension, task, form, metric, items, blank, compat (null where the public code gives none),
-                 strict, low, high; prompts (score by instruction), prompt_spread, sections where there are any
+                 strict, low, high; where there are any: prompts (score by instruction), prompt_spread, sections,
+                 circular (items right in every rotation of their options), overlapping (items that a corpus holds) and
+                 clean (strict without these), leaked (answers that hold the canary)
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ from numpy.typing import NDArray
 from omlab import FileCase, run_cases
 from omlab.cli.setting_options import read_settings
 from omlab.errors import InputError, UsageError
+from omlab.jobs.concluding import REPORT
 from omlab.jobs.outcome import Outcome
 from omlab.roles import Metric, Report, Rows
 from omlab.settings import complete
 from omlab_medbench.metrics import Tally
-from omlab_medbench.rows import Answer, read_answers
-from omlab_medbench.scoring import METRIC, compat_tally, section_scores, strict_tally
+from omlab_medbench.overlap import overlapping_items
+from omlab_medbench.rows import Answer, Key, read_answers
+from omlab_medbench.scoring import METRIC, circular_score, compat_tally, section_scores, strict_tally
 from omlab_medbench.tasks import Tasks, read_tasks
 
 SCHEMA = "omlab-medbench/1"
@@ -72,14 +76,23 @@ class MedBench:
             raise UsageError("Say where the answers are: --answers FILE.")
         self.paths = [Path(settings[name]) for name in ("answers", "references", "terms", "tasks") if settings[name]]
         self.tasks: Tasks = read_tasks(Path(settings["tasks"]) if settings["tasks"] else None)
+        self.overlapping: frozenset[Key] = frozenset()
+        if settings["overlap"]:
+            self.overlapping = overlapping_items(Path(settings["overlap"]))
+            self.paths.append(Path(settings["overlap"]) / REPORT)
         self.terms = _read_terms(Path(settings["terms"])) if settings["terms"] else None
         self._answers: dict[str, list[Answer]] = {}
+        self._rotated: dict[str, list[Answer]] = {}
 
     def cases(self) -> Mapping[str, Sequence[Path]]:
         """The sets that were answered."""
         references = Path(self.settings["references"]) if self.settings["references"] else None
         found = read_answers(Path(self.settings["answers"]), references=references, tasks=self.tasks)
-        self._answers = {name: found[name] for name in self.tasks.sets if name in found}
+        self._rotated = {name: found[name] for name in self.tasks.sets if name in found}
+        self._answers = {name: [a for a in rows if not a.rotation] for name, rows in self._rotated.items()}
+        bare = next((name for name, rows in self._answers.items() if not rows), None)
+        if bare is not None:
+            raise InputError(f"{self.settings['answers']}: no item of {bare} is answered with its options unrotated.")
         return dict.fromkeys(self._answers, self.paths)
 
     def measure(self, case: str) -> Row:
@@ -101,6 +114,16 @@ class MedBench:
             row["prompt_spread"] = max(prompts.values()) - min(prompts.values())
         if task.form == "record":
             row["sections"] = section_scores(answers)
+        circular = circular_score(self._rotated[case]) if task.form == "letters" else None
+        if circular is not None:
+            row["circular"] = circular
+        clean = [answer for answer in answers if (case, answer.id) not in self.overlapping]
+        if len(clean) < len(answers):
+            row["overlapping"] = len(answers) - len(clean)
+            row["clean"] = strict_tally(task.form, clean, terms=self.terms).score if clean else None
+        leaked = sum(answer.leaked for answer in self._rotated[case])
+        if leaked:
+            row["leaked"] = leaked
         return row
 
     def report(self, rows: Rows, folder: Path) -> Report:
@@ -165,6 +188,8 @@ class MedBench:
             gone = ", ".join(t for key, t in self.tasks.dimensions.items() if key not in dimensions)
             notes.append(f"The total is over {len(dimensions)} dimensions; there are no answers to: {gone}.")
         for name, row in sets.items():
+            if "leaked" in row:
+                notes.append(f"{name}: {row['leaked']} answers hold the draw's canary: the model has seen its items.")
             if row["compat"] is None:
                 notes.append(f"{name} has no compatible score: the public code stops with an error on it.")
             if row["form"] == "terms" and self.terms is None:

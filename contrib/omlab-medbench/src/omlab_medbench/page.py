@@ -38,6 +38,9 @@ CSV_COLUMNS = (
     "low",
     "high",
     "prompt_spread",
+    "circular",
+    "overlapping",
+    "clean",
 )
 
 
@@ -50,6 +53,8 @@ def write_scores(details: Row, *, notes: Sequence[str], titles: Mapping[str, str
         Section("By dimension", [_dimension_table(named, total), _plot({**named, "total": total}, what="dimension")]),
         Section("By set", [_set_table(sets), _plot(sets, what="set")], text=_SETS),
     ]
+    if any("circular" in row or "overlapping" in row for row in sets.values()):
+        sections.append(_stricter(sets))
     if any("prompts" in row for row in sets.values()):
         sections.append(_prompts(sets))
     if any("sections" in row for row in sets.values()):
@@ -109,6 +114,22 @@ def _plot(rows: Mapping[str, Row], *, what: str) -> Figure:
         alt=f"Strict score by {what} with its 95 % interval; the figures are in the table above.",
         caption="Dots are strict scores, lines their 95 % intervals; further right is better.",
     )
+
+
+def _stricter(sets: Mapping[str, Row]) -> Section:
+    """Scores that guessing and having seen the items do not raise."""
+    columns = [
+        Column("Set"), Column("Strict", numeric=True),
+        Column("In every rotation", numeric=True, help="items that are right however their options are rotated"),
+        Column("Not overlapping", numeric=True, help="strict, of the items that the training corpus does not hold"),
+        Column("Overlapping", numeric=True, help="items that it holds"),
+    ]  # fmt: skip
+    rows = [
+        [name, row["strict"], row.get("circular"), row.get("clean"), row.get("overlapping")]
+        for name, row in sets.items()
+        if "circular" in row or "overlapping" in row
+    ]
+    return Section("Guessed or seen before", [Table(columns, rows)])
 
 
 def _prompts(sets: Mapping[str, Row]) -> Section:

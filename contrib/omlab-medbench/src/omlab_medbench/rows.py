@@ -1,7 +1,8 @@
 """Answers as JSON lines, checked: errors name the file and line.
 
 An answer: `set`, `id`, `predict_answer` (text), `reference_answer` unless a file of references brings it; `prompt`
-(name of the instruction) and `letters` (shown letter to original one) where `omlab medbench draw` made the item.
+(name of the instruction), `letters` (shown letter to original one), `rotation` (of the options) and `canary` where
+`omlab medbench draw` made the item.
 A reference: `set`, `id`, `reference_answer`. The form of a reference is that of its set:
 
     letters              "AC", "A" or ["A", "C"]              text, label, yes-no   text
@@ -28,25 +29,33 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Answer:
-    """One answered item; `reference` in the one form that scoring uses."""
+    """One answered item; `reference` in the one form that scoring uses.
+
+    `rotation`: of the options, where they were asked in all (`omlab medbench draw --circular`). `leaked`: the answer
+    holds the canary of its draw, which it was not shown.
+    """
 
     id: str
     prediction: str
     reference: Any
     prompt: str = ""
+    rotation: int = 0
+    leaked: bool = False
 
 
 def read_answers(path: Path, *, references: Path | None, tasks: Tasks) -> dict[str, list[Answer]]:
     """Answers by set, in the order of the file. Raises `InputError` naming file and line."""
     gold = _references(references, tasks) if references is not None else {}
     found: dict[str, list[Answer]] = {}
-    lines: dict[Key, int] = {}
+    lines: dict[tuple[Key, int], int] = {}
     for number, row in read_json_lines(path):
         where = f"{path}, line {number}"
-        key = _key(row, where, tasks)
-        if key in lines:
-            raise InputError(f"{where}: {key[0]} {key[1]} is answered in line {lines[key]} already.")
-        lines[key] = number
+        key, rotation = _key(row, where, tasks), row.get("rotation", 0)
+        if not isinstance(rotation, int) or rotation < 0:
+            raise InputError(f"{where}: 'rotation' must be 0, 1, ..., not {rotation!r:.40}.")
+        if (key, rotation) in lines:
+            raise InputError(f"{where}: {key[0]} {key[1]} is answered in line {lines[key, rotation]} already.")
+        lines[key, rotation] = number
         if not isinstance(row.get("predict_answer"), str):
             raise InputError(f"{where}: 'predict_answer' is missing or no text.")
         if "reference_answer" in row and references is not None:
@@ -56,12 +65,14 @@ def read_answers(path: Path, *, references: Path | None, tasks: Tasks) -> dict[s
             raise InputError(f"{where}: there is no reference answer{whose}.")
         form = tasks.sets[key[0]].form
         reference = gold[key] if key in gold else normal_reference(row["reference_answer"], form, where)
-        prediction = _original_letters(row, where) if form == "letters" else row["predict_answer"]
-        answer = Answer(key[1], prediction, reference, str(row.get("prompt", "")))
+        prediction = original_letters(row, where) if form == "letters" else row["predict_answer"]
+        canary = row.get("canary")
+        leaked = isinstance(canary, str) and canary != "" and canary in row["predict_answer"]
+        answer = Answer(key[1], prediction, reference, str(row.get("prompt", "")), rotation, leaked)
         found.setdefault(key[0], []).append(answer)
     if not found:
         raise InputError(f"{path} holds no answers.")
-    missing = sorted(key for key in gold if key not in lines and key[0] in found)
+    missing = sorted(key for key in gold if (key, 0) not in lines and key[0] in found)
     if missing:
         name, id = missing[0]
         raise InputError(f"{path} lacks {len(missing)} answers; the first is {name} {id}. Answer it, be it with ''.")
@@ -92,7 +103,7 @@ def _key(row: Mapping[str, Any], where: str, tasks: Tasks) -> Key:
     return str(name), str(id)
 
 
-def _original_letters(row: Mapping[str, Any], where: str) -> str:
+def original_letters(row: Mapping[str, Any], where: str) -> str:
     """The answer with the letters that the item had before its options were permuted."""
     shown, text = row.get("letters"), str(row["predict_answer"])
     if shown is None:

@@ -91,6 +91,19 @@ def section_scores(answers: Answers) -> dict[str, float]:
     return {section: sum(scores) / len(scores) for section, scores in found.items()}
 
 
+def circular_score(answers: Answers) -> float | None:
+    """Share of the items that are right in every rotation of their options; None where none was asked in several.
+
+    Source: MMBench's CircularEval (Liu et al. 2023, arXiv:2307.06281).
+    """
+    right: dict[str, list[bool]] = {}
+    for answer in answers:
+        hit = strict.letters(answer.prediction) == frozenset(answer.reference)
+        right.setdefault(answer.id, []).append(hit)
+    asked = [hits for hits in right.values() if len(hits) > 1]
+    return sum(map(all, asked)) / len(asked) if asked else None
+
+
 def _accuracy(hits: Any) -> Tally:
     return mean_tally([float(hit) for hit in hits])
 

@@ -15,19 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import omlab
 from omlab.card_schema import ModelCard
 from omlab.errors import SettingsError, WeightsError
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
-from omlab_image import Image
-from omlab_image.answers import Task, classes_of, outputs_of
+from omlab_image.answers import Task, outputs_of
+from omlab_image.model import ImageModel, finite_image
 from omlab_image.transforms import IMAGENET_MEAN, IMAGENET_STD, Evaluation, evaluation
 from omlab_medfmc.parts import Classifier, Head
 from omlab_medfmc.swin import Swin, SwinConfig
 from omlab_medfmc.vit import Vit, VitConfig
-from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 
 POSITIONS = "backbone.pos_embed"
@@ -74,7 +72,7 @@ def untrained(form: VitConfig | SwinConfig, *, classes: int | None = None) -> Cl
     return Classifier(Swin(form), width=form.width * 2 ** (len(form.depths) - 1), classes=classes)
 
 
-class MedfmcModel:
+class MedfmcModel(ImageModel[Classifier]):
     """A network with its task: verbs `embed` and, of classifiers, `predict`; a recipe (`omlab.roles.Trainable`).
 
     Args:
@@ -86,14 +84,8 @@ class MedfmcModel:
     """
 
     def __init__(self, module: Classifier, *, task: Task, name: str, device: str, settings: Mapping[str, Any]) -> None:
-        self.module = module.to(device).eval()
-        self.task, self.name, self.settings = task, name, dict(settings)
+        super().__init__(module, task=task, name=name, device=device, settings=settings)
         _check_size(module, self.settings["size"])
-
-    @property
-    def device(self) -> str:
-        """Where the network is."""
-        return str(next(self.module.parameters()).device)
 
     @property
     def transform(self) -> Evaluation:
@@ -103,17 +95,12 @@ class MedfmcModel:
 
     def prepare(self, verb: str, inputs: Inputs, /) -> Tensor:
         """What the network sees of an image, [3, S, S]."""
-        return self.transform(omlab.take(inputs, "image", Image))
+        return self.transform(finite_image(inputs))
 
     def embed(self, batch: Sequence[Tensor], /) -> Iterator[Embedding]:
         """The backbone's features."""
         for vector in outputs_of(self.module, batch, by=self.module.backbone):
             yield Embedding(vector=vector.numpy(), model=self.name)
-
-    def predict(self, batch: Sequence[Tensor], /) -> Iterator[Classes]:
-        """The probability of each class."""
-        for logits in outputs_of(self.module, batch):
-            yield classes_of(logits, names=self.task.classes, threshold=self.task.threshold)
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: embeddings, each layer or block, norm, head."""

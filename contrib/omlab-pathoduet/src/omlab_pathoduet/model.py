@@ -19,14 +19,14 @@ from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_image import Image
-from omlab_image.answers import Task, classes_of, outputs_of
+from omlab_image.answers import Task, outputs_of
+from omlab_image.model import ImageModel
 from omlab_pathoduet.images import View, as_it_is, transform
 from omlab_pathoduet.moco import HeadsConfig
 from omlab_pathoduet.multistain import DecoderConfig
 from omlab_pathoduet.retarget import Network, Plan, encoder_of, retargeted, to_config
 from omlab_pathoduet.vit import NETWORKS, VitConfig, layers_of
 from omlab_pathoduet.weights import recognise
-from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 
 ON_SLIDES = "-slide"
@@ -67,7 +67,7 @@ def load(
     return PathoDuetModel(network, plan=plan, task=task, name=name, device=device, settings=settings)
 
 
-class PathoDuetModel:
+class PathoDuetModel(ImageModel[Network]):
     """A network with its task: verbs `embed`, of classifiers `predict`; recipes (`omlab.roles.Trainable`).
 
     Args:
@@ -82,13 +82,8 @@ class PathoDuetModel:
     def __init__(
         self, module: Network, *, plan: Plan, task: Task, name: str, device: str, settings: Mapping[str, Any]
     ) -> None:
-        self.module = module.to(device).eval()
-        self.plan, self.task, self.name, self.settings = plan, task, name, dict(settings)
-
-    @property
-    def device(self) -> str:
-        """Where the network is."""
-        return str(next(self.module.parameters()).device)
+        super().__init__(module, task=task, name=name, device=device, settings=settings)
+        self.plan = plan
 
     @property
     def size(self) -> int:
@@ -112,11 +107,6 @@ class PathoDuetModel:
         """
         for vector in outputs_of(self.module, batch, by=encoder_of(self.module).features):
             yield Embedding(vector=vector.numpy(), model=f"{self.name} ({self.view})")
-
-    def predict(self, batch: Sequence[Tensor], /) -> Iterator[Classes]:
-        """The probability of each class."""
-        for logits in outputs_of(self.module, batch):
-            yield classes_of(logits, names=self.task.classes, threshold=self.task.threshold)
 
     def layers(self) -> list[list[str]]:
         """Parameter names from input to head: tokens and patches; each block; norms, heads and all else."""

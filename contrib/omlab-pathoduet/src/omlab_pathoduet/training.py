@@ -15,12 +15,11 @@ from omlab.digests import digest_of
 from omlab.roles import Case, Dataset
 from omlab_image.training import ClassificationRecipe, Course
 from omlab_image.training.cases import TRAIN, VAL, cases_of, figures_of, loaded
-from omlab_image.training.self_supervised import MAE_BETAS
+from omlab_image.training.self_supervised import MAE_BETAS, mean_figures
 from omlab_pathoduet.images import as_it_is, fine_tuning, transform
 from omlab_pathoduet.views import MaskedPair, PairOfStains, PatchInRegion, TwoViews
 from omlab_train import Group, Optimisation
 from omlab_train.order import Order
-from omlab_train.settings import mixed_seed
 
 if TYPE_CHECKING:
     from omlab_pathoduet.model import PathoDuetModel
@@ -137,20 +136,8 @@ class TaskRecipe:
 
     def validate(self) -> Mapping[str, float] | None:
         """The mean loss of the split `val`; None where there is none."""
-        batches = self._validation
-        if batches is None:
-            return None
         device = next(self.module.parameters()).device
-        sums: dict[str, float] = {}
-        count, size = len(batches.cases), batches.batch_size
-        for number, first in enumerate(range(0, count, size)):
-            indices = range(first, min(first + size, count))
-            batch = batches.of([(index, mixed_seed(index)) for index in indices], number)
-            views = {name: value.to(device) for name, value in batch["views"].items()}
-            loss, figures = self.loss({**batch, "views": views})
-            for name, value in {"loss": float(loss), **figures}.items():
-                sums[name] = sums.get(name, 0.0) + value * len(indices)
-        return {name: value / count for name, value in sums.items()}
+        return None if self._validation is None else mean_figures(self.loss, self._validation, device=device)
 
 
 def moco(model: PathoDuetModel, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> TaskRecipe:

@@ -47,7 +47,7 @@ def demo(output: Path, device: str) -> None:
     from omlab_phantom.dataset import INPUT
 
     start = time.perf_counter()
-    root, model, predictions, report = (output / name for name in ("data", "model", "predictions", "report"))
+    root, model, predictions, report = (output / name for name in ("data", "abdomen-model", "predictions", "report"))
     with working():
         _say("1/4 data", f"omlab datasets prepare {DATA} --root {root}")
         data = load_dataset(DATA, root=root)

@@ -14,16 +14,15 @@ from typing import Any
 
 from torch import Tensor
 
-import omlab
 from omlab.card_schema import ModelCard
-from omlab.errors import InputError, SettingsError, WeightsError, WeightsWarning
+from omlab.errors import SettingsError, WeightsError, WeightsWarning
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_image import Image
-from omlab_image.answers import Task, classes_of, outputs_of
+from omlab_image.answers import Task, outputs_of
+from omlab_image.model import ImageModel, finite_image
 from omlab_image.transforms import fundus_crop
-from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_retfound.images import transform
 from omlab_retfound.mae import DecoderConfig, MaskedAutoencoder, allocate_autoencoder, untrained_autoencoder
@@ -69,25 +68,8 @@ def load(
     return RetFoundModel(network, task=task, name=card.name, device=device, settings=settings)
 
 
-class RetFoundModel:
-    """A network with its task: verbs `embed`, `explain`, of classifiers `predict`; recipes (`omlab.roles.Trainable`).
-
-    Args:
-        module: The network.
-        task: What it tells; empty for an encoder.
-        name: Of the card.
-        device: "cpu", "cuda" or "cuda:N".
-        settings: Those of the card, complete.
-    """
-
-    def __init__(self, module: Network, *, task: Task, name: str, device: str, settings: Mapping[str, Any]) -> None:
-        self.module = module.to(device).eval()
-        self.task, self.name, self.settings = task, name, dict(settings)
-
-    @property
-    def device(self) -> str:
-        """Where the network is."""
-        return str(next(self.module.parameters()).device)
+class RetFoundModel(ImageModel[Network]):
+    """Verbs `embed`, `explain`, of classifiers `predict`; recipes (`omlab.roles.Trainable`)."""
 
     @property
     def normalisation(self) -> str:
@@ -96,9 +78,7 @@ class RetFoundModel:
 
     def prepare(self, verb: str, inputs: Inputs, /, **options: Any) -> Tensor:
         """What the network sees of an image, [3, S, S]. Raises `InputError` where a pixel is no number."""
-        image = omlab.take(inputs, "image", Image)
-        if not image.is_finite():
-            raise InputError(f"{image.name or 'The image'} has pixels that are NaN or infinite: mend or leave it out.")
+        image = finite_image(inputs)
         if self.settings["crop"] == "fundus":
             image = fundus_crop(image)
         config = self.module.config
@@ -109,11 +89,6 @@ class RetFoundModel:
         maker = f"{self.name} ({self.normalisation})"
         for vector in outputs_of(self.module, batch, by=self.module.features):
             yield Embedding(vector=vector.numpy(), model=maker)
-
-    def predict(self, batch: Sequence[Tensor], /) -> Iterator[Classes]:
-        """The probability of each class."""
-        for logits in outputs_of(self.module, batch):
-            yield classes_of(logits, names=self.task.classes, threshold=self.task.threshold)
 
     def explain(self, batch: Sequence[Tensor], /, *, form: str) -> Iterator[Image]:
         """Where the network looks (`omlab_retfound.attention`), on what it sees of each image."""

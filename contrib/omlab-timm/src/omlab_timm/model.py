@@ -12,14 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import omlab
 from omlab.card_schema import ModelCard
-from omlab.errors import InputError, SettingsError, TrainingError, WeightsError
+from omlab.errors import SettingsError, WeightsError
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import UNTRAINED, Weights
-from omlab_image import Image
-from omlab_image.answers import classes_of
+from omlab_image.answers import Task, classes_of
+from omlab_image.model import ImageModel, finite_image
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_timm.network import build, check, copied, layers_of, transform, with_head
@@ -40,62 +39,44 @@ def load(
         SettingsError: timm has no such network, or not of that size.
         WeightsError: The file holds another network; names some of the keys.
     """
-    name, size, classes, threshold = settings["model"], settings["size"], (), None
+    name, size, task = settings["model"], settings["size"], Task()
     if config is not None:
         try:
-            name, size, classes = str(config["model"]), int(config["size"]), tuple(config["classes"])
-            threshold = config["threshold"]
+            name, size, task = str(config["model"]), int(config["size"]), Task.from_config(config)
         except (KeyError, TypeError, ValueError) as error:
             raise WeightsError(
                 f"The configuration is not one of an adapted network of timm ({type(error).__name__}: {error})."
             ) from error
         check({"model": name}, weights=UNTRAINED)
-        network = build(name, size=size, classes=len(classes))
+        network = build(name, size=size, classes=len(task.classes))
         if weights is not None:
             weights.load(network)
     elif weights is None:
         network = build(name, size=size)
     else:
         network = build(name, size=size, state=weights.state_dict(), source=str(weights.path()))
-    return TimmModel(network, name=name, size=size, classes=classes, threshold=threshold, device=device)
+    return TimmModel(network, name=name, size=size, task=task, device=device)
 
 
-class TimmModel:
+class TimmModel(ImageModel[nn.Module]):
     """A network: verbs `embed` and, of classifiers, `predict`; the recipe `classification` (`omlab.roles.Trainable`).
 
     Args:
         module: The network, with a head where there are classes.
         name: timm's.
         size: Pixels of a side of what it sees; 0: as it was trained.
-        classes: Names of the head's outputs.
-        threshold: From which probability on each class is predicted by itself; None: exactly one is right.
+        task: What the head tells; empty without one.
         device: "cpu", "cuda" or "cuda:N".
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        *,
-        name: str,
-        size: int,
-        classes: Sequence[str],
-        threshold: float | None,
-        device: str,
-    ) -> None:
+    def __init__(self, module: nn.Module, *, name: str, size: int, task: Task, device: str) -> None:
         self.transform = transform(module, size=size)
-        self.module = module.to(device).eval()
-        self.name, self.size, self.classes, self.threshold = name, size, tuple(classes), threshold
-
-    @property
-    def device(self) -> str:
-        """Where the network is."""
-        return str(next(self.module.parameters()).device)
+        super().__init__(module, task=task, name=name, device=device)
+        self.size = size
 
     def prepare(self, verb: str, inputs: Inputs, /) -> Tensor:
         """What the network sees of a picture, [3, S, S]. Raises `InputError` where a pixel is no number."""
-        image = omlab.take(inputs, "image", Image)
-        if not image.is_finite():
-            raise InputError(f"{image.name or 'The image'} has pixels that are NaN or infinite: mend or leave it out.")
+        image = finite_image(inputs)
         return self.transform(image)
 
     def embed(self, batch: Sequence[Tensor], /) -> Iterator[Embedding]:
@@ -106,7 +87,7 @@ class TimmModel:
     def predict(self, batch: Sequence[Tensor], /) -> Iterator[Classes]:
         """The probability of each class."""
         for logits in self._applied(self.module, batch):
-            yield classes_of(logits, names=self.classes, threshold=self.threshold)
+            yield classes_of(logits, names=self.task.classes, threshold=self.task.threshold)
 
     def _features(self, images: Tensor) -> Tensor:
         module: Any = self.module
@@ -131,19 +112,9 @@ class TimmModel:
 
     def retarget(self, recipe: str, about: About, *, settings: Mapping[str, Any], seed: int) -> TimmModel:
         """A copy with a new head for the classes that `about` tells of. Raises `TrainingError` for fewer than two."""
-        names = [about.classes[value] for value in sorted(about.classes)]
-        is_multi_label = settings["multi_label"]
-        if len(names) < (1 if is_multi_label else 2):
-            raise TrainingError(f"The data set names {len(names)} classes: a classifier tells at least two apart.")
-        module = with_head(copied(self.module), classes=len(names), seed=seed)
-        return TimmModel(
-            module,
-            name=self.name,
-            size=self.size,
-            classes=names,
-            threshold=0.5 if is_multi_label else None,
-            device=self.device,
-        )
+        task = Task.of(about, multi_label=settings["multi_label"])
+        module = with_head(copied(self.module), classes=len(task.classes), seed=seed)
+        return TimmModel(module, name=self.name, size=self.size, task=task, device=self.device)
 
     def recipe(self, recipe: str, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> Any:
         """Fine-tuning (`omlab_timm.training`)."""
@@ -153,9 +124,4 @@ class TimmModel:
 
     def config(self) -> dict[str, Any]:
         """Everything but the weights, as JSON."""
-        return {
-            "model": self.name,
-            "size": self.size,
-            "classes": list(self.classes),
-            "threshold": self.threshold,
-        }
+        return {"model": self.name, "size": self.size, **self.task.to_config()}

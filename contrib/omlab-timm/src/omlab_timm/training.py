@@ -22,7 +22,7 @@ def classification(model: TimmModel, data: Dataset, *, settings: Mapping[str, An
         module=model.module,
         layers=model.layers(),
         data=data,
-        classes=model.classes,
+        classes=model.task.classes,
         augment=augment,
         prepare=see,
         settings=settings,

@@ -7,19 +7,19 @@ vector = session.embed(omlab.read("frame.png"))
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
-import omlab
 from omlab.card_schema import ModelCard
-from omlab.errors import InputError, SettingsError, WeightsError
+from omlab.errors import SettingsError, WeightsError
 from omlab.payloads import Inputs
 from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_image import Image, LabelMap2D
 from omlab_image.answers import classes_of, label_map_of, outputs_of
+from omlab_image.model import ImageModel, Prepared, finite_image
 from omlab_payloads.classes import Classes
 from omlab_payloads.embedding import Embedding
 from omlab_usfm.atm import resized
@@ -73,21 +73,12 @@ def _sized(config: EncoderConfig, size: int) -> EncoderConfig:
 
 def _task(config: Mapping[str, Any]) -> Task:
     try:
-        task = config["task"]
-        return Task(**{**task, "classes": tuple(task["classes"]), "values": tuple(task["values"])})
+        return Task.from_config(config["task"])
     except (KeyError, TypeError) as error:
         raise WeightsError(f"The configuration is not one of an adapted USFM ({error}).") from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """An image as the network sees it, [3, S, S], and the image itself, whose pixels a label map is on."""
-
-    seen: Tensor
-    image: Image
-
-
-class UsfmModel:
+class UsfmModel(ImageModel[Network]):
     """A network with its task: verbs `embed` and, where it was trained, `predict` (`omlab.roles.Trainable`).
 
     Args:
@@ -99,16 +90,13 @@ class UsfmModel:
         settings: Those of the card, complete.
     """
 
+    task: Task
+
     def __init__(
         self, module: Network, *, plan: Plan, task: Task, name: str, device: str, settings: Mapping[str, Any]
     ) -> None:
-        self.module = module.to(device).eval()
-        self.plan, self.task, self.name, self.settings = plan, task, name, dict(settings)
-
-    @property
-    def device(self) -> str:
-        """Where the network is."""
-        return str(next(self.module.parameters()).device)
+        super().__init__(module, task=task, name=name, device=device, settings=settings)
+        self.plan = plan
 
     @property
     def size(self) -> int:
@@ -117,9 +105,7 @@ class UsfmModel:
 
     def prepare(self, verb: str, inputs: Inputs, /) -> Prepared:
         """What the network sees of an image. Raises `InputError` where a pixel is no number."""
-        image = omlab.take(inputs, "image", Image)
-        if not image.is_finite():
-            raise InputError(f"{image.name or 'The image'} has pixels that are NaN or infinite: mend or leave it out.")
+        image = finite_image(inputs)
         make = whole_for_masks if verb == "predict" and self.task.values else whole
         return Prepared(seen=make(self.size)(image), image=image)
 
@@ -167,5 +153,4 @@ class UsfmModel:
 
     def config(self) -> dict[str, Any]:
         """Everything but the weights, as JSON: architecture, head and classes."""
-        task = {**asdict(self.task), "classes": list(self.task.classes), "values": list(self.task.values)}
-        return {"plan": self.plan.to_config(), "task": task}
+        return {"plan": self.plan.to_config(), "task": self.task.to_config()}

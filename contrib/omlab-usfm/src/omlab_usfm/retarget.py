@@ -10,6 +10,7 @@ import torch
 
 from omlab.errors import SettingsError, TrainingError, WeightsError
 from omlab.roles import About
+from omlab_image.answers import Task as ClassTask
 from omlab_image.answers import class_names
 from omlab_usfm.atm import AtmConfig
 from omlab_usfm.encoder import Encoder, EncoderConfig
@@ -23,20 +24,16 @@ PUBLISHED_DEPTH = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a trained network tells.
+class Task(ClassTask):
+    """What a trained network tells; in segmentation the background is none of the classes.
 
     Attributes:
         recipe: That it was trained by; empty: an encoder.
-        classes: Names of its outputs, in segmentation without the background.
         values: Of the labels of a segmentation, by output.
-        threshold: Of probabilities from which on each class is so; None: one is right.
     """
 
     recipe: str = ""
-    classes: tuple[str, ...] = ()
     values: tuple[int, ...] = ()
-    threshold: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,7 +66,7 @@ def evaluate(
         root: Where the data set's files are.
         weights: A local checkpoint instead of published weights.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        settings: Values of the evaluator's settings by name; `model.X` and `data.X` go there.
+        settings: Values of the evaluator's settings by name; `model.X` and `data.X` go there, `options.X` to the verb.
         needs: Other models for those that the card needs.
         mapped: The verb's names of inputs to the data set's, where they cannot be told.
         batch: How many cases at once; by default what the card says.
@@ -83,7 +83,8 @@ def evaluate(
     source.check_split(split)
     source.dataset.prepare()
     offer, card = choose_evaluator(evaluator, source, split)
-    given = by_home(settings, {"evaluator": card.settings, "model": None, "data": None}, plain=("evaluator",))
+    homes = {"evaluator": card.settings, "options": None, "model": None, "data": None}
+    given = by_home(settings, homes, plain=("evaluator",))
     chosen = complete(card.settings, given["evaluator"], of=f"the evaluator '{card.name}'")
     judge = cast(Evaluator, load_entry(offer, card.entry)(card, settings=chosen))
     answers: _ByModel | Given
@@ -93,8 +94,13 @@ def evaluate(
         facts = ref.card.does[verb]
         cases = cases_of_data(source.dataset, split, facts, model=str(model), name=source.name, mapped=mapped)
         explained = explained_cases(ref, judge, source.dataset, split, name=source.name, inputs=frozenset(facts.takes))
-        answers = _ByModel(ref=ref, verb=verb, facts=facts, batch=batch or facts.at_once, explained=explained)
+        options = complete(facts.options, given["options"], of=f"'{verb}' of '{model}'")
+        answers = _ByModel(
+            ref=ref, verb=verb, facts=facts, options=options, batch=batch or facts.at_once, explained=explained
+        )
     else:
+        if given["options"]:
+            raise UsageError(f"options.{next(iter(given['options']))} is a verb's, but no model is asked here.")
         cases = source.dataset.cases(split)
         answers = open_predictions(
             path_of(predictions, "The predictions"),
@@ -174,6 +180,7 @@ class _ByModel:
     ref: ModelRef
     verb: str
     facts: Verb
+    options: Mapping[str, Any]
     batch: int
     explained: Sequence[Case]
 
@@ -182,13 +189,15 @@ class _ByModel:
         return self.ref.name
 
     def request(self) -> dict[str, Any]:
-        return {"model": self.ref.identity(), "verb": self.verb, "device": sort_of(self.ref.device)}
+        options = decisive(self.facts.options, self.options)
+        told = {"options": options} if options else {}
+        return {"model": self.ref.identity(), "verb": self.verb, **told, "device": sort_of(self.ref.device)}
 
     def open(self) -> Opened:
-        session, options = self.ref.session(), complete(self.facts.options, {}, of=self.verb)
+        session = self.ref.session()
         return (
-            lambda sample: session.prepare(self.verb, sample.inputs, **options),
-            lambda batch: session.apply(self.verb, batch, **options),
+            lambda sample: session.prepare(self.verb, sample.inputs, **self.options),
+            lambda batch: session.apply(self.verb, batch, **self.options),
         )
 
     def illustrate(self, run: Run, judge: Evaluator) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -31,12 +31,14 @@ class Task:
 
     def to_config(self) -> dict[str, Any]:
         """As JSON."""
-        return {"classes": list(self.classes), "threshold": self.threshold}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Of what `to_config` gave. Raises `KeyError` or `TypeError` for anything else."""
-        return cls(classes=tuple(config["classes"]), threshold=config["threshold"])
+        found = {field.name: config[field.name] for field in fields(cls)}
+        values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in found.items()}
+        return cls(**values)
 
 
 def class_names(about: About, *, multi_label: bool = False) -> tuple[str, ...]:

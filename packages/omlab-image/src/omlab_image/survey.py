@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from omlab import progress
-from omlab.payloads import take
+from omlab.payloads import Inputs, take
 from omlab.roles import Case
 from omlab_image.gate import has_colours
 from omlab_image.image import Image
@@ -28,11 +28,22 @@ def survey(cases: Sequence[Case], name: str) -> dict[str, Any]:
     Raises:
         InputError: A case cannot be read.
     """
+    return surveyed(cases, lambda inputs: take(inputs, name, Image), kind="image")
+
+
+def surveyed(cases: Sequence[Case], picture: Callable[[Inputs], Image], *, kind: str) -> dict[str, Any]:
+    """The survey of whatever shows a picture, as `survey`: of images, or clips.
+
+    Args:
+        cases: To look at.
+        picture: The image that the inputs of a case show.
+        kind: Of what is surveyed.
+    """
     chosen = range(0, len(cases), max(1, math.ceil(len(cases) / MOST_CASES)))
     sides, coloured = [], set()
-    with progress.bar("surveying images", total=len(chosen)) as advance:
+    with progress.bar(f"surveying {kind}s", total=len(chosen)) as advance:
         for index in chosen:
-            image = take(cases[index].load().inputs, name, Image)
+            image = picture(cases[index].load().inputs)
             sides.append(min(image.shape))
             coloured.add(has_colours(image))
             advance(1)
@@ -41,4 +52,4 @@ def survey(cases: Sequence[Case], name: str) -> dict[str, Any]:
     expected: dict[str, Any] = {"side": [max(1, min(sides) // SLACK), max(sides) * SLACK]}
     if len(coloured) == 1:
         expected["grey"] = not coloured.pop()
-    return {"cases": len(sides), "expects": {"image": expected}}
+    return {"cases": len(sides), "expects": {kind: expected}}

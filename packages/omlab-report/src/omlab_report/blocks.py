@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab_report.png import encode_png
+from omlab_report.png import encode_png, png_size
 
 if TYPE_CHECKING:
     import matplotlib.figure
 
     from omlab_report.themes import Theme
 
+WIDE = 2.2
+"""How many times broader than high a picture is that is not shrunk to the width of a phone."""
 ABSENT = "\N{EN DASH}"
 """What a cell shows for a figure that is not defined."""
 
@@ -165,6 +167,12 @@ class Picture:
     def encoded(self) -> bytes | None:
         """The picture as the bytes of a file."""
         return self.content if self.content is None or isinstance(self.content, bytes) else encode_png(self.content)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it is a PNG so broad (planes side by side) that a phone shows it at a size that scrolls."""
+        width, height = (0, 0) if self.encoded is None else png_size(self.encoded)
+        return width > WIDE * height
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from omlab_report.themes import THEMES, render_svg
 
 INTENDED_USE = "Research software, not a medical device. Nothing here is approved for the care of patients."
 """What stands at the foot of every page."""
+FOLDED_FROM = 16
+"""Entries beyond which contents are folded."""
 
 
 def render_page(page: Page) -> str:
@@ -35,6 +37,7 @@ def render_page(page: Page) -> str:
             policy=policy,
             mark=data_uri(_asset("mark.svg").encode(), "image/svg+xml"),
             intended_use=INTENDED_USE,
+            folded_from=FOLDED_FROM,
         )
     )
 

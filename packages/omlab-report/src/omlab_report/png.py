@@ -33,6 +33,14 @@ def encode_png(rgb: NDArray[np.uint8]) -> bytes:
     )
 
 
+def png_size(content: bytes) -> tuple[int, int]:
+    """Width and height of a PNG in pixels; zeros of another file."""
+    if not content.startswith(_SIGNATURE) or len(content) < len(_SIGNATURE) + 16:
+        return 0, 0
+    width, height = struct.unpack_from(">II", content, len(_SIGNATURE) + 8)
+    return int(width), int(height)
+
+
 def described(png: bytes) -> str:
     """What a PNG says of itself in words: its `Description`, an international text; empty where it has none."""
     at = len(_SIGNATURE)

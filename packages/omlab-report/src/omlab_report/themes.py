@@ -76,7 +76,7 @@ _DARK: dict[str, Any] = {
     "series": ("#62b5f0", "#f09a4a", "#3fc99b", "#e08fbf", "#dccb4c", "#b4bec8"),
 }
 
-WIDE_INCHES = 9.5
+WIDE_INCHES = 10.8
 NARROW_INCHES = 3.73
 
 THEMES: dict[str, Theme] = {

@@ -18,6 +18,7 @@ from omlab_report import (
     Section,
     Table,
     read_run,
+    run_notices,
     run_sections,
     write_page,
 )
@@ -51,6 +52,7 @@ def write_outliers_page(
     """
     scores = {"knn": found.neighbour, "mahalanobis": found.mahalanobis}
     what = "known cases, each beside all others" if among else f"cases beside {len(store.ids):,} known ones"
+    run = read_run(folder)
     page = Page(
         "Outliers",
         [
@@ -59,9 +61,10 @@ def write_outliers_page(
             _distances(scores, found.k, among=among),
             _table(rows),
             Section("How it is scored", [Notes(_notes(scores, found.k, store, among=among))]),
-            *run_sections(read_run(folder)),
+            *run_sections(run),
         ],
         subtitle=f"{len(rows):,} {what}, by embeddings of {store.model['name']}",
+        notices=run_notices(run),
     )
     write_page(page, folder / PAGE)
 

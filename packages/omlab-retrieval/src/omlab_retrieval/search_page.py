@@ -15,6 +15,7 @@ from omlab_report import (
     Section,
     Table,
     read_run,
+    run_notices,
     run_sections,
     write_page,
 )
@@ -35,15 +36,17 @@ def write_search_page(folder: Path, rows: Sequence[Row], store: Store, *, asked:
     by_query = grouped(rows, by="query")
     queries = f"{len(by_query)} queries" if len(by_query) > 1 else f"“{next(iter(by_query))}”"
     depth = max(len(found) for found in by_query.values())
+    run = read_run(folder)
     page = Page(
         f"Neighbours of {queries}",
         [
             *_pictures(by_query, asked=asked, known=known),
             _table(rows, several=len(by_query) > 1),
             Section("How to read it", [Notes(_notes(store))]),
-            *run_sections(read_run(folder)),
+            *run_sections(run),
         ],
         subtitle=f"The {depth} most alike of {len(store.ids):,} known cases, by embeddings of {store.model['name']}",
+        notices=run_notices(run),
     )
     write_page(page, folder / PAGE)
 

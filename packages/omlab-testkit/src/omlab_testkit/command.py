@@ -16,7 +16,8 @@ from omlab_testkit.scaffold.kinds import KINDS
 def new(*, kind: str, name: str, contrib: bool) -> None:
     """Write a new plugin package that works and passes the checks as it stands.
 
-    KIND is model, dataset, adapter, evaluator or format. NAME is that of the card; the package is called omlab-NAME.
+    KIND is model, recipe, dataset, adapter, evaluator, format (of a kind that is there) or payload (a kind of your
+    own with its format). NAME is that of the card; the package is called omlab-NAME.
     """
     from omlab_testkit import scaffold
 

@@ -35,7 +35,7 @@ def processors(
     kept = LogProbs() if sampling.logprobs else None
     found: list[LogitsProcessor] = [kept] if kept is not None else []
     if sampling.repetition_penalty != 1.0:
-        found.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
+        found.append(Repeated(sampling.repetition_penalty, lengths=[len(ids) for ids in prompts]))
     if form is not None:
         found.append(form)
     if sampling.temperature > 0:
@@ -60,6 +60,21 @@ class Draw(LogitsProcessor):
         sums = torch.softmax(scores.double(), dim=-1).cumsum(dim=-1)
         chosen = torch.searchsorted(sums, drawn * sums[:, -1:], right=True).clamp(max=scores.shape[-1] - 1)
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+
+
+class Repeated(RepetitionPenaltyLogitsProcessor):
+    """Makes what was said less likely, of each row by itself: padding in front of a shorter prompt was not said."""
+
+    def __init__(self, penalty: float, *, lengths: Sequence[int]) -> None:
+        super().__init__(penalty)
+        self.begins = [[max(lengths) - length] for length in lengths]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """(rows, words) -> the same."""
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)
+        is_said = places >= torch.tensor(self.begins, device=input_ids.device)
+        found: Tensor = super().__call__(torch.where(is_said, input_ids, input_ids[:, -1:]), scores)
+        return found
 
 
 class LogProbs(LogitsProcessor):

@@ -160,21 +160,20 @@ class LocalBackend:
         streamer: BaseStreamer | None = None,
     ) -> list[Written]:
         """What the model writes after each prompt."""
-        ids, mask = self._padded([prompt.ids for prompt in batch])
         stop = stop or self._stop(batch, sampling)
-        form = self.forms.processor(sampling, start=ids.shape[1]) if sampling.has_form else None
+        start = max(len(prompt.ids) for prompt in batch)
+        form = self.forms.processor(sampling, start=start) if sampling.has_form else None
         chain, kept = processors([prompt.ids for prompt in batch], sampling, form=form)
         with torch.inference_mode():
             output = self.network.generate(
-                ids,
-                attention_mask=mask,
+                **self.asked_with(batch),
                 generation_config=self._config(sampling),
                 logits_processor=chain,
                 stopping_criteria=StoppingCriteriaList([stop]),
                 streamer=streamer,
             )
         logprobs = kept.rows(output) if kept is not None else [[]] * len(batch)
-        rows = output[:, ids.shape[1] :].tolist()
+        rows = output[:, start:].tolist()
         return [self._cut(row, found, sampling) for row, found in zip(rows, logprobs, strict=True)]
 
     def _cut(self, ids: list[int], logprobs: list[float], sampling: Sampling) -> Written:
@@ -219,12 +218,16 @@ class LocalBackend:
             cache_implementation="static" if self.cache == "static" else None,
         )
 
-    def _padded(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """(rows, longest) of tokens, padded in front, and of what counts."""
+    def asked_with(self, batch: Sequence[Encoded]) -> dict[str, Tensor]:
+        """What `generate` is given of the prompts: (rows, longest) of tokens, padded in front, and of what counts.
+
+        A model that reads more than text adds to it.
+        """
+        prompts = [prompt.ids for prompt in batch]
         longest, device = max(map(len, prompts)), self.network.device
         ids = [[self._pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
         mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+        return {"input_ids": torch.tensor(ids, device=device), "attention_mask": torch.tensor(mask, device=device)}
 
     @property
     def _pad(self) -> int:

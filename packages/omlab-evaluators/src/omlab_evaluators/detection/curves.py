@@ -103,7 +103,7 @@ def plot(curves: Sequence[Curve], *, score: float) -> Callable[[Theme], Canvas]:
                 axes.plot(*point, color=colour, marker="o", markersize=6, clip_on=False, zorder=3)
         axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="recall", ylabel="precision")
         axes.grid()
-        axes.legend(frameon=False, fontsize="small")
+        canvas.legend(frameon=False, fontsize="small", loc="outside lower left", ncols=1 if theme.narrow else 2)
         return canvas
 
     return draw

@@ -96,7 +96,10 @@ def _key_figure(measure: Measure, figures: Figures, *, note: str) -> KeyFigure:
 def _classes_section(whole: Judged, figures: Figures, *, point: Point) -> Section:
     references = [one.positives[:, 0].sum() for one in whole.classes]
     blocks: list[Block] = [
-        _table(whole, figures, PRECISIONS, references, caption="Average precision"),
+        _table(whole, figures, PRECISIONS[:3], references, caption="Average precision"),
+        _table(
+            whole, figures, PRECISIONS[3:], references, caption="Average precision of small, medium and large boxes"
+        ),
         _table(whole, figures, POINT, references, caption=f"At the operating point: score from {point.score:g} on"),
     ]
     text = (

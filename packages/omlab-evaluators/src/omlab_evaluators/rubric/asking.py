@@ -11,14 +11,11 @@ from typing import Protocol
 from omlab.errors import InputError, OmlabError
 from omlab.json_lines import read_json_lines
 from omlab_evaluators.rubric.prompts import Verdict, again, messages_of, verdict_of
-from omlab_text.judging.asking import UnansweredError, ask_all
+from omlab_text.judging.asking import SILENCES, UnansweredError, ask_all
 from omlab_text.judging.judges import Judge, JudgeRefusesError
 from omlab_text.judging.marked import Messages, prompt_digest
 from omlab_text.judging.store import ReplyStore, key_in
 from omlab_text.turns import Turn
-
-SILENT_CASES = 2
-"""After so many cases in a row without any reply no more is asked: the judge is down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +65,8 @@ class Asked:
             self._refused = error
             raise
         except UnansweredError as error:
-            self._silent = 0 if error.answered else self._silent + 1
-            if self._silent >= SILENT_CASES:
+            self._silent = 0 if error.answered else self._silent + error.missing
+            if self._silent >= SILENCES:
                 self._refused = error
             raise
         self._silent = 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from omlab_evaluators.bootstrap import Estimate
 from omlab_evaluators.measures import Measure
-from omlab_evaluators.page_parts import counted, few, resampling, subtitle
+from omlab_evaluators.page_parts import counted, few, resampling, write_report_page
 from omlab_evaluators.rubric.scores import score
 from omlab_evaluators.rubric.summary import SCORE, Judged, Summary
 from omlab_report import (
@@ -21,14 +21,11 @@ from omlab_report import (
     KeyFigure,
     KeyFigures,
     Notes,
-    Page,
     Section,
     Table,
     csv_text,
     dot_intervals,
     read_run,
-    run_sections,
-    write_page,
     write_text,
 )
 
@@ -51,12 +48,11 @@ def write_report(summary: Summary, *, rounds: int, seed: int, folder: Path) -> l
         *([_tags(summary)] if summary.tags else []),
         *_answers(judged),
         Section("Notes", [Notes(notes)]),
-        *run_sections(run),
     ]
     write_text(csv_text(_COLUMNS, _csv_rows(judged)), folder / "criteria.csv")
     criteria = sum(len(row["criteria"]) for row in judged.rows)
     counts = f"{counted(len(judged.rows), 'answer')} judged by {criteria} criteria"
-    write_page(Page("Rubric report", sections, subtitle=subtitle(run, counts)), folder / "report.html")
+    write_report_page("Rubric report", sections, run=run, counts=counts, folder=folder)
     return notes
 
 
@@ -86,7 +82,8 @@ def _tags(summary: Summary) -> Section:
     metrics = [SCORE.titled(SCORE.metric(found, label=tag)) for tag, found in summary.tags.items()]
     columns = [Column("Tag"), Column("Score", numeric=True), Column("Answers", numeric=True)]
     alt = "Score by tag with its 95 % interval; the figures are in the table above."
-    return Section("By tag", [Table(columns, rows), Figure(dot_intervals(metrics), alt=alt)])
+    caption = "Dots are mean scores, lines their 95 % intervals; further right is better, and 1 meets every criterion."
+    return Section("By tag", [Table(columns, rows), Figure(dot_intervals(metrics), alt=alt, caption=caption)])
 
 
 def _answers(judged: Judged) -> Iterator[Section]:

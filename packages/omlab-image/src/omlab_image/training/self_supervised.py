@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -147,19 +147,38 @@ class SelfSupervisedRecipe:
 
     def validate(self) -> Mapping[str, float] | None:
         """The mean loss of the split `val`; None where there is none."""
-        batches = self._validation
-        if batches is None:
-            return None
         device = next(self.module.parameters()).device
-        sums: dict[str, float] = {}
-        count, size = len(batches.cases), batches.batch_size
-        for number, first in enumerate(range(0, count, size)):
-            indices = range(first, min(first + size, count))
-            batch = batches.of([(index, mixed_seed(index)) for index in indices], number)
-            loss, parts = self.loss(_on(batch, device))
-            for name, value in {"loss": float(loss), **parts}.items():
-                sums[name] = sums.get(name, 0.0) + value * len(indices)
-        return {name: value / count for name, value in sums.items()}
+        return None if self._validation is None else mean_figures(self.loss, self._validation, device=device)
+
+
+class DrawnBatches(Protocol):
+    """Batches whose cases can be drawn by hand."""
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        """All that can be drawn."""
+
+    @property
+    def batch_size(self) -> int:
+        """Cases in a batch."""
+
+    def of(self, drawn: list[tuple[int, int]], number: int) -> Mapping[str, Any]:
+        """The batch of cases by (index, seed)."""
+
+
+def mean_figures(
+    loss: Callable[[Any], tuple[Tensor, Mapping[str, float]]], batches: DrawnBatches, *, device: torch.device
+) -> dict[str, float]:
+    """The mean of a loss and its figures over all cases, each drawn by the same seed whenever this is asked."""
+    sums: dict[str, float] = {}
+    count, size = len(batches.cases), batches.batch_size
+    for number, first in enumerate(range(0, count, size)):
+        indices = range(first, min(first + size, count))
+        batch = batches.of([(index, mixed_seed(index)) for index in indices], number)
+        found, parts = loss(_on(batch, device))
+        for name, value in {"loss": float(found), **parts}.items():
+            sums[name] = sums.get(name, 0.0) + value * len(indices)
+    return {name: value / count for name, value in sums.items()}
 
 
 def _stacked(views: Sequence[Any]) -> Any:

@@ -64,7 +64,7 @@ def create(kind: str, name: str, *, destination: Path, contrib: bool) -> list[Pa
     """Write a new package and give the paths of its files, and of the workspace's lists that name it.
 
     Args:
-        kind: `model`, `dataset`, `adapter`, `evaluator` or `format`.
+        kind: One of `KINDS`: `model`, `recipe`, `dataset`, `adapter`, `evaluator`, `format` or `payload`.
         name: The card's name; the package is called `omlab-NAME`.
         destination: The folder to put the package into; with `contrib` any folder of the omlab workspace.
         contrib: Put it into the workspace's `contrib/`, and list it there.

@@ -46,6 +46,13 @@ KINDS: Mapping[str, NewKind] = {
         ),
         does="`predict`, `embed`; trains by `segmentation`",
     ),
+    "recipe": NewKind(
+        words="model",
+        summary="Learns to segment by cross-entropy and Dice under a rate that is warmed up.",
+        cards=("model",),
+        requires=("omlab-core[torch]>=0.1,<1", "omlab-train>=0.1,<1", VOLUME, NUMPY, "torch>=2.6"),
+        does="`predict`; trains by `$name`",
+    ),
     "dataset": NewKind(
         words="data set",
         summary="Volumes and label maps in a folder of NIfTI files.",
@@ -64,10 +71,17 @@ KINDS: Mapping[str, NewKind] = {
         words="evaluator",
         summary="Voxel accuracy of label maps.",
         cards=("evaluator",),
-        requires=(CORE, VOLUME, NUMPY),
+        requires=(CORE, "omlab-report>=0.1,<1", VOLUME, NUMPY),
         does="segmentation",
     ),
     "format": NewKind(
+        words="format",
+        summary="Volumes as NumPy archives: array, affine and the meaning of the intensities.",
+        cards=("format",),
+        requires=(CORE, VOLUME, NUMPY),
+        does="reads and writes `volume`",
+    ),
+    "payload": NewKind(
         words="format",
         summary="Regularly sampled traces, such as an ECG, as JSON.",
         cards=("payload", "format"),

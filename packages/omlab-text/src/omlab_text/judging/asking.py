@@ -22,11 +22,14 @@ SILENCES = 8
 
 
 class UnansweredError(OmlabError):
-    """Questions that have no reply yet; those that have one are in the store. `answered`: how many came this time."""
+    """Questions that have no reply yet; those that have one are in the store.
 
-    def __init__(self, sentence: str, *, answered: int) -> None:
+    `answered` says how many came this time, `missing` how many did not.
+    """
+
+    def __init__(self, sentence: str, *, answered: int, missing: int) -> None:
         super().__init__(sentence)
-        self.answered = answered
+        self.answered, self.missing = answered, missing
 
 
 def ask_all(questions: Mapping[K, Messages], *, judge: Judge, store: ReplyStore[K], what: str) -> dict[K, str]:
@@ -83,4 +86,5 @@ def _ask(missing: Mapping[K, Messages], *, judge: Judge, store: ReplyStore[K], w
             f"{still} of {total} questions of {what} have no reply yet; the last trouble: {failures[-1]}. "
             "Run the same command again: only these are asked.",
             answered=len(missing) - still,
+            missing=still,
         )

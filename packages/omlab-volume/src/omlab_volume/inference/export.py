@@ -162,7 +162,7 @@ def predict_labels(
     batch_size: int = 1,
     device: torch.device | str = "cpu",
     accumulate_device: torch.device | str | None = None,
-    sum_type: torch.dtype = torch.float32,
+    sum_type: torch.dtype | None = None,
     sureness: Sureness | None = None,
     tiling: Tiling | None = None,
 ) -> NDArray[Any]:
@@ -183,7 +183,7 @@ def predict_labels(
         batch_size: windows in one call.
         device: the network's.
         accumulate_device: of the sums.
-        sum_type: of the sums, torch.float32 or torch.float16.
+        sum_type: of the sums, torch.float32 or torch.float16; by default the latter where they would be large.
         sureness: takes in the scores of all cells, where it is wanted.
         tiling: windows and weights in place of nnU-Net's.
 

@@ -30,7 +30,7 @@ def segment(
     batch_size: int = 1,
     device: torch.device | str = "cpu",
     accumulate_device: torch.device | str | None = None,
-    sum_type: torch.dtype = torch.float32,
+    sum_type: torch.dtype | None = None,
     tiling: Tiling | None = None,
 ) -> LabelMap:
     """The label map of `volume`, on its grid.
@@ -49,7 +49,7 @@ def segment(
         batch_size: windows in one call.
         device: the network's.
         accumulate_device: of the sums.
-        sum_type: of the sums; torch.float16 halves their memory.
+        sum_type: of the sums; by default torch.float16 where they would be large.
         tiling: windows and weights in place of nnU-Net's.
 
     Returns:

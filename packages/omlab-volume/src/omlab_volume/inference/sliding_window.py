@@ -121,9 +121,10 @@ class SlidingWindow:
         batch_size: windows in one call of the network.
         device: where the network is.
         accumulate_device: where the sums are kept; None is `device`.
-        sum_type: of the sums: torch.float32, or torch.float16, which takes half the memory. What is added is computed
-            in float32 and rounded once; a sum of n windows and flips is off by at most n / 2048 of itself, and of a
-            large image, whose small sums rest as bytes, by 1 / 4096 of 1 more.
+        sum_type: of the sums: torch.float32, or torch.float16, which takes half the memory; None: torch.float16 where
+            probabilities are blended and 2 GiB or more would wait for the next row of windows, else torch.float32. What
+            is added is computed in float32 and rounded once; a sum of n windows and flips is off by at most n / 2048 of
+            itself, and of a large image, whose small sums rest as bytes, by 1 / 4096 of 1 more.
         autocast: run the network in float16 where it is on CUDA.
         tiling: windows and weights in place of nnU-Net's; `step` is not looked at then.
     """
@@ -136,7 +137,7 @@ class SlidingWindow:
     batch_size: int = 1
     device: torch.device | str = "cpu"
     accumulate_device: torch.device | str | None = None
-    sum_type: torch.dtype = torch.float32
+    sum_type: torch.dtype | None = None
     autocast: bool = True
     tiling: Tiling | None = None
 
@@ -147,7 +148,7 @@ class SlidingWindow:
             raise ValueError(f"classes {self.classes} and batch_size {self.batch_size} must be at least 1")
         if self.combine not in ("probabilities", "logits"):
             raise ValueError(f"combine must be 'probabilities' or 'logits', not {self.combine!r}")
-        if self.sum_type not in (torch.float32, torch.float16):
+        if self.sum_type not in (None, torch.float32, torch.float16):
             raise ValueError(f"sum_type must be torch.float32 or torch.float16, not {self.sum_type}")
         if not set(self._mirror_axes()) <= {0, 1, 2}:
             raise ValueError(f"mirror axes are 0, 1 and 2, not {self.mirror}")
@@ -240,6 +241,8 @@ class _Run:
         stops = [[start + patch for start in starts] for starts, patch in zip(self.starts, how.patch_size, strict=True)]
         self.edges = [sorted({*starts, *ends}) for starts, ends in zip(self.starts, stops, strict=True)]
         self.flips = how.flips()
+        is_large = how.combine == "probabilities" and self._waiting(torch.float32) >= WORTH
+        self.sum_type = how.sum_type or (torch.float16 if is_large else torch.float32)
         self.small: dict[int, int] = {}
         self.importance: Tensor | None = None
         if math.prod(len(starts) for starts in self.starts) > 1:
@@ -247,7 +250,8 @@ class _Run:
             weights = gaussian_importance(how.patch_size, half=how.combine == "logits") if own is None else own
             self.importance = weights.to(self.keep)
             self.share = self.importance / len(self.flips)
-            if how.sum_type == torch.float16 and how.combine == "probabilities" and self._waiting() >= WORTH:
+            is_half = self.sum_type == torch.float16
+            if is_half and how.combine == "probabilities" and self._waiting(self.sum_type) >= WORTH:
                 middle = self.importance[:, how.patch_size[1] // 2, how.patch_size[2] // 2]
                 self.small = small_from(middle.cpu(), self.starts[0])
                 self.edges[0] = sorted({*self.edges[0], *self.small.values()})
@@ -275,11 +279,11 @@ class _Run:
                     yield from self._final(place)
                     self._rest(place)
 
-    def _waiting(self) -> int:
-        """About the bytes of sums that wait for the next row of windows."""
+    def _waiting(self, sum_type: torch.dtype) -> int:
+        """About the bytes of sums of that type that wait for the next row of windows."""
         starts = self.starts[0]
         overlap = self.how.patch_size[0] - (starts[1] - starts[0]) if len(starts) > 1 else 0
-        return self.how.classes * overlap * self.size[1] * self.size[2] * self.how.sum_type.itemsize
+        return self.how.classes * overlap * self.size[1] * self.size[2] * sum_type.itemsize
 
     def _rest(self, place: Place) -> None:
         """Let cells rest that wait for the next row of windows along z, where their sums are small."""
@@ -331,12 +335,12 @@ class _Run:
             self.spare = [spare for spare in self.spare if spare is not found]
         else:
             del self.spare[:1]  # no more cells' memory than cells are alive at a time
-            found = torch.empty(size, dtype=self.how.sum_type, device=self.keep)
+            found = torch.empty(size, dtype=self.sum_type, device=self.keep)
         return found[:size].view(self.how.classes, *shape)
 
     def _weight(self, place: Place) -> Tensor | None:
         """The sums of weights (dz, dy, dx) of a cell, or None where they are 1: one window, or parts of the whole."""
-        return None if self.importance is None or self.how.sum_type == torch.float16 else self._weights(place)
+        return None if self.importance is None or self.sum_type == torch.float16 else self._weights(place)
 
     def _weights(self, place: Place) -> Tensor:
         assert self.importance is not None
@@ -360,7 +364,7 @@ class _Run:
         voxel, so that the sums are the blended scores themselves.
         """
         share = self._times(place, self.share)
-        if self.importance is None or self.how.sum_type != torch.float16:
+        if self.importance is None or self.sum_type != torch.float16:
             return share
         if place not in self.shares:
             whole = torch.empty_like(self.importance)
@@ -427,7 +431,7 @@ def predict_scores(
     batch_size: int = 1,
     device: torch.device | str = "cpu",
     accumulate_device: torch.device | str | None = None,
-    sum_type: torch.dtype = torch.float32,
+    sum_type: torch.dtype | None = None,
     tiling: Tiling | None = None,
 ) -> Tensor:
     """Blended scores (K, D, H, W), float32 on the CPU, of `image` (C, D, H, W).

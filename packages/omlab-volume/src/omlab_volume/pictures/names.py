@@ -14,7 +14,7 @@ from omlab_volume.pictures.words import INK, Colour, font, write
 MOST = 12
 """Names in a plane, those of the largest classes first."""
 
-_SIZE, _LONGEST = 12, 22
+_SIZE, _LONGEST = 15, 22
 _INSIDE = 0.6  # of half a name's length: as far as an edge must be where the name is to hide nothing of it
 _MARGIN = 3.0
 _MARK = 14.0  # half the side of what a click takes, with its number

@@ -28,7 +28,8 @@ from omlab_volume.pictures.words import BACKGROUND, FAINT, INK, font, write
 _HEIGHT = 440  # of a panel
 _TALLER = 2.0  # times that, at most, for a body that is much higher than deep
 _WIDTH = 1800  # of the three panels, at most
-_GAP, _FOOTER, _LINE = 6, 14, 22
+_GAP, _FOOTER, _LINE = 6, 14, 26
+_TITLE, _SMALL = 16, 14  # letters, in pixels: pages show pictures at about two thirds
 _LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 _NAMES = {2: "Axial", 1: "Coronal", 0: "Sagittal"}
 _COUNTED_FROM = {2: "the feet", 1: "the back", 0: "the left"}
@@ -115,10 +116,10 @@ def _edges_of(panel: Panel) -> list[Rectangle]:
     height, width = panel.picture.shape[:2]
     middle = height / 2
     return [
-        (0, 0, width, 24),
-        (0, height - 34, width, height),
-        (0, middle - 10, 20, middle + 10),
-        (width - 20, middle - 10, width, middle + 10),
+        (0, 0, width, 28),
+        (0, height - 38, width, height),
+        (0, middle - 12, 24, middle + 12),
+        (width - 24, middle - 12, width, middle + 12),
     ]
 
 
@@ -144,21 +145,23 @@ def _draw_words(draw: ImageDraw.ImageDraw, panel: Panel, *, affine: Affine) -> N
     height, width = panel.picture.shape[:2]
     number, count = panel.index[panel.normal] + 1, panel.size[panel.normal]
     title = f"{_NAMES[panel.normal]} {number}/{count}  {_place(panel, affine)}"
-    write(draw, (6, 5), title, size=13, anchor="lt")
+    write(draw, (6, 5), title, size=_TITLE, anchor="lt")
     low_across, high_across = _LETTERS[panel.across]
     low_down, high_down = _LETTERS[panel.down]
-    write(draw, (6, height / 2), high_across, size=14, anchor="lm", colour=FAINT)
-    write(draw, (width - 6, height / 2), low_across, size=14, anchor="rm", colour=FAINT)
-    if font(13).getlength(title) < width / 2 - 20:  # else it is where it would stand, and the other end says as much
-        write(draw, (width / 2, 5), high_down, size=14, anchor="mt", colour=FAINT)
-    write(draw, (width / 2, height - 5), low_down, size=14, anchor="mb", colour=FAINT)
+    write(draw, (6, height / 2), high_across, size=_TITLE, anchor="lm", colour=FAINT)
+    write(draw, (width - 6, height / 2), low_across, size=_TITLE, anchor="rm", colour=FAINT)
+    if (
+        font(_TITLE).getlength(title) < width / 2 - 20
+    ):  # else it is where it would stand, and the other end says as much
+        write(draw, (width / 2, 5), high_down, size=_TITLE, anchor="mt", colour=FAINT)
+    write(draw, (width / 2, height - 5), low_down, size=_TITLE, anchor="mb", colour=FAINT)
     pixels = height / (panel.size[panel.down] * panel.spacing[panel.down])
     length = next((mm for mm in _LENGTHS if mm * pixels <= width / 4), _LENGTHS[-1])
     x, y = width - 8, height - 10
     draw.line(((x - length * pixels, y), (x, y)), fill=(*INK, 255), width=2)
     for end in (x - length * pixels, x):
         draw.line(((end, y - 3), (end, y + 3)), fill=(*INK, 255), width=1)
-    write(draw, (x, y - 6), f"{length:g} mm" if length >= 1 else f"{1000 * length:g} um", size=11, anchor="rb")
+    write(draw, (x, y - 6), f"{length:g} mm" if length >= 1 else f"{1000 * length:g} um", size=_SMALL, anchor="rb")
 
 
 def _place(panel: Panel, affine: Affine) -> str:
@@ -212,7 +215,7 @@ def _square(**colours: Any) -> Image.Image:
 
 def _with_footer(canvas: Image.Image, keys: Sequence[Key]) -> Image.Image:
     """The picture with its legend below it."""
-    letters = font(13)
+    letters = font(_TITLE)
     rows: list[list[Key]] = [[]]
     used = 0.0
     for key in keys:

@@ -1,0 +1,57 @@
+"""Make the pictures that are named, or all: see `tools.pictures`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+
+from tools.model_pages import PICTURES
+from tools.pictures import drawing, images, proteins, slides, volumes
+
+SEGMENTATION = {"epochs": 6, "steps_per_epoch": 20, "windows": 1, "augment": False, "patch_size": [32, 64, 64]}
+CLICKS = {"epochs": 5, "steps_per_epoch": 30, "learning_rate": 0.001}
+
+MADE: dict[str, Callable[[Path], tuple[Image.Image, str]]] = {
+    "omlab-retfound": images.masked_retina,
+    "omlab-usfm": images.masked_frequencies,
+    "omlab-deblurmim": images.blurred_and_masked,
+    "omlab-brow": images.tiles_in_another_order,
+    "omlab-endofm": images.views_of_a_clip,
+    "omlab-pathoduet": slides.patches_of_a_slide,
+    "omlab-slide": partial(slides.heat, "abmil"),
+    "omlab-torchmil": partial(slides.heat, "torchmil-abmil"),
+    "omlab-prime": partial(proteins.predicted, "prime-tiny"),
+    "omlab-axonseg": partial(volumes.threads, "axonseg-cube-tiny"),
+    "omlab-stunet": partial(volumes.segmented, "stunet-tiny", settings=SEGMENTATION | {"learning_rate": 0.04}),
+    "omlab-monai": partial(volumes.segmented, "monai-dynunet", settings=SEGMENTATION | {"patch_size": [32, 32, 32]}),
+    "omlab-sammed3d": partial(volumes.clicked, "sammed3d-tiny", settings=CLICKS),
+    "omlab-sammed2d": partial(volumes.clicked, "sammed2d-tiny-volume", settings=CLICKS | {"encoder": "all"}),
+}
+
+
+def main() -> None:
+    """Make pictures, one at a time."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("packages", nargs="*", metavar="PACKAGE")
+    parser.add_argument("--work", type=Path, help="a folder to keep trained networks in (default: none is kept)")
+    asked = parser.parse_args()
+    with TemporaryDirectory() as made:
+        folder = asked.work or Path(made)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in asked.packages or MADE:
+            began = time.process_time()
+            image, told = MADE[name](folder)
+            PICTURES.mkdir(parents=True, exist_ok=True)
+            drawing.save(image, PICTURES / f"{name}.webp")
+            (PICTURES / f"{name}.txt").write_text(told + "\n", encoding="utf-8")
+            print(f"{name}: {time.process_time() - began:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
