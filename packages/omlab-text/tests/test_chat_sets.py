@@ -68,7 +68,7 @@ def test_another_word_in_a_file_is_another_digest(tmp_path):
     [
         ([said("a"), '{"messages": ['], "sft.jsonl, line 2 is not JSON"),
         ([said("a"), {"messages": [{"role": "usr", "content": "b"}]}], "sft.jsonl, line 2 cannot be used: messages.0"),
-        ([said("a", split="trian")], "line 1 cannot be used: split: it is 'trian', but must be train, val, test"),
+        ([said("a", split="tests")], "line 1 cannot be used: split: it is 'tests', but must be train, val, test"),
         ([said("a", id="x"), said("b", id="x")], "line 2: the id 'x' is that of .*line 1 already"),
         ([""], "sft.jsonl holds no row"),
     ],

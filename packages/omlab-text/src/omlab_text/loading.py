@@ -132,8 +132,9 @@ def chat_format(tokenizer: TransformersTokenizer, name: str, *, fallback: str = 
         return Template(tokenizer)
     if not fallback:
         raise WeightsError(
-            "The model's tokenizer brings no chat template: say how its chats are written with -s format=chatml, "
-            "plain (it only goes on with a text), another name or a file (see the page on chats)."
+            "The model's tokenizer brings no chat template: say how its chats are written with -s format=chatml "
+            "(where it is trained, model.format), plain (it only goes on with a text), another name or a file (see the "
+            "page on chats)."
         )
     return layout(fallback).on(tokenizer)
 
