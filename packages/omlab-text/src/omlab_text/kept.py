@@ -55,12 +55,17 @@ def kept_tokenizer(tokenizer: TransformersTokenizer) -> dict[str, str]:
 def tokenizer_of(kept: Mapping[str, Any]) -> TransformersTokenizer:
     """The tokenizer that was kept. Raises `WeightsError` where its files are none of a tokenizer's."""
     with TemporaryDirectory() as folder:
+        inside = Path(folder).resolve()
         for name, text in kept["tokenizer"].items():
-            path = Path(folder) / name
+            path = (inside / name).resolve()
+            if inside not in path.parents:  # a folder of somebody else's must not write where it likes
+                raise WeightsError(f"The adapted model's tokenizer has a file '{name}', which lies outside of it.")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         try:
-            return TransformersTokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True))
+            return TransformersTokenizer(
+                AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            )
         except Exception as error:  # whatever transformers makes of files that somebody changed
             raise WeightsError(f"The adapted model holds no tokenizer that transformers reads: {error}.") from error
 
