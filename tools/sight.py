@@ -32,6 +32,7 @@ CUT = """
   const name = (one) => `${one.tagName.toLowerCase()} "${(one.textContent || one.alt || "").trim().slice(0, 40)}"`;
   for (const one of document.querySelectorAll(".md-content *")) {
     const style = getComputedStyle(one);
+    if (one.tagName === "IMG" && one.complete && !one.naturalWidth) found.push(`${one.src} does not show`);
     if (style.display === "inline" || !one.getClientRects().length) continue;
     if (one.closest(".headerlink, button, select")) continue;
     const more = one.scrollWidth - one.clientWidth;
@@ -41,7 +42,6 @@ CUT = """
     if (one.tagName === "CODE" && one.parentElement.tagName === "PRE" && more > 1) {
       found.push(`${name(one)} scrolls by ${more} px`);
     }
-    if (one.tagName === "IMG" && one.complete && !one.naturalWidth) found.push(`${one.src} does not show`);
     let up = one;
     while (up && up !== document.body && !scrolls(up)) up = up.parentElement;
     if ((!up || up === document.body) && one.getBoundingClientRect().right > innerWidth + 1) {

@@ -42,13 +42,13 @@ def clicked(model: str, folder: Path, settings: Mapping[str, Any]) -> Made:
     mine = learned(model, folder, recipe="clicks", settings=settings)
     sample = case(folder)
     volume, truth = sample.inputs["volume"], sample.target
-    name = "liver"
+    name = "kidney_left"
     at = inside(truth, name)
     prompts = Prompts(space="ras", objects=(Object(name=name, points=(Point(at=at),)),))
     answer: Any = omlab.load_model(mine, device="cpu").predict(volume, prompts=prompts)
     drawn = _opened(picture(volume, answer, target=only(truth, name), prompts=[prompts]))
     return with_curve(drawn, mine), (
-        "One click into the liver of a drawn phantom: the answer (filled) of a small network of this form after a "
+        "One click into a kidney of a drawn phantom: the answer (filled) of a small network of this form after a "
         "short training on eight others, the truth (outlined), and its loss. Not the published weights, and no patient"
     )
 
