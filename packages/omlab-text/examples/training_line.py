@@ -1,0 +1,226 @@
+"""The training line on a toy: chats, ranked answers, a reward model, PPO and DPO, by the commands that a user types.
+
+    python training_line.py line/                 # about three minutes on two cores
+    python training_line.py line/ --small         # every command, but too little to learn much
+
+A patient names a sign, and the model says two things to do. It begins with random weights and learns to speak from
+chats that say anything; experts rank answers by how much in them helps; what learns from that says what helps.
+Needs omlab-text[local,trl] and matplotlib.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from omlab.cli.app import build
+from omlab_text.tiny import tiny_tokenizer
+
+SIGNS = ("fever", "cough", "cold", "ache", "rash", "flu", "itch", "cramp")
+HELPS = ("rest", "tea", "soup", "sleep", "water")
+HARMS = ("rum", "run", "fast", "smoke", "dig")
+KL_TARGET = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much is learnt."""
+
+    chats: int
+    rankings: int
+    epochs: int
+    rollouts: int
+
+
+WHOLE = Size(chats=512, rankings=192, epochs=12, rollouts=30)
+SMALL = Size(chats=32, rankings=16, epochs=1, rollouts=2)
+
+
+def main() -> None:
+    """Run the line in a folder, draw its curves, and say what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="where everything goes")
+    parser.add_argument("--small", action="store_true", help="too little to learn much")
+    given = parser.parse_args()
+    for name, value in train(given.folder, SMALL if given.small else WHOLE).items():
+        print(f"{name:24} {value:.3f}")
+    draw(given.folder, given.folder / "curves.png")
+
+
+def train(folder: Path, size: Size) -> dict[str, float]:
+    """All commands, each of which goes on from what the one before made; what they show."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_model(folder / "model")
+    write_data(folder, size)
+    sft, reward, ppo, dpo = (str(folder / name) for name in ("sft", "reward", "ppo", "dpo"))
+    model = ["causal-lm", "--weights", str(folder / "model"), "-s", "model.format=chatml"]
+    chats, ranked, prompts = (f"{kind}:{folder / kind}.jsonl" for kind in ("chats", "preferences", "prompts"))
+    epochs = f"epochs={size.epochs}"
+
+    omlab("adapt", *model, "--data", chats, "--recipe", "sft", "-o", sft, *settings("learning_rate=3e-3", epochs))
+    omlab("adapt", sft, "--data", ranked, "--recipe", "reward", "-o", reward, *settings("learning_rate=1e-3", epochs))
+    held_near = settings(f"reward={reward}", f"kl_target={KL_TARGET}", "kl_horizon=1000", "max_tokens=16")
+    quick = settings("learning_rate=1e-3", "prompts=8", "answers=8", f"rollouts={size.rollouts}")
+    omlab("adapt", sft, "--data", prompts, "--recipe", "ppo", "-o", ppo, *held_near, *quick)
+    omlab("adapt", sft, "--data", ranked, "--recipe", "dpo", "-o", dpo, *settings("learning_rate=3e-4", "epochs=2"))
+
+    pairs = str(folder / "pairs.jsonl")
+    for name, policy in (("sft", sft), ("dpo", dpo)):
+        omlab("score", policy, pairs, f"options={pairs}", "-o", str(folder / f"{name}-pairs"))
+    return figures(folder)
+
+
+def figures(folder: Path) -> dict[str, float]:
+    """What the histories and scores show."""
+    sft, reward, ppo = (history(folder / name) for name in ("sft", "reward", "ppo"))
+    return {
+        "sft: loss at first": sft[0]["val_loss"],
+        "sft: loss at last": sft[-1]["val_loss"],
+        "reward: pair accuracy": reward[-1]["val_accuracy"],
+        "ppo: reward at first": ppo[0]["reward"],
+        "ppo: reward at last": ppo[-1]["reward"],
+        "ppo: KL at last": ppo[-1]["kl"],
+        "sft: pairs right": pairs_right(folder / "sft-pairs"),
+        "dpo: pairs right": pairs_right(folder / "dpo-pairs"),
+    }
+
+
+def omlab(*words: str) -> None:
+    """Run a command, as `omlab WORDS` in a shell does."""
+    print("$ omlab", *words, flush=True)
+    build().main(list(words), standalone_mode=False)
+
+
+def settings(*pairs: str) -> list[str]:
+    """Settings as they are typed."""
+    return [word for pair in pairs for word in ("-s", pair)]
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    """How the training of an adapted model went."""
+    found: list[dict[str, float]] = json.loads((folder / "history.json").read_text())
+    return found
+
+
+def pairs_right(folder: Path) -> float:
+    """The share of the pairs whose first answer, the better one, is the likelier."""
+    rows = [json.loads(line)["likelihoods"] for line in next(folder.glob("*.jsonl")).read_text().splitlines()]
+    return sum(better["logprob"] > worse["logprob"] for better, worse in rows) / len(rows)
+
+
+def write_model(folder: Path) -> None:
+    """A folder as models are published in: a tiny Llama with random weights, and a tokenizer."""
+    tokenizer = tiny_tokenizer("llama")
+    tokenizer.save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=256,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+
+
+def write_data(folder: Path, size: Size) -> None:
+    """Chats, rankings of four answers, prompts, and pairs that no training sees."""
+    draw = random.Random(0)  # noqa: S311 - a toy
+    write_lines(folder / "chats.jsonl", (chat_row(draw) for _ in range(size.chats)))
+    write_lines(folder / "preferences.jsonl", (ranking_row(draw) for _ in range(size.rankings)))
+    write_lines(folder / "prompts.jsonl", ({"question": question(sign)} for sign in SIGNS))
+    write_lines(folder / "pairs.jsonl", (pair_row(draw) for _ in range(min(64, size.chats))))
+
+
+def question(sign: str) -> str:
+    """What a patient asks."""
+    return f"I have a {sign}."
+
+
+def answer(draw: random.Random) -> str:
+    """Two things to do, whatever they are."""
+    return " and ".join(draw.sample(HELPS + HARMS, 2))
+
+
+def worth(text: str) -> int:
+    """How many of the things in an answer help."""
+    return sum(word in HELPS for word in text.split(" and "))
+
+
+def chat_row(draw: random.Random) -> dict[str, Any]:
+    """A chat of one answer."""
+    said = (("user", question(draw.choice(SIGNS))), ("assistant", answer(draw)))
+    return {"messages": [{"role": role, "content": text} for role, text in said]}
+
+
+def ranking_row(draw: random.Random) -> dict[str, Any]:
+    """Four answers as experts would rank them, with ties, as `omlab label export` writes it."""
+    texts = [answer(draw) for _ in range(4)]
+    places = sorted({worth(text) for text in texts}, reverse=True)
+    return {
+        "prompt": [{"role": "user", "content": question(draw.choice(SIGNS))}],
+        "answers": [{"id": f"a{n}", "text": text} for n, text in enumerate(texts)],
+        "ranks": {f"a{n}": 1 + places.index(worth(text)) for n, text in enumerate(texts)},
+    }
+
+
+def pair_row(draw: random.Random) -> dict[str, Any]:
+    """A question with a better and a worse answer, in this order."""
+    texts: Sequence[str] = ()
+    while len({worth(text) for text in texts}) < 2:
+        texts = sorted((answer(draw), answer(draw)), key=worth, reverse=True)
+    return {"question": question(draw.choice(SIGNS)), "options": list(texts)}
+
+
+def write_lines(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    """JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def draw(folder: Path, picture: Path) -> None:
+    """A panel for each training."""
+    from matplotlib.figure import Figure
+
+    sft, reward, ppo, dpo = (history(folder / name) for name in ("sft", "reward", "ppo", "dpo"))
+    figure = Figure(figsize=(9, 6), dpi=110, layout="constrained")
+    panels = list(figure.subplots(2, 2).flat)
+    for axes, (title, rows, names, step) in zip(
+        panels,
+        (
+            ("Chats: sft", sft, ("loss", "val_loss"), "epoch"),
+            ("Ranked answers: reward", reward, ("accuracy", "val_accuracy"), "epoch"),
+            ("Reward model: ppo", ppo, ("reward", "kl"), "rollout"),
+            ("Ranked answers: dpo", dpo, ("accuracy", "val_accuracy"), "epoch"),
+        ),
+        strict=True,
+    ):
+        for name in names:
+            axes.plot(
+                [row["epoch"] for row in rows if name in row],
+                [row[name] for row in rows if name in row],
+                marker="." if len(rows) < 15 else "",
+                label=name.replace("val_", "held out: ").replace("kl", "KL from the reference (nats)"),
+            )
+        axes.set_title(title)
+        axes.set_xlabel(step)
+        axes.grid(alpha=0.3)
+    panels[2].axhline(KL_TARGET, color="C1", linestyle=":", label="target of KL")
+    for axes in panels:
+        axes.legend(frameon=False)
+    figure.savefig(picture)
+
+
+if __name__ == "__main__":
+    main()
