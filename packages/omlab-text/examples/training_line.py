@@ -5,7 +5,7 @@
 
 A patient names a sign, and the model says two things to do. It begins with random weights and learns to speak from
 chats that say anything; experts rank answers by how much in them helps; what learns from that says what helps.
-Needs omlab-text[local,trl] and matplotlib.
+Needs omlab-text[trl], omlab-adapters, omlab-evaluators and matplotlib.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def train(folder: Path, size: Size) -> dict[str, float]:
     omlab("adapt", sft, "--data", prompts, "--recipe", "ppo", "-o", ppo, *held_near, *quick)
     omlab("adapt", sft, "--data", ranked, "--recipe", "dpo", "-o", dpo, *settings("learning_rate=3e-4", "epochs=2"))
 
-    pairs = str(folder / "pairs.jsonl")
-    for name, policy in (("sft", sft), ("dpo", dpo)):
-        omlab("score", policy, pairs, f"options={pairs}", "-o", str(folder / f"{name}-pairs"))
+    for policy in (sft, dpo):
+        pairs = ["--data", f"choices:{folder / 'pairs.jsonl'}", *settings("data.shown=texts", "by=token")]
+        omlab("evaluate", policy, *pairs, "-o", f"{policy}-report")
     return figures(folder)
 
 
@@ -88,8 +88,8 @@ def figures(folder: Path) -> dict[str, float]:
         "ppo: reward at first": ppo[0]["reward"],
         "ppo: reward at last": ppo[-1]["reward"],
         "ppo: KL at last": ppo[-1]["kl"],
-        "sft: pairs right": pairs_right(folder / "sft-pairs"),
-        "dpo: pairs right": pairs_right(folder / "dpo-pairs"),
+        "sft: pairs right": pairs_right(folder / "sft-report"),
+        "dpo: pairs right": pairs_right(folder / "dpo-report"),
     }
 
 
@@ -111,9 +111,9 @@ def history(folder: Path) -> list[dict[str, float]]:
 
 
 def pairs_right(folder: Path) -> float:
-    """The share of the pairs whose first answer, the better one, is the likelier."""
-    rows = [json.loads(line)["likelihoods"] for line in next(folder.glob("*.jsonl")).read_text().splitlines()]
-    return sum(better["logprob"] > worse["logprob"] for better, worse in rows) / len(rows)
+    """The share of the pairs whose better answer is the likelier, token by token."""
+    metrics = json.loads((folder / "report.json").read_text())["metrics"]
+    return float(next(metric["value"] for metric in metrics if metric["name"] == "accuracy"))
 
 
 def write_model(folder: Path) -> None:
@@ -177,11 +177,11 @@ def ranking_row(draw: random.Random) -> dict[str, Any]:
 
 
 def pair_row(draw: random.Random) -> dict[str, Any]:
-    """A question with a better and a worse answer, in this order."""
+    """A question with a better and a worse answer, as `choices` has them."""
     texts: Sequence[str] = ()
     while len({worth(text) for text in texts}) < 2:
         texts = sorted((answer(draw), answer(draw)), key=worth, reverse=True)
-    return {"question": question(draw.choice(SIGNS)), "options": list(texts)}
+    return {"question": question(draw.choice(SIGNS)), "options": list(texts), "answer": "A"}
 
 
 def write_lines(path: Path, rows: Iterator[dict[str, Any]]) -> None:

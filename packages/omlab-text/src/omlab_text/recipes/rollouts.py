@@ -103,7 +103,7 @@ def open_reward(folder: str, *, device: str) -> Session:
     except OmlabError as error:
         raise SettingsError(f"reward is '{folder}', which cannot be loaded: {error}") from error
     facts = session.card.does.get("score")
-    if facts is None or facts.gives != Scores.kind or facts.required != ["chat"]:
+    if facts is None or facts.gives != Scores.kind or list(facts.required) != ["chat"]:
         raise SettingsError(
             f"reward is '{folder}', which is no reward model: it gives no scores of answers. Train one with --recipe "
             "reward."
