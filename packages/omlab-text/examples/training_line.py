@@ -27,7 +27,9 @@ from omlab_text.tiny import tiny_tokenizer
 SIGNS = ("fever", "cough", "cold", "ache", "rash", "flu", "itch", "cramp")
 HELPS = ("rest", "tea", "soup", "sleep", "water")
 HARMS = ("rum", "run", "fast", "smoke", "dig")
-KL_TARGET = 4.0
+BROKEN = 0.25
+"""Share of the ranked answers that break off."""
+KL_TARGET = 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class Size:
     rollouts: int
 
 
-WHOLE = Size(chats=512, rankings=192, epochs=12, rollouts=30)
+WHOLE = Size(chats=512, rankings=256, epochs=12, rollouts=30)
 SMALL = Size(chats=32, rankings=16, epochs=1, rollouts=2)
 
 
@@ -66,11 +68,22 @@ def train(folder: Path, size: Size) -> dict[str, float]:
     epochs = f"epochs={size.epochs}"
 
     omlab("adapt", *model, "--data", chats, "--recipe", "sft", "-o", sft, *settings("learning_rate=3e-3", epochs))
-    omlab("adapt", sft, "--data", ranked, "--recipe", "reward", "-o", reward, *settings("learning_rate=1e-3", epochs))
-    held_near = settings(f"reward={reward}", f"kl_target={KL_TARGET}", "kl_horizon=1000", "max_tokens=16")
-    quick = settings("learning_rate=1e-3", "prompts=8", "answers=8", f"rollouts={size.rollouts}")
+    held_out = settings("data.val=0.2", f"epochs={min(5, size.epochs)}", "learning_rate=1e-3")
+    omlab("adapt", sft, "--data", ranked, "--recipe", "reward", "-o", reward, *held_out)
+    held_near = settings("data.val=0", f"reward={reward}", f"kl_target={KL_TARGET}", "kl_horizon=1000", "max_tokens=16")
+    quick = settings("learning_rate=3e-4", "prompts=8", "answers=8", f"rollouts={size.rollouts}")
     omlab("adapt", sft, "--data", prompts, "--recipe", "ppo", "-o", ppo, *held_near, *quick)
-    omlab("adapt", sft, "--data", ranked, "--recipe", "dpo", "-o", dpo, *settings("learning_rate=3e-4", "epochs=2"))
+    omlab(
+        "adapt",
+        sft,
+        "--data",
+        ranked,
+        "--recipe",
+        "dpo",
+        "-o",
+        dpo,
+        *settings("data.val=0.2", "learning_rate=3e-4", "epochs=2"),
+    )
 
     for policy in (sft, dpo):
         pairs = ["--data", f"choices:{folder / 'pairs.jsonl'}", *settings("data.shown=texts", "by=token")]
@@ -154,9 +167,17 @@ def answer(draw: random.Random) -> str:
     return " and ".join(draw.sample(HELPS + HARMS, 2))
 
 
+def any_answer(draw: random.Random) -> str:
+    """An answer, or one that breaks off: what experts do not see they cannot rank, and a policy would find it."""
+    text = answer(draw)
+    return text[: draw.randrange(len(text))].strip() if draw.random() < BROKEN else text
+
+
 def worth(text: str) -> int:
-    """How many of the things in an answer help."""
-    return sum(word in HELPS for word in text.split(" and "))
+    """How many of the two things in an answer help; less than nothing where it is broken."""
+    things = text.split(" and ")
+    is_whole = len(things) == 2 and all(thing in HELPS + HARMS for thing in things)
+    return sum(thing in HELPS for thing in things) if is_whole else -1
 
 
 def chat_row(draw: random.Random) -> dict[str, Any]:
@@ -167,7 +188,7 @@ def chat_row(draw: random.Random) -> dict[str, Any]:
 
 def ranking_row(draw: random.Random) -> dict[str, Any]:
     """Four answers as experts would rank them, with ties, as `omlab label export` writes it."""
-    texts = [answer(draw) for _ in range(4)]
+    texts = [any_answer(draw) for _ in range(4)]
     places = sorted({worth(text) for text in texts}, reverse=True)
     return {
         "prompt": [{"role": "user", "content": question(draw.choice(SIGNS))}],
