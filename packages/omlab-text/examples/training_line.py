@@ -16,13 +16,16 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from omlab.cli.app import build
 from omlab_text.tiny import tiny_tokenizer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SIGNS = ("fever", "cough", "cold", "ache", "rash", "flu", "itch", "cramp")
 HELPS = ("rest", "tea", "soup", "sleep", "water")
@@ -214,33 +217,32 @@ def draw(folder: Path, picture: Path) -> None:
     """A panel for each training."""
     from matplotlib.figure import Figure
 
-    sft, reward, ppo, dpo = (history(folder / name) for name in ("sft", "reward", "ppo", "dpo"))
     figure = Figure(figsize=(9, 6), dpi=110, layout="constrained")
-    panels = list(figure.subplots(2, 2).flat)
-    for axes, (title, rows, names, step) in zip(
-        panels,
-        (
-            ("Chats: sft", sft, ("loss", "val_loss"), "epoch"),
-            ("Ranked answers: reward", reward, ("accuracy", "val_accuracy"), "epoch"),
-            ("Reward model: ppo", ppo, ("reward", "kl"), "rollout"),
-            ("Ranked answers: dpo", dpo, ("accuracy", "val_accuracy"), "epoch"),
-        ),
-        strict=True,
-    ):
-        for name in names:
-            axes.plot(
-                [row["epoch"] for row in rows if name in row],
-                [row[name] for row in rows if name in row],
-                marker="." if len(rows) < 15 else "",
-                label=name.replace("val_", "held out: ").replace("kl", "KL from the reference (nats)"),
-            )
-        axes.set_title(title)
-        axes.set_xlabel(step)
-        axes.grid(alpha=0.3)
-    panels[2].axhline(KL_TARGET, color="C1", linestyle=":", label="target of KL")
-    for axes in panels:
-        axes.legend(frameon=False)
+    (chats, rewards), (policy, pairs) = figure.subplots(2, 2)
+    curves(chats, "sft: loss on chats", history(folder / "sft"), ("loss", "val_loss"))
+    curves(rewards, "reward: share of pairs ranked right", history(folder / "reward"), ("accuracy", "val_accuracy"))
+    curves(policy, "ppo: mean of a rollout's answers", history(folder / "ppo"), ("reward", "kl"))
+    policy.axhline(KL_TARGET, color="C1", linestyle=":", label="target of KL")
+    policy.set_xlabel("rollout")
+    policy.legend(frameon=False)
+    names = ("sft", "dpo")
+    bars = pairs.bar(names, [pairs_right(folder / f"{name}-report") for name in names], color=["C7", "C0"], width=0.5)
+    pairs.bar_label(bars, fmt="%.2f")
+    pairs.set_ylim(0, 1.1)
+    pairs.set_title("share of held-out pairs whose better answer is likelier")
     figure.savefig(picture)
+
+
+def curves(axes: Axes, title: str, rows: Sequence[dict[str, float]], names: Sequence[str]) -> None:
+    """Figures of a history over its epochs."""
+    for name in names:
+        shown = [(row["epoch"], row[name]) for row in rows if name in row]
+        words = name.replace("val_", "held out: ").replace("kl", "KL from the reference (nats)")
+        axes.plot(*zip(*shown, strict=True), label=words)
+    axes.set_title(title)
+    axes.set_xlabel("epoch")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
 
 
 if __name__ == "__main__":
