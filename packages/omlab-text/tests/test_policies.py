@@ -13,13 +13,13 @@ from omlab_text.recipes.reference import Reference
 from omlab_text.recipes.rollouts import open_reward
 from omlab_text.training.ppo import Ppo, Rollout, group_estimates
 
-QUICK = {"rollouts": 8, "prompts": 4, "answers": 8, "max_tokens": 5, "minibatch": 32, "learning_rate": 5e-3}
+QUICK = {"rollouts": 6, "prompts": 4, "answers": 8, "max_tokens": 5, "minibatch": 32, "learning_rate": 5e-3}
 
 
 class Vowels:
     """In place of a reward model's session."""
 
-    identity = {"name": "vowels"}
+    identity = "vowels"
     card = SimpleNamespace(does={"score": SimpleNamespace(batch=64)})
 
     def apply(self, verb, batch):
@@ -41,7 +41,7 @@ def learnt(prompts, folder, method="ppo", *, model=None, **settings):
     return loop.run(device="cpu", folder=folder, seed=0), model.module.state_dict()
 
 
-@pytest.mark.parametrize("method", ["ppo", "grpo", "rloo"])
+@pytest.mark.parametrize("method", ["ppo", "grpo", pytest.param("rloo", marks=pytest.mark.slow)])
 def test_the_reward_rises(prompts, tmp_path, method):
     history, _ = learnt(prompts, tmp_path / "work", method)
     first, last = (sum(row["reward"] for row in rows) / 2 for rows in (history[:2], history[-2:]))
@@ -57,7 +57,7 @@ IMPROVED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", [{}, IMPROVED], ids=["plain", "improved"])
+@pytest.mark.parametrize("settings", [pytest.param({}, marks=pytest.mark.slow), IMPROVED], ids=["plain", "improved"])
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(prompts, tmp_path, settings):
     whole, weights = learnt(prompts, tmp_path / "whole", rollouts=3, **settings)
     loop = policies.ppo(

@@ -79,18 +79,24 @@ def test_a_reward_is_the_same_in_a_batch(family):
     assert together == pytest.approx([rewards_of([one], model.module)[0] for one in read], abs=1e-5)
 
 
-@pytest.mark.parametrize("way", ["none", "question", "critique"])
+@pytest.mark.parametrize("way", ["none", "question", pytest.param("critique", marks=pytest.mark.slow)])
 def test_it_learns_to_rank_and_says_how_well(tmp_path, way):
     data = data_of("preferences", write_lines(tmp_path / "p.jsonl", rankings()), val=0.25)
-    model = scoring(self_evaluation=way, **QUICK)
-    recipe = RewardRecipe(model, data, settings=settings_of("reward", self_evaluation=way, **QUICK), seed=0)
-    history = fit(recipe, folder=tmp_path / "work", device="cpu", seed=0)
+    how = (
+        QUICK | {"self_evaluation": way} | ({"epochs": 30} if way == "critique" else {})
+    )  # it must learn to write first
+    model = scoring(**how)
+    history = fit(
+        RewardRecipe(model, data, settings=settings_of("reward", **how), seed=0),
+        folder=tmp_path / "work",
+        device="cpu",
+        seed=0,
+    )
     last = history[-1]
     assert last["val_loss"] < history[0]["val_loss"]
     assert last["val_accuracy"] > 0.9
-    assert {"val_accuracy_lab", "val_accuracy_radiology", "val_calibration_error", "val_length_correlation"} <= set(
-        last
-    )
+    said = ("accuracy_lab", "accuracy_radiology", "calibration_error", "length_correlation")
+    assert {f"val_{name}" for name in said} <= set(last)
     (found,) = model.score([model.prepare("score", {"chat": FEVER, "options": Options(texts=("rum", "rest"))})])
     assert found.values["B"] > found.values["A"]
 
@@ -106,7 +112,7 @@ def test_a_chat_without_an_answer_has_no_reward():
         scoring().prepare("score", {"chat": FEVER})
 
 
-@pytest.mark.parametrize("adapter", ["finetune", "lora"])
+@pytest.mark.parametrize("adapter", ["finetune", pytest.param("lora", marks=pytest.mark.slow)])
 def test_the_folder_of_a_reward_model_scores(tmp_path, adapter):
     pytest.importorskip("omlab_adapters")
     data = write_lines(tmp_path / "p.jsonl", rankings(8))

@@ -71,8 +71,8 @@ class RewardModel(LocalModel):
         return Judged(names=(REWARD,), chat=before, answers=(last.text,))
 
     def score(self, batch: Sequence[Judged], /) -> Iterator[Scores]:  # type: ignore[override]
-        """The reward of each answer of each case; answers of like length are computed together."""
-        found = iter(self._rewards([(case.chat, answer) for case in batch for answer in case.answers]))
+        """The reward of each answer of each case."""
+        found = iter(self.rewards([(case.chat, answer) for case in batch for answer in case.answers]))
         for case in batch:
             yield Scores(values={name: next(found) for name in case.names})
 
@@ -80,7 +80,8 @@ class RewardModel(LocalModel):
         """As of `LocalModel`, and how answers are read."""
         return super().config() | {REWARD: self.reading}
 
-    def _rewards(self, answers: Sequence[tuple[Chat, str]]) -> list[float]:
+    def rewards(self, answers: Sequence[tuple[Chat, str]]) -> list[float]:
+        """The reward of each answer to its chat; those of like length are computed together."""
         reader = self.reader
         critiques = self._critiques(answers) if reader.criticises else [""] * len(answers)
         read = [reader.read(*one, critique=critique) for one, critique in zip(answers, critiques, strict=True)]

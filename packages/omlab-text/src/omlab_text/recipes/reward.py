@@ -47,8 +47,8 @@ class Reader:
     Attributes:
         format: The chat format.
         question: What the network is asked about the answer after it; "": nothing.
-        criticises: Whether it answers that before it scores: it learns to write the experts' reasons, and reads what it
-            wrote itself when it is used.
+        criticises: Whether it answers that before it scores: it learns to write the experts' reasons, after which it
+            scores while it learns, and reads what it wrote itself when it is used.
         room: Tokens that the network has room for; of what is longer the beginning goes. None: any number.
     """
 
@@ -103,8 +103,8 @@ class Rewarder(nn.Module):
 class RankingBatches:
     """Batches of prompts, each with all of its answers: a function of seed and step.
 
-    A batch has `ids` and `mask` (N, T) of all answers, `places` (B, K) of each prompt's among them, `ranks` and
-    `lengths` (B, K), `margins` (B,), and where the network criticises `targets` (N, T).
+    A batch has `ids` and `mask` (N, T) of all answers, `places` (B, K) of each prompt's among them, `ranks`
+    (B, K), `margins` (B,), and where the network criticises `targets` (N, T).
     """
 
     cases: Sequence[Case]
@@ -134,7 +134,6 @@ class RankingBatches:
             "mask": pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in ids], batch_first=True),
             "places": _padded([range(sum(counts[:n]), sum(counts[: n + 1])) for n in range(len(counts))]),
             "ranks": _padded([ranking.ranks for ranking in rankings], filled=NO_ANSWER),
-            "lengths": _padded([[len(text) for text in ranking.texts] for ranking in rankings]),
             "margins": torch.tensor([self.margin if one.margin is None else one.margin for one in rankings]),
         }
         if self.reader.criticises:
@@ -162,6 +161,7 @@ class RewardRecipe:
         TrainingError: No prompt has two answers of different rank.
     """
 
+    module: nn.Module
     how = Optimisation(max_grad_norm=1.0, find_unused_parameters=True)  # the output matrix may be for nothing
 
     def __init__(self, model: RewardModel, data: Dataset, *, settings: Mapping[str, Any], seed: int) -> None:
@@ -169,7 +169,7 @@ class RewardRecipe:
         cases = [case for case in data.cases("train") if not ranking_of(case.load().target).is_tied]
         if not cases:
             raise TrainingError("No prompt has two answers of different rank: there is nothing to learn from ties.")
-        self.module: nn.Module = Rewarder(model.module)
+        self.model, self.module = model, Rewarder(model.module)
         self.settings, self.size = settings, min(settings["batch_size"], len(cases))
         reader = model.reader
         order = Order(count=len(cases), seed=seed)
@@ -202,29 +202,23 @@ class RewardRecipe:
         flat, of_critique = self.module(batch["ids"], batch["mask"], batch.get("targets"))
         scores, ranks = flat[batch["places"]], batch["ranks"]
         loss = ranking_loss(scores, ranks, margin=batch["margins"], centring=self.settings["centring"])
-        return loss + of_critique, {"accuracy": self._figures(batch, scores)["accuracy"]}
+        return loss + of_critique, {"accuracy": ranking_figures(_ranked(batch, scores.detach()))["accuracy"]}
 
     def validate(self) -> Mapping[str, float] | None:
-        """The loss, and the figures of `ranking_figures` on what is held out."""
+        """The loss, and the figures of `ranking_figures` on what is held out, read as the model reads when it is used."""
         if not self.held_out:
             return None
-        rows: list[Ranked] = []
-        losses = []
-        for first in range(0, len(self.held_out), self.size):
-            cases = self.held_out[first : first + self.size]
-            batch = {name: part.to(self._device) for name, part in self.batches.of(cases).items()}
-            scores = self.module(batch["ids"], batch["mask"])[0][batch["places"]]
-            areas = [str(case.load().meta.get("area", "")) for case in cases]
-            rows += _ranked(batch, scores, areas=areas)
-            losses.append(ranking_loss(scores, batch["ranks"], margin=batch["margins"]).item() * len(cases))
-        return {"loss": sum(losses) / len(self.held_out), **ranking_figures(rows)}
-
-    def _figures(self, batch: Mapping[str, Tensor], scores: Tensor) -> dict[str, float]:
-        return ranking_figures(_ranked(batch, scores.detach(), areas=[""] * len(scores)))
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.module.parameters()).device
+        rows, losses = [], []
+        for case in self.held_out:
+            sample = case.load()
+            chat, ranking = sample.inputs["chat"], ranking_of(sample.target)
+            assert isinstance(chat, Chat)
+            scores = self.model.rewards([(chat, text) for text in ranking.texts])
+            margin = self.settings["margin"] if ranking.margin is None else ranking.margin
+            losses.append(ranking_loss(torch.tensor([scores]), torch.tensor([ranking.ranks]), margin=margin).item())
+            lengths = [len(text) for text in ranking.texts]
+            rows.append(Ranked(scores=scores, ranks=ranking.ranks, lengths=lengths, area=sample.meta["area"]))
+        return {"loss": sum(losses) / len(losses), **ranking_figures(rows)}
 
 
 def ranking_of(target: Any) -> Ranking:
@@ -234,12 +228,12 @@ def ranking_of(target: Any) -> Ranking:
     return target
 
 
-def _ranked(batch: Mapping[str, Tensor], scores: Tensor, *, areas: Sequence[str]) -> list[Ranked]:
-    rows = zip(scores.tolist(), batch["ranks"].tolist(), batch["lengths"].tolist(), areas, strict=True)
+def _ranked(batch: Mapping[str, Tensor], scores: Tensor) -> list[Ranked]:
+    rows = zip(scores.tolist(), batch["ranks"].tolist(), strict=True)
     found = []
-    for said, ranks, lengths, area in rows:
+    for said, ranks in rows:
         count = sum(rank != NO_ANSWER for rank in ranks)
-        found.append(Ranked(scores=said[:count], ranks=ranks[:count], lengths=lengths[:count], area=area))
+        found.append(Ranked(scores=said[:count], ranks=ranks[:count], lengths=[0] * count))
     return found
 
 
