@@ -1,21 +1,19 @@
 """The example of the whole line, by its commands."""
 
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("trl")
 pytest.importorskip("omlab_adapters")
-EXAMPLE = Path(__file__).parents[1] / "examples" / "training_line.py"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
-def line():
-    spec = spec_from_file_location("training_line", EXAMPLE)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def line(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return import_module("training_line")
 
 
 def test_every_command_runs(line, tmp_path):

@@ -205,7 +205,7 @@ class RewardRecipe:
         return loss + of_critique, {"accuracy": ranking_figures(_ranked(batch, scores.detach()))["accuracy"]}
 
     def validate(self) -> Mapping[str, float] | None:
-        """The loss, and the figures of `ranking_figures` on what is held out, read as the model reads when it is used."""
+        """The loss and the figures of what is held out, read as the model reads when it is used."""
         if not self.held_out:
             return None
         rows, losses = [], []
