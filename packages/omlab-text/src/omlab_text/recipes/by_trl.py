@@ -74,7 +74,7 @@ class TrlLoop:
 
     def run(self, *, device: str, folder: Path, seed: int) -> list[dict[str, float]]:
         """Train; goes on from the last epoch that an interrupted run finished. The history has a row an epoch."""
-        from datasets import Dataset as Table
+        from datasets import Dataset as Table  # type: ignore[import-untyped]
         from transformers.trainer_utils import get_last_checkpoint
 
         network = self.backend.network.to(device)
@@ -88,13 +88,13 @@ class TrlLoop:
                 eval_dataset=Table.from_list(self.held_out) if self.held_out else None,
                 processing_class=copy.deepcopy(self.backend.tokenizer.given),
             )
-            last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+            last = get_last_checkpoint(str(folder)) if folder.is_dir() else None  # type: ignore[no-untyped-call]
             trainer.train(resume_from_checkpoint=last)
         network.eval()
         return history_of(trainer.state.log_history)
 
     def _arguments(self, folder: Path, *, device: str, seed: int) -> Any:
-        from trl import DPOConfig, KTOConfig
+        from trl import DPOConfig, KTOConfig  # type: ignore[attr-defined]
 
         settings, size = self.settings, min(self.settings["batch_size"], len(self.rows))
         rate = settings["learning_rate"] or advised_rate(self.backend.network, all=_ALL, few=_FEW)
@@ -186,7 +186,7 @@ def _tokens(case: Case, format: ChatFormat) -> tuple[list[int], list[list[int]],
 
 def _trainer(method: Method) -> Any:
     """The trainer for rows of tokens: trl's own would write texts by a template and tokenise them itself."""
-    from trl import DPOTrainer, KTOTrainer
+    from trl import DPOTrainer, KTOTrainer  # type: ignore[attr-defined]
 
     if method == "dpo":
 
@@ -227,8 +227,9 @@ def _forward_kept(network: Any) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what trl and transformers print, and warn of among themselves: what there is to say is in the history."""
-    from transformers.utils import logging
+    from transformers.utils import logging as told
 
+    logging: Any = told  # some of its functions are untyped
     level, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -7,7 +7,7 @@ chat format, and cannot go on exactly where they were stopped; here all three ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -139,7 +139,7 @@ class PolicyLoop:
     def _found(self, answers: Answers, device: str) -> tuple[Rollout, float]:
         """What policy, reference and critic say of the answers now, and the mean entropy of a token."""
         parts: list[tuple[Tensor, ...]] = []
-        for places in _pieces(torch.arange(len(answers.ids)), self.settings["minibatch"]):
+        for places in torch.arange(len(answers.ids)).split(self.settings["minibatch"]):
             piece = _piece(answers, places, device)
             logp, entropy, values = self.actor(piece)
             with self.reference.in_place() as network:
@@ -160,7 +160,7 @@ class PolicyLoop:
         for epoch in range(self.settings["inner_epochs"]):
             generator = torch.Generator().manual_seed(mixed_seed(seed, number, epoch))
             order = torch.randperm(len(answers.ids), generator=generator)
-            for places in _pieces(order, self.settings["minibatch"]):
+            for places in order.split(self.settings["minibatch"]):
                 logp, entropy, values = self.actor(_piece(answers, places, rollout.logp.device))
                 losses = ppo_losses(
                     logp,
@@ -179,7 +179,7 @@ class PolicyLoop:
 
     def _step(self, loss: Tensor, number: int) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, 1.0)
         if not torch.isfinite(norm):
@@ -234,8 +234,9 @@ rloo = partial(PolicyLoop, method="rloo")
 
 def ppo_of(settings: Mapping[str, Any], *, method: Method) -> Ppo:
     """How a policy learns, of settings in which 0 turns some things off. Raises `SettingsError`."""
-    given = {field.name: settings[field.name] for field in fields(Ppo) if field.name in settings}
-    how = Ppo(**{name: None if name in _OFF and value == 0 else value for name, value in given.items()})
+    given: dict[str, Any] = {field.name: settings[field.name] for field in fields(Ppo) if field.name in settings}
+    given |= {name: None for name in _OFF if given[name] == 0}
+    how = Ppo(**given)
     if method == "ppo":
         return how
     return replace(how, value_weight=0.0, penalty="loss" if method == "grpo" else "reward")
@@ -268,10 +269,6 @@ def _chat(case: Any) -> Chat:
     chat = case.load().inputs["chat"]
     assert isinstance(chat, Chat)
     return chat
-
-
-def _pieces(places: Tensor, size: int) -> Iterator[Tensor]:
-    yield from places.split(size)
 
 
 def _piece(answers: Answers, places: Tensor, device: Any) -> Answers:

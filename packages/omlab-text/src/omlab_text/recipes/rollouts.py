@@ -79,7 +79,7 @@ class Writer:
         return chat.then(answer.turn)
 
     def _scores(self, said: Sequence[Chat]) -> Tensor:
-        found = []
+        found = list[float]()
         size = self.reward.card.does["score"].batch or 1
         for first in range(0, len(said), size):
             for score in self.reward.apply("score", [{"chat": chat} for chat in said[first : first + size]]):
