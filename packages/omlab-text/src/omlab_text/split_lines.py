@@ -50,8 +50,8 @@ class LinePlace:
 
     @property
     def files(self) -> Mapping[str, Sequence[Path]]:
-        """The file that it is read from."""
-        return {"row": (self.path,)}
+        """None of its own: a file holds many rows, of all splits; what it holds is in the data set's digest."""
+        return {}
 
     def load(self) -> Sample:
         """Read the line. Raises `InputError` that names it where it is no longer what it was."""

@@ -25,6 +25,7 @@ from omlab_text.recipes.language import check_precision
 from omlab_text.recipes.rates import advised_rate
 from omlab_text.recipes.reference import Reference
 from omlab_text.recipes.rollouts import Answers, Writer, open_reward
+from omlab_text.red_flags import RedFlags
 from omlab_text.sampling import Sampling
 from omlab_text.training.advantages import RunningScores
 from omlab_text.training.kl import AdaptiveKl
@@ -58,6 +59,7 @@ class PolicyLoop:
 
     Raises:
         SettingsError: A setting cannot be, or `reward` is no reward model.
+        InputError: The file of red flags is none.
         TrainingError: The weights have too few bits.
     """
 
@@ -77,6 +79,7 @@ class PolicyLoop:
             coefficient=settings["kl_weight"], target=settings["kl_target"], horizon=settings["kl_horizon"]
         )
         self.running = RunningScores() if settings["normalise_scores"] else None
+        self.flags = RedFlags.read(Path(settings["red_flags"])) if settings["red_flags"] else None
         self.prompts = min(settings["prompts"], len(self.cases))
         self.order = Order(count=len(self.cases), seed=seed)
         self.fingerprint = digest_of([dict(settings), method, data.digest("train"), self.reward.identity, seed])
@@ -85,7 +88,7 @@ class PolicyLoop:
         """Train the policy; goes on from the checkpoint of an interrupted run, and gives the same as without it.
 
         Raises:
-            TrainingError: The policy ran away from its reference, or something is not finite.
+            TrainingError: The policy ran away from its reference, misses red flags, or something is not finite.
         """
         self.actor = _Actor(self.backend.network.to(device))
         self.reference = Reference(self.backend.network, decay=self.settings["reference_decay"])
@@ -94,6 +97,7 @@ class PolicyLoop:
         self.optimizer = torch.optim.AdamW(learning, lr=rate, weight_decay=0.0)
         sampling = Sampling(max_tokens=self.settings["max_tokens"], temperature=1.0)  # probabilities as they are
         writer = Writer(self.backend, self.reward, sampling=sampling)
+        allowed = self._missed() + self.settings["red_flag_tolerance"]
         history = self._resumed(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with progress.bar("training", total=self.settings["rollouts"]) as advance:
@@ -101,6 +105,8 @@ class PolicyLoop:
             for number in range(len(history), self.settings["rollouts"]):
                 history.append({"epoch": number + 1, **self._rollout(writer, number, seed=seed, device=device)})
                 self._save(history, folder)
+                if len(history) % self.settings["red_flag_rollouts"] == 0 or number + 1 == self.settings["rollouts"]:
+                    self._check_flags(number, allowed=allowed)
                 shown = ("reward", "kl", "length")
                 advance(1, **{name: history[-1][name] for name in shown})
         return history
@@ -139,7 +145,7 @@ class PolicyLoop:
     def _found(self, answers: Answers, device: str) -> tuple[Rollout, float]:
         """What policy, reference and critic say of the answers now, and the mean entropy of a token."""
         parts: list[tuple[Tensor, ...]] = []
-        for places in torch.arange(len(answers.ids)).split(self.settings["minibatch"]):
+        for places in torch.split(torch.arange(len(answers.ids)), self.settings["minibatch"]):
             piece = _piece(answers, places, device)
             logp, entropy, values = self.actor(piece)
             with self.reference.in_place() as network:
@@ -160,7 +166,7 @@ class PolicyLoop:
         for epoch in range(self.settings["inner_epochs"]):
             generator = torch.Generator().manual_seed(mixed_seed(seed, number, epoch))
             order = torch.randperm(len(answers.ids), generator=generator)
-            for places in order.split(self.settings["minibatch"]):
+            for places in torch.split(order, self.settings["minibatch"]):
                 logp, entropy, values = self.actor(_piece(answers, places, rollout.logp.device))
                 losses = ppo_losses(
                     logp,
@@ -192,6 +198,16 @@ class PolicyLoop:
             raise TrainingError(
                 f"The policy is {kl:.1f} nats from its reference at rollout {number + 1}, beyond kl_limit={limit:g}: "
                 "lower learning_rate or kl_horizon, or raise kl_weight."
+            )
+
+    def _missed(self) -> int:
+        return len(self.flags.faults(self.backend)) if self.flags is not None else 0
+
+    def _check_flags(self, number: int, *, allowed: int) -> None:
+        faults = self.flags.faults(self.backend) if self.flags is not None else []
+        if len(faults) > allowed:
+            raise TrainingError(
+                f"After rollout {number + 1} {len(faults)} red flags are missed, where {allowed} may be: {faults[-1]}"
             )
 
     def _resumed(self, folder: Path) -> list[dict[str, float]]:

@@ -217,7 +217,7 @@ class RewardRecipe:
             margin = self.settings["margin"] if ranking.margin is None else ranking.margin
             losses.append(ranking_loss(torch.tensor([scores]), torch.tensor([ranking.ranks]), margin=margin).item())
             lengths = [len(text) for text in ranking.texts]
-            rows.append(Ranked(scores=scores, ranks=ranking.ranks, lengths=lengths, area=sample.meta["area"]))
+            rows.append(Ranked(scores=scores, ranks=ranking.ranks, lengths=lengths, area=sample.meta.get("area", "")))
         return {"loss": sum(losses) / len(losses), **ranking_figures(rows)}
 
 
