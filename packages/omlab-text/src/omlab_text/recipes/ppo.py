@@ -104,9 +104,9 @@ class PolicyLoop:
             advance(len(history))
             for number in range(len(history), self.settings["rollouts"]):
                 history.append({"epoch": number + 1, **self._rollout(writer, number, seed=seed, device=device)})
-                self._save(history, folder)
                 if len(history) % self.settings["red_flag_rollouts"] == 0 or number + 1 == self.settings["rollouts"]:
                     self._check_flags(number, allowed=allowed)
+                self._save(history, folder)
                 shown = ("reward", "kl", "length")
                 advance(1, **{name: history[-1][name] for name in shown})
         return history
