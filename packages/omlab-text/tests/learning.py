@@ -3,6 +3,8 @@
 import json
 
 from omlab.datasets import open_dataset
+from omlab.models import find_card
+from omlab.settings import complete
 from omlab_text.chat_format import layout
 from omlab_text.local import LocalBackend
 from omlab_text.local_model import LocalModel
@@ -48,7 +50,4 @@ def data_of(name, path, **settings):
 
 def settings_of(recipe, **given):
     """All settings of a recipe of `causal-lm`."""
-    from omlab.models import find_card
-    from omlab.settings import complete
-
     return complete(find_card("causal-lm").trains[recipe].settings, given, of=recipe)
