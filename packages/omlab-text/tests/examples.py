@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from omlab_testkit.example_data import example_data
-from omlab_text.testing import example_talks
+from omlab_text.testing import example_chats, example_rankings, example_talks
 
 
 def many_file(card, folder):
@@ -40,6 +40,23 @@ def dataset_root(card):
             for split in ("train", "val", "test")
             for word, source in (("note", "notes"), ("lesson", "books"))
         ],
+        "preferences": [
+            {
+                "prompt": f"{word} in {split}?",
+                "answers": [{"id": "a1", "text": "Rest."}, {"id": "a2", "text": "Run."}, {"id": "a3", "text": "Go."}],
+                "ranks": {"a1": 1, "a2": 2, "a3": 2},
+                "area": "care",
+                "group": f"{split}{word}",
+                "split": split,
+            }
+            for split in ("train", "val", "test")
+            for word in ("Fever", "Cough")
+        ],
+        "prompts": [
+            {"question": f"{word} in {split}?", "group": f"{split}{word}", "split": split}
+            for split in ("train", "val", "test")
+            for word in ("Fever", "Cough")
+        ],
         "texts": [{"text": "No acute finding."}, {"text": "肺部未见异常。", "group": "visit"}],
     }[card]
     path = Path(mkdtemp()) / f"{card}.jsonl"
@@ -48,7 +65,9 @@ def dataset_root(card):
 
 
 def data(card, recipe):
-    """Chats with answers."""
+    """Chats with answers; for rewards questions and rankings of answers to them."""
+    if recipe in ("reward", "dpo", "kto"):
+        return example_data([{"chat": chat} for chat in example_chats()], example_rankings())
     return example_data([{"chat": chat} for chat in example_talks()], None)
 
 

@@ -24,6 +24,7 @@ from omlab_text.chat_format import layout
 from omlab_text.kept import kept_network
 from omlab_text.loading import backend_of, open_kept, open_weights
 from omlab_text.local_model import LocalModel
+from omlab_text.reward_model import adapted_model
 from omlab_text.tiny import Family, tiny_network, tiny_tokenizer
 from omlab_text.tokens import TransformersTokenizer
 
@@ -83,7 +84,7 @@ def load(
     room = settings["context"] or _context(network, factor=settings["rope_factor"])
     format = layout(FORMATS[size.family]).on(tokenizer)
     backend = backend_of(network, tokenizer, format, name=name, settings={**settings, "context": room})
-    return LocalModel(backend, network=stored, presets={"none": "", **presets()})
+    return adapted_model(backend, config or {}, network=stored, presets={"none": "", **presets()})
 
 
 def presets() -> dict[str, str]:

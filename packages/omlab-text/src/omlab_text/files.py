@@ -15,10 +15,11 @@ from omlab_payloads.lines import Line, Stamp, place_of, places, read_lines, stam
 from omlab_text.chat import Chat
 from omlab_text.criteria import Criteria
 from omlab_text.options import Likelihoods, Options
+from omlab_text.ranked import Ranking
 from omlab_text.rows import id_of
 from omlab_text.text import Text
 
-_KINDS: Mapping[str, Any] = {each.kind: each for each in (Text, Chat, Options, Likelihoods, Criteria)}
+_KINDS: Mapping[str, Any] = {each.kind: each for each in (Text, Chat, Options, Likelihoods, Criteria, Ranking)}
 _DIGITS = 6
 """Of the number of a row without an id, so that rows in the order of their ids are in that of the file."""
 
@@ -46,7 +47,7 @@ class Lines:
 
     def pack(self, payload: Payload) -> bytes:
         """The row of one case."""
-        assert isinstance(payload, Text | Chat | Options | Likelihoods | Criteria)
+        assert isinstance(payload, Text | Chat | Options | Likelihoods | Criteria | Ranking)
         return json.dumps(payload.to_value(), ensure_ascii=False).encode("utf-8", "backslashreplace")
 
     def collect(self, records: Iterable[tuple[str, bytes]], path: Path) -> None:

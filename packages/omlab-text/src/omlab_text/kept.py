@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from omlab.errors import TrainingError, WeightsError
 from omlab_text.chat_format import ChatFormat, Layout, Segments, Template
+from omlab_text.reward_head import add_head
 from omlab_text.tokens import TransformersTokenizer
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -35,6 +36,8 @@ def network_of(kept: Mapping[str, Any], *, dtype: str = "auto") -> Any:
     wanted = DTYPES[kept["network"]["dtype"] if dtype == "auto" else dtype]
     network: Any = AutoModelForCausalLM.from_config(config, dtype=wanted)  # type: ignore[no-untyped-call]
     network.generation_config.eos_token_id = list(kept["stops"])
+    if "reward" in kept:
+        add_head(network, seed=0)
     return network.eval()
 
 

@@ -19,6 +19,7 @@ from omlab_text.chat_format import ChatFormat, Template, layout
 from omlab_text.kept import DTYPES, format_of, network_of, tokenizer_of
 from omlab_text.local import LocalBackend
 from omlab_text.local_model import LocalModel
+from omlab_text.reward_model import adapted_model
 from omlab_text.tiny import tiny_network, tiny_tokenizer
 from omlab_text.tokens import TransformersTokenizer
 
@@ -53,7 +54,7 @@ def load_causal_lm(
         network, tokenizer = open_weights(weights, device=device, settings=settings)
         format = chat_format(tokenizer, settings["format"])
         name = (weights.folder or weights.path()).resolve().name
-    return LocalModel(backend_of(network, tokenizer, format, name=name, settings=settings))
+    return adapted_model(backend_of(network, tokenizer, format, name=name, settings=settings), config or {})
 
 
 def backend_of(

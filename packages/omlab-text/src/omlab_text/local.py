@@ -32,9 +32,10 @@ _HALF = "\ufffd"
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """The tokens of an answer, without what ended it."""
+    """The tokens of an answer, and apart the one that ended it, where one did."""
 
     ids: list[int]
+    closer: int | None
     end: End
     logprobs: list[float]
 
@@ -84,15 +85,18 @@ class LocalBackend:
         return fitted(chat, self.format, budget=self._budget(sampling), whole=sampling.has_form)
 
     def answer(self, prepared: Sequence[Encoded], sampling: Sampling) -> Iterator[Answer | OmlabError]:
-        """As in `Backend`; the shortest prompts go first, so that little is padded."""
+        """As in `Backend`."""
+        for prompt, written in zip(prepared, self.write(prepared, sampling), strict=True):
+            yield self.worded(prompt, written, sampling)
+
+    def write(self, prepared: Sequence[Encoded], sampling: Sampling) -> list[Written]:
+        """The tokens of an answer to each, in their order; the shortest prompts go first, so that little is padded."""
         order = sorted(range(len(prepared)), key=lambda place: len(prepared[place].ids))
-        found: dict[int, Answer | OmlabError] = {}
+        found: dict[int, Written] = {}
         for first in range(0, len(order), self.rows):
             places = order[first : first + self.rows]
-            batch = [prepared[place] for place in places]
-            for place, prompt, written in zip(places, batch, self._written(batch, sampling), strict=True):
-                found[place] = self._answer(prompt, written, sampling)
-        yield from (found[place] for place in range(len(prepared)))
+            found |= zip(places, self._written([prepared[place] for place in places], sampling), strict=True)
+        return [found[place] for place in range(len(prepared))]
 
     def stream(self, prepared: Encoded, sampling: Sampling) -> Iterator[str | Answer]:
         """As in `Backend`. The answer is written in a thread of its own, which ends with the iterator."""
@@ -123,7 +127,7 @@ class LocalBackend:
                 shown = text
         if isinstance(item, BaseException):
             raise item
-        answer = self._answer(prepared, item, sampling)
+        answer = self.worded(prepared, item, sampling)
         if isinstance(answer, OmlabError):
             raise answer
         if answer.turn.text.startswith(shown) and answer.turn.text != shown:
@@ -179,11 +183,14 @@ class LocalBackend:
     def _cut(self, ids: list[int], logprobs: list[float], sampling: Sampling) -> Written:
         """A row up to the token that ended it."""
         length = next((place for place, id in enumerate(ids) if id in self.stops), None)
+        closer = None if length is None else ids[length]
         text = self.tokenizer.text(ids[:length])
         ended = length is not None or any(stop in text for stop in sampling.stop)
-        return Written(ids=ids[:length], end="stop" if ended else "length", logprobs=logprobs[:length])
+        end: End = "stop" if ended else "length"
+        return Written(ids=ids[:length], closer=closer, end=end, logprobs=logprobs[:length])
 
-    def _answer(self, prompt: Encoded, written: Written, sampling: Sampling) -> Answer | OmlabError:
+    def worded(self, prompt: Encoded, written: Written, sampling: Sampling) -> Answer | OmlabError:
+        """The answer that tokens are; an error where they should follow a form, and do not."""
         if sampling.has_form and written.end == "length":
             return InputError(
                 f"The answer does not follow its form within max_tokens={sampling.max_tokens}: give it more."

@@ -11,8 +11,17 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-RECIPES: Mapping[str, str] = {"corpus": "omlab_text.recipes.corpus:Corpus", "sft": "omlab_text.recipes.sft:Sft"}
-RETARGETED: Mapping[str, str] = {}
+RECIPES: Mapping[str, str] = {
+    "corpus": "omlab_text.recipes.corpus:Corpus",
+    "sft": "omlab_text.recipes.sft:Sft",
+    "reward": "omlab_text.recipes.reward:RewardRecipe",
+    "dpo": "omlab_text.recipes.by_trl:dpo",
+    "kto": "omlab_text.recipes.by_trl:kto",
+    "ppo": "omlab_text.recipes.ppo:ppo",
+    "grpo": "omlab_text.recipes.ppo:grpo",
+    "rloo": "omlab_text.recipes.ppo:rloo",
+}
+RETARGETED: Mapping[str, str] = {"reward": "omlab_text.reward_model:rewarding"}
 
 
 def maker(entry: str) -> Callable[..., Any]:

@@ -17,11 +17,19 @@ import torch
 from torch import Tensor
 
 from omlab.errors import SettingsError
-from omlab_text.training.advantages import RunningScores, generalized_advantages, token_rewards, whitened
+from omlab_text.training.advantages import (
+    RunningScores,
+    generalized_advantages,
+    group_advantages,
+    leave_one_out_advantages,
+    token_rewards,
+    whitened,
+)
 from omlab_text.training.kl import kl_estimate
 from omlab_text.training.means import Over, check_over, masked_mean
 
 Penalty = Literal["reward", "loss"]
+Groups = Literal["grpo", "rloo"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,15 +159,42 @@ def estimates(rollout: Rollout, how: Ppo, *, kl_weight: float, running: RunningS
         kl_weight: Of the penalty, such as `AdaptiveKl.coefficient`.
         running: Takes in the scores and brings them to one size before they are cut; None: they stay as they are.
     """
-    scores = rollout.scores if running is None else running.normalised(rollout.scores)
-    if how.score_clip is not None:
-        scores = scores.clamp(-how.score_clip, how.score_clip)
+    scores = _scores(rollout, how, running)
     in_reward, in_loss = (kl_weight, 0.0) if how.penalty == "reward" else (0.0, kl_weight)
     penalty = in_reward * kl_estimate(rollout.logp, rollout.reference)
     rewards = token_rewards(penalty, scores, rollout.mask)
     advantages, returns = generalized_advantages(rewards, rollout.values, rollout.mask, gamma=how.gamma, lam=how.lam)
     white = whitened(advantages, rollout.mask)
     return Estimates(rewards=rewards, advantages=white, returns=returns, kl_weight=in_loss)
+
+
+def group_estimates(
+    rollout: Rollout, how: Ppo, *, by: Groups, answers: int, kl_weight: float, running: RunningScores | None = None
+) -> Estimates:
+    """What `estimates` gives, without a critic: each answer is compared with the others to its prompt.
+
+    Args:
+        rollout: Answers, of which so many in a row are to one prompt.
+        how: How the policy learns. KL in the reward is that of the whole answer; its `value_weight` should be 0.
+        by: Whose advantages they are.
+        answers: To a prompt.
+        kl_weight: As in `estimates`.
+        running: As in `estimates`.
+
+    Raises:
+        TrainingError: There is one answer to a prompt.
+    """
+    scores = _scores(rollout, how, running)
+    in_reward, in_loss = (kl_weight, 0.0) if how.penalty == "reward" else (0.0, kl_weight)
+    kl = kl_estimate(rollout.logp, rollout.reference).masked_fill(~rollout.mask, 0)
+    compare = group_advantages if by == "grpo" else leave_one_out_advantages
+    found = compare((scores - in_reward * kl.sum(dim=1)).reshape(-1, answers)).reshape(-1, 1)
+    return Estimates(
+        rewards=token_rewards(in_reward * kl, scores, rollout.mask),
+        advantages=found.expand_as(kl).masked_fill(~rollout.mask, 0),
+        returns=rollout.values,
+        kl_weight=in_loss,
+    )
 
 
 def ppo_losses(
@@ -222,6 +257,12 @@ def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, *, ho
     near = torch.clamp(values, old - how.value_clip, old + how.value_clip)
     losses = torch.maximum((values - returns).square(), (near - returns).square())
     return 0.5 * masked_mean(losses, mask, over=how.over)
+
+
+def _scores(rollout: Rollout, how: Ppo, running: RunningScores | None) -> Tensor:
+    """The scores of one size, and cut, where that is asked for."""
+    scores = rollout.scores if running is None else running.normalised(rollout.scores)
+    return scores if how.score_clip is None else scores.clamp(-how.score_clip, how.score_clip)
 
 
 @torch.no_grad()

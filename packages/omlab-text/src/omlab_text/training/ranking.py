@@ -24,7 +24,7 @@ def ranking_pairs(ranks: Tensor) -> Tensor:
     return _is_better(ranks[None])[0].nonzero()
 
 
-def ranking_losses(scores: Tensor, ranks: Tensor, *, margin: float = 0.0, centring: float = 0.0) -> Tensor:
+def ranking_losses(scores: Tensor, ranks: Tensor, *, margin: float | Tensor = 0.0, centring: float = 0.0) -> Tensor:
     """The loss of each prompt (B,): the mean over its pairs of -log sigmoid(better - worse - margin x rank gap).
 
     A prompt of twelve answers so weighs no more than one of four; one without a pair (all tied) has the loss 0.
@@ -32,7 +32,7 @@ def ranking_losses(scores: Tensor, ranks: Tensor, *, margin: float = 0.0, centri
     Args:
         scores: (B, K), what the reward model says of K answers.
         ranks: (B, K), integers, 1 the best, equal ones tied, `NO_ANSWER` where there is none.
-        margin: By how much the scores of neighbours in rank are to differ at least.
+        margin: By how much the scores of neighbours in rank are to differ at least; or (B,), of each prompt.
         centring: Weight of the squared sum of the two scores of a pair, which keeps scores around 0: differences alone
             leave their mean free.
 
@@ -45,13 +45,14 @@ def ranking_losses(scores: Tensor, ranks: Tensor, *, margin: float = 0.0, centri
     scores = scores.masked_fill(ranks == NO_ANSWER, 0)  # whatever stood there
     better, worse = scores[:, :, None], scores[:, None, :]
     gap = (ranks[:, None, :] - ranks[:, :, None]).to(scores.dtype)
-    losses = -logsigmoid(better - worse - margin * gap)
+    each = margin[:, None, None] if isinstance(margin, Tensor) else margin
+    losses = -logsigmoid(better - worse - each * gap)
     if centring:
         losses = losses + centring * (better + worse).square()
     return (losses * is_pair).sum(dim=(1, 2)) / is_pair.sum(dim=(1, 2)).clamp(min=1)
 
 
-def ranking_loss(scores: Tensor, ranks: Tensor, *, margin: float = 0.0, centring: float = 0.0) -> Tensor:
+def ranking_loss(scores: Tensor, ranks: Tensor, *, margin: float | Tensor = 0.0, centring: float = 0.0) -> Tensor:
     """The mean of `ranking_losses` over the prompts that have a pair: a scalar, 0 where none has."""
     losses = ranking_losses(scores, ranks, margin=margin, centring=centring)
     return losses.sum() / _is_better(ranks).any(dim=(1, 2)).sum().clamp(min=1)
