@@ -14,29 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from omlab.card_schema import DatasetCard
-from omlab_data.splits import Shares
 from omlab_text.chat import Chat
 from omlab_text.line_cases import text_in
 from omlab_text.ranked import Ranking
 from omlab_text.rows import id_of
-from omlab_text.split_lines import Row, SplitLines, split_in
+from omlab_text.split_lines import Place, Row, SplitLines
 
 
 def open_preferences(card: DatasetCard, *, root: Path, settings: Mapping[str, Any]) -> SplitLines:
-    """Entry of the card; `root` is the file."""
-    return SplitLines(
-        Path(root),
-        preference_of,
-        kinds=card.inputs,
-        target=card.target or "",
-        task=card.task or "",
-        shares=Shares(**{name: settings[name] for name in ("test", "val", "seed")}),
-    )
+    """Entry of the card; `root` is a file, or a folder of such."""
+    return SplitLines(card, root=root, settings=settings, make=preference_of)
 
 
-def preference_of(row: Mapping[str, Any], number: int) -> Row:
+def preference_of(row: Mapping[str, Any], place: Place) -> Row:
     """The prompt of a row, its ranking, and who said so. Raises `InputError`."""
-    id = id_of(row) or f"{number:06d}"
+    id = id_of(row) or place.name
     annotator, area, group = (text_in(row, name) if row.get(name) else None for name in ("annotator", "area", "group"))
     prompt = row.get("prompt")
     chat = Chat.from_value(prompt if isinstance(prompt, list) else row)
@@ -46,6 +38,5 @@ def preference_of(row: Mapping[str, Any], number: int) -> Row:
         inputs={"chat": chat},
         target=Ranking.from_value(row),
         group=group or id,
-        split=split_in(row),
         meta={"area": area or "", "annotator": annotator or ""},
     )
