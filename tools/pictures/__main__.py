@@ -29,9 +29,7 @@ MADE: dict[str, Callable[[Path], tuple[Image.Image, str]]] = {
     "omlab-prime": partial(proteins.predicted, "prime-tiny"),
     "omlab-axonseg": partial(volumes.threads, "axonseg-cube-tiny"),
     "omlab-stunet": partial(volumes.segmented, "stunet-tiny", settings=SEGMENTATION | {"learning_rate": 0.04}),
-    "omlab-monai": partial(volumes.segmented, "monai-dynunet", settings=SEGMENTATION | {"patch_size": [32, 32, 32]}),
     "omlab-sammed3d": partial(volumes.clicked, "sammed3d-tiny", settings=CLICKS),
-    "omlab-sammed2d": partial(volumes.clicked, "sammed2d-tiny-volume", settings=CLICKS | {"encoder": "all"}),
 }
 
 
