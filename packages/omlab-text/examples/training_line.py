@@ -229,7 +229,7 @@ def draw(folder: Path, picture: Path) -> None:
     bars = pairs.bar(names, [pairs_right(folder / f"{name}-report") for name in names], color=["C7", "C0"], width=0.5)
     pairs.bar_label(bars, fmt="%.2f")
     pairs.set_ylim(0, 1.1)
-    pairs.set_title("share of held-out pairs whose better answer is likelier")
+    pairs.set_title("held-out pairs: the better answer is likelier")
     figure.savefig(picture)
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from omlab_kernels import linear_log_probs_and_entropy
 from omlab_text.training.advantages import RunningScores
 from omlab_text.training.kl import AdaptiveKl
 from omlab_text.training.ppo import Ppo, Rollout, estimates, ppo_losses
-from omlab_text.training.vocabulary import log_probs_and_entropy
 
 WORDS, TOKENS, ANSWERS = 12, 6, 64
 
@@ -38,7 +38,7 @@ class Policy(nn.Module):
     def of(self, said):
         """Log-probabilities, entropies and values at each token."""
         hidden = self(said[:, :-1])
-        logp, entropy = log_probs_and_entropy(hidden, self.output.weight, said[:, 1:], block=5)
+        logp, entropy = linear_log_probs_and_entropy(hidden, self.output.weight, said[:, 1:], block=5)
         return logp, entropy, self.critic(hidden)[..., 0]
 
 

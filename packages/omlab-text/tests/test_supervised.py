@@ -12,8 +12,7 @@ from omlab_text.local import LocalBackend
 from omlab_text.sampling import Sampling
 from omlab_text.tiny import tiny_network, tiny_tokenizer
 from omlab_text.tokens import TransformersTokenizer
-from omlab_text.training.supervised import answers_log_probs, answers_loss, batch_of, targets_of, trained_texts
-from omlab_text.training.vocabulary import IGNORED
+from omlab_text.training.supervised import IGNORED, answers_log_probs, answers_loss, batch_of, targets_of, trained_texts
 
 FAMILIES = pytest.mark.parametrize("family", ["bloom", "llama"])
 

@@ -18,8 +18,7 @@ from omlab_text.kept import kept_format, kept_tokenizer
 from omlab_text.recipes.rows import rows_of
 from omlab_text.recipes.token_store import TokenStore
 from omlab_text.red_flags import RedFlags
-from omlab_text.training.supervised import TargetNetwork
-from omlab_text.training.vocabulary import IGNORED
+from omlab_text.training.supervised import IGNORED, TargetNetwork
 from omlab_train import Optimisation, schedules
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from omlab import progress
 from omlab.digests import digest_of
 from omlab.errors import SettingsError, TrainingError
 from omlab.roles import Dataset
+from omlab_kernels import linear_log_probs_and_entropy
 from omlab_text.chat import Chat
 from omlab_text.recipes.language import check_precision
 from omlab_text.recipes.rates import advised_rate
@@ -31,8 +32,7 @@ from omlab_text.training.advantages import RunningScores
 from omlab_text.training.kl import AdaptiveKl
 from omlab_text.training.means import masked_mean
 from omlab_text.training.ppo import Estimates, Ppo, PpoLosses, Rollout, estimates, group_estimates, ppo_losses
-from omlab_text.training.supervised import hidden_states, output_matrix
-from omlab_text.training.vocabulary import IGNORED, log_probs_and_entropy
+from omlab_text.training.supervised import IGNORED, hidden_states, output_matrix
 from omlab_train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from omlab_train.order import Order
 from omlab_train.settings import mixed_seed
@@ -277,7 +277,7 @@ class _Actor(nn.Module):
     def log_probs(self, network: Any, answers: Answers) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probability and entropy (B, T) as a network gives them, and its hidden states (B, T, H)."""
         hidden = hidden_states(network, answers.ids, answers.mask)
-        logp, entropy = log_probs_and_entropy(hidden, output_matrix(network), answers.targets)
+        logp, entropy = linear_log_probs_and_entropy(hidden, output_matrix(network), answers.targets)
         return logp, entropy, hidden
 
 

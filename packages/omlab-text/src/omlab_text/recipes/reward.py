@@ -19,6 +19,7 @@ from omlab.digests import digest_of
 from omlab.errors import TrainingError
 from omlab.payloads import Inputs
 from omlab.roles import Case, Dataset
+from omlab_kernels import linear_cross_entropy
 from omlab_text.chat import Chat, Turn
 from omlab_text.chat_format import ChatFormat, Encoded
 from omlab_text.ranked import Ranking
@@ -27,8 +28,7 @@ from omlab_text.recipes.rates import advised_rate
 from omlab_text.reward_head import HEAD
 from omlab_text.training.ranking import NO_ANSWER, ranking_loss
 from omlab_text.training.ranking_figures import Ranked, ranking_figures
-from omlab_text.training.supervised import hidden_states, output_matrix, targets_of
-from omlab_text.training.vocabulary import IGNORED, cross_entropy
+from omlab_text.training.supervised import IGNORED, hidden_states, output_matrix, targets_of
 from omlab_train import Optimisation, schedules
 from omlab_train.order import Order
 
@@ -96,7 +96,7 @@ class Rewarder(nn.Module):
         scores = head(hidden[torch.arange(len(ids), device=ids.device), last].to(head.weight.dtype))[:, 0].float()
         if targets is None:
             return scores, scores.new_zeros(())
-        return scores, cross_entropy(hidden, output_matrix(self.network), targets)
+        return scores, linear_cross_entropy(hidden, output_matrix(self.network), targets)
 
 
 @dataclass(frozen=True, kw_only=True)

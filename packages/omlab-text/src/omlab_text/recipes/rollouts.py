@@ -19,7 +19,7 @@ from omlab_text.chat_format import Encoded
 from omlab_text.chat_model import Answer
 from omlab_text.local import LocalBackend, Written
 from omlab_text.sampling import Sampling
-from omlab_text.training.vocabulary import IGNORED
+from omlab_text.training.supervised import IGNORED
 
 
 @dataclass(frozen=True, kw_only=True)

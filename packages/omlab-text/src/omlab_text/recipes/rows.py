@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from omlab_text.recipes.token_store import Tokens
-from omlab_text.training.vocabulary import IGNORED
+from omlab_text.training.supervised import IGNORED
 
 
 def rows_of(rows: Sequence[Sequence[Tokens]]) -> dict[str, Tensor]:

@@ -20,8 +20,7 @@ from omlab_text.chat_format import Encoded
 from omlab_text.recipes.language import LanguageRecipe
 from omlab_text.recipes.rows import rows_of
 from omlab_text.recipes.token_store import Read, Tokens, TokenStore, store_of
-from omlab_text.training.supervised import targets_of, trained_texts
-from omlab_text.training.vocabulary import IGNORED
+from omlab_text.training.supervised import IGNORED, targets_of, trained_texts
 from omlab_train.order import Order
 from omlab_train.settings import mixed_seed
 

@@ -16,10 +16,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from omlab.errors import InputError, SettingsError
+from omlab_kernels import linear_cross_entropy, linear_log_probs
 from omlab_text.chat_format import Encoded
 from omlab_text.tokens import TransformersTokenizer
 from omlab_text.training.packing import packed_hidden
-from omlab_text.training.vocabulary import IGNORED, cross_entropy, log_probs
+
+IGNORED = -100
+"""The target of a token that does not count, as in torch."""
 
 _SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 """In the configuration of networks whose logits are more than a product of matrices."""
@@ -32,7 +35,7 @@ class Batch:
     Attributes:
         ids: (B, T), their tokens.
         mask: (B, T), which of them are no padding.
-        targets: (B, T), the token after each one where it is to be learnt, else `vocabulary.IGNORED`.
+        targets: (B, T), the token after each one where it is to be learnt, else `IGNORED`.
     """
 
     ids: Tensor
@@ -41,7 +44,7 @@ class Batch:
 
 
 def targets_of(chat: Encoded) -> list[int]:
-    """The token after each of a chat's where the assistant said it, else `vocabulary.IGNORED`.
+    """The token after each of a chat's where the assistant said it, else `IGNORED`.
 
     Raises:
         InputError: The assistant said nothing that could be learnt.
@@ -87,12 +90,12 @@ def answers_loss(network: Any, batch: Batch) -> Tensor:
     Raises:
         SettingsError: The network's logits are no product of its last hidden states and a matrix.
     """
-    return cross_entropy(hidden_states(network, batch.ids, batch.mask), output_matrix(network), batch.targets)
+    return linear_cross_entropy(hidden_states(network, batch.ids, batch.mask), output_matrix(network), batch.targets)
 
 
 def answers_log_probs(network: Any, batch: Batch) -> Tensor:
     """The log-probability (B, T) of each token that is to be learnt, 0 for others; as `answers_loss`."""
-    return log_probs(hidden_states(network, batch.ids, batch.mask), output_matrix(network), batch.targets)
+    return linear_log_probs(hidden_states(network, batch.ids, batch.mask), output_matrix(network), batch.targets)
 
 
 class TargetNetwork(nn.Module):
@@ -120,7 +123,7 @@ class TargetNetwork(nn.Module):
             hidden = packed_hidden(self.network, ids, documents)
         else:
             hidden = hidden_states(self.network, ids, documents > 0)
-        return log_probs(hidden, output_matrix(self.network), targets)
+        return linear_log_probs(hidden, output_matrix(self.network), targets)
 
 
 def hidden_states(network: Any, ids: Tensor, mask: Tensor) -> Tensor:
