@@ -40,11 +40,12 @@ layers = [
 ]
 """
 README = """\
-| kind | name | what it is | does | package |
-|---|---|---|---|---|
-| model | `stunet` | A model. | `predict` | [omlab-stunet](contrib/omlab-stunet) |
-| adapter | `finetune` | An adapter. | needs `embed` | [omlab-adapters](packages/omlab-adapters) |
-| command | `omlab simulate` | A command. |  | [omlab-prompts](packages/omlab-prompts) |
+| package | what it is | what it brings |
+|---|---|---|
+| [omlab-core](core) | The core. |  |
+| [omlab-prompts](packages/omlab-prompts) | Prompts. | command `omlab simulate` |
+| [omlab-stunet](contrib/omlab-stunet) | A network. | model `stunet` |
+| [omlab-usfm](contrib/omlab-usfm) | Another. | model `usfm` |
 
 <!-- plugins: end -->
 """
@@ -137,16 +138,15 @@ def test_contrib_goes_into_the_lists_of_the_workspace(tmp_path: Path) -> None:
     assert document["tool"]["uv"]["sources"]["omlab-tiny"] == {"workspace": True}
     assert document["tool"]["importlinter"]["root_packages"] == ["omlab", "omlab_tiny"]
     assert document["tool"]["importlinter"]["contracts"][0]["layers"] == ["omlab_old | omlab_tiny", "omlab"]
-    rows = [line.split("|")[2].strip() for line in (root / "README.md").read_text().splitlines() if "| `" in line]
-    assert rows == ["`stunet`", "`tiny`", "`finetune`", "`omlab simulate`"]
+    rows = [line.split("|")[3].strip() for line in (root / "README.md").read_text().splitlines() if "| [" in line]
+    assert rows == ["", "command `omlab simulate`", "model `stunet`", "model `tiny`", "model `usfm`"]
 
 
-def test_a_kind_and_its_format_get_a_row_each(tmp_path: Path) -> None:
+def test_a_package_of_a_kind_and_its_format_has_one_row_of_both(tmp_path: Path) -> None:
     root = checkout(tmp_path)
     scaffold.create("payload", "tiny", destination=root, contrib=True)
-    rows = [line for line in (root / "README.md").read_text().splitlines() if "`tiny`" in line]
-    assert [row.split("|")[1].strip() for row in rows] == ["format", "payload"]
-    assert "reads and writes `tiny`" in rows[0]
+    (row,) = [line for line in (root / "README.md").read_text().splitlines() if "`tiny`" in line]
+    assert "format `tiny`; kind `tiny`" in row
 
 
 def test_contrib_outside_a_checkout_is_refused(tmp_path: Path) -> None:
