@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from omlab.errors import InputError, OmlabWarning
 from omlab_payloads.colours import default_colour as default_colour  # what names labels finds it here
+from omlab_payloads.names import name_key
 from omlab_volume.geometry import Grid
 
 JSON_KEY = "omlab_labels"
@@ -106,11 +107,6 @@ def same_classes(labelmap: Labelled, *, as_in: Labelled) -> NDArray[Any]:
     for value, other in pairs.items():
         table[value] = other
     return np.asarray(table[labelmap.array])
-
-
-def name_key(name: str) -> str:
-    """A class's name as names are compared: case, spaces, hyphens and underscores do not count."""
-    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _completed(label: Label | None, value: int) -> Label:

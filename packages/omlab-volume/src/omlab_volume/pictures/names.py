@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from PIL import ImageDraw
 
-from omlab_volume.labels import Label, name_key
+from omlab_payloads.names import name_key
+from omlab_volume.labels import Label
 from omlab_volume.pictures.planes import Panel, Spot
 from omlab_volume.pictures.words import INK, Colour, font, write
 
