@@ -1,10 +1,15 @@
-"""What the test kit cannot make up: a transformer for prompts, which sees the kit's points as pictures."""
+"""What the test kit cannot make up: a transformer for prompts, which sees the kit's points as pictures; a segmenter."""
+
+from pathlib import Path
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from omlab_testkit.parity import load_file
 from omlab_testkit.small import CLASSES, SmallBase, SmallModel, small_data
+
+segmenters = load_file(Path(__file__).with_name("segmenters.py"))
 
 
 class Seen(nn.Module):
@@ -56,4 +61,6 @@ class SeeingBase(SmallBase):
 
 
 def base(card):
+    if card == "calibrate":
+        return segmenters.SureBase("image"), segmenters.BlobData("image"), None
     return (SeeingBase(), small_data(), "classification") if card == "vpt" else None

@@ -22,9 +22,9 @@ from scipy.stats import spearmanr
 import omlab
 from omlab.payloads import take
 from omlab.roles import Sample
+from omlab_adapters.confidence import compared
+from omlab_payloads.names import name_key
 from omlab_phantom.demo import DATA, MODEL, RECIPE, TRAINING
-from omlab_volume.inference.calibration import compared
-from omlab_volume.labels import name_key
 from omlab_volume.orientation import canonical_array, canonical_grid
 from omlab_volume.volume import LabelMap, Volume
 

@@ -21,9 +21,3 @@ def omlab_formats() -> list[Card]:
 def omlab_datasets() -> list[Card]:
     """Own data: folders in nnU-Net's layout."""
     return read_cards(__package__, "dataset")
-
-
-@hookimpl
-def omlab_adapters() -> list[Card]:
-    """What tells how sure a segmentation is."""
-    return read_cards(__package__, "adapter")

@@ -66,7 +66,7 @@ def _text(said: Any, true: Any, key: str) -> str:
     if key != CONFIDENCE:
         return (
             "The margin is by how much the network's best class beat the second, on the surface of what it found: its "
-            "own opinion, not calibrated. Models of volumes have confidences once adapted by the adapter calibrate."
+            "own opinion, not calibrated. Models have confidences once adapted by the adapter calibrate."
             f"{ranks} Structures that were not found have none."
         )
     away, above = float(np.abs(said - true).mean()), float((said - true).mean())

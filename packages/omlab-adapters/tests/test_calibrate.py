@@ -1,6 +1,7 @@
 """A confidence is the Dice that structures of such margins had, monotone, and only told after calibration."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omlab.errors import TrainingError, UsageError
+from omlab.errors import GeometryError, TrainingError, UsageError
+from omlab_adapters.calibrate import Calibrate
+from omlab_adapters.confidence import Calibration, compared, fit
 from omlab_payloads.sureness import FEATURES
 from omlab_testkit.parity import load_file
-from omlab_volume.calibrate import Calibrate
-from omlab_volume.inference.calibration import Calibration, compared, fit
 from omlab_volume.volume import Label, LabelMap
 
-examples = load_file(Path(__file__).with_name("examples.py"))
-BlobData, SureBase = examples.BlobData, examples.SureBase
+segmenters = load_file(Path(__file__).with_name("segmenters.py"))
+BlobData, SureBase = segmenters.BlobData, segmenters.SureBase
 
 
 def drawn(count=60, *, seed=0):
@@ -26,6 +27,12 @@ def drawn(count=60, *, seed=0):
     features = np.stack([margin, 1 - margin, margin / 2, 1 - margin / 2], axis=1)
     dice = np.clip(margin + rng.normal(0, 0.03, count), 0, 1)
     return features, dice, [f"case-{n % 12}" for n in range(count)]
+
+
+def calibrated(base, data, folder, *, split="val"):
+    adapter = Calibrate(split=split)
+    made = adapter.fit(base, data, recipe=None, settings={}, seed=0, folder=folder)
+    return adapter.restore(base, config=json.loads(json.dumps(made.config)), tensors=made.tensors)
 
 
 def of(found, margin):
@@ -76,25 +83,56 @@ def test_classes_that_the_target_does_not_know_are_left_out():
     assert [dice for _, dice in compared(result, target, ignored=[9])] == pytest.approx([2 / 3])
 
 
-def test_the_adapter_makes_a_model_that_tells_its_confidence(tmp_path):
-    base, data = SureBase(), BlobData()
-    made = Calibrate(split="val").fit(base, data, recipe=None, settings={}, seed=0, folder=tmp_path)
-    model = Calibrate(split="val").restore(base, config=made.config, tensors=made.tensors)
-    dim, bright = model.predict([case.inputs for case in (data.cases("val")[0], data.cases("val")[-1])])
-    assert dim.facts["structures"]["blob"]["confidence"] < bright.facts["structures"]["blob"]["confidence"]
-    assert bright.facts["calibration"]["cases"] == 6
-    (plain,) = base.session().apply("predict", [data.cases("val")[0].inputs])
+@pytest.mark.parametrize("kind", segmenters.GIVES)
+def test_a_model_that_is_too_sure_is_as_sure_as_it_is_right_once_calibrated(tmp_path, kind):
+    base, data = SureBase(kind), BlobData(kind)
+    model = calibrated(base, data, tmp_path)
+    cases = data.cases("test")
+    results = list(model.predict([case.inputs for case in cases]))
+    assert {type(result).kind for result in results} == {segmenters.GIVES[kind]}
+    told = [result.facts["structures"]["blob"] for result in results]
+    margin, confidence = (np.array([facts[key] for facts in told]) for key in ("margin", "confidence"))
+    dice = np.array([dice_of(result, case.target) for result, case in zip(results, cases, strict=True)])
+    assert (margin - dice).mean() > 0.15
+    assert np.abs(confidence - dice).mean() < 0.05
+    surest = confidence > np.median(confidence)
+    for half in (surest, ~surest):
+        assert confidence[half].mean() == pytest.approx(dice[half].mean(), abs=0.04)
+    about = results[0].facts["calibration"]
+    assert about["cases"] == segmenters.CASES["val"]
+    assert about["error"] < 0.05 < about["by_chance"]
+    (plain,) = base.session().apply("predict", [cases[0].inputs])
     assert "confidence" not in plain.facts["structures"]["blob"]
 
 
+def dice_of(result, target):
+    return 2 * (result.array & target.array).sum() / (result.array.sum() + target.array.sum())
+
+
 def test_a_split_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(UsageError, match=r"no split 'held-out'.*it has train, val"):
-        Calibrate(split="held-out").fit(SureBase(), BlobData(), recipe=None, settings={}, seed=0, folder=tmp_path)
+    with pytest.raises(UsageError, match=r"no split 'held-out'.*it has train, val, test"):
+        calibrated(SureBase("clip"), BlobData("clip"), tmp_path, split="held-out")
 
 
 def test_a_model_that_does_not_say_how_sure_it_is_is_refused(tmp_path, monkeypatch):
-    base = SureBase()
+    base = SureBase("image")
     predict = base.session().model.predict
     monkeypatch.setattr(base.session().model, "predict", lambda batch: [one.telling({}) for one in predict(batch)])
     with pytest.raises(TrainingError, match="does not say how sure it is"):
-        Calibrate(split="val").fit(base, BlobData(), recipe=None, settings={}, seed=0, folder=tmp_path)
+        calibrated(base, BlobData("image"), tmp_path)
+
+
+def test_label_maps_on_other_pixels_than_their_image_are_refused(tmp_path):
+    data = BlobData("image")
+    case = data.cases("val")[0]
+    data.cases("val")[0] = replace(case, target=replace(case.target, array=case.target.array[:8]))
+    with pytest.raises(GeometryError, match=r"'val-0' lies on another grid"):
+        calibrated(SureBase("image"), data, tmp_path)
+
+
+def test_labels_of_other_classes_than_the_model_finds_are_refused(tmp_path):
+    data = BlobData("image")
+    for number, case in enumerate(data.cases("val")):
+        data.cases("val")[number] = replace(case, target=case.target.named({1: "vessel"}))
+    with pytest.raises(TrainingError, match="0 structures in 0 cases are too few"):
+        calibrated(SureBase("image"), data, tmp_path)

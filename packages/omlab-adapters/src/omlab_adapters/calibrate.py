@@ -1,7 +1,7 @@
-"""Adapter `calibrate`: any model that segments volumes, told by cases with labels how sure it may be.
+"""Adapter `calibrate`: any model that segments, told by cases with labels how sure it may be.
 
-Nothing of the network changes: what is kept is a map of five numbers (`omlab_volume.inference.calibration`), by which
-the label maps of the adapted model tell a confidence of each structure.
+Nothing of the network changes: what is kept is a map of five numbers (`omlab_adapters.confidence`), by which the label
+maps of the adapted model, of volumes, pictures or clips, tell a confidence of each structure.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from omlab.card_schema import AdapterCard
 from omlab.errors import GeometryError, OmlabError, TrainingError, UsageError
 from omlab.roles import Adapted, Base, Dataset, Model
 from omlab.session import Session
-from omlab_volume.inference.calibration import Calibration, compared, fit
-from omlab_volume.volume import LabelMap
+from omlab_adapters.confidence import Calibration, LabelMap, compared, fit
+from omlab_payloads.sureness import FEATURES
 
 VERB = "predict"
 _NO_TENSORS = (2).to_bytes(8, "little") + b"{}"  # a safetensors file without a tensor
@@ -57,8 +57,8 @@ class Calibrate:
                 "cases that the model was not trained on with -s split=NAME."
             )
         rows, cases = self._compared(base.session(), data)
-        features, dice = np.array([row[0] for row in rows]).reshape(len(rows), -1), np.array([row[1] for row in rows])
-        found = fit(features, dice, cases=cases)
+        features = np.array([row[0] for row in rows]).reshape(-1, len(FEATURES))
+        found = fit(features, np.array([row[1] for row in rows]), cases=cases)
         tensors = folder / "nothing.safetensors"
         tensors.write_bytes(_NO_TENSORS)
         history = [{"cases": found.cases, "structures": found.structures, "error": found.error}]

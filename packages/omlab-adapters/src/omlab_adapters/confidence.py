@@ -16,16 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 
 from omlab.errors import TrainingError
+from omlab.payloads import Payload
+from omlab_payloads.names import name_key
 from omlab_payloads.sureness import FEATURES
-from omlab_volume.labels import name_key, same_classes
-from omlab_volume.volume import LabelMap
 
 FEWEST_CASES, FEWEST_STRUCTURES = 3, 6
 _RIDGE = 1.0
@@ -33,6 +33,32 @@ _FOLDS = 10
 _SIGNS = (1, -1, 1, -1)  # of the weights of FEATURES
 
 Numbers = NDArray[np.float64]
+
+
+@runtime_checkable
+class LabelMap(Payload, Protocol):
+    """One class per voxel or pixel: what label maps of volumes, pictures and clips have in common.
+
+    Their classes are named by `labels` (values with names) or by `names` (names by value).
+    """
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """Values, 0 the background; of a clip those of all its frames."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What its model says of it: `structures` by name."""
+        ...
+
+    def telling(self, facts: Mapping[str, Any]) -> LabelMap:
+        """The same with other `facts`."""
+        ...
+
+    def same_grid(self, other: Any) -> bool:
+        """Whether `other` has the same voxels or pixels."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +120,7 @@ def fit(features: Numbers, dice: Numbers, *, cases: Sequence[str]) -> Calibratio
     if len(names) < FEWEST_CASES or len(dice) < FEWEST_STRUCTURES:
         raise TrainingError(
             f"{len(dice)} structures in {len(names)} cases are too few to calibrate by: at least {FEWEST_STRUCTURES} "
-            f"in {FEWEST_CASES} are needed."
+            f"in {FEWEST_CASES} are needed, which the model finds and whose classes the labels know."
         )
     fold = np.array([names.index(case) % min(_FOLDS, len(names)) for case in cases])
     misses, chance = np.empty_like(dice), np.empty_like(dice)
@@ -117,25 +143,34 @@ def fit(features: Numbers, dice: Numbers, *, cases: Sequence[str]) -> Calibratio
 def compared(result: LabelMap, target: LabelMap, *, ignored: Sequence[int] = ()) -> list[tuple[list[float], float]]:
     """Features and Dice of every structure of a result that the target's classes know.
 
+    Classes are matched by name; where the target has no names, by value.
+
     Args:
-        result: With the `facts` that `segment` gives.
+        result: With the `facts` of a `Sureness`.
         target: On the same grid.
         ignored: Values of the target whose voxels are not annotated.
     """
     structures = result.facts.get("structures", {})
-    theirs = same_classes(target, as_in=result)
+    known = {name_key(name): value for value, name in _class_names(target).items() if value != 0}
     annotated = ~np.isin(target.array, list(ignored))
-    known = {name_key(label.name) for label in target.labels if label.value != 0}
     found = []
-    for label in result.labels:
-        facts = structures.get(label.name)
-        if facts is None or (known and name_key(label.name) not in known):
+    for value, name in _class_names(result).items():
+        facts = structures.get(name)
+        theirs = known.get(name_key(name)) if known else value
+        if facts is None or theirs is None:
             continue
-        mine, wanted = (result.array == label.value) & annotated, (theirs == label.value) & annotated
+        mine, wanted = (result.array == value) & annotated, (target.array == theirs) & annotated
         total = int(mine.sum()) + int(wanted.sum())
         if total:
-            found.append(([facts[name] for name in FEATURES], 2 * int((mine & wanted).sum()) / total))
+            found.append(([facts[feature] for feature in FEATURES], 2 * int((mine & wanted).sum()) / total))
     return found
+
+
+def _class_names(label_map: Any) -> dict[int, str]:
+    """Of the classes that have a name, by value; also of those that do not occur, which `present()` leaves out."""
+    if hasattr(label_map, "labels"):  # of a volume, whose `names` are those of its file
+        return {label.value: label.name for label in label_map.labels}
+    return dict(label_map.names)
 
 
 def _fitted(features: Numbers, dice: Numbers) -> tuple[Numbers, float]:
