@@ -27,6 +27,7 @@ MADE: dict[str, Callable[[Path], tuple[Image.Image, str]]] = {
     "omlab-slide": partial(slides.heat, "abmil"),
     "omlab-torchmil": partial(slides.heat, "torchmil-abmil"),
     "omlab-prime": partial(proteins.predicted, "prime-tiny"),
+    "omlab-esm": partial(proteins.scanned, "esm2-tiny"),
     "omlab-axonseg": partial(volumes.threads, "axonseg-cube-tiny"),
     "omlab-stunet": partial(volumes.segmented, "stunet-tiny", settings=SEGMENTATION | {"learning_rate": 0.04}),
     "omlab-sammed3d": partial(volumes.clicked, "sammed3d-tiny", settings=CLICKS),
