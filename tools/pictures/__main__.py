@@ -16,6 +16,7 @@ from tools.pictures import drawing, images, proteins, slides, volumes
 
 SEGMENTATION = {"epochs": 6, "steps_per_epoch": 20, "windows": 1, "augment": False, "patch_size": [32, 64, 64]}
 CLICKS = {"epochs": 5, "steps_per_epoch": 30, "learning_rate": 0.001}
+SLICES = CLICKS | {"encoder": "all", "rounds": 4}
 
 MADE: dict[str, Callable[[Path], tuple[Image.Image, str]]] = {
     "omlab-retfound": images.masked_retina,
@@ -31,6 +32,7 @@ MADE: dict[str, Callable[[Path], tuple[Image.Image, str]]] = {
     "omlab-axonseg": partial(volumes.threads, "axonseg-cube-tiny"),
     "omlab-stunet": partial(volumes.segmented, "stunet-tiny", settings=SEGMENTATION | {"learning_rate": 0.04}),
     "omlab-sammed3d": partial(volumes.clicked, "sammed3d-tiny", settings=CLICKS),
+    "omlab-sammed2d": partial(volumes.clicked_slices, "sammed2d-tiny-volume", settings=SLICES),
 }
 
 
