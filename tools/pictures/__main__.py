@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from tools.model_pages import PICTURES
-from tools.pictures import drawing, images, proteins, slides, volumes
+from tools.pictures import drawing, images, patches, proteins, slides, volumes
 
 SEGMENTATION = {"epochs": 6, "steps_per_epoch": 20, "windows": 1, "augment": False, "patch_size": [32, 64, 64]}
 CLICKS = {"epochs": 5, "steps_per_epoch": 30, "learning_rate": 0.001}
@@ -30,6 +30,8 @@ MADE: dict[str, Callable[[Path], tuple[Image.Image, str]]] = {
     "omlab-prime": partial(proteins.predicted, "prime-tiny"),
     "omlab-esm": partial(proteins.scanned, "esm2-tiny"),
     "omlab-axonseg": partial(volumes.threads, "axonseg-cube-tiny"),
+    "omlab-misfm": patches.fused_patches,
+    "omlab-medlsam": patches.two_crops,
     "omlab-stunet": partial(volumes.segmented, "stunet-tiny", settings=SEGMENTATION | {"learning_rate": 0.04}),
     "omlab-sammed3d": partial(volumes.clicked, "sammed3d-tiny", settings=CLICKS),
     "omlab-sammed2d": partial(volumes.clicked_slices, "sammed2d-tiny-volume", settings=SLICES),
