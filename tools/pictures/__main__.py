@@ -15,6 +15,7 @@ from tools.model_pages import PICTURES
 from tools.pictures import drawing, encoders, images, patches, proteins, slides, volumes
 
 SEGMENTATION = {"epochs": 6, "steps_per_epoch": 20, "windows": 1, "augment": False, "patch_size": [32, 64, 64]}
+NARROW = {"model.width": 8, "model.mirror": False, "learning_rate": 0.003}
 CLICKS = {"epochs": 5, "steps_per_epoch": 30, "learning_rate": 0.001}
 SLICES = CLICKS | {"encoder": "all", "rounds": 4}
 TEXTS = {"steps": 300, "batch_size": 24}
@@ -36,6 +37,7 @@ MADE: dict[str, Callable[[Path], tuple[Image.Image, str]]] = {
     "omlab-misfm": patches.fused_patches,
     "omlab-medlsam": patches.two_crops,
     "omlab-stunet": partial(volumes.segmented, "stunet-tiny", settings=SEGMENTATION | {"learning_rate": 0.04}),
+    "omlab-monai": partial(volumes.segmented, "monai-segresnet", settings=SEGMENTATION | NARROW),
     "omlab-sammed3d": partial(volumes.clicked, "sammed3d-tiny", settings=CLICKS),
     "omlab-sammed2d": partial(volumes.clicked_slices, "sammed2d-tiny-volume", settings=SLICES),
     "omlab-cite": partial(encoders.told, "cite-tiny", drawings=encoders.TISSUE, settings=TEXTS),
