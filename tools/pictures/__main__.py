@@ -12,10 +12,15 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from tools.model_pages import PICTURES
-from tools.pictures import drawing, images, proteins, slides, volumes
+from tools.pictures import drawing, encoders, images, patches, proteins, slides, volumes
 
 SEGMENTATION = {"epochs": 6, "steps_per_epoch": 20, "windows": 1, "augment": False, "patch_size": [32, 64, 64]}
+NARROW = {"model.width": 8, "model.mirror": False, "learning_rate": 0.003}
 CLICKS = {"epochs": 5, "steps_per_epoch": 30, "learning_rate": 0.001}
+SLICES = CLICKS | {"encoder": "all", "rounds": 4}
+TEXTS = {"steps": 300, "batch_size": 24}
+TIMM = {"model.model": "test_vit.r160_in1k", "model.size": 96, "epochs": 20, "learning_rate": 0.02, "layer_decay": 1.0}
+SMALL = {"model.size": 32, "epochs": 20, "learning_rate": 0.005}
 
 MADE: dict[str, Callable[[Path], tuple[Image.Image, str]]] = {
     "omlab-retfound": images.masked_retina,
@@ -27,9 +32,17 @@ MADE: dict[str, Callable[[Path], tuple[Image.Image, str]]] = {
     "omlab-slide": partial(slides.heat, "abmil"),
     "omlab-torchmil": partial(slides.heat, "torchmil-abmil"),
     "omlab-prime": partial(proteins.predicted, "prime-tiny"),
+    "omlab-esm": partial(proteins.scanned, "esm2-tiny"),
     "omlab-axonseg": partial(volumes.threads, "axonseg-cube-tiny"),
+    "omlab-misfm": patches.fused_patches,
+    "omlab-medlsam": patches.two_crops,
     "omlab-stunet": partial(volumes.segmented, "stunet-tiny", settings=SEGMENTATION | {"learning_rate": 0.04}),
+    "omlab-monai": partial(volumes.segmented, "monai-segresnet", settings=SEGMENTATION | NARROW),
     "omlab-sammed3d": partial(volumes.clicked, "sammed3d-tiny", settings=CLICKS),
+    "omlab-sammed2d": partial(volumes.clicked_slices, "sammed2d-tiny-volume", settings=SLICES),
+    "omlab-cite": partial(encoders.told, "cite-tiny", drawings=encoders.TISSUE, settings=TEXTS),
+    "omlab-timm": partial(encoders.told, "timm.untrained", drawings=encoders.TISSUE, settings=TIMM),
+    "omlab-medfmc": partial(encoders.told, "medfmc-vit-tiny", drawings=encoders.FUNDUS, settings=SMALL),
 }
 
 

@@ -40,6 +40,18 @@ def scatter(truth: Sequence[float], found: Sequence[float], *, unit: str, height
         return _drawn(figure)
 
 
+def heat(table: np.ndarray, *, rows: Sequence[str], name: str, height: int) -> Image.Image:
+    """Numbers (rows, columns) about 0: below it red, above it blue."""
+    with _panel(height) as (figure, axes):
+        most = float(np.abs(table).max())
+        axes.imshow(table, cmap="RdBu", vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
+        axes.set_yticks(range(len(rows)), rows, fontsize=8)
+        axes.set_xticks(range(0, table.shape[1], 5), [str(1 + n) for n in range(0, table.shape[1], 5)])
+        axes.set(title=name, xlabel="position")
+        axes.grid(visible=False)
+        return _drawn(figure)
+
+
 @contextmanager
 def _panel(height: int) -> Iterator[tuple[Figure, Axes]]:
     """A square plot on the ground of the pictures."""

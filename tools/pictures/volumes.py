@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import omlab
 from omlab_volume.labels import Label
+from omlab_volume.orientation import canonical_grid
 from omlab_volume.pictures.picture import picture
+from omlab_volume.pictures.planes import planes
 from omlab_volume.volume import LabelMap, Volume
 from tools.pictures.drawing import beside, curve, of_array
 
@@ -51,6 +53,40 @@ def clicked(model: str, folder: Path, settings: Mapping[str, Any]) -> Made:
         "One click into a kidney of a drawn phantom: the answer (filled) of a small network of this form after a "
         "short training on eight others, the truth (outlined), and its loss. Not the published weights, and no patient"
     )
+
+
+def clicked_slices(model: str, folder: Path, settings: Mapping[str, Any]) -> Made:
+    """What a promptable `model` of slices gives for a click, on the slices that were clicked."""
+    from omlab_prompts.prompts import Object, Point, Prompts
+
+    mine = learned(model, folder, recipe="clicks", settings=settings)
+    sample, session = case(folder), omlab.load_model(mine, device="cpu")
+    volume, truth = sample.inputs["volume"], sample.target
+    panels, names = [], []
+    for name, called in (("liver", "liver"), ("spleen", "spleen"), ("kidney_left", "left kidney")):
+        at = inside(truth, name)
+        prompts = Prompts(space="ras", objects=(Object(name=name, points=(Point(at=at),)),))
+        answer: Any = session.predict(volume, prompts=prompts)
+        voxel = canonical_voxel(volume, at)
+        panel = planes(volume, answer, target=only(truth, name), at=voxel, height=HEIGHT)[0]
+        image = Image.fromarray(panel.picture)
+        x, y = panel.place(voxel)
+        ImageDraw.Draw(image).ellipse((x - 5, y - 5, x + 5, y + 5), outline="black", fill="white", width=2)
+        panels.append(image)
+        names.append(f"a click into the {called}")
+    return beside(*panels, curve_of(mine), names=(*names, ""), height=HEIGHT), (
+        "The slices of a drawn phantom that were clicked (white): the answers (filled) of a small network of this form "
+        "after a short training on eight others, the truth (outlined), and its loss. Not the published weights, and no "
+        "patient"
+    )
+
+
+def canonical_voxel(volume: Any, at: tuple[float, ...]) -> tuple[int, int, int]:
+    """The voxel at a place in mm, along the closest RAS+ axes."""
+    import numpy as np
+
+    i, j, k = np.rint(np.linalg.solve(canonical_grid(volume.grid).affine, [*at, 1.0]))[:3].astype(int).tolist()
+    return i, j, k
 
 
 def learned(model: str, folder: Path, *, recipe: str, settings: Mapping[str, Any]) -> Path:
