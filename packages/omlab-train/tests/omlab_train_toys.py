@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +111,89 @@ def train_as_one_of_several(folder: Path) -> None:
     sys.addaudithook(lambda event, arguments: opened.extend(_written(event, arguments)))
     rows = fit(recipe, folder=folder / "training", device="cpu", seed=7)
     written = [name for name in opened if name.startswith(str(folder))]
-    weights = {name: tensor.tolist() for name, tensor in recipe.module.state_dict().items()}
-    found = {"rows": rows, "weights": weights, "batches": recipe.batches.drawn, "written": written}
+    found = {"rows": rows, "weights": _weights(recipe.module), "batches": recipe.batches.drawn, "written": written}
     (folder / f"rank-{os.environ['RANK']}.json").write_text(json.dumps(found))
+
+
+class Blocks(Regression):
+    """Two blocks, of which one has frozen weights; `far` is lowest after the second epoch."""
+
+    def __init__(self, how: Optimisation, *, cut_at: int | None = None) -> None:
+        super().__init__(how, dropout=0.0, steps=STEPS * EPOCHS - 1)
+        self.module = nn.Sequential(self.module, nn.Sequential(nn.Linear(1, 5), nn.Tanh(), nn.Linear(5, 1)))
+        for number, parameter in enumerate(self.module.parameters()):
+            parameter.data = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)) * 0.3
+        self.module[1][0].requires_grad_(False)  # type: ignore[index]
+        self.cut_at, self.calls, self.validations = cut_at, 0, 0
+
+    def loss(self, batch: Any) -> tuple[Tensor, Mapping[str, float]]:
+        if self.calls == self.cut_at:
+            raise KeyboardInterrupt
+        self.calls += 1
+        return super().loss(batch)
+
+    def validate(self) -> Mapping[str, float]:
+        assert type(self.module) is nn.Sequential, "validation is that of a plain module"
+        x = torch.linspace(-1, 1, 24).reshape(6, 4)
+        error = (self.module(x) - x.sum(1, keepdim=True)).square().mean().item()
+        self.validations += 1
+        return {"error": error, "far": abs(self.validations - 2)}
+
+
+WHOLE = Optimisation(ema=0.5, max_grad_norm=0.5)
+PARTED = replace(WHOLE, shards=("0", "1"))
+SHARDED = {
+    "average": PARTED,
+    "best": replace(PARTED, ema=None, best="far"),
+    "each": replace(PARTED, ema=None, clips_each=True, accumulate=2),
+    "bfloat16": replace(PARTED, ema=None, precision="bfloat16"),
+}
+"""What two processes train in parts."""
+
+
+def train_sharded(rank: int, folder: Path, port: int) -> None:
+    """What each of two processes does: trains all of `SHARDED`, the first of them also interrupted and resumed."""
+    own = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2, "RANK": rank, "LOCAL_RANK": rank}
+    os.environ.update({name: str(value) for name, value in own.items()})
+    found: dict[str, Any] = {}
+    for name, how in SHARDED.items():
+        recipe = Blocks(how)
+        rows = fit(recipe, folder=folder / name, device="cpu", seed=7)
+        found[name] = {"rows": rows, "weights": _weights(recipe.module)}
+    with suppress(KeyboardInterrupt):
+        fit(Blocks(PARTED, cut_at=STEPS + 1), folder=folder / "cut", device="cpu", seed=7)
+    resumed = Blocks(PARTED)
+    rows = fit(resumed, folder=folder / "cut", device="cpu", seed=7)
+    found["resumed"] = {"rows": rows, "weights": _weights(resumed.module), "calls": resumed.calls}
+    (folder / f"rank-{rank}.json").write_text(json.dumps(found))
+
+
+def train_until_killed(folder: Path) -> None:
+    """What each process does under torchrun: the second is killed in its second epoch, but not the next time."""
+    rank, marker = int(os.environ["RANK"]), folder / "killed"
+    recipe = Blocks(PARTED, cut_at=STEPS + 1 if rank == 1 and not marker.exists() else None)
+    try:
+        fit(recipe, folder=folder / "training", device="cpu", seed=7)
+    except KeyboardInterrupt:
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    (folder / f"rank-{rank}.json").write_text(json.dumps(_weights(recipe.module)))
+
+
+def _fork_two(folder: Path) -> None:
+    """Two processes that share what was imported, for that takes longer than they do."""
+    import accelerate  # type: ignore[import-untyped]  # noqa: F401
+    import torch.distributed.fsdp
+    from torch.multiprocessing import start_processes
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start_processes(train_sharded, args=(folder, port), nprocs=2, start_method="fork")
+
+
+def _weights(module: nn.Module) -> dict[str, Any]:
+    return {name: tensor.tolist() for name, tensor in module.state_dict().items()}
 
 
 def _written(event: str, arguments: tuple[Any, ...]) -> list[str]:
@@ -131,3 +214,7 @@ if __name__ == "__main__":
             print(json.dumps(rows))
         case ["several", folder]:
             train_as_one_of_several(Path(folder))
+        case ["sharded", folder]:
+            _fork_two(Path(folder))
+        case ["killed", folder]:
+            train_until_killed(Path(folder))

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from omlab_train.sharding import part_like
+
 
 class Average:
     """The moving average of a module's parameters that require a gradient, in float32 or better.
@@ -42,7 +44,7 @@ class Average:
     def load_state_dict(self, means: Mapping[str, Tensor]) -> None:
         """Go on from an average. Raises `KeyError` for a parameter without one."""
         for name, mean in self._means.items():
-            mean.copy_(means[name])
+            mean.copy_(part_like(means[name], mean))
 
     def put_in(self) -> None:
         """Give the parameters their averages, for good."""

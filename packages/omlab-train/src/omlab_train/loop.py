@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from omlab_train.processes import accelerator_for, said_by_the_first
 from omlab_train.recipe import Recipe
 from omlab_train.scalars import Write, scalars
 from omlab_train.settings import mixed_seed, settings_digest
+from omlab_train.sharding import Sharded, gathered
 
 if TYPE_CHECKING:
     from accelerate import Accelerator  # type: ignore[import-untyped]
@@ -94,11 +95,13 @@ class _Training:
         self.accelerator = accelerator
         self.folder = folder
         self.seed = seed
-        self.module = recipe.module.to(accelerator.device)
+        self.home = torch.device("cpu") if recipe.how.shards else accelerator.device
+        self.module = recipe.module.to(self.home)
         self.own_attributes = set(vars(self.module))
         self.optimizer = _optimizer(recipe)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.decays = [group["weight_decay"] for group in self.optimizer.param_groups]
+        self.sharded: Sharded | None = None
         self.average: Average | None = None
         self.best = Best(self.module, frozen=_frozen(self.module))
         own = settings_digest(
@@ -110,9 +113,9 @@ class _Training:
         done = self._read()
         if done is not None:
             self._load(done)
-        self.recipe.module, self.prepared = self.accelerator.prepare(self.module, self.optimizer)
+        learner = self._prepare()
         if self.recipe.how.ema is not None:
-            self.average = Average(self.module, decay=self.recipe.how.ema)
+            self.average = Average(learner, decay=self.recipe.how.ema)
             if done is not None:
                 self.average.load_state_dict(done.average)
         if self.accelerator.device.type == "cpu":
@@ -124,11 +127,26 @@ class _Training:
         said = said_at_the_limit(history, self.recipe.how)
         if said is not None and self.accelerator.is_main_process:
             warnings.warn(said, OmlabWarning, stacklevel=3)
+        if self.average is not None:
+            self.average.put_in()
+        if self.sharded is not None:
+            self.sharded.gather()
         if self.best.state:
             self.best.put_in()
-        elif self.average is not None:
-            self.average.put_in()
         return history
+
+    def _prepare(self) -> nn.Module:
+        """Put around the module what accelerate trains with; gives what holds the parameters that learn."""
+        if not self.recipe.how.shards:
+            self.recipe.module, self.prepared = self.accelerator.prepare(self.module, self.optimizer)
+            return self.module
+        self.sharded = Sharded(self.module, blocks=self.recipe.how.shards, accelerator=self.accelerator)
+        self.sharded.take_over(self.optimizer)
+        # "Evaluation" is accelerate's word for precision alone, without DDP around the module.
+        for module in (self.module, self.sharded.module):
+            self.recipe.module = self.accelerator.prepare_model(module, device_placement=False, evaluation_mode=True)
+        self.prepared = self.accelerator.prepare_optimizer(self.optimizer, device_placement=False)
+        return self.sharded.module
 
     def _epochs(
         self, history: list[dict[str, float]], workers: int, tensorboard: Path | None
@@ -159,8 +177,17 @@ class _Training:
     def _keep_best(self, history: list[dict[str, float]]) -> None:
         """Keep the weights, averaged if any, where the last epoch is the one to be given so far."""
         if best_epoch(history, self.recipe.how) == len(history) - 1:
-            with nullcontext() if self.average is None else self.average.in_place():
-                self.best.take()
+            with self._given():
+                if self.sharded is None or self.accelerator.is_main_process:
+                    self.best.take()
+
+    @contextmanager
+    def _given(self) -> Iterator[None]:
+        """The module with the weights that training would give now, averaged if any; of sharded ones the first's."""
+        with nullcontext() if self.average is None else self.average.in_place():
+            if self.sharded is not None:
+                self.sharded.gather()
+            yield
 
     def _numbers(self, done: int) -> range:
         """Numbers of the batches that this process takes after `done` steps; the processes take them in turn."""
@@ -201,7 +228,7 @@ class _Training:
         rise = how.decay_rise + (1 - how.decay_rise) * schedules.cosine(step, steps=self.recipe.steps)
         for group, rate, decay in zip(self.optimizer.param_groups, self.rates, self.decays, strict=True):
             group["lr"], group["weight_decay"] = rate * factor, decay * rise
-        self.module.zero_grad(set_to_none=True)
+        self.recipe.module.zero_grad(set_to_none=True)
         sums: dict[str, float] = {}
         for number, batch in enumerate(islice(batches, how.accumulate), start=1):
             with nullcontext() if number == how.accumulate else self.accelerator.no_sync(self.recipe.module):
@@ -210,6 +237,8 @@ class _Training:
         learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         limit = math.inf if how.max_grad_norm is None else how.max_grad_norm
         norm = self.accelerator.clip_grad_norm_(learning, math.inf if how.clips_each else limit)
+        if self.sharded is not None:
+            norm = norm.full_tensor()
         if how.clips_each:
             clip_each(learning, norm=limit)
         if self.accelerator.scaler is None:  # the scaler itself leaves out a step that overflowed
@@ -240,14 +269,16 @@ class _Training:
     def _validation(self, step: int, *, write: Write | None) -> dict[str, float]:
         """The figures of `recipe.validate`, by the first process, in all of them."""
         found: Mapping[str, float] | None = None
-        if self.accelerator.is_main_process:
-            wrapped, self.recipe.module = self.recipe.module, self.module
-            self.module.eval()
-            try:
-                with torch.no_grad(), nullcontext() if self.average is None else self.average.in_place():
-                    found = self.recipe.validate()
-            finally:
-                self.recipe.module = wrapped
+        with self._given():
+            if self.accelerator.is_main_process:
+                wrapped, self.recipe.module = self.recipe.module, self.module.to(self.accelerator.device)
+                self.module.eval()
+                try:
+                    with torch.no_grad():
+                        found = self.recipe.validate()
+                finally:
+                    self.recipe.module = wrapped
+                    self.module.to(self.home)
         figures = {f"val_{name}": float(value) for name, value in (found or {}).items()}
         if write is not None:
             write(step, figures)
@@ -255,8 +286,9 @@ class _Training:
         return told
 
     def _unwrap(self) -> None:
-        """Take off what accelerate put around the module: mixed precision, the averaging of gradients."""
-        self.recipe.module = self.accelerator.unwrap_model(self.recipe.module, keep_fp32_wrapper=False)
+        """Take off what was put around the module: mixed precision, the averaging of gradients; or leave its twin."""
+        wrapped = self.recipe.module if self.sharded is None else self.module
+        self.recipe.module = self.accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
         for name in _LEFTOVERS - self.own_attributes:
             vars(self.recipe.module).pop(name, None)
         self.recipe.module.eval()
@@ -291,15 +323,21 @@ class _Training:
             self.accelerator.scaler.load_state_dict(dict(checkpoint.scaler))
 
     def _save(self, history: list[dict[str, float]]) -> None:
-        if self.accelerator.is_main_process:
+        first = self.accelerator.is_main_process
+        if self.sharded is not None:
+            self.sharded.gather()
+        state = self.optimizer.state_dict()["state"]
+        optimizer = {index: gathered(values, kept=first) for index, values in state.items()}
+        average = {} if self.average is None else gathered(self.average.state_dict(), kept=first)
+        if first:
             scaler = self.accelerator.scaler
             frozen = _frozen(self.module)
             checkpoint = Checkpoint(
                 settings=self.settings,
                 epochs_done=len(history),
                 module={name: value for name, value in self.module.state_dict().items() if name not in frozen},
-                optimizer=self.optimizer.state_dict()["state"],
-                average={} if self.average is None else self.average.state_dict(),
+                optimizer=optimizer,
+                average=average,
                 best=self.best.state,
                 history=history,
                 scaler={} if scaler is None else scaler.state_dict(),

@@ -38,6 +38,9 @@ class Optimisation:
             GPU has none) and float32 elsewhere.
         find_unused_parameters: Whether a parameter that learns may be without a gradient in some step (a head of weight
             0): several processes must look for such, which takes time.
+        shards: Names of blocks of the module by which several processes part it: each holds a part of all weights,
+            gradients and the optimizer's state, and the blocks are made whole one after the other while they are
+            computed. Blocks of like size that hold nearly all weights, in their order. Empty: each holds all.
         best: A figure of `Recipe.validate`: training gives the weights of the epoch in which it was lowest, where there
             is validation. None: those of the last epoch.
         patience: Epochs without a lower `best` after which training ends; 0: it goes through all of its steps.
@@ -62,6 +65,7 @@ class Optimisation:
     ema: float | None = None
     precision: Precision = "auto"
     find_unused_parameters: bool = False
+    shards: Sequence[str] = ()
     best: str | None = None
     patience: int = 0
     patience_after: int = 0
