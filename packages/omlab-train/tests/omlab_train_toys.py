@@ -13,10 +13,12 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.multiprocessing
 from torch import Tensor, nn
 
 from omlab.errors import TrainingError
@@ -182,14 +184,13 @@ def train_until_killed(folder: Path) -> None:
 
 def _fork_two(folder: Path) -> None:
     """Two processes that share what was imported, for that takes longer than they do."""
-    import accelerate  # type: ignore[import-untyped]  # noqa: F401
-    import torch.distributed.fsdp
-    from torch.multiprocessing import start_processes
+    for name in ("accelerate", "torch.distributed.fsdp"):
+        import_module(name)
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    start_processes(train_sharded, args=(folder, port), nprocs=2, start_method="fork")
+    torch.multiprocessing.start_processes(train_sharded, args=(folder, port), nprocs=2, start_method="fork")
 
 
 def _weights(module: nn.Module) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def test_a_killed_training_in_parts_goes_on(trained: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("shards", "processes", "message"),
     [
-        (("0", "1"), 1, "parted among processes (sharding), but there is one alone: start it with torchrun"),
+        (("0", "1"), 1, "Sharding parts a module among processes, but there is one alone: start it with torchrun"),
         (("0", "blocks.1"), 2, "Sequential has no part 'blocks.1' by which it could be parted"),
     ],
 )

@@ -35,7 +35,7 @@ class Sharded:
     def __init__(self, module: nn.Module, *, blocks: Sequence[str], accelerator: Accelerator) -> None:
         if accelerator.num_processes == 1:
             raise TrainingError(
-                "The weights shall be parted among processes (sharding), but there is one alone: start it with "
+                "Sharding parts a module among processes, but there is one alone: start it with "
                 "torchrun --nproc-per-node N, or leave sharding out."
             )
         if accelerator.scaler is not None:

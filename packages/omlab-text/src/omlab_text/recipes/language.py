@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from omlab.digests import digest_of
 from omlab.errors import OmlabWarning, TrainingError
 from omlab.roles import Dataset
+from omlab_text.blocks import blocks_of
 from omlab_text.kept import kept_format, kept_tokenizer
 from omlab_text.recipes.rows import rows_of
 from omlab_text.recipes.token_store import TokenStore
@@ -103,6 +104,7 @@ class LanguageRecipe(ABC):
             accumulate=self.settings["accumulate"],
             best="loss" if self.val is not None else None,
             limits={RED_FLAGS: float(self.allowed)} if self.flags is not None else {},
+            shards=self._shards(),
         )
 
     def groups(self) -> Sequence[dict[str, Any]]:
@@ -150,6 +152,12 @@ class LanguageRecipe(ABC):
         if len(val.sources) > 1:
             figures |= {f"loss {name}": float(sums[n] / counts[n]) for n, name in enumerate(val.sources)}
         return figures
+
+    def _shards(self) -> Sequence[str]:
+        """The names of the network's blocks in `TargetNetwork`, where processes shall part it."""
+        if self.settings["sharding"] == "none":
+            return ()
+        return [f"network.{name}" for name in blocks_of(self.model.module)]
 
     def _faults_allowed(self) -> int:
         """How many red flags may be missed: as many as before the training, and the tolerance."""
