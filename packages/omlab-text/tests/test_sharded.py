@@ -38,7 +38,7 @@ def test_one_process_alone_has_nothing_to_part(place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("family", "recipe", "adapter"), [("llama", "sft", "finetune"), ("bloom", "corpus", "lora")])
+@pytest.mark.parametrize(("family", "recipe", "adapter"), [("llama", "sft", "lora"), ("bloom", "corpus", "finetune")])
 def test_two_processes_adapt_in_parts_as_they_do_with_all_of_it(place, family, recipe, adapter):
     save_tiny(place / "base", family, template=TEMPLATE)
     for sharding in ("none", "full"):

@@ -54,7 +54,8 @@ def fit(
     A part of the module that has parameters of which none is trained stays in evaluation mode: frozen norms keep their
     statistics. Under `torchrun` or `accelerate launch` every process takes batches of its own in each step, the
     gradients are averaged, and the launcher chooses the device within the kind that `device` names; N processes train
-    as one that accumulates N times as many batches does. The first alone validates and writes.
+    as one that accumulates N times as many batches does. The first alone validates and writes. Where the recipe parts
+    the module among them (`Optimisation.shards`), the module is on the CPU afterwards, trained in the first alone.
 
     Args:
         recipe: What to train.
@@ -237,8 +238,7 @@ class _Training:
         learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         limit = math.inf if how.max_grad_norm is None else how.max_grad_norm
         norm = self.accelerator.clip_grad_norm_(learning, math.inf if how.clips_each else limit)
-        if self.sharded is not None:
-            norm = norm.full_tensor()
+        norm = gathered({"norm": norm}, kept=True)["norm"]
         if how.clips_each:
             clip_each(learning, norm=limit)
         if self.accelerator.scaler is None:  # the scaler itself leaves out a step that overflowed

@@ -50,7 +50,7 @@ class Sharded:
     def take_over(self, optimizer: torch.optim.Optimizer) -> None:
         """Have an optimizer of the whole module, with its state, work on the parts of this process."""
         parts = dict(self.module.named_parameters(remove_duplicate=False))
-        own = {whole: parts[name] for name, whole in self._whole.named_parameters()}
+        own: dict[Tensor, nn.Parameter] = {whole: parts[name] for name, whole in self._whole.named_parameters()}
         for group in optimizer.param_groups:
             group["params"] = [own[whole] for whole in group["params"]]
         for whole, values in list(optimizer.state.items()):
@@ -66,29 +66,37 @@ class Sharded:
 
 def gathered(values: Mapping[str, Any], *, kept: bool) -> dict[str, Any]:
     """The values with whole tensors on the CPU instead of parts, where they are `kept`; all processes must call it."""
-    from torch.distributed.tensor import DTensor
-
     found = {}
     for name, value in values.items():
-        whole = value.full_tensor() if isinstance(value, DTensor) else value
+        whole = value.full_tensor() if _is_part(value) else value
         if kept:
-            found[name] = whole.cpu() if isinstance(value, DTensor) else whole
+            found[name] = whole.cpu() if _is_part(value) else whole
     return found
 
 
-def part_like(value: Any, other: Tensor) -> Any:
-    """This process's part of a whole tensor, where `other`, of the same shape, is parted; all else as it is."""
-    from torch.distributed.tensor import DTensor, distribute_tensor
+def part_like(value: Any, other: Any) -> Any:
+    """This process's part of the first one's whole tensor, where `other`, of that shape, is parted; else the value.
 
-    if not isinstance(other, DTensor) or not isinstance(value, Tensor) or value.shape != other.shape:
+    All processes must call it.
+    """
+    if not (_is_part(other) and isinstance(value, Tensor) and value.shape == other.shape):
         return value
-    return distribute_tensor(value.to(other.device), other.device_mesh, other.placements, src_data_rank=None)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value.to(other.device), other.device_mesh, other.placements)
+
+
+def _is_part(value: Any) -> bool:
+    """Whether it is a `DTensor`, which not every torch has."""
+    return hasattr(value, "full_tensor")
 
 
 def _twin(module: nn.Module) -> nn.Module:
     """A copy whose parameters are others, of the same values in the same memory: parting gives them memory anew."""
-    shared = {id(one): nn.Parameter(one.detach(), requires_grad=one.requires_grad) for one in module.parameters()}
-    return copy.deepcopy(module, memo=dict(shared))
+    others: dict[int, Any] = {
+        id(one): nn.Parameter(one.detach(), requires_grad=one.requires_grad) for one in module.parameters()
+    }
+    return copy.deepcopy(module, memo=others)
 
 
 def _part(module: nn.Module, blocks: Sequence[str], accelerator: Accelerator) -> None:
@@ -99,6 +107,7 @@ def _part(module: nn.Module, blocks: Sequence[str], accelerator: Accelerator) ->
     policy = MixedPrecisionPolicy()
     if accelerator.mixed_precision == "bf16":
         # Autocast alone would keep a cast copy of every weight from the forward to the backward pass.
-        policy = MixedPrecisionPolicy(torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    for part in [*(module.get_submodule(name) for name in blocks), module]:
-        fully_shard(part, mesh=mesh, mp_policy=policy)
+        policy = MixedPrecisionPolicy(torch.bfloat16, reduce_dtype=torch.float32)
+    for name in blocks:
+        fully_shard(module.get_submodule(name), mesh=mesh, mp_policy=policy)
+    fully_shard(module, mesh=mesh)
