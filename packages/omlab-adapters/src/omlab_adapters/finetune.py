@@ -50,6 +50,7 @@ class Finetune:
         trainable = base.trainable()
         before = {name: tensor.cpu().clone() for name, tensor in trainable.module.state_dict().items()}
         target = trainable.retarget(recipe, data.about("train"), settings=settings, seed=seed)
+        del trainable  # its network need not stay on the device beside that which learns
         self._freeze(target, before)
         history = train(
             target,

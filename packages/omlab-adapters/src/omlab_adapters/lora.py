@@ -62,6 +62,7 @@ class Lora:
         trainable = base.trainable()
         before = {name: tensor.cpu().clone() for name, tensor in trainable.module.state_dict().items()}
         target = trainable.retarget(recipe, data.about("train"), settings=settings, seed=seed)
+        del trainable  # its network need not stay on the device beside that which learns
         new = new_parameters(before, target.module)
         layers = self._layers(target.module, new)
         heads = {name: parameter for name, parameter in target.module.named_parameters() if name in new}
