@@ -79,6 +79,18 @@ def test_a_model_that_uses_torch_takes_a_gpu_where_there_is_one(toy, gpus, monke
         find_model("adder", device="cuda:2")
 
 
+def test_each_process_of_torchrun_loads_on_a_gpu_of_its_own(toy, gpus, monkeypatch):
+    monkeypatch.setattr("omlab.models.uses_torch", lambda name: True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert [find_model("adder", device=device).device for device in ("auto", "cuda", "cuda:0")] == [
+        "cuda:1",
+        "cuda:1",
+        "cuda:0",
+    ]
+    monkeypatch.setenv("LOCAL_RANK", "2")  # more processes than GPUs: it is for the training to say so
+    assert find_model("adder").device == "cuda"
+
+
 def test_what_uses_no_torch_goes_where_what_it_needs_is(toy, gpus, monkeypatch):
     monkeypatch.setattr("omlab.models.uses_torch", lambda name: False)
     assert find_model("mover.untrained").device == "cpu"

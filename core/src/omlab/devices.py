@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 
 from omlab.errors import UsageError
 
 
 def resolve_device(device: str, *, torch_used: bool = True) -> str:
-    """`auto` as `cuda` where there is one, else `cpu`; others checked.
+    """`auto` as `cuda` where there is one, else `cpu`; others checked. Under torchrun `cuda` is this process's own.
 
     Args:
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -28,8 +29,13 @@ def resolve_device(device: str, *, torch_used: bool = True) -> str:
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto" and not count:
+        return "cpu"
+    own = os.environ.get("LOCAL_RANK", "")
+    if device in ("auto", "cuda") and own.isdigit() and int(own) < count:
+        return f"cuda:{own}"
     if device == "auto":
-        return "cuda" if count else "cpu"
+        return "cuda"
     index = device.partition(":")[2] or "0"
     if not index.isdigit() or int(index) >= count:
         found = f"{count} CUDA device{'s' if count != 1 else ''}"
