@@ -43,7 +43,7 @@ def test_two_processes_adapt_in_parts_as_they_do_with_all_of_it(place, family, r
     save_tiny(place / "base", family, template=TEMPLATE)
     for sharding in ("none", "full"):
         two_adapt(place, "--recipe", recipe, "--adapter", adapter, "-s", f"sharding={sharding}", "-o", sharding)
-    whole, parted = (load_file(place / name / "weights.safetensors") for name in ("none", "full"))
+    whole, parted = (learnt(load_file(place / name / "weights.safetensors")) for name in ("none", "full"))
     assert whole.keys() == parted.keys()
     for name, value in whole.items():
         torch.testing.assert_close(parted[name], value, rtol=1e-3, atol=1e-4, msg=name)
@@ -52,6 +52,12 @@ def test_two_processes_adapt_in_parts_as_they_do_with_all_of_it(place, family, r
         for name in ("none", "full")
     ]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def learnt(state):
+    """Without the biases of BLOOM's keys: their gradient is rounding alone, which Adam makes whole steps of."""
+    heads = {name: value.view(4, 3, 8) for name, value in state.items() if name.endswith("query_key_value.bias")}
+    return state | {name: value[:, [0, 2]] for name, value in heads.items()}
 
 
 def two_adapt(place, *words):
