@@ -1,10 +1,12 @@
 """The command line as a user meets it: sentences, exit statuses, JSON."""
 
+import importlib
 import json
 import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import click
@@ -13,6 +15,7 @@ import pytest
 import omlab
 from omlab.cli import console, main
 from omlab.cli.app import build
+from omlab.errors import OmlabWarning
 
 HEAD = "from omlab import hookimpl\nOMLAB_HOOK_API = 2\n"
 
@@ -160,6 +163,20 @@ def test_info_tells_how_an_adapted_model_was_made(run, here):
     stored = json.loads(run("info", "mine", "--json")[1])
     assert (stored["kind"], stored["adapted"]["base"]) == ("adapted model", "adder.untrained")
     assert "weights" not in stored
+
+
+def test_an_adaptation_warns_once_each_time(run, monkeypatch):
+    shift = importlib.import_module("omlab_toy.adapters").Shift
+    fit = shift.fit
+
+    def warning(*arguments, **more):
+        warnings.warn("few cases", OmlabWarning, stacklevel=1)
+        return fit(*arguments, **more)
+
+    monkeypatch.setattr(shift, "fit", warning)
+    call = ("adapt", "adder.untrained", "--data", "ramps", "--adapter", "shift", "-o", "mine")
+    assert run(*call)[2].count("few cases") == 1  # when it comes, not at the end too
+    assert run(*call)[2].count("few cases") == 1  # as kept with what is done already
 
 
 def test_info_as_json_has_does_and_trains(run):

@@ -9,6 +9,7 @@ from learning import data_of, settings_of, tiny_model, write_lines
 from omlab.errors import SettingsError, TrainingError
 from omlab_payloads.scores import Scores
 from omlab_text.recipes import ppo as policies
+from omlab_text.recipes.pretraining import Pretraining
 from omlab_text.recipes.reference import Reference
 from omlab_text.recipes.rollouts import open_reward
 from omlab_text.training.ppo import Ppo, Rollout, group_estimates
@@ -34,6 +35,15 @@ def prompts(tmp_path, monkeypatch):
     return data_of("prompts", write_lines(tmp_path / "prompts.jsonl", rows), val=0)
 
 
+@pytest.fixture
+def texts(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    write_lines(folder / "more.jsonl", [{"text": "Rest a day."}])
+    rows = [{"text": f"{number}: " + "tsk, hmm, pst, brr, " * 4} for number in range(3)]  # no vowels
+    return write_lines(folder / "notes.jsonl", rows)
+
+
 def learnt(prompts, folder, method="ppo", *, model=None, **settings):
     """The history, and the weights at the end."""
     model = model or tiny_model()
@@ -53,12 +63,13 @@ def test_the_reward_rises(prompts, tmp_path, method):
 
 IMPROVED = {
     "penalty": "loss", "over": "tokens", "clip_higher": 0.28, "entropy_weight": 0.01, "entropy_steps": 3,
-    "stop_kl": 0.5, "normalise_scores": True, "reference_decay": 0.9,
+    "stop_kl": 0.5, "normalise_scores": True, "reference_decay": 0.9, "pretraining_weight": 0.5,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("settings", [pytest.param({}, marks=pytest.mark.slow), IMPROVED], ids=["plain", "improved"])
-def test_an_interrupted_training_goes_on_as_if_it_had_not_been(prompts, tmp_path, settings):
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(prompts, texts, tmp_path, settings):
+    settings = settings | ({"pretraining": str(texts)} if settings else {})
     whole, weights = learnt(prompts, tmp_path / "whole", rollouts=3, **settings)
     loop = policies.ppo(
         tiny_model(), prompts, settings=settings_of("ppo", **QUICK | {"rollouts": 3} | settings), seed=0
@@ -75,6 +86,46 @@ def stop_after(save, history, folder):
     save(history, folder)
     if len(history) == 2:
         raise KeyboardInterrupt
+
+
+def test_a_policy_goes_on_to_predict_the_texts_of_its_pre_training(prompts, texts, tmp_path):
+    mixed, plain = tiny_model(), tiny_model()
+    history, _ = learnt(
+        prompts, tmp_path / "mixed", model=mixed, pretraining=str(texts), pretraining_weight=10.0, longest=16
+    )
+    assert history[-1]["pretraining_loss"] < history[0]["pretraining_loss"] - 1
+    without, _ = learnt(prompts, tmp_path / "plain", model=plain)
+    assert "pretraining_loss" not in without[-1]
+    before, of_mixed, of_plain = (loss_on(texts, model) for model in (tiny_model(), mixed, plain))
+    assert of_mixed < before - 1
+    assert of_plain > before - 0.1
+
+
+def loss_on(texts, model):
+    """The mean loss of a token of the texts."""
+    of_texts = Pretraining(model, str(texts), rows=8, longest=16, seed=0)
+    with torch.no_grad():
+        return of_texts.loss(0).item()
+
+
+def test_the_files_of_a_folder_are_texts_too_of_which_long_ones_go_on(texts):
+    one, several = (Pretraining(tiny_model(), str(path), rows=99, longest=16, seed=0) for path in (texts, texts.parent))
+    assert several.batches.size > one.batches.size > 3  # more pieces than texts
+    assert several.digest != one.digest
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"pretraining": "TEXTS"}, "but pretraining_weight is 0: give it a weight"),
+        ({"pretraining_weight": 0.5}, "pretraining_weight is 0.5, but pretraining names no texts"),
+        ({"pretraining": "TEXTS.gone", "pretraining_weight": 0.5}, "which does not exist"),
+    ],
+)
+def test_texts_and_their_weight_are_given_together(prompts, texts, settings, said):
+    settings = {name: str(texts) + value[5:] if name == "pretraining" else value for name, value in settings.items()}
+    with pytest.raises(SettingsError, match=said):
+        policies.ppo(tiny_model(), prompts, settings=settings_of("ppo", **settings), seed=0)
 
 
 def test_a_policy_that_runs_away_is_stopped(prompts, tmp_path):

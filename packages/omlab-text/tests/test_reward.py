@@ -5,8 +5,9 @@ import torch
 from learning import data_of, rankings, settings_of, tiny_model, write_lines
 
 import omlab
-from omlab.errors import InputError, OmlabError, TrainingError
-from omlab_text.chat import Turn, ask
+from omlab.errors import InputError, OmlabError, OmlabWarning, TrainingError
+from omlab_text.chat import Made, Turn, ask
+from omlab_text.chat_model import Answer
 from omlab_text.options import Options
 from omlab_text.recipes.reward import NO_FAULT, Reader, RewardRecipe
 from omlab_text.reward_model import rewarding, rewards_of
@@ -99,6 +100,62 @@ def test_it_learns_to_rank_and_says_how_well(tmp_path, way):
     assert {f"val_{name}" for name in said} <= set(last)
     (found,) = model.score([model.prepare("score", {"chat": FEVER, "options": Options(texts=("rum", "rest"))})])
     assert found.values["B"] > found.values["A"]
+
+
+def revising(model, said):
+    """Have a model revise answers so: `said` of a prompt is what is written, and why that ended. Gives the prompts."""
+    asked = []
+
+    def answer(prompts, sampling):
+        for prompt in prompts:
+            shown = model.backend.tokenizer.given.decode(prompt.ids)
+            asked.append(shown)
+            text, end = said(shown)
+            yield Answer(turn=Turn(role="assistant", text=text), made=Made(model="tiny", end=end))
+
+    model.backend.answer = answer
+    return asked
+
+
+REVISING = QUICK | {"self_evaluation": "revision"}
+
+
+def test_revisions_by_the_model_are_candidates(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMLAB_CACHE", str(tmp_path / "cache"))
+    data = data_of("preferences", write_lines(tmp_path / "p.jsonl", rankings(8)), val=0.25)
+    model = scoring(**REVISING)
+    asked = revising(model, lambda shown: ("drink tea", "stop") if "rest" in shown else ("drink", "length"))
+    settings = settings_of("reward", **REVISING)
+    with pytest.warns(OmlabWarning, match=r"Of \d+ answers \d+ have a revision"):
+        recipe = RewardRecipe(model, data, settings=settings, seed=0)
+    cases = len(data.cases("train"))
+    assert len(asked) == 3 * cases
+    assert settings["revise"] in asked[0]
+    batch = recipe.batches(0)
+    assert len(batch["revised"]) == len(batch["places"])  # what breaks off is left out
+    assert batch["revised"][:, 1].tolist() == batch["places"][:, 0].tolist()
+    fit(recipe, folder=tmp_path / "work", device="cpu", seed=0)
+    drunk, rested, ran = model.rewards([(FEVER, text) for text in ("drink tea", "rest", "run")])
+    assert drunk > rested > ran
+    assert model.config()["reward"] == {"question": "", "criticises": False}  # read as with none
+
+    again = scoring(**REVISING)
+    asked_again = revising(again, lambda shown: ("not asked", "stop"))
+    with pytest.warns(OmlabWarning):
+        resumed = RewardRecipe(again, data, settings=settings, seed=0)
+    assert asked_again == []
+    assert resumed.fingerprint == recipe.fingerprint
+
+
+def test_a_revision_that_an_expert_has_ranked_is_where_the_expert_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMLAB_CACHE", str(tmp_path / "cache"))
+    data = data_of("preferences", write_lines(tmp_path / "p.jsonl", rankings(4)), val=0)
+    model = scoring(**REVISING)
+    revising(model, lambda shown: ("run" if "rest" in shown else "rest", "stop"))
+    with pytest.warns(OmlabWarning, match="Of 12 answers 0 have a revision"):
+        recipe = RewardRecipe(model, data, settings=settings_of("reward", **REVISING), seed=0)
+    assert recipe.batches(0)["revised"].shape == (0, 2)
+    assert torch.isfinite(recipe.loss(recipe.batches(0))[0])
 
 
 def test_ties_alone_are_nothing_to_learn_from(tmp_path):

@@ -42,9 +42,9 @@ def show_outcome(outcome: Outcome) -> None:
     if not outcome.is_whole:
         console.print("This part is done; other parts of the run are not.")
         return
-    told = [record for record in outcome if record.status == "failed" or record.warnings]
+    told = [record for record in outcome if record.status == "failed" or (record.warnings and not outcome.has_warned)]
     for record in islice(told, SHOWN):
-        _tell(record)
+        _tell(record, warnings=[] if outcome.has_warned else record.warnings)
     if len(told) > SHOWN:
         console.print(f"... and {len(told) - SHOWN} more: see cases.jsonl.")
     done, failed = outcome.counts
@@ -73,11 +73,11 @@ def show_words(outcome: Outcome) -> None:
         console.print(f"{escape(record.id)}: {escape(record.values[IN_WORDS])}", soft_wrap=True, highlight=False)
 
 
-def _tell(record: Record) -> None:
+def _tell(record: Record, *, warnings: Sequence[str]) -> None:
     from rich.markup import escape
 
     console = stderr_console()
-    for warning in record.warnings:
+    for warning in warnings:
         about = "" if record.id in warning else f"{record.id}: "
         console.print(f"[yellow]{escape(about + warning)}[/]", soft_wrap=True)
     if record.status == "failed":

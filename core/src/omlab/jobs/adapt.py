@@ -263,7 +263,7 @@ def _lead(plan: _Plan, place: Path | None, arguments: Mapping[str, Any], go: Go)
             if record.status == "failed":
                 raise stopped(record.reason)
         finish(run)
-    return Outcome(place=run.final, log=run.log)
+    return Outcome(place=run.final, log=run.log, has_warned=not is_done)
 
 
 def _fit(plan: _Plan, data: Surveyed, folder: Path) -> Adapted:

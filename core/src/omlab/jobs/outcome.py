@@ -15,7 +15,8 @@ from omlab.roles import Report
 class Outcome:
     """Where the results are, what became of each case, the report where there is one, and pictures asked for.
 
-    `is_whole` false: other shards of the run are still at work. `notes` are for the user to see.
+    `is_whole` false: other shards of the run are still at work. `has_warned`: the warnings of its cases were shown when
+    they came. `notes` are for the user to see.
     """
 
     place: Path
@@ -23,6 +24,7 @@ class Outcome:
     report: Report | None = None
     was_complete: bool = False
     is_whole: bool = True
+    has_warned: bool = False
     pictures: Sequence[Path] = ()
     notes: Sequence[str] = field(default_factory=tuple)
 

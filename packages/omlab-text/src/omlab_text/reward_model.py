@@ -104,7 +104,8 @@ def rewarding(model: LocalModel, *, settings: Mapping[str, Any], seed: int) -> R
     if not hasattr(model.module, HEAD):
         add_head(model.module, seed=seed)
     way = settings["self_evaluation"]
-    reading = {"question": "" if way == "none" else settings["question"], "criticises": way == "critique"}
+    asks = way in ("question", "critique")
+    reading = {"question": settings["question"] if asks else "", "criticises": way == "critique"}
     return RewardModel(model.backend, reading=reading, network=model.stored, presets=model.presets)
 
 

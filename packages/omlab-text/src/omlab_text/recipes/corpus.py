@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +56,8 @@ class Corpus(LanguageRecipe):
 
     def read(self, data: Dataset, split: str) -> TokenStore:
         """As in `LanguageRecipe`."""
-        store = store_of(data.cases(split), self._read, key=self.key(data, split))
+        read = partial(pieces_of, model=self.model, longest=self.longest)
+        store = store_of(data.cases(split), read, key=self.key(data, split))
         if not len(store):
             raise TrainingError(f"No text of '{split}' has two tokens: there is nothing to predict.")
         return store
@@ -76,24 +77,6 @@ class Corpus(LanguageRecipe):
         """As many as the plan takes."""
         return self.pass_steps
 
-    def _read(self, sample: Sample) -> Read:
-        ids = np.array(self._ids(sample), np.int32)
-        pieces = [ids[begin : begin + self.longest] for begin in range(0, len(ids), self.longest)]
-        kept = [Tokens(ids=piece, learnt=np.ones(len(piece), np.bool_)) for piece in pieces if len(piece) > 1]
-        return Read(pieces=kept, source=sample.meta.get("source", ""))
-
-    def _ids(self, sample: Sample) -> list[int]:
-        """A chat with answers in the model's format; else its last turn as a bare text, from <s> to </s>."""
-        chat, tokenizer = omlab.take(sample.inputs, "chat", Chat), self.model.backend.tokenizer
-        if any(turn.role == "assistant" for turn in chat.turns):
-            try:
-                return self.model.backend.format.encode(chat, prompt=False).ids
-            except InputError as error:
-                raise InputError(f"{sample.meta.get('where', sample.id)} cannot be used: {error}") from None
-        bos, eos = tokenizer.bos, tokenizer.given.eos_token_id
-        ids = tokenizer.ids(chat.turns[-1].text)
-        return [*([] if bos is None else [bos]), *ids, *([] if eos is None else [int(eos)])]
-
     def _tell(self) -> None:
         tokens = np.bincount(
             self.store.source[self.plan.pieces],
@@ -110,6 +93,27 @@ class Corpus(LanguageRecipe):
             OmlabWarning,
             stacklevel=3,
         )
+
+
+def pieces_of(sample: Sample, *, model: LocalModel, longest: int) -> Read:
+    """All tokens of a text or of a whole chat, in pieces of at most so many. Raises `InputError` as `Corpus`."""
+    ids = np.array(_ids(sample, model), np.int32)
+    pieces = [ids[begin : begin + longest] for begin in range(0, len(ids), longest)]
+    kept = [Tokens(ids=piece, learnt=np.ones(len(piece), np.bool_)) for piece in pieces if len(piece) > 1]
+    return Read(pieces=kept, source=sample.meta.get("source", ""))
+
+
+def _ids(sample: Sample, model: LocalModel) -> list[int]:
+    """A chat with answers in the model's format; else its last turn as a bare text, from <s> to </s>."""
+    chat, tokenizer = omlab.take(sample.inputs, "chat", Chat), model.backend.tokenizer
+    if any(turn.role == "assistant" for turn in chat.turns):
+        try:
+            return model.backend.format.encode(chat, prompt=False).ids
+        except InputError as error:
+            raise InputError(f"{sample.meta.get('where', sample.id)} cannot be used: {error}") from None
+    bos, eos = tokenizer.bos, tokenizer.given.eos_token_id
+    ids = tokenizer.ids(chat.turns[-1].text)
+    return [*([] if bos is None else [bos]), *ids, *([] if eos is None else [int(eos)])]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -23,6 +23,7 @@ from omlab.roles import Dataset
 from omlab_kernels import linear_log_probs_and_entropy
 from omlab_text.chat import Chat
 from omlab_text.recipes.language import check_precision
+from omlab_text.recipes.pretraining import pretraining_of
 from omlab_text.recipes.rates import advised_rate
 from omlab_text.recipes.reference import Reference
 from omlab_text.recipes.rollouts import Answers, Writer, open_reward
@@ -59,7 +60,7 @@ class PolicyLoop:
 
     Raises:
         SettingsError: A setting cannot be, or `reward` is no reward model.
-        InputError: The file of red flags is none.
+        InputError: The file of red flags is none, or that of the pre-training has a line that cannot be read.
         TrainingError: The weights have too few bits.
     """
 
@@ -80,9 +81,11 @@ class PolicyLoop:
         )
         self.running = RunningScores() if settings["normalise_scores"] else None
         self.flags = RedFlags.read(Path(settings["red_flags"])) if settings["red_flags"] else None
+        self.texts = pretraining_of(model, settings, seed=seed)
         self.prompts = min(settings["prompts"], len(self.cases))
         self.order = Order(count=len(self.cases), seed=seed)
-        self.fingerprint = digest_of([dict(settings), method, data.digest("train"), self.reward.identity, seed])
+        learnt_from = [data.digest("train"), self.texts and self.texts.digest]
+        self.fingerprint = digest_of([dict(settings), method, learnt_from, self.reward.identity, seed])
 
     def run(self, *, device: str, folder: Path, seed: int) -> list[dict[str, float]]:
         """Train the policy; goes on from the checkpoint of an interrupted run, and gives the same as without it.
@@ -166,7 +169,9 @@ class PolicyLoop:
         for epoch in range(self.settings["inner_epochs"]):
             generator = torch.Generator().manual_seed(mixed_seed(seed, number, epoch))
             order = torch.randperm(len(answers.ids), generator=generator)
-            for places in torch.split(order, self.settings["minibatch"]):
+            pieces = torch.split(order, self.settings["minibatch"])
+            first = (number * self.settings["inner_epochs"] + epoch) * len(pieces)
+            for step, places in enumerate(pieces, start=first):
                 logp, entropy, values = self.actor(_piece(answers, places, rollout.logp.device))
                 losses = ppo_losses(
                     logp,
@@ -176,6 +181,7 @@ class PolicyLoop:
                     how=self.how,
                     entropy=entropy,
                     entropy_weight=weight,
+                    pretraining=self.texts.loss(step) if self.texts is not None else None,
                 )
                 rows.append(losses)
                 if self.how.is_far(losses):
@@ -299,9 +305,11 @@ def _part(whole: Any, places: Tensor) -> Any:
 
 def _means(rows: Sequence[PpoLosses]) -> dict[str, float]:
     count = len(rows)
+    of_texts = [row.pretraining.item() for row in rows if row.pretraining is not None]
     return {
         "loss": sum(row.policy.item() for row in rows) / count,
         "value_loss": sum(row.value.item() for row in rows) / count,
         "clipped": sum(row.clipped for row in rows) / count,
         "moved": sum(row.moved for row in rows) / count,
+        **({"pretraining_loss": sum(of_texts) / count} if of_texts else {}),
     }

@@ -2,19 +2,20 @@
 
 A head on the last hidden state of the last token gives the score of an answer. Source: Ouyang et al., Training language
 models to follow instructions with human feedback, 2022, section 3.5; "a prompt for self-evaluation is added to
-reward-model training": OpenMEDLab's page on PULSE, which does not say how; ours is `Reader`.
+reward-model training": OpenMEDLab's page on PULSE, which does not say how; ours is `Reader`, or `revisions_of`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+import omlab
 from omlab.digests import digest_of
 from omlab.errors import TrainingError
 from omlab.payloads import Inputs
@@ -25,6 +26,7 @@ from omlab_text.chat_format import ChatFormat, Encoded
 from omlab_text.ranked import Ranking
 from omlab_text.recipes.language import check_precision
 from omlab_text.recipes.rates import advised_rate
+from omlab_text.recipes.revisions import Revisions, revisions_of
 from omlab_text.reward_head import HEAD
 from omlab_text.training.ranking import NO_ANSWER, ranking_loss
 from omlab_text.training.ranking_figures import Ranked, ranking_figures
@@ -104,7 +106,8 @@ class RankingBatches:
     """Batches of prompts, each with all of its answers: a function of seed and step.
 
     A batch has `ids` and `mask` (N, T) of all answers, `places` (B, K) of each prompt's among them, `ranks`
-    (B, K), `margins` (B,), and where the network criticises `targets` (N, T).
+    (B, K), `margins` (B,), `revised` (P, 2), the place of each revision and of the answer that it was made of, and
+    where the network criticises `targets` (N, T).
     """
 
     cases: Sequence[Case]
@@ -112,6 +115,7 @@ class RankingBatches:
     order: Order
     size: int
     margin: float
+    revisions: Revisions = field(default_factory=dict)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """The batch of that number."""
@@ -128,13 +132,20 @@ class RankingBatches:
             for place in range(len(ranking.texts))
         ]
         counts = [len(ranking.texts) for ranking in rankings]
+        places = [range(sum(counts[:n]), sum(counts[: n + 1])) for n in range(len(counts))]
+        revised = []
+        for sample, own in zip(samples, places, strict=True):
+            for place, text in self.revisions.get(sample.id, {}).items():
+                revised.append([len(read), own[place]])
+                read.append(self.reader.read(omlab.take(sample.inputs, "chat", Chat), text))
         ids = [torch.tensor(one.ids) for one in read]
         batch = {
             "ids": pad_sequence(ids, batch_first=True),
             "mask": pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in ids], batch_first=True),
-            "places": _padded([range(sum(counts[:n]), sum(counts[: n + 1])) for n in range(len(counts))]),
+            "places": _padded(places),
             "ranks": _padded([ranking.ranks for ranking in rankings], filled=NO_ANSWER),
             "margins": torch.tensor([self.margin if one.margin is None else one.margin for one in rankings]),
+            "revised": torch.tensor(revised, dtype=torch.long).reshape(-1, 2),
         }
         if self.reader.criticises:
             targets = [torch.tensor(targets_of(one)) for one in read]
@@ -142,10 +153,9 @@ class RankingBatches:
         return batch
 
     def _read(self, inputs: Inputs, ranking: Ranking, place: int) -> Encoded:
-        chat = inputs["chat"]
-        assert isinstance(chat, Chat)
         tags = ranking.tags[place] if ranking.tags else ()
-        return self.reader.read(chat, ranking.texts[place], critique=f"{', '.join(tags)}." if tags else "")
+        critique = f"{', '.join(tags)}." if tags else ""
+        return self.reader.read(omlab.take(inputs, "chat", Chat), ranking.texts[place], critique=critique)
 
 
 class RewardRecipe:
@@ -172,14 +182,21 @@ class RewardRecipe:
         self.model, self.module = model, Rewarder(model.module)
         self.settings, self.size = settings, min(settings["batch_size"], len(cases))
         reader = model.reader
-        order = Order(count=len(cases), seed=seed)
+        revises = settings["self_evaluation"] == "revision"
+        revisions = revisions_of(model, cases, request=settings["revise"]) if revises else {}
         self.batches = RankingBatches(
-            cases=cases, reader=reader, order=order, size=self.size, margin=settings["margin"]
+            cases=cases,
+            reader=reader,
+            order=Order(count=len(cases), seed=seed),
+            size=self.size,
+            margin=settings["margin"],
+            revisions=revisions,
         )
         self.epoch = -(-len(cases) // self.size)
         self.steps = settings["epochs"] * self.epoch
         self.held_out = data.cases("val") if "val" in data.splits() else []
-        self.fingerprint = digest_of([dict(settings), data.digest("train"), seed, reader.question, reader.criticises])
+        reading = [reader.question, reader.criticises]
+        self.fingerprint = digest_of([dict(settings), data.digest("train"), seed, *reading, revisions])
 
     def groups(self) -> list[dict[str, Any]]:
         """The network, and its head at a higher rate."""
@@ -198,11 +215,17 @@ class RewardRecipe:
         return schedules.cosine(step, steps=self.steps, warmup=round(self.settings["warmup"] * self.steps), final=0.1)
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, float]]:
-        """The mean over the prompts, each the mean over its pairs."""
+        """The mean over the prompts, each the mean over its pairs; and that over the revisions with their answers.
+
+        A revision is held to be better than its answer, by no margin.
+        """
         flat, of_critique = self.module(batch["ids"], batch["mask"], batch.get("targets"))
         scores, ranks = flat[batch["places"]], batch["ranks"]
         loss = ranking_loss(scores, ranks, margin=batch["margins"], centring=self.settings["centring"])
-        return loss + of_critique, {"accuracy": ranking_figures(_ranked(batch, scores.detach()))["accuracy"]}
+        revised = flat[batch["revised"]]
+        of_revisions = ranking_loss(revised, torch.tensor([[1, 2]], device=flat.device).expand_as(revised))
+        figures = ranking_figures(_ranked(batch, scores.detach()))
+        return loss + of_critique + of_revisions, {"accuracy": figures["accuracy"]}
 
     def validate(self) -> Mapping[str, float] | None:
         """The loss and the figures of what is held out, read as the model reads when it is used."""
@@ -211,8 +234,7 @@ class RewardRecipe:
         rows, losses = [], []
         for case in self.held_out:
             sample = case.load()
-            chat, ranking = sample.inputs["chat"], ranking_of(sample.target)
-            assert isinstance(chat, Chat)
+            chat, ranking = omlab.take(sample.inputs, "chat", Chat), ranking_of(sample.target)
             scores = self.model.rewards([(chat, text) for text in ranking.texts])
             margin = self.settings["margin"] if ranking.margin is None else ranking.margin
             losses.append(ranking_loss(torch.tensor([scores]), torch.tensor([ranking.ranks]), margin=margin).item())

@@ -139,6 +139,7 @@ class PpoLosses:
         total: What is minimised.
         policy: The clipped loss of the policy.
         value: The clipped loss of the critic.
+        pretraining: The loss on other texts; None: there are none.
         clipped: Share of the tokens whose ratio lies beyond a bound.
         moved: Mean KL (k3) of a token from the policy that wrote it.
     """
@@ -146,6 +147,7 @@ class PpoLosses:
     total: Tensor
     policy: Tensor
     value: Tensor
+    pretraining: Tensor | None
     clipped: float
     moved: float
 
@@ -241,7 +243,7 @@ def ppo_losses(
     if pretraining is not None and how.pretraining_weight:
         total = total + how.pretraining_weight * pretraining
     clipped, moved = _gone(logp, rollout, how)
-    return PpoLosses(total=total, policy=policy, value=value, clipped=clipped, moved=moved)
+    return PpoLosses(total=total, policy=policy, value=value, pretraining=pretraining, clipped=clipped, moved=moved)
 
 
 def policy_loss(logp: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, *, how: Ppo) -> Tensor:
