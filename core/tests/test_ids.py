@@ -1,5 +1,6 @@
 """What cases are called: by their file, whatever else is given, and never as another input was."""
 
+import time
 from itertools import permutations
 from pathlib import Path
 
@@ -47,6 +48,26 @@ def test_a_changed_scan_takes_the_place_of_what_it_was():
     scan("p0/ct.sig", 1, 2)
     assert set(predict(path).cases) == {"ct"}
     assert results("out") == {"ct.sig.txt": [2, 3]}
+
+
+def test_a_case_whose_input_refers_to_a_file_that_changed_is_done_again():
+    Path("notes.tsv").write_text("a\tSee a.png\nb\tsee b.png\n")
+
+    def done():
+        outcome = omlab.apply_verb("generate", "teller", "notes.tsv", output="out")
+        return not outcome.was_complete and [id for id, record in outcome.cases.items() if record.at >= began]
+
+    for name in "ab":
+        Path(f"{name}.png").write_text(name)
+    began = time.time()
+    assert done() == ["a", "b"]
+    assert done() is False
+    began = time.time()
+    Path("a.png").write_text("another")
+    assert done() == ["a"]
+    began = time.time()
+    Path("b.png").unlink()
+    assert done() == ["b"]
 
 
 def test_a_scan_that_was_moved_is_found_again():

@@ -20,11 +20,11 @@ from typing import Any
 
 from omlab import progress
 from omlab.errors import OmlabError, OutputError
-from omlab.payloads import nbytes
+from omlab.payloads import Inputs, nbytes
 from omlab.records import Record, Role
 from omlab.roles import Case
 from omlab.runs import Run, blame, stamps
-from omlab.stamps import parts_of
+from omlab.stamps import parts_of, referred_by
 from omlab.warned import kept_by_case, noted
 
 AHEAD_BYTES = 2 << 30
@@ -65,6 +65,7 @@ class Stages:
         write: (item, result, folder) -> what the files written there are; in one thread.
         batch: How many go through `apply` at once.
         sampled: Inputs that are told by their size and sampled blocks.
+        inputs_of: What was read -> the inputs in it, which may refer to further files.
     """
 
     read: Callable[[Case], Any]
@@ -72,6 +73,7 @@ class Stages:
     write: Callable[[Item, Any, Path], Roles]
     batch: int = 1
     sampled: Sequence[str] = ()
+    inputs_of: Callable[[Any], Inputs] = lambda _: {}
 
 
 def do_cases(run: Run, cases: Iterable[Case], stages: Stages, *, total: int, what: str = "cases") -> None:
@@ -182,6 +184,7 @@ def _read(case: Case, stages: Stages) -> Item:
         try:
             item.value = stages.read(case)
             item.record.inputs = stamps(parts_of(case), sampled=stages.sampled)
+            item.record.referred = referred_by(stages.inputs_of(item.value))
         except Exception as error:  # a case that cannot be read fails alone; its reason is logged
             item.error = error
     return item

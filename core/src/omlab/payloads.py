@@ -5,8 +5,9 @@ Everything but `kind` is optional: a payload that has a method promises what is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from omlab.errors import UsageError
@@ -96,6 +97,15 @@ class Sized(Protocol):
     @property
     def nbytes(self) -> int:
         """Bytes."""
+        ...
+
+
+@runtime_checkable
+class Referring(Protocol):
+    """A payload that names files which a model may read: a chat that shows pictures. Where one changes, so has it."""
+
+    def referred(self) -> Sequence[Path]:
+        """Those of them that are meant to lie on this machine."""
         ...
 
 

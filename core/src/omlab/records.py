@@ -16,6 +16,7 @@ _KNOWN: dict[str, type | tuple[type, ...]] = {
     "status": str,
     "reason": str,
     "inputs": dict,
+    "referred": list,
     "outputs": list,
     "warnings": list,
     "values": dict,
@@ -38,16 +39,18 @@ class Role(NamedTuple):
 class Record:
     """What became of one case.
 
-    `inputs`: by name, the stamps of its files. `outputs`: rows of `path` (relative to the run), `role`, `format` and
-    `kind` (as in `Role`), `size`, `mtime_ns`, `sha256`; of a collected output `record`, its place among the records.
-    `values` are those of the job (metrics, rows). `at` is when it ended, in seconds since 1970: it tells which of two
-    logs has the last word. `further` keeps what a later omlab wrote.
+    `inputs`: by name, the stamps of its files; `referred`: those of the files that these refer to. `outputs`: rows of
+    `path` (relative to the run), `role`, `format` and `kind` (as in `Role`), `size`, `mtime_ns`, `sha256`; of a
+    collected output `record`, its place among the records. `values` are those of the job (metrics, rows). `at` is when
+    it ended, in seconds since 1970: it tells which of two logs has the last word. `further` keeps what a later omlab
+    wrote.
     """
 
     id: str
     status: Status = "failed"
     reason: str = ""
     inputs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    referred: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)

@@ -118,7 +118,7 @@ class Run:
     def is_done(self, id: str, parts: Parts) -> bool:
         """Whether the log says that this case, with these inputs, is done and its results are as they were."""
         record = self.log.get(id)
-        if record is None or record.status != "done" or not all_agree(record.inputs, parts):
+        if record is None or record.status != "done" or not all_agree(record, parts):
             return False
         return all(agrees(row, self.folder / row["path"]) for row in record.outputs if _is_main_file(row))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from omlab.digests import digest_of, file_digest
 from omlab.errors import InputError
+from omlab.payloads import Inputs, Referring, keeps
 
 if TYPE_CHECKING:
+    from omlab.records import Record
     from omlab.roles import Case
 
 _SAMPLED = 16
@@ -116,9 +119,20 @@ def is_copy(known: Mapping[str, Any], path: Path) -> bool:
         return False
 
 
-def all_agree(known: Mapping[str, Sequence[Mapping[str, Any]]], parts: Parts) -> bool:
-    """Whether the inputs of a case are what a line of the log says they were."""
-    if set(known) != set(parts):
+def referred_by(inputs: Inputs) -> list[dict[str, Any]]:
+    """The files that inputs refer to, as a line of the log has them; whoever needs one that is not there says so."""
+    found = []
+    for payload in inputs.values():
+        for path in payload.referred() if keeps(payload, Referring) else ():
+            with suppress(InputError):
+                found.append(stamp(path, digest=True).to_json())
+    return found
+
+
+def all_agree(record: Record, parts: Parts) -> bool:
+    """Whether the inputs of a case, and the files that they refer to, are what its line in the log says they were."""
+    known = record.inputs
+    if set(known) != set(parts) or not all(agrees(row, Path(row["path"])) for row in record.referred):
         return False
     return all(
         len(rows) == len(parts[name]) and all(agrees(row, path) for row, path in zip(rows, parts[name], strict=True))

@@ -1,6 +1,7 @@
 """Payloads of the toy plugin."""
 
 import math
+from pathlib import Path
 
 
 class Signal:
@@ -46,6 +47,9 @@ class Note:
 
     def facets(self):
         return frozenset(["shouted" if self.text.isupper() else "plain"])
+
+    def referred(self):
+        return [Path(word) for word in self.text.split() if word.endswith(".png")]
 
 
 class Vector:

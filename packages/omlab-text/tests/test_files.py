@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -42,9 +43,15 @@ def test_tool_calls_results_and_images_keep_their_form():
     ]
     chat = Chat.from_value(rows)
     assert chat.turns[0].images == ("chest.png",)
+    assert chat.referred() == [Path("chest.png")]
     assert chat.turns[1].calls == (ToolCall(name="bmi", arguments={"weight": 70}, id="1"),)
     assert chat.turns[2] == Turn(role="tool", text="22.9", result_of="1")
     assert Chat.from_value(chat.to_value()) == chat
+
+
+def test_images_elsewhere_are_no_files_of_a_chat():
+    for place in ("https://example.org/chest.png", "data:image/png;base64,AAAA"):
+        assert Chat(turns=(Turn(role="user", text="What is seen?", images=(place,)),)).referred() == []
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,11 @@ def _measure(run: Run, cases: Sequence[Case], judge: Evaluator, answers: _ByMode
         return {path.relative_to(folder).as_posix(): Role("picture") for path in folder.rglob("*") if path.is_file()}
 
     stages = Stages(
-        read=read_case, apply=lambda batch: apply([part for _, part in batch]), write=write, batch=answers.batch
+        read=read_case,
+        apply=lambda batch: apply([part for _, part in batch]),
+        write=write,
+        batch=answers.batch,
+        inputs_of=lambda read: read[0].inputs,
     )
     do_cases(run, cases, stages, total=len(cases))
 

@@ -71,7 +71,7 @@ class OneFile:
         if (
             not same_request(known, self.kind, self.request)
             or set(by_id) != {case.id for case in cases}
-            or not all(all_agree(by_id[case.id].inputs, parts_of(case)) for case in cases if case.id in done)
+            or not all(all_agree(by_id[case.id], parts_of(case)) for case in cases if case.id in done)
         ):
             raise OutputError(f"{self.path} is the result of another request; remove it or choose another output.")
         if len(done) < len(by_id):

@@ -247,7 +247,14 @@ def _do(run: Run, session: Session, wanted: Wanted, cases: Sequence[Case], *, pi
     def write(item: Item, result: Any, folder: Path) -> Roles:
         return outputs.write(item, item.value[0], result, folder)
 
-    stages = Stages(read=read_case, apply=apply, write=write, batch=wanted.batch, sampled=_lazy(cases))
+    stages = Stages(
+        read=read_case,
+        apply=apply,
+        write=write,
+        batch=wanted.batch,
+        sampled=_lazy(cases),
+        inputs_of=lambda read: read[0].inputs,
+    )
     with closing(outputs):
         do_cases(run, cases, stages, total=len(cases))
 

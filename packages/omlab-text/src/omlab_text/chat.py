@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from omlab.errors import InputError
@@ -42,6 +43,11 @@ class Chat:
     def nbytes(self) -> int:
         """About the bytes of its characters."""
         return 4 * sum(len(turn.text) for turn in self.turns)
+
+    def referred(self) -> list[Path]:
+        """The images that lie on this machine (`omlab.payloads.Referring`), by paths from where one is."""
+        shown = [image for turn in self.turns for image in turn.images]
+        return [Path(image) for image in shown if "://" not in image and not image.startswith("data:")]
 
     @property
     def system(self) -> str:
