@@ -47,7 +47,7 @@ def gpus(monkeypatch):
         (("omlab-core[torch]<1,>=0.1",), True),
         (("omlab-core[dev, torch]<1",), True),
         (("torch>=2.6; extra == 'gpu'",), True),  # its own extra: it may well be installed
-        (("torchmetrics",), False),
+        (("torch-that-is-none",), False),  # a name that begins so is another
         (("odd-middle",), True),
         (("not-installed",), False),
         (("..broken",), False),
