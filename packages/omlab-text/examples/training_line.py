@@ -224,7 +224,8 @@ def draw(folder: Path, picture: Path) -> None:
     curves(policy, "ppo: mean of a rollout's answers", history(folder / "ppo"), ("reward", "kl"))
     policy.axhline(KL_TARGET, color="C1", linestyle=":", label="target of KL")
     policy.set_xlabel("rollout")
-    policy.legend(frameon=False)
+    policy.set_ylim(top=1.5 * policy.get_ylim()[1])  # room for what the lines are called
+    policy.legend(frameon=False, loc="upper left")
     names = ("sft", "dpo")
     bars = pairs.bar(names, [pairs_right(folder / f"{name}-report") for name in names], color=["C7", "C0"], width=0.5)
     pairs.bar_label(bars, fmt="%.2f")
