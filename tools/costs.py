@@ -59,10 +59,11 @@ def _sequence(seed: int) -> Any:
     return Sequence(letters="".join(np.random.default_rng(seed).choice(list("ACDEFGHIKLMNPQRSTVWY"), 250)))
 
 
-def _click(*, space: str, at: tuple[float, ...]) -> Any:
+def _click(*, space: str, at: tuple[float, ...], image: str | None = None) -> Any:
     from omlab_prompts.prompts import Object, Point, Prompts
 
-    return Prompts(space=cast(Any, space), objects=(Object(name="object", points=(Point(at=cast(Any, at)),)),))
+    objects = (Object(name="object", points=(Point(at=cast(Any, at)),)),)
+    return Prompts(space=cast(Any, space), image=image, objects=objects)
 
 
 INPUTS: dict[str, tuple[str, Callable[[int], Any]]] = {
@@ -73,7 +74,7 @@ INPUTS: dict[str, tuple[str, Callable[[int], Any]]] = {
 }
 CLICKS: dict[str, Callable[[], Any]] = {
     "volume": lambda: _click(space="ras", at=(96.0, 96.0, 96.0)),
-    "image": lambda: _click(space="pixel", at=(256.0, 256.0)),
+    "image": lambda: _click(space="pixel", at=(256.0, 256.0), image="image.png"),
 }
 
 
