@@ -58,7 +58,7 @@ Make = Callable[[Mapping[str, Any], Place], Row]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineCase:
+class RowCase:
     """A row as a case (`omlab.roles.Case`)."""
 
     id: str
@@ -117,10 +117,10 @@ class SplitLines:
         self._check(split)
         return digest_of([split, asdict(self.shares), self._index.digests])
 
-    def cases(self, split: str) -> LineCases:
+    def cases(self, split: str) -> RowCases:
         """The cases in the files' order. Raises `UsageError` for a split without rows."""
         self._check(split)
-        return LineCases(self._index, self._index.rows[split], make=self.make)
+        return RowCases(self._index, self._index.rows[split], make=self.make)
 
     def verify(self) -> Sequence[str]:
         """What is wrong with the first line that is, read again."""
@@ -164,7 +164,7 @@ class Index:
     rows: Mapping[str, array[int]]
 
 
-class LineCases(Sequence[LineCase]):
+class RowCases(Sequence[RowCase]):
     """Some rows as cases, each made when it is asked for."""
 
     def __init__(self, known: Index, rows: Sequence[int], *, make: Make) -> None:
@@ -174,16 +174,16 @@ class LineCases(Sequence[LineCase]):
         return len(self.rows)
 
     @overload
-    def __getitem__(self, place: int) -> LineCase: ...
+    def __getitem__(self, place: int) -> RowCase: ...
     @overload
-    def __getitem__(self, place: slice) -> LineCases: ...
-    def __getitem__(self, place: int | slice) -> LineCase | LineCases:
+    def __getitem__(self, place: slice) -> RowCases: ...
+    def __getitem__(self, place: int | slice) -> RowCase | RowCases:
         if isinstance(place, slice):
-            return LineCases(self.known, self.rows[place], make=self.make)
+            return RowCases(self.known, self.rows[place], make=self.make)
         row, known = self.rows[place], self.known
         path = known.paths[known.files[row]]
         where = Place(path=path, number=known.numbers[row], begin=known.begins[row], name=known.ids[row])
-        return LineCase(id=known.ids[row], place=where, make=self.make, group=known.groups.get(row))
+        return RowCase(id=known.ids[row], place=where, make=self.make, group=known.groups.get(row))
 
 
 def index_of(root: Path, make: Make, *, shares: Shares) -> Index:
