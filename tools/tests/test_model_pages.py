@@ -12,7 +12,7 @@ from omlab.card_schema import ModelCard, validate
 from omlab.registry import registry
 from omlab_prompts.testing import prompts_for
 from omlab_testkit.examples import examples
-from tools import costs, model_index, model_pages
+from tools import costs, model_index, model_pages, ordinary_inputs
 from tools.pages import shell
 
 CARDS = {card.name: card for card in registry().cards("model")}
@@ -89,6 +89,22 @@ def test_what_a_model_costs_is_measured_and_shown(tmp_path: Path, monkeypatch: p
     row = next(line for line in page.splitlines() if line.startswith("| embed | 250 residues |"))
     assert float(row.split("|")[3].split()[0]) > 0
     assert int(row.split("|")[4].split()[0]) > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "verb", "words"),
+    [
+        ("abmil", "predict", "bag of 10,000 patches"),
+        ("medsam", "predict", "image of 512 x 512 pixels, one box"),
+        ("sammed3d", "predict", "volume of 128 x 128 x 128 voxels, one click"),
+        ("medlam", "localise", "volume of 128 x 128 x 128 voxels, three annotated ones"),
+        ("atlas-registration", "register", "2, each a volume of 128 x 128 x 128 voxels"),
+        ("sammed2d", "simulate", None),
+        ("pulse-7b", "generate", None),
+    ],
+)
+def test_a_cost_says_what_it_was_measured_on(name: str, verb: str, words: str | None) -> None:
+    assert ordinary_inputs.ordinary(card(name), verb) == words
 
 
 def test_a_picture_is_shown_with_what_it_shows() -> None:
