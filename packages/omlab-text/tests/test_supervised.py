@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,10 +10,12 @@ from omlab.errors import InputError, SettingsError
 from omlab_text.chat import Turn, ask
 from omlab_text.chat_format import layout
 from omlab_text.local import LocalBackend
+from omlab_text.recipes.rows import rows_of
+from omlab_text.recipes.token_store import Tokens
 from omlab_text.sampling import Sampling
 from omlab_text.tiny import tiny_network, tiny_tokenizer
 from omlab_text.tokens import TransformersTokenizer
-from omlab_text.training.supervised import IGNORED, answers_log_probs, answers_loss, batch_of, targets_of, trained_texts
+from omlab_text.training.supervised import IGNORED, TargetNetwork, targets_of, trained_texts
 
 FAMILIES = pytest.mark.parametrize("family", ["bloom", "llama"])
 
@@ -29,6 +32,22 @@ def parts(family):
     tokenizer = TransformersTokenizer(tiny_tokenizer(family))
     network = tiny_network(family, words=len(tokenizer.given))
     return network, tokenizer, layout("chatml").on(tokenizer)
+
+
+def batch_of(format, *chats):
+    """The chats as a recipe's batch."""
+    rows = []
+    for chat in chats:
+        encoded = format.encode(chat, prompt=False)
+        learnt = np.array([False, *(target != IGNORED for target in targets_of(encoded)[:-1])])
+        rows.append([Tokens(ids=np.array(encoded.ids, np.int32), learnt=learnt)])
+    return rows_of(rows)
+
+
+def loss_of(network, batch):
+    """The mean over what is to be learnt."""
+    logp = TargetNetwork(network)(**batch)
+    return -logp.sum() / (batch["targets"] != IGNORED).sum()
 
 
 @FAMILIES
@@ -49,33 +68,31 @@ def test_a_target_is_the_next_token():
 def test_a_chat_without_an_answer_is_told():
     _, _, format = parts("bloom")
     with pytest.raises(InputError, match="no answer of the assistant"):
-        batch_of([format.encode(ask("Fever?"), prompt=False)], pad=0)
+        targets_of(format.encode(ask("Fever?"), prompt=False))
 
 
 @FAMILIES
 def test_loss_and_gradients_are_those_of_transformers(family):
     network, _, format = parts(family)
-    batch = batch_of([format.encode(chat, prompt=False) for chat in (TALK, SHORT)], pad=3)
-    labels = torch.full_like(batch.ids, IGNORED)
-    labels[:, 1:] = batch.targets[:, :-1]
-    wanted = network(input_ids=batch.ids, attention_mask=batch.mask.long(), labels=labels).loss
-    loss = answers_loss(network, batch)
+    batch = batch_of(format, TALK, SHORT)
+    labels = torch.full_like(batch["ids"], IGNORED)
+    labels[:, 1:] = batch["targets"][:, :-1]
+    wanted = network(input_ids=batch["ids"], attention_mask=(batch["documents"] > 0).long(), labels=labels).loss
+    loss = loss_of(network, batch)
     torch.testing.assert_close(loss, wanted)
     learnt = list(network.parameters())
     for ours, theirs in zip(torch.autograd.grad(loss, learnt), torch.autograd.grad(wanted, learnt), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
-    logp = answers_log_probs(network, batch)
-    torch.testing.assert_close(-logp.sum() / (batch.targets != IGNORED).sum(), loss)
 
 
 @FAMILIES
 def test_what_was_learnt_is_answered_and_ended(family):
     network, tokenizer, format = parts(family)
-    batch = batch_of([format.encode(chat, prompt=False) for chat in (TALK, SHORT)], pad=3)
+    batch = batch_of(format, TALK, SHORT)
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
     for _ in range(40):
         optimizer.zero_grad()
-        answers_loss(network, batch).backward()
+        loss_of(network, batch).backward()
         optimizer.step()
     backend, sampling = LocalBackend(network, tokenizer, format, name="learnt"), Sampling(max_tokens=20)
     answer = next(backend.answer([backend.prepare(ask("Cough?"), sampling)], sampling))
@@ -84,12 +101,11 @@ def test_what_was_learnt_is_answered_and_ended(family):
 
 
 def test_a_network_whose_logits_are_more_than_a_product_is_refused():
-    network, _, format = parts("llama")
-    batch = batch_of([format.encode(SHORT, prompt=False)], pad=3)
+    network, _, _ = parts("llama")
     network.config.logits_scaling = 8.0
     with pytest.raises(SettingsError, match="LlamaForCausalLM makes its logits with logits_scaling"):
-        answers_loss(network, batch)
+        TargetNetwork(network)
     network.config.logits_scaling = 1.0
     network.lm_head = torch.nn.Linear(32, 8)
     with pytest.raises(SettingsError, match="a layer of its own kind"):
-        answers_loss(network, batch)
+        TargetNetwork(network)

@@ -92,11 +92,6 @@ def by_function(
     }
 
 
-def read_reference(path: Path | str) -> dict[str, Assay]:
-    """Protein and type of function of each assay in a reference file. Raises `InputError`."""
-    return _assays(read_table(Path(path)), path=path)
-
-
 def _assays(rows: list[dict[str, str]], *, path: Path | str) -> dict[str, Assay]:
     for column in (ASSAY, PROTEIN, FUNCTION):
         if column not in rows[0]:

@@ -1,4 +1,4 @@
-"""Learning from answers: which tokens of a chat count, batches of them, and the loss of a network of transformers.
+"""Learning from answers: which tokens of a chat count, and what a network of transformers says of them.
 
 What the assistant said counts, with the token that ends it, in every one of its turns; prompts, instructions and what
 tools gave do not.
@@ -6,17 +6,14 @@ tools gave do not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from omlab.errors import InputError, SettingsError
-from omlab_kernels import linear_cross_entropy, linear_log_probs
+from omlab_kernels import linear_log_probs
 from omlab_text.chat_format import Encoded
 from omlab_text.tokens import TransformersTokenizer
 from omlab_text.training.packing import packed_hidden
@@ -26,21 +23,6 @@ IGNORED = -100
 
 _SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 """In the configuration of networks whose logits are more than a product of matrices."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Chats of a batch, padded on the right.
-
-    Attributes:
-        ids: (B, T), their tokens.
-        mask: (B, T), which of them are no padding.
-        targets: (B, T), the token after each one where it is to be learnt, else `IGNORED`.
-    """
-
-    ids: Tensor
-    mask: Tensor
-    targets: Tensor
 
 
 def targets_of(chat: Encoded) -> list[int]:
@@ -66,36 +48,6 @@ def trained_texts(chat: Encoded, tokenizer: TransformersTokenizer) -> list[str]:
         for is_ignored, run in runs
         if not is_ignored
     ]
-
-
-def batch_of(chats: Sequence[Encoded], *, pad: int) -> Batch:
-    """Chats as a batch; `pad` is any token, for it is masked. Raises `InputError` as `targets_of` does."""
-    rows = [torch.tensor(chat.ids) for chat in chats]
-    return Batch(
-        ids=pad_sequence(rows, batch_first=True, padding_value=pad),
-        mask=pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], batch_first=True),
-        targets=pad_sequence(
-            [torch.tensor(targets_of(chat)) for chat in chats], batch_first=True, padding_value=IGNORED
-        ),
-    )
-
-
-def answers_loss(network: Any, batch: Batch) -> Tensor:
-    """The mean cross-entropy of the tokens that are to be learnt, a scalar; logits are made for those alone, in blocks.
-
-    Args:
-        network: A causal language model of transformers.
-        batch: On its device.
-
-    Raises:
-        SettingsError: The network's logits are no product of its last hidden states and a matrix.
-    """
-    return linear_cross_entropy(hidden_states(network, batch.ids, batch.mask), output_matrix(network), batch.targets)
-
-
-def answers_log_probs(network: Any, batch: Batch) -> Tensor:
-    """The log-probability (B, T) of each token that is to be learnt, 0 for others; as `answers_loss`."""
-    return linear_log_probs(hidden_states(network, batch.ids, batch.mask), output_matrix(network), batch.targets)
 
 
 class TargetNetwork(nn.Module):

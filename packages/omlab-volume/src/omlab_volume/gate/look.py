@@ -107,15 +107,6 @@ class Look:
             slices.append(slice(int(used[0]), int(used[-1]) + 1))
         return slices[0], slices[1], slices[2]
 
-    @property
-    def body_extent(self) -> tuple[float, float, float]:
-        """Of the bright part, in mm."""
-        z, y, x = (
-            (part.stop - part.start) * every * step
-            for part, every, step in zip(self.box, self.steps, self.spacing, strict=True)
-        )
-        return z, y, x
-
     def thumbnail(self, size: int) -> Array:
         """The bright part and what it encloses as (size, size, size) means, from 0 (dark) to 1 (bright)."""
         low, high = self.levels["low"], self.levels["high"]
