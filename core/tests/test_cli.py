@@ -72,10 +72,11 @@ def test_every_commands_help_fits_80_columns_and_says_what_it_does(run):
 
 
 def test_the_first_page_shows_each_command_with_a_line(run):
-    page = run("--help")[1].partition("Commands:\n")[2].splitlines()
-    shown = {line.split()[0] for line in page}
-    assert {"predict", "embed", "do", "adapt", "evaluate", "list", "info", "weights", "doctor", "toy"} <= shown
-    assert all(len(line.split()) > 2 for line in page)
+    ours, _, brought = run("--help")[1].partition("\nCommands:\n")[2].partition("\nCommands of installed packages:\n")
+    shown = {line.split()[0] for line in ours.splitlines()}
+    assert {"predict", "embed", "do", "adapt", "evaluate", "list", "info", "weights", "doctor"} <= shown
+    assert "toy" in {line.split()[0] for line in brought.splitlines()} - shown
+    assert all(len(line.split()) > 2 for line in [*ours.splitlines(), *brought.splitlines()])
 
 
 @pytest.mark.parametrize("path", [[], ["predict"], ["adapt"], ["evaluate"], ["info"], ["weights"], ["completion"]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from importlib import import_module
 from typing import Any
 
@@ -24,6 +24,7 @@ class LazyGroup(click.Group):
         super().__init__(*args, **more)
         self._lazy: dict[str, tuple[str, str]] = {}
         self._further = further
+        self._brought: Set[str] = frozenset()
 
     def add_lazy(self, name: str, entry: str, help: str) -> None:
         """Add the command `entry` (`module:object`), which is imported when it is run.
@@ -71,10 +72,19 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands without importing them."""
         self._ask()
-        with formatter.section("Commands"):
-            formatter.write_dl(list(self.known().items()))
+        known = self.known().items()
+        sections = {
+            "Commands": [(name, help) for name, help in known if name not in self._brought],
+            "Commands of installed packages": [(name, help) for name, help in known if name in self._brought],
+        }
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def _ask(self) -> None:
         if self._further is not None:
             further, self._further = self._further, None
+            ours = self.known().keys()
             further(self)
+            self._brought = self.known().keys() - ours
