@@ -318,6 +318,17 @@ def test_a_users_mistake_is_a_sentence_and_status_2(run, signal, here, arguments
     assert sorted(path.name for path in here.iterdir()) == ["a.sig"]
 
 
+def test_evaluate_names_the_command_that_a_benchmark_has_of_its_own(run):
+    status, _, err = run("evaluate", "toy", "--models", "a b,c")
+    assert status == 2
+    assert "'toy' is no model but a command of its own: omlab toy --models 'a b,c'" in one_line(err)
+
+
+def test_a_model_may_be_called_as_a_command_is(run):
+    omlab.adapt("adder.untrained", "ramps", adapter="shift", output="toy")
+    assert run("evaluate", "toy", "--data", "ramps", "--root", "data", "-o", "board")[0] == 0
+
+
 def test_adapt_and_evaluate(run):
     assert run("datasets", "prepare", "ramps", "--root", "data")[0] == 0
     status, out, err = run(

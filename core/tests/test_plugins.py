@@ -1,5 +1,6 @@
 """Broken, incompatible, duplicate and switched-off plugins harm nothing else."""
 
+import logging
 from importlib.metadata import PathDistribution
 
 import pytest
@@ -261,3 +262,11 @@ def test_an_entry_that_is_not_there_says_so(toy):
         load_entry(card, "omlab_toy.models:nothing")
     with pytest.raises(CardError, match="does not exist"):
         load_entry(card, "omlab_toi.models:load")
+
+
+def test_what_torch_logs_of_torchao_is_left_out_and_nothing_else(toy, caplog):
+    load_entry(Card(kind="model", name="x", summary="x", data={}), "omlab_toy.models:load_adder")
+    log = logging.getLogger("torch.utils._pytree")
+    log.warning("%s is an Enum subclass. Calling register_constant() on Enum subclasses is deprecated.", "Preference")
+    log.warning("There is less memory than expected.")
+    assert caplog.messages == ["There is less memory than expected."]

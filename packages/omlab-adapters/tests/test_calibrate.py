@@ -26,7 +26,7 @@ def drawn(count=60, *, seed=0):
     margin = rng.uniform(0.2, 1, count)
     features = np.stack([margin, 1 - margin, margin / 2, 1 - margin / 2], axis=1)
     dice = np.clip(margin + rng.normal(0, 0.03, count), 0, 1)
-    return features, dice, [f"case-{n % 12}" for n in range(count)]
+    return features, dice, {"cases": (names := [f"case-{n % 12}" for n in range(count)]), "groups": names}
 
 
 def calibrated(base, data, folder, *, split="val"):
@@ -41,8 +41,8 @@ def of(found, margin):
 
 
 def test_confidence_is_about_the_dice_that_was_there():
-    features, dice, cases = drawn()
-    found = fit(features, dice, cases=cases)
+    features, dice, whose = drawn()
+    found = fit(features, dice, **whose)
     assert found.error < 0.08 < found.by_chance
     for margin in (0.3, 0.6, 0.9):
         assert of(found, margin) == pytest.approx(margin, abs=0.1)
@@ -52,7 +52,8 @@ def test_confidence_is_about_the_dice_that_was_there():
 @given(seed=st.integers(0, 1000))
 def test_the_map_is_monotone_whatever_it_is_fitted_to(seed):
     rng = np.random.default_rng(seed)
-    found = fit(rng.random((24, 4)), rng.random(24), cases=[str(n % 6) for n in range(24)])
+    names = [str(n % 6) for n in range(24)]
+    found = fit(rng.random((24, 4)), rng.random(24), cases=names, groups=names)
     assert [np.sign(w) in (0, sign) for w, sign in zip(found.weights, (1, -1, 1, -1), strict=True)] == [True] * 4
     assert of(found, 0.9) >= of(found, 0.5) >= of(found, 0.1)
     assert Calibration.from_json(json.loads(json.dumps(found.to_json()))) == found
@@ -61,7 +62,22 @@ def test_the_map_is_monotone_whatever_it_is_fitted_to(seed):
 def test_few_cases_are_refused_in_a_sentence():
     features, dice, _ = drawn(8)
     with pytest.raises(TrainingError, match="8 structures in 2 cases are too few"):
-        fit(features, dice, cases=["a"] * 4 + ["b"] * 4)
+        fit(features, dice, cases=["a"] * 4 + ["b"] * 4, groups=["p"] * 4 + ["q"] * 4)
+    with pytest.raises(TrainingError, match=r"8 structures in 4 cases of 2 groups \(patients\) are too few"):
+        fit(features, dice, cases=["a", "b", "c", "d"] * 2, groups=["p", "p", "q", "q"] * 2)
+
+
+def test_cases_of_a_patient_are_left_out_together():
+    """A patient's structures are alike in what the figures do not tell: they say too much of each other."""
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(6), 8)
+    features = np.repeat(rng.random((6, 4)), 8, axis=0) + rng.normal(0, 0.01, (48, 4))
+    dice = np.repeat(rng.uniform(0.2, 0.9, 6), 8)
+    cases, groups = [str(n) for n in range(48)], [str(patient) for patient in patients]
+    alone, together = fit(features, dice, cases=cases, groups=cases), fit(features, dice, cases=cases, groups=groups)
+    assert together.error > 1.2 * alone.error
+    assert (together.cases, together.groups) == (48, 6)
+    assert (together.weights, together.offset) == (alone.weights, alone.offset)
 
 
 def test_classes_that_the_target_does_not_know_are_left_out():
@@ -103,6 +119,15 @@ def test_a_model_that_is_too_sure_is_as_sure_as_it_is_right_once_calibrated(tmp_
     assert about["error"] < 0.05 < about["by_chance"]
     (plain,) = base.session().apply("predict", [cases[0].inputs])
     assert "confidence" not in plain.facts["structures"]["blob"]
+
+
+def test_groups_are_those_of_the_data_set(tmp_path):
+    data = BlobData("image")
+    for number, case in enumerate(data.cases("val")):
+        data.cases("val")[number] = replace(case, group=f"patient {number // 4}" if number < 20 else None)
+    made = Calibrate(split="val").fit(SureBase("image"), data, recipe=None, settings={}, seed=0, folder=tmp_path)
+    assert (made.config["cases"], made.config["groups"]) == (40, 5 + 20)
+    assert made.history[0]["groups"] == 25
 
 
 def dice_of(result, target):

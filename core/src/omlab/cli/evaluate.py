@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from omlab.cli import options
+from omlab.cli.group import LazyGroup
 
 
-@click.command(no_args_is_help=True)
+class _Evaluate(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, but a benchmark that has a command, and so options, of its own is told from a model."""
+        app = ctx.find_root().command
+        is_command = args and isinstance(app, LazyGroup) and args[0] in app.list_commands(ctx)
+        if is_command and not ctx.resilient_parsing and not _is_model(args[0]):
+            ctx.fail(f"'{args[0]}' is no model but a command of its own: {shlex.join(['omlab', *args])}")
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Evaluate, no_args_is_help=True)
 @click.argument("model", metavar="[MODEL]", required=False, shell_complete=options.model_names)
 @click.option(
     "--data", metavar="NAME[:PATH]", required=True, help="A data set, or own files: cases:list.csv, nnunet:FOLDER."
@@ -58,3 +70,14 @@ def evaluate(
     if outcome.report is not None:
         show_report(outcome.report)
     conclude(outcome)
+
+
+def _is_model(name: str) -> bool:
+    from omlab.errors import UnknownNameError
+    from omlab.models import find_card
+
+    try:
+        find_card(name)
+    except UnknownNameError:
+        return False
+    return True

@@ -15,9 +15,10 @@ import numpy as np
 from omlab import progress
 from omlab.card_schema import AdapterCard
 from omlab.errors import GeometryError, OmlabError, TrainingError, UsageError
-from omlab.roles import Adapted, Base, Dataset, Model
+from omlab.roles import Adapted, Base, Case, Dataset, Model
 from omlab.session import Session
 from omlab_adapters.confidence import Calibration, LabelMap, compared, fit
+from omlab_adapters.groups import group_of
 from omlab_payloads.sureness import FEATURES
 
 VERB = "predict"
@@ -58,10 +59,11 @@ class Calibrate:
             )
         rows, cases = self._compared(base.session(), data)
         features = np.array([row[0] for row in rows]).reshape(-1, len(FEATURES))
-        found = fit(features, np.array([row[1] for row in rows]), cases=cases)
+        dice = np.array([row[1] for row in rows])
+        found = fit(features, dice, cases=[case.id for case in cases], groups=[group_of(case) for case in cases])
         tensors = folder / "nothing.safetensors"
         tensors.write_bytes(_NO_TENSORS)
-        history = [{"cases": found.cases, "structures": found.structures, "error": found.error}]
+        history = [{"cases": found.cases, "groups": found.groups, "structures": found.structures, "error": found.error}]
         return Adapted(config=found.to_json(), tensors=tensors, does=_verbs(base.session()), history=history)
 
     def restore(self, base: Base, *, config: Mapping[str, Any], tensors: Path) -> Model:
@@ -69,10 +71,10 @@ class Calibrate:
         session = base.session()
         return cast(Model, Calibrated(session.model, Calibration.from_json(config), verbs=tuple(_verbs(session))))
 
-    def _compared(self, session: Session, data: Dataset) -> tuple[list[tuple[list[float], float]], list[str]]:
+    def _compared(self, session: Session, data: Dataset) -> tuple[list[tuple[list[float], float]], list[Case]]:
         """Features and Dice of each structure, and the case that it is of."""
         takes = session.verb(VERB).takes
-        rows, names = [], []
+        rows, cases = [], []
         chosen = data.cases(self.split)
         with progress.bar("calibrating", total=len(chosen)) as advance:
             for case in chosen:
@@ -90,9 +92,9 @@ class Calibrate:
                     raise GeometryError(f"The label map of case '{case.id}' lies on another grid than its image.")
                 found = compared(result, sample.target, ignored=sample.ignored)
                 rows += found
-                names += [case.id] * len(found)
+                cases += [case] * len(found)
                 advance(1)
-        return rows, names
+        return rows, cases
 
 
 class Calibrated:

@@ -27,7 +27,7 @@ from omlab.payloads import Payload
 from omlab_payloads.names import name_key
 from omlab_payloads.sureness import FEATURES
 
-FEWEST_CASES, FEWEST_STRUCTURES = 3, 6
+FEWEST_GROUPS, FEWEST_STRUCTURES = 3, 6
 _RIDGE = 1.0
 _FOLDS = 10
 _SIGNS = (1, -1, 1, -1)  # of the weights of FEATURES
@@ -69,14 +69,16 @@ class Calibration:
         weights: Of `FEATURES`, as they come.
         offset: What is added to them.
         cases: On how many cases it was fitted.
+        groups: Of how many patients they are; a case of nobody's counts as one.
         structures: On how many structures of them.
-        error: Mean absolute difference of confidence and Dice in cases that were left out of the fit in turn.
+        error: Mean absolute difference of confidence and Dice in groups that were left out of the fit in turn.
         by_chance: That of the mean Dice of the others in its place: what a map that tells nothing apart has.
     """
 
     weights: tuple[float, ...]
     offset: float
     cases: int
+    groups: int
     structures: int
     error: float
     by_chance: float
@@ -92,7 +94,7 @@ class Calibration:
             name: {"confidence": self.confidence(facts), **facts} if set(FEATURES) <= set(facts) else dict(facts)
             for name, facts in result.facts.get("structures", {}).items()
         }
-        about = {"cases": self.cases, "structures": self.structures, "error": self.error, "by_chance": self.by_chance}
+        about = {name: getattr(self, name) for name in ("cases", "groups", "structures", "error", "by_chance")}
         return result.telling({**result.facts, "structures": structures, "calibration": about})
 
     def to_json(self) -> dict[str, Any]:
@@ -105,24 +107,26 @@ class Calibration:
         return cls(**{**values, "weights": tuple(values["weights"])})
 
 
-def fit(features: Numbers, dice: Numbers, *, cases: Sequence[str]) -> Calibration:
+def fit(features: Numbers, dice: Numbers, *, cases: Sequence[str], groups: Sequence[str]) -> Calibration:
     """Fit the map.
 
     Args:
         features: (n, 4), those of `FEATURES`.
         dice: (n,).
         cases: (n,), the case that each structure is of.
+        groups: (n,), whose that case is: what is of one group is left out together.
 
     Raises:
-        TrainingError: There are too few cases or structures.
+        TrainingError: There are too few groups or structures.
     """
-    names = list(dict.fromkeys(cases))
-    if len(names) < FEWEST_CASES or len(dice) < FEWEST_STRUCTURES:
+    names, count = list(dict.fromkeys(groups)), len(set(cases))
+    if len(names) < FEWEST_GROUPS or len(dice) < FEWEST_STRUCTURES:
+        whose = f"{count} cases" + (f" of {len(names)} groups (patients)" if len(names) < count else "")
         raise TrainingError(
-            f"{len(dice)} structures in {len(names)} cases are too few to calibrate by: at least {FEWEST_STRUCTURES} "
-            f"in {FEWEST_CASES} are needed, which the model finds and whose classes the labels know."
+            f"{len(dice)} structures in {whose} are too few to calibrate by: at least {FEWEST_STRUCTURES} in "
+            f"cases of {FEWEST_GROUPS} groups are needed, which the model finds and whose classes the labels know."
         )
-    fold = np.array([names.index(case) % min(_FOLDS, len(names)) for case in cases])
+    fold = np.array([names.index(group) % min(_FOLDS, len(names)) for group in groups])
     misses, chance = np.empty_like(dice), np.empty_like(dice)
     for number in range(fold.max() + 1):
         out = fold == number
@@ -133,7 +137,8 @@ def fit(features: Numbers, dice: Numbers, *, cases: Sequence[str]) -> Calibratio
     return Calibration(
         weights=tuple(round(float(weight), 6) for weight in weights),
         offset=round(float(offset), 6),
-        cases=len(names),
+        cases=count,
+        groups=len(names),
         structures=len(dice),
         error=round(float(misses.mean()), 4),
         by_chance=round(float(chance.mean()), 4),

@@ -19,6 +19,7 @@ from omlab.errors import OmlabError, TrainingError
 from omlab.payloads import describe
 from omlab.roles import Case, Dataset
 from omlab.session import Session
+from omlab_adapters.groups import group_of
 from omlab_payloads.classes import Classes
 from omlab_payloads.embeddings import open_embeddings
 from omlab_payloads.scores import Scores
@@ -92,7 +93,7 @@ def read_lessons(
                 units=shape.units,
                 vectors=np.array(matrix[[places[case.id] for case in cases]], dtype=np.float32),
                 targets=np.stack([_row(shape, targets[case.id]) for case in cases]),
-                groups=tuple(f"group {case.group}" if case.group is not None else f"case {case.id}" for case in cases),
+                groups=tuple(map(group_of, cases)),
                 train=len(splits[0]),
             )
         )
