@@ -115,7 +115,7 @@ def test_of_several_kinds_against_the_same_targets_the_first_that_a_model_gives_
     adder = find_card("adder")
     assert (card.judges, card.also) == ("likelihoods", {"signal": "options"})
     assert choose_verb(adder, card, None, name="adder") == "predict"
-    with pytest.raises(UsageError, match="judges a likelihoods or a signal, but 'embed' of 'adder' gives nothing"):
+    with pytest.raises(UsageError, match="judges likelihoods or signal, but 'embed' of 'adder' gives nothing"):
         choose_verb(adder, card, "embed", name="adder")
 
 
@@ -173,8 +173,8 @@ def test_where_no_case_can_be_judged_there_is_no_report():
         ({"data": "rams"}, UnknownNameError, "did you mean 'ramps'"),
         ({"data": None}, UsageError, "The data set must be a name"),
         ({"evaluator": "eror"}, UnknownNameError, "did you mean 'error'"),
-        ({"verb": "predikt"}, UsageError, "'error' judges a signal, but 'predikt' of 'adder' gives nothing"),
-        ({"model": "embedder"}, UsageError, "'error' judges a signal, but 'embedder' gives none"),
+        ({"verb": "predikt"}, UsageError, "'error' judges signal, but 'predikt' of 'adder' gives nothing"),
+        ({"model": "embedder"}, UsageError, "'error' judges signal, but 'embedder' gives vector"),
         ({"model": None, "predictions": "."}, InputError, "is not the folder of a finished run"),
         ({"model": None, "predictions": 5}, UsageError, "The predictions must be a path"),
         ({"settings": {"x": 1}}, SettingsError, "There is no setting 'x' here: there are none"),

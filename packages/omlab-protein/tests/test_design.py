@@ -28,6 +28,12 @@ def by_charge(mutants: Sequence[Mutant]) -> Floats:
     return np.array([sum(1.0 if one.new in "KR" else -1.0 for one in mutant) for mutant in mutants], np.float64)
 
 
+def assert_said_first(page: Path) -> None:
+    """A page says above all figures that weights are untrained, and at its end what it was made of."""
+    text = page.read_text(encoding="utf-8")
+    assert text.index("are untrained: they were drawn at random") < text.index("<main>") < text.rindex(">Provenance<")
+
+
 @pytest.mark.parametrize("sites", [1, 2, 3])
 def test_a_space_counts_what_it_holds(sites: int) -> None:
     space = Space(letters="MKT", sites=sites, keep={2}, avoid="CM")
@@ -168,6 +174,7 @@ def test_a_plate_is_measured_and_gives_the_next(here: Path, run: Run) -> None:
     assert all(set(row["sequence"]) <= set(RESIDUES) and len(row["sequence"]) == len(WILD) for row in rows)
     assert (here / "one.fasta").read_text().count(">") == 5
     assert "What is expected" in (here / "one.html").read_text()
+    assert_said_first(here / "one.html")
     (here / "one.csv").write_text((here / "one.csv").read_text().replace(",,", ",0.5,"))
     assert run("design", "charges", "wild.fasta", "measured=one.csv", "--batch", "4", "-o", "two.csv")[0] == 0
     found = MutantTable().read(here / "two.csv", kind="variants")
@@ -180,6 +187,7 @@ def test_scores_come_with_a_page_and_on_a_structure(here: Path, run: Run) -> Non
     assert run("score", "charges", "wild.fasta", "structure=x.pdb", "-o", "scan")[0] == 0
     assert {path.name for path in (here / "scan").iterdir()} >= {"wild.csv", "wild.html", "wild.scores.pdb"}
     (here / "x.pdb").write_text(structure_of("WWWW", seen=[1, 2, 3]).pdb)
+    assert_said_first(here / "scan" / "wild.html")
     status, _, err = run("score", "charges", "wild.fasta", "structure=x.pdb", "-o", "other")
     assert status
     assert "its residue 1 is W, and the sequence has M at 1" in err

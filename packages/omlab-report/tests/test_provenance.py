@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 from omlab.records import Record
-from omlab_report import ReportedRun, model_words, read_run, run_notices, run_sections
+from omlab_report import ReportedRun, model_words, read_run, run_notices, run_of_case, run_sections
 from omlab_report.judged import FROM_UNTRAINED, UNKNOWN_ORIGIN, UNTRAINED_NOTICE, judged_facts
 
 BASE = {"name": "stunet-tiny.untrained", "weights": {"tag": "untrained", "sha256": None}, "needs": {}}
@@ -57,6 +57,13 @@ def test_what_was_judged_is_open_and_the_environment_is_folded():
     by_title = {one.title: one.facts for one in groups}
     assert by_title["Versions"] == {"numpy": "2.4.6", "torch.version": "2.13.0", "torch.cuda": "none"}
     assert by_title["Inputs"]["8.path"] == "case7.nii.gz"
+
+
+def test_the_run_of_a_case_is_known_while_it_is_written(tmp_path):
+    write_run(tmp_path, request=REQUEST)
+    assert run_of_case(tmp_path / ".attempt").facts["request"] == REQUEST
+    assert run_of_case(tmp_path / "elsewhere") is None
+    assert run_of_case(tmp_path / "none" / ".attempt") is None
 
 
 def test_the_model_is_named_and_what_random_weights_mean_is_said():

@@ -185,6 +185,9 @@ def test_what_is_no_slide_is_refused_with_what_each_library_says(tmp_path):
     path = tmp_path / "a.svs"
     with pytest.raises(InputError, match="does not exist"):
         open_slide(path)
+    path.touch()
+    with pytest.raises(InputError, match=r"a\.svs is empty \(0 bytes\): copy"):
+        open_slide(path)
     path.write_bytes(b"no slide")
     with pytest.raises(InputError, match=r"a\.svs cannot be opened.*openslide: .*tiffslide: ") as caught:
         open_slide(path)

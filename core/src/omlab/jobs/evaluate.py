@@ -24,7 +24,7 @@ from omlab.jobs.predictions import Given, Opened, open_predictions
 from omlab.jobs.running import at_work, finish, letting_go
 from omlab.jobs.sources import cases_of_data
 from omlab.models import ModelRef, Needs, find_card, find_model
-from omlab.payloads import Telling, an, keeps
+from omlab.payloads import Telling, keeps
 from omlab.records import Role
 from omlab.registry import load_entry, registry
 from omlab.roles import Case, Evaluator, Report, Sample
@@ -157,7 +157,7 @@ def choose_verb(model: ModelCard, card: EvaluatorCard, verb: str | None, *, name
     Raises `UsageError` where there is none, or several.
     """
     kinds = [card.judges, *card.also]
-    judged = " or ".join(an(kind) for kind in kinds)
+    judged = " or ".join(kinds)
     if verb is not None:
         if verb not in model.does or model.does[verb].gives not in kinds:
             gives = model.does[verb].gives if verb in model.does else "nothing"
@@ -166,9 +166,9 @@ def choose_verb(model: ModelCard, card: EvaluatorCard, verb: str | None, *, name
     of_kinds = ([verb for verb, facts in model.does.items() if facts.gives == kind] for kind in kinds)
     fitting = next(filter(None, of_kinds), [])
     if len(fitting) != 1:
-        what = (
-            f"has several verbs that give one: name one with --verb ({', '.join(fitting)})" if fitting else "gives none"
-        )
+        given = " and ".join(sorted({facts.gives for facts in model.does.values()}))
+        several = f"several verbs that give it: name one with --verb ({', '.join(fitting)})"
+        what = f"has {several}" if fitting else f"gives {given or 'nothing'}"
         raise UsageError(f"'{card.name}' judges {judged}, but '{name}' {what}.")
     return fitting[0]
 

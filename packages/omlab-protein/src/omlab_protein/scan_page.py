@@ -26,6 +26,9 @@ from omlab_report import (
     Picture,
     Section,
     Table,
+    run_notices,
+    run_of_case,
+    run_sections,
     write_page,
 )
 
@@ -44,8 +47,9 @@ class ScanPage:
     """The format `variants-page`."""
 
     def write(self, payload: Payload, path: Path, *, inputs: Inputs) -> None:
-        """The page of one protein. Raises `OutputError`."""
+        """The page of one protein; within a run it says which model scored. Raises `OutputError`."""
         assert isinstance(payload, VariantScores)
+        run = run_of_case(path.parent)
         protein = next((one for one in inputs.values() if isinstance(one, sequence.Sequence)), None)
         name = protein.name if protein is not None and protein.name else "protein"
         page = Page(
@@ -56,9 +60,11 @@ class ScanPage:
                 _best(payload),
                 *_positions(payload),
                 Section("How to read it", [Notes(NOTES)]),
+                *run_sections(run),
             ],
             subtitle=f"{len(payload.mutants):,} variants"
             + (f" of {len(protein.letters):,} residues" if protein is not None else ""),
+            notices=run_notices(run),
         )
         write_page(page, path)
 

@@ -29,7 +29,7 @@ from omlab_report.judged import model_words
 from omlab_report.page import render_page, write_page, write_text
 from omlab_report.plots import case_strip, curves_with_intervals, dot_intervals, heat_map, loss_curve
 from omlab_report.png import described, encode_png
-from omlab_report.provenance import ReportedRun, read_run, run_notices, run_sections
+from omlab_report.provenance import ReportedRun, read_run, run_notices, run_of_case, run_sections
 from omlab_report.tables import csv_text, plain_cell, safe_cell
 
 __version__ = "0.1.0"
@@ -63,6 +63,7 @@ __all__ = [
     "read_run",
     "render_page",
     "run_notices",
+    "run_of_case",
     "run_sections",
     "safe_cell",
     "write_page",

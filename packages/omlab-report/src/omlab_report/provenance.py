@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omlab.records import CaseLog
-from omlab.run_folder import read_log
+from omlab.run_folder import ATTEMPT, read_log
 from omlab_report.blocks import Column, Facts, Section, Table
 from omlab_report.judged import judged_facts, notices_of
 
@@ -55,6 +55,15 @@ def read_run(folder: Path) -> ReportedRun | None:
         for warning in record.warnings:
             run.warned.add(record.id, warning)
     return run
+
+
+def run_of_case(folder: Path) -> ReportedRun | None:
+    """The run that a case is written for, by the folder that its files are written into; None outside of a run.
+
+    For a page of one case, which is written before the run is whole: of other cases it says nothing.
+    """
+    facts = read_log(folder.parent) if folder.name.startswith(ATTEMPT) else None
+    return None if facts is None else ReportedRun(facts=facts)
 
 
 def run_notices(run: ReportedRun | None) -> list[str]:

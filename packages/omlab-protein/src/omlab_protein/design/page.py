@@ -9,13 +9,27 @@ from omlab_protein.design.plate import Plate
 from omlab_protein.design.rounds import EXPECTED, UNKNOWN
 from omlab_protein.plots import plate_plot
 from omlab_protein.substitutions import written
-from omlab_report import Column, Figure, KeyFigure, KeyFigures, Notes, Page, Section, Table, write_page
+from omlab_report import (
+    Column,
+    Figure,
+    KeyFigure,
+    KeyFigures,
+    Notes,
+    Page,
+    Section,
+    Table,
+    run_notices,
+    run_of_case,
+    run_sections,
+    write_page,
+)
 
 MOST_ROWS = 1000
 
 
 def write_plate_page(plate: Plate, path: Path) -> None:
-    """Write it. Raises `OutputError`."""
+    """Write it; within a run it says which model was asked, and how. Raises `OutputError`."""
+    run = run_of_case(path.parent)
     why = Counter(one.why for one in plate.proposals)
     best = max(plate.measured.items(), key=lambda each: each[1], default=None)
     figures = [
@@ -34,8 +48,10 @@ def write_plate_page(plate: Plate, path: Path) -> None:
             _table(plate),
             _sites(plate),
             Section("How to read it", [Notes(_notes(plate))]),
+            *run_sections(run),
         ],
         subtitle=f"Proposed with {plate.model}",
+        notices=run_notices(run),
     )
     write_page(page, path)
 

@@ -40,6 +40,8 @@ def opener_for(path: Path, *, reader: str) -> tuple[FileOpener, Reader]:
         raise UsageError(f"There is no reader '{reader}'; there are {', '.join(READERS)}.")
     if not path.exists():
         raise InputError(f"{path} does not exist.")
+    if path.is_file() and not path.stat().st_size:
+        raise InputError(f"{path} is empty (0 bytes): copy or export it again.")
     names = [reader] if reader else ["picture"] if path.suffix.lower() in PICTURES else ["openslide", "tiffslide"]
     reasons = []
     best: tuple[FileOpener, Reader] | None = None

@@ -1,0 +1,52 @@
+"""Who follows a page, command by command."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Do = Callable[[Path], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """What a reader of a page has and does.
+
+    Attributes:
+        files: Makes the files that the page speaks of, in a folder.
+        instead: Regular expressions in a command and what stands in for them, one after the other.
+        between: What the reader does before the first command that begins so.
+        left: Beginnings of commands that no test runs, and why.
+        fails: Beginnings of commands that end with status 1, as the page says.
+        typed: The lines that are typed where a command asks.
+        given: The names that the page's Python takes as given.
+    """
+
+    files: Do
+    instead: Sequence[tuple[str, str]] = ()
+    between: Mapping[str, Do] = field(default_factory=dict)
+    left: Mapping[str, str] = field(default_factory=dict)
+    fails: Sequence[str] = ()
+    typed: str = ""
+    given: Callable[[], Mapping[str, Any]] = dict
+
+    def leaves(self, command: str) -> bool:
+        """Whether no test runs the command."""
+        return command.startswith(tuple(self.left))
+
+    def words(self, command: str) -> list[str]:
+        """What is run in a command's place."""
+        for pattern, other in self.instead:
+            command = re.sub(pattern, other, command)
+        return shlex.split(command)
+
+
+def written(path: Path, *lines: str) -> Path:
+    """A text of these lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
