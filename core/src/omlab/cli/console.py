@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omlab import progress
-from omlab.errors import OmlabWarning
+from omlab.errors import OmlabNote, OmlabWarning
 
 QUIET_SECONDS = 10.0
 """Before the first line about some work, where nobody watches a terminal."""
@@ -73,13 +73,15 @@ def _no_warnings() -> Iterator[None]:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Show warnings meant for the user as sentences, without the line of code that gave them."""
+    """Show warnings and notes meant for the user as sentences, without the line of code that gave them."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", OmlabWarning)
         python_way = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-            if issubclass(category, OmlabWarning):
+            if issubclass(category, OmlabNote):
+                stderr_console().print(f"Note: {message}", markup=False, soft_wrap=True)
+            elif issubclass(category, OmlabWarning):
                 stderr_console().print(f"Warning: {message}", style="yellow", markup=False, soft_wrap=True)
             else:
                 python_way(message, category, *rest, **more)
