@@ -110,3 +110,10 @@ def test_what_is_worth_knowing_is_no_warning(capfd):
         "Note: Of the first chat all is learnt.",
         "Warning: Two chats are cut.",
     ]
+
+
+def test_the_end_is_said_once(clock, capfd):
+    with console.Lines().bar("cases", 1) as advance:
+        clock[0] += 24
+        advance(1)
+    assert capfd.readouterr().err == "cases 1/1, 24 s\n"

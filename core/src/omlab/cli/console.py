@@ -153,6 +153,9 @@ class Lines:
             needed = None if total is None or done == before else (now - since) * (total - before) / (done - before)
             if not self._is_due(description, now, began=began, steps=done - before, needed=needed):
                 return
+            has_spoken = True
+            if done == total:  # the last line says it, with the time that it took
+                return
             parts = [f"{description} {decimal(done)}{whole}"]
             if total and needed and done < total:
                 if description not in self._said:
@@ -160,7 +163,6 @@ class Lines:
                 parts.append(f"{duration(needed * (total - done) / (total - before))} left")
             shown = "".join(f"  {name} {value:.4g}" for name, value in figures.items())
             print(f"{', '.join(parts)}{shown}", file=sys.stderr, flush=True)
-            has_spoken = True
             self._said[description] = now
             self._pauses[description] = min(2 * self._pauses.get(description, QUIET_SECONDS), QUIETEST_SECONDS)
 
