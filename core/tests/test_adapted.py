@@ -179,7 +179,9 @@ def test_an_adapter_that_fails_says_where_and_leaves_nothing(monkeypatch):
     with pytest.raises(OmlabError, match=r"unexpected KeyError: 'loss' \(test_adapted\.py, line \d+\)") as stop:
         adapt(output="x")
     assert stop.value.exit_status == 1
-    assert not Path("x").exists()
+    assert not list(Path.cwd().glob("x*"))  # nor is what the survey found in the way of a better request
+    monkeypatch.undo()
+    assert adapt(output="x", settings={"rounds": 2}).exit_status == 0
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,8 @@ def test_info_shows_what_a_model_does_and_needs(run):
 
 
 def test_info_tells_how_an_adapted_model_was_made(run, here):
-    assert run("adapt", "adder.untrained", "--data", "ramps", "--adapter", "shift", "-o", "mine")[0] == 0
+    status, out, err = run("adapt", "adder.untrained", "--data", "ramps", "--adapter", "shift", "-o", "mine")
+    assert (status, out, err) == (0, f"{Path.cwd() / 'mine'}\n", "Epoch 1: loss 0.5\n")
     shown = one_line(run("info", "mine")[1])
     assert "mine (adapted model)" in shown
     assert "base adder.untrained" in shown

@@ -1,8 +1,11 @@
 """What commands say of their progress where nobody watches a terminal."""
 
+import warnings
+
 import pytest
 
 from omlab.cli import console
+from omlab.errors import OmlabNote, OmlabWarning
 
 
 @pytest.mark.parametrize(
@@ -97,3 +100,20 @@ def test_work_of_a_moment_says_nothing_and_work_of_unknown_size_no_end(clock, ca
         clock[0] += 11
         advance(7)
     assert capfd.readouterr().err.splitlines()[0] == "tiles 7"
+
+
+def test_what_is_worth_knowing_is_no_warning(capfd):
+    with console.working():
+        warnings.warn("Of the first chat all is learnt.", OmlabNote, stacklevel=1)
+        warnings.warn("Two chats are cut.", OmlabWarning, stacklevel=1)
+    assert capfd.readouterr().err.splitlines() == [
+        "Note: Of the first chat all is learnt.",
+        "Warning: Two chats are cut.",
+    ]
+
+
+def test_the_end_is_said_once(clock, capfd):
+    with console.Lines().bar("cases", 1) as advance:
+        clock[0] += 24
+        advance(1)
+    assert capfd.readouterr().err == "cases 1/1, 24 s\n"

@@ -28,6 +28,16 @@ def test_the_evaluator_is_found_by_the_task_and_the_verb_by_the_kind():
     assert (again.was_complete, again.report.metrics) == (True, outcome.report.metrics)
 
 
+def test_what_random_weights_give_is_said_to_mean_nothing():
+    sentence = ["The weights of 'adder.untrained' are untrained: drawn at random, so that what it gives means nothing."]
+    for _ in range(2):  # again where it is complete
+        assert omlab.evaluate("adder", "ramps", output="board").notes == sentence
+    omlab.predict("adder", data="ramps", output="out")
+    assert omlab.evaluate(None, "ramps", predictions="out", output="of-a-run").notes == sentence
+    omlab.adapt("adder.untrained", "ramps", adapter="shift", output="mine")
+    assert omlab.evaluate("mine", "ramps", output="of-an-adapted-model").notes == []
+
+
 def test_a_report_that_is_gone_is_made_again_without_judging_again():
     omlab.evaluate("adder", "ramps", output="board")
     picture = Path("board/c.txt").stat().st_mtime_ns

@@ -73,7 +73,10 @@ def open_dataset(name: str, *, root: str | Path | None, settings: Mapping[str, A
         offer = registry().get("dataset", called)
     except UnknownNameError as error:
         if not colon and Path(name).exists():
-            raise UsageError(f"'{name}' is a path: say how it is laid out, such as --data cases:{name}.") from None
+            own = ", ".join(card.name for card in registry().cards("dataset") if card.data.get("own"))
+            raise UsageError(
+                f"'{name}' is a path: say how it is laid out, such as --data cases:{name} (there are {own})."
+            ) from None
         raise error
     card = cast(DatasetCard, validate(offer))
     if colon and root is not None:

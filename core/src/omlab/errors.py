@@ -73,6 +73,10 @@ class OmlabWarning(UserWarning):
     """Something that the user should know; kept in the run log with its case."""
 
 
+class OmlabNote(OmlabWarning):
+    """Something worth knowing where nothing is wrong, such as what a recipe learns of its data; kept as warnings are."""
+
+
 class GeometryWarning(OmlabWarning):
     """The geometry of an input was repaired or resampled before use."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -366,6 +367,8 @@ def _split_name(name: str) -> tuple[Card, str]:
     except UnknownNameError:
         if Path(name).is_dir():
             raise UsageError(f"{name} is a folder, but not of an adapted model: it has no {ADAPTED}.") from None
+        if "/" in name or os.sep in name:
+            raise UsageError(f"{name} does not exist; a model is a name or the folder of an adapted model.") from None
         raise
     known: Sequence[str] = [*offer.weights, UNTRAINED]
     if tag and tag not in known:

@@ -24,6 +24,7 @@ from omlab.roles import About, Case, Dataset
 
 Survey = Callable[[Sequence[Case], str], Mapping[str, Any]]
 Find = Callable[[Sequence[Case]], Mapping[str, Any]]
+_SURVEY, _CLASSES = "survey", "classes"
 
 
 def surveyed(data: Dataset, split: str, *, folder: Path) -> About:
@@ -36,11 +37,11 @@ def surveyed(data: Dataset, split: str, *, folder: Path) -> About:
     for name, kind in about.inputs.items():
         survey = _survey_of(kind)
         if name not in facts and survey is not None:
-            facts[name] = _kept(folder, f"survey-{name}", data, split, _of_input(survey, name))
+            facts[name] = _kept(folder, f"{_SURVEY}-{name}", data, split, _of_input(survey, name))
     about = replace(about, facts=facts)
     if about.classes or not _is_labelled(about.target):
         return about
-    found = _kept(folder, "classes", data, split, _classes)
+    found = _kept(folder, _CLASSES, data, split, _classes)
     return replace(about, classes={int(value): name for value, name in found.items()})
 
 
@@ -59,6 +60,13 @@ class Surveyed:
     def about(self, split: str) -> About:
         """What the split holds, with what surveys found."""
         return surveyed(self._data, split, folder=self._folder)
+
+
+def forget(folder: Path) -> None:
+    """Remove what was kept in `folder`."""
+    for pattern in (f"{_SURVEY}-*.json", f"{_CLASSES}-*.json"):
+        for kept in folder.glob(pattern):
+            kept.unlink()
 
 
 def classes_in(cases: Sequence[Case]) -> Iterator[Mapping[int, str]]:

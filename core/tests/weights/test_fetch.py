@@ -180,7 +180,7 @@ def test_names_beyond_ascii_are_quoted(server: Server) -> None:
 def test_nobody_listens() -> None:
     with Server() as unused:
         url = unused.url
-    with pytest.raises(DownloadError, match=r"could not be fetched .*connection failed .*tried 5 times"):
+    with pytest.raises(DownloadError, match=r"could not be fetched .*connection failed .*tried 5 times.*--weights"):
         weights.fetch(described(f"{url}/w"))
 
 

@@ -116,8 +116,10 @@ def test_several_series_are_listed_and_one_can_be_chosen(tmp_path: Path, dicom_s
         _read(tmp_path, series="6")
 
 
-def test_one_file_is_one_slice(tmp_path: Path, dicom_series: Writer) -> None:
-    volume = _read(dicom_series(tmp_path, np.zeros((3, 4, 5), np.int16))[1])
+def test_one_file_is_one_slice_and_says_so(tmp_path: Path, dicom_series: Writer) -> None:
+    path = dicom_series(tmp_path, np.zeros((3, 4, 5), np.int16))[1]
+    with pytest.warns(OmlabWarning, match="is one slice .*: for a whole series give its folder"):
+        volume = _read(path)
     assert volume.array.shape == (1, 5, 4, 1)
     assert volume.grid.spacing == pytest.approx((0.5, 0.8, 2.0))
 

@@ -121,7 +121,7 @@ def test_a_modality_that_the_header_names_is_believed(good):
 
 
 def test_ct_given_to_a_model_of_mr_is_told(good):
-    assert "made for MR, but the numbers look like CT" in doubts(replace(good, intensity="unknown"), {"values": "mr"})
+    assert "made for MR, but its values look like CT" in doubts(replace(good, intensity="unknown"), {"values": "mr"})
 
 
 @pytest.mark.parametrize(("axis", "name"), [(1, "left-right"), (2, "front-back"), (3, "head-feet")])

@@ -16,7 +16,7 @@ from typing import Any
 from transformers import AutoTokenizer, LlamaTokenizer
 
 from omlab.card_schema import ModelCard
-from omlab.errors import OmlabWarning, WeightsError
+from omlab.errors import OmlabNote, WeightsError
 from omlab.session import Session
 from omlab.weights import Weights
 from omlab_pulse.rope import scale_rotary
@@ -118,5 +118,5 @@ def _check(network: Any, tokenizer: TransformersTokenizer, size: Size, *, name: 
 def _tell_licence(card: ModelCard) -> None:
     for published in card.weights.values():
         warnings.warn(
-            f"The weights of {card.name} are under this licence: {published.licence}", OmlabWarning, stacklevel=2
+            f"The weights of {card.name} are under this licence: {published.licence}", OmlabNote, stacklevel=2
         )

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from omlab.card_schema import ModelCard
-from omlab.errors import OmlabWarning, UsageError, WeightsError
+from omlab.errors import OmlabNote, UsageError, WeightsError
 from omlab.session import Session
 from omlab.weights import Weights, read_state_dict
 from omlab_pulse.eyes import TINY, Eyes, EyesConfig, load_eyes
@@ -72,7 +72,7 @@ def _eyes(weights: Weights | None, *, width: int, is_tiny: bool) -> Eyes:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return Eyes(TINY, width=width)
-    warnings.warn("XrayPULSE's projection is under this licence: CC-BY-NC-4.0.", OmlabWarning, stacklevel=2)
+    warnings.warn("XrayPULSE's projection is under this licence: CC-BY-NC-4.0.", OmlabNote, stacklevel=2)
     eyes = Eyes(TINY if is_tiny else EyesConfig(), width=width)
     paths = [path for path in weights.files.values() if path.suffix in CHECKPOINTS]
     if not paths:

@@ -36,7 +36,7 @@ def adapt(
 ) -> None:
     """Adapt a model to a data set; the result is a folder that stands where a model's name does."""
     from omlab.cli.console import working
-    from omlab.cli.results import conclude
+    from omlab.cli.results import conclude, show_last_epoch
     from omlab.jobs.adapt import adapt as run
     from omlab.shards import rank
 
@@ -51,4 +51,5 @@ def adapt(
             **more,
         )
     if rank() == 0:
+        show_last_epoch(outcome)
         conclude(outcome)

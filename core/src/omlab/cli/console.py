@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omlab import progress
-from omlab.errors import OmlabWarning
+from omlab.errors import OmlabNote, OmlabWarning
 
 QUIET_SECONDS = 10.0
 """Before the first line about some work, where nobody watches a terminal."""
@@ -73,13 +73,15 @@ def _no_warnings() -> Iterator[None]:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Show warnings meant for the user as sentences, without the line of code that gave them."""
+    """Show warnings and notes meant for the user as sentences, without the line of code that gave them."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", OmlabWarning)
         python_way = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-            if issubclass(category, OmlabWarning):
+            if issubclass(category, OmlabNote):
+                stderr_console().print(f"Note: {message}", markup=False, soft_wrap=True)
+            elif issubclass(category, OmlabWarning):
                 stderr_console().print(f"Warning: {message}", style="yellow", markup=False, soft_wrap=True)
             else:
                 python_way(message, category, *rest, **more)
@@ -151,6 +153,9 @@ class Lines:
             needed = None if total is None or done == before else (now - since) * (total - before) / (done - before)
             if not self._is_due(description, now, began=began, steps=done - before, needed=needed):
                 return
+            has_spoken = True
+            if done == total:  # the last line says it, with the time that it took
+                return
             parts = [f"{description} {decimal(done)}{whole}"]
             if total and needed and done < total:
                 if description not in self._said:
@@ -158,7 +163,6 @@ class Lines:
                 parts.append(f"{duration(needed * (total - done) / (total - before))} left")
             shown = "".join(f"  {name} {value:.4g}" for name, value in figures.items())
             print(f"{', '.join(parts)}{shown}", file=sys.stderr, flush=True)
-            has_spoken = True
             self._said[description] = now
             self._pauses[description] = min(2 * self._pauses.get(description, QUIET_SECONDS), QUIETEST_SECONDS)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Cases that are told of one by one; the log has all."""
+_NO_FIGURES = {"epoch", "learning_rate", "seconds"}
 
 
 def conclude(outcome: Outcome) -> None:
@@ -56,6 +57,16 @@ def show_outcome(outcome: Outcome) -> None:
         console.print(f"Picture: {escape(str(picture))}", soft_wrap=True)
     if done:
         stdout_console().print(escape(str(outcome.place)), soft_wrap=True)
+
+
+def show_last_epoch(outcome: Outcome) -> None:
+    """Say with which figures a training ended; nothing of one that has no epochs."""
+    for record in outcome:
+        epoch = record.values.get("epoch")
+        figures = {name: value for name, value in record.values.items() if name not in _NO_FIGURES}
+        said = [f"{name} {value:.4g}" for name, value in figures.items() if isinstance(value, int | float)]
+        if epoch is not None and said:
+            stderr_console().print(f"Epoch {epoch}: {', '.join(said)}", soft_wrap=True)
 
 
 def show_words(outcome: Outcome) -> None:

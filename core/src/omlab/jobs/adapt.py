@@ -29,7 +29,7 @@ from omlab.runs import Run, open_run
 from omlab.settings import by_home, complete, decisive
 from omlab.shards import rank
 from omlab.suggest import did_you_mean
-from omlab.surveys import Surveyed
+from omlab.surveys import Surveyed, forget
 from omlab.warned import kept_by_case
 from omlab.weights import LOCAL
 
@@ -261,6 +261,7 @@ def _lead(plan: _Plan, place: Path | None, arguments: Mapping[str, Any], go: Go)
             run.note(f"adapted on {describe_device(plan.ref.device)}")
             record = run.attempt(CASE, files={}, work=lambda folder: _work(plan, run, folder, go))
             if record.status == "failed":
+                forget(run.scratch)  # without a checkpoint nothing is left that another request would stumble over
                 raise stopped(record.reason)
         finish(run)
     return Outcome(place=run.final, log=run.log, has_warned=not is_done)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copyfile
 from typing import Any, cast
@@ -17,12 +17,14 @@ from omlab.devices import sort_of
 from omlab.digests import digest_of
 from omlab.engine import Item, Roles, Stages, do_cases
 from omlab.errors import InputError, UsageError
+from omlab.identities import part, untrained_in
 from omlab.jobs.concluding import REPORT, conclude, stored_report
 from omlab.jobs.illustrating import explained_cases, illustrate
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.predictions import Given, Opened, open_predictions
 from omlab.jobs.running import at_work, finish, letting_go
 from omlab.jobs.sources import cases_of_data
+from omlab.jobs.verbs import UNTRAINED_NOTE
 from omlab.models import ModelRef, Needs, find_card, find_model
 from omlab.payloads import Telling, keeps
 from omlab.records import Role
@@ -120,7 +122,9 @@ def evaluate(
     )
     arguments = {"model": answers.name, "predictions": str(predictions or ""), "data": data, "root": str(root or "")}
     run = open_run(final, kind="evaluate", request=request, arguments=arguments, shard=this_shard())
-    return _in_run(run, cases, judge, answers, history=Path(model or cast(str, predictions)))
+    outcome = _in_run(run, cases, judge, answers, history=Path(model or cast(str, predictions)))
+    untrained = dict.fromkeys(untrained_in(part(request, "model")))
+    return replace(outcome, notes=[UNTRAINED_NOTE.format(name=name) for name in untrained])
 
 
 def choose_evaluator(name: str | None, source: DataRef, split: str) -> tuple[Card, EvaluatorCard]:

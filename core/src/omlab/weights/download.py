@@ -89,7 +89,7 @@ def _attempts(transfer: _Transfer) -> None:
             if failures >= ATTEMPTS:
                 raise DownloadError(
                     f"{transfer.file.name} could not be fetched from {transfer.file.url}: {error}; "
-                    f"tried {failures} times, try again later."
+                    f"tried {failures} times. Try again later, or get it elsewhere and name your copy with --weights."
                 ) from error
             time.sleep(min(error.after or FIRST_WAIT * 2 ** (failures - 1), _LONGEST_WAIT))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omlab.errors import UnknownNameError, UsageError, WeightsError
+from omlab.identities import UNTRAINED
 from omlab.weights import cache, snapshot
 from omlab.weights.files import check_regular
 from omlab.weights.handed import Endpoint, Rules, Weights
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from omlab.card_schema import ModelCard
     from omlab.card_schema import Weights as Published
 
-UNTRAINED = "untrained"
 LOCAL = "local"
 """The tag of weights that are a file or folder of the user's."""
 

@@ -46,7 +46,7 @@ def image_pixels(picture: Pillow.Image, *, path: Path) -> NDArray[Any]:
 def label_pixels(picture: Pillow.Image, *, path: Path) -> NDArray[Any]:
     """[H, W] of uint8 or uint16: the indices of a palette, or grey levels.
 
-    Grey levels of black and white alone, in 8 bits, are 0 and 1, with a warning. Raises `InputError` for colours,
+    Grey levels of black and white alone, in 8 bits, are 0 and 1. Raises `InputError` for colours,
     fractions, and numbers below 0 or beyond 16 bits.
     """
     mode = picture.mode
@@ -72,7 +72,6 @@ def label_pixels(picture: Pillow.Image, *, path: Path) -> NDArray[Any]:
     elif mode != "L":
         raise InputError(f"{path} has the colours '{mode}', but a label map is saved in grey or with a palette.")
     if array.max() == 255 and not ((array > 0) & (array < 255)).any():
-        _warn(f"{path} is black and white: white is taken for the class 1.")
         return np.asarray(array // 255)
     return np.array(array)
 

@@ -65,7 +65,8 @@ class Course:
             )
         if not 0 <= self.warmup_epochs < self.epochs:
             raise SettingsError(
-                f"warmup_epochs is {self.warmup_epochs:g}, but must be at least 0 and below the {self.epochs} epochs."
+                f"warmup_epochs is {self.warmup_epochs:g}, but must be at least 0 and below the {self.epochs} epochs: "
+                "set it too, as in -s warmup_epochs=0."
             )
         if not 0 < self.layer_decay <= 1:
             raise SettingsError(f"layer_decay is {self.layer_decay}, but must be above 0 and at most 1.")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from omlab import progress
 from omlab.digests import digest_of
-from omlab.errors import OmlabWarning, OutputError
+from omlab.errors import OmlabNote, OutputError
 from omlab.files import writing
 from omlab.versions import package_versions
 from omlab_slide.bag import Bag, ComputedFeatures, chunk_rows
@@ -40,7 +40,7 @@ def write_store(bag: Bag, path: Path) -> None:
     rows = bag.features.rows if isinstance(bag.features, ComputedFeatures) else _rows(bag)
     with writing(_WHAT, path):
         if _is_whole(path, what):
-            warnings.warn(f"{path} is whole already: nothing was computed.", OmlabWarning, stacklevel=3)
+            warnings.warn(f"{path} is whole already: nothing was computed.", OmlabNote, stacklevel=3)
             return
         done = _done(path, what)
         if done is None:

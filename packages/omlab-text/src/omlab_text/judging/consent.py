@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
-from omlab.errors import OmlabWarning, UsageError
+from omlab.errors import OmlabNote, UsageError
 from omlab_text.endpoint import Server
 from omlab_text.judging.marked import Messages
 
@@ -35,4 +35,4 @@ def require_consent(work: str, server: Server, *, priced: bool, yes: bool, say: 
     whole = f"{server.model} at {server.url}: {work}"
     if not yes:
         raise UsageError(f"This would ask {whole}. The answers leave this machine; add {say} to start.")
-    warnings.warn(f"Asking {whole}.", OmlabWarning, stacklevel=2)
+    warnings.warn(f"Asking {whole}.", OmlabNote, stacklevel=2)

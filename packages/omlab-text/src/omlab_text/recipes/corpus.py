@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import omlab
-from omlab.errors import InputError, OmlabWarning, TrainingError
+from omlab.errors import InputError, OmlabNote, TrainingError
 from omlab.roles import Dataset, Sample
 from omlab_text.chat import Chat
 from omlab_text.recipes.language import LanguageRecipe
@@ -90,7 +90,7 @@ class Corpus(LanguageRecipe):
         warnings.warn(
             f"{int(tokens.sum())} tokens are learnt ({shares}) in {len(self.plan)} rows of {self.longest}, which they "
             f"fill by {filled:.1%}.",
-            OmlabWarning,
+            OmlabNote,
             stacklevel=3,
         )
 

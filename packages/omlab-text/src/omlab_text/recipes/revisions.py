@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import omlab
 from omlab import progress
 from omlab.digests import digest_of
-from omlab.errors import OmlabError, OmlabWarning
+from omlab.errors import OmlabError, OmlabNote
 from omlab.roles import Case
 from omlab_text.chat import Chat, Turn
 from omlab_text.chat_model import Answer
@@ -83,7 +83,7 @@ def revisions_of(model: LocalModel, cases: Sequence[Case], *, request: str) -> R
             answers += sum(len(one.ranking.texts) for one in asked)
             advance(len(asked))
     count = sum(map(len, found.values()))
-    warnings.warn(f"Of {answers} answers {count} have a revision of the model's own.", OmlabWarning, stacklevel=3)
+    warnings.warn(f"Of {answers} answers {count} have a revision of the model's own.", OmlabNote, stacklevel=3)
     return found
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 import omlab
-from omlab.errors import InputError, OmlabWarning, TrainingError
+from omlab.errors import InputError, OmlabNote, OmlabWarning, TrainingError
 from omlab.roles import Dataset, Sample
 from omlab_text.chat import Chat
 from omlab_text.chat_format import Encoded
@@ -75,14 +75,15 @@ class Sft(LanguageRecipe):
     def _tell(self, data: Dataset) -> None:
         first = data.cases("train")[0].load()
         spans = trained_texts(encode(self.model, first), self.model.backend.tokenizer)
-        said = [f"Of the first chat ('{first.id}') this is learnt: {' | '.join(spans)}"]
+        learnt = " | ".join(spans)
+        warnings.warn(f"Of the first chat ('{first.id}') this is learnt: {learnt}", OmlabNote, stacklevel=3)
         if self.store.shortened:
-            said.append(
+            warnings.warn(
                 f"Of {len(data.cases('train'))} chats {self.store.shortened} have more than {self.longest} tokens: "
-                f"their ends are cut off, and {self.store.empty} of them, without an answer by then, are left out."
+                f"their ends are cut off, and {self.store.empty} of them, without an answer by then, are left out.",
+                OmlabWarning,
+                stacklevel=3,
             )
-        for sentence in said:
-            warnings.warn(sentence, OmlabWarning, stacklevel=3)
 
 
 def encode(model: LocalModel, sample: Sample) -> Encoded:

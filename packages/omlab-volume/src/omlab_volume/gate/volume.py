@@ -80,7 +80,7 @@ def _about_values(volume: Volume, look: Look, guess: Guess, expected: Mapping[st
         return [f"It says that it is {_WORDS[volume.intensity]}, but the model was made for {_WORDS[wanted]}."]
     is_hu = guess == "hu"
     if wanted is not None and is_hu != (wanted == "hu"):
-        return [f"The model was made for {_WORDS[wanted]}, but the numbers look like {describe_guess(guess, look)}."]
+        return [f"The model was made for {_WORDS[wanted]}, but its values look like {describe_guess(guess, look)}."]
     if is_hu:
         return []
     odd = []

@@ -49,6 +49,12 @@ class Dicom:
 
 def _read_series(path: Path, *, series: str) -> Volume:
     frames = frames_of(find_series(path, series=series))
+    if len(frames) == 1 and not path.is_dir() and _has_company(path):
+        warnings.warn(
+            f"{path} is one slice and read as a volume of one: for a whole series give its folder, {path.parent}.",
+            OmlabWarning,
+            stacklevel=3,
+        )
     frames = _one_at_each_position(sort_by_position(frames, folder=path), folder=path)
     values = read_values(frames, folder=path)
     stack = stack_of(frames)
@@ -108,6 +114,11 @@ def _check_shifts(stack: SliceStack, frames: Sequence[Frame], *, folder: Path) -
             f"{folder}: {_named(frames[0])} and {_named(frames[furthest])} lie {apart.max():.3g} slice widths beside "
             "each other: give each part alone."
         )
+
+
+def _has_company(path: Path) -> bool:
+    """Whether files like it lie beside a slice: those of its series, as a rule."""
+    return any(other.suffix == path.suffix and other != path and other.is_file() for other in path.parent.iterdir())
 
 
 def _named(frame: Frame) -> str:

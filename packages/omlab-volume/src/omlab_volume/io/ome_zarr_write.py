@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from omlab import progress
 from omlab.digests import digest_of
-from omlab.errors import OmlabWarning, OutputError
+from omlab.errors import OmlabNote, OutputError
 from omlab.files import writing
 from omlab_volume.big.payloads import BigLabelMap, BigVolume
 from omlab_volume.big.voxels import Computed, Region, tiles
@@ -44,7 +44,7 @@ def write_store(payload: BigVolume | BigLabelMap, path: Path, *, version: Versio
     what = _description(payload, regions, version=version)
     with writing("The OME-Zarr image", path):
         if _is_whole(path, what, payload):
-            warnings.warn(f"{path} is whole already: nothing was computed.", OmlabWarning, stacklevel=3)
+            warnings.warn(f"{path} is whole already: nothing was computed.", OmlabNote, stacklevel=3)
             return
         done = _done(path, what, payload)
         arrays = _arrays(payload, path, is_new=done is None, version=version)
