@@ -35,8 +35,12 @@ def settings_table(settings: Settings) -> str:
     """What may be set, in Markdown."""
     return table(
         ("setting", "default", "what it does"),
-        [(f"`{name}`", f"`{one.default}`", f"{one.help}{_choices(one)}") for name, one in settings.items()],
+        [(f"`{name}`", _default(one), f"{one.help}{_choices(one)}") for name, one in settings.items()],
     )
+
+
+def _default(setting: Setting) -> str:
+    return "empty" if setting.default in ("", []) else f"`{setting.default}`"
 
 
 def _choices(setting: Setting) -> str:
