@@ -53,13 +53,14 @@ def _picture(package: str) -> str:
     told = found.with_suffix(".txt")
     if not found.is_file():
         return ""
-    return f"![](../images/models/{found.name})\n\n*{sentence(told.read_text(encoding='utf-8').strip())}*"
+    place = f"../images/models/{found.name}"
+    return f"[![]({place})]({place})\n\n*{sentence(told.read_text(encoding='utf-8').strip())}*"
 
 
 def _glance(facts: ModelCard, *, package: str) -> str:
     return facts_list(
         {
-            "made for": ", ".join([*facts.modalities, *facts.organs]) or "no one modality in particular",
+            "made for": _made_for(facts),
             "tasks": ", ".join(tasks(facts)),
             "takes and gives": "; ".join(
                 f"{name}: {', '.join(_kind(verb.kinds[word]) for word in verb.required)} → {_kind(verb.gives)}"
@@ -78,6 +79,13 @@ def _glance(facts: ModelCard, *, package: str) -> str:
             "authors' page": f"<{facts.homepage}>" if facts.homepage else "",
         }
     )
+
+
+def _made_for(facts: ModelCard) -> str:
+    """Modalities and organs, each a link to the models for it."""
+    asked = [*(("modality", name) for name in facts.modalities), *(("organ", name) for name in facts.organs)]
+    links = (f"[{name}](../models.md?{column}={name}#all-of-them)" for column, name in asked)
+    return ", ".join(links) or "no one modality in particular"
 
 
 def _weights_at_a_glance(facts: ModelCard) -> str:
@@ -253,8 +261,12 @@ def _files(weights: Weights) -> str:
     rows = []
     for file in weights.files:
         size = f"{file.size / 1e6:,.0f} MB" if file.size else f"about {(file.approximate_size or 0) / 1e6:,.0f} MB"
-        rows.append((_place(file), size, f"`{file.sha256}`" if file.sha256 else "not told by its authors"))
+        rows.append((_place(file), size, _digest(file)))
     return table(("file", "size", "sha256"), rows)
+
+
+def _digest(file: WeightsFile) -> str:
+    return f'<code class="omlab-long">{file.sha256}</code>' if file.sha256 else "not told by its authors"
 
 
 def _place(file: WeightsFile) -> str:

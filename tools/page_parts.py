@@ -48,8 +48,8 @@ def _choices(setting: Setting) -> str:
 
 
 def facts_list(rows: Mapping[str, str]) -> str:
-    """Facts by their names, in Markdown; those that are empty are left out."""
-    return "\n".join(f"- **{name}**: {text}" for name, text in rows.items() if text)
+    """Facts by their names, a definition list in Markdown; those that are empty are left out."""
+    return "\n\n".join(f"{name}\n:   {text}" for name, text in rows.items() if text)
 
 
 def sentence(text: str) -> str:
