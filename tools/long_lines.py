@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-BROADEST = 80
+BROADEST = 76
 """Letters of a line that a page shows without breaking it."""
 
 _FENCE = re.compile(r"^(```(\w*)[^\n]*\n)(.*?)(^```$)", re.MULTILINE | re.DOTALL)

@@ -32,6 +32,7 @@
       const column = names.indexOf(name);
       return { column, field: list(name, choices(rows, column)) };
     });
+    count.setAttribute("role", "status");
     words.type = "search";
     words.placeholder = "words";
     words.setAttribute("aria-label", "words");
