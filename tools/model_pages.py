@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
-from omlab.card_schema import ModelCard, Training, Verb, Weights
+from omlab.card_schema import ModelCard, Training, Verb, Weights, WeightsFile
 from omlab_data.tasks import TASKS
 from tools import catalogue
 from tools.page_parts import facts_list, sentence, settings_table, table
@@ -53,22 +53,65 @@ def _picture(package: str) -> str:
     told = found.with_suffix(".txt")
     if not found.is_file():
         return ""
-    return f"![](../images/models/{found.name})\n\n*{sentence(told.read_text(encoding='utf-8').strip())}*"
+    place = f"../images/models/{found.name}"
+    return f"[![]({place})]({place})\n\n*{sentence(told.read_text(encoding='utf-8').strip())}*"
 
 
 def _glance(facts: ModelCard, *, package: str) -> str:
     return facts_list(
         {
-            "made for": ", ".join([*facts.modalities, *facts.organs]) or "no one modality in particular",
+            "made for": _made_for(facts),
             "tasks": ", ".join(tasks(facts)),
-            "package": f"`pip install {package}`",
-            "parameters": f"{facts.parameters:,}" if facts.parameters else "",
+            "takes and gives": "; ".join(
+                f"{name}: {', '.join(_kind(verb.kinds[word]) for word in verb.required)} → {_kind(verb.gives)}"
+                for name, verb in facts.does.items()
+            ),
+            "weights": _weights_at_a_glance(facts),
+            "licence of the weights": "; ".join(dict.fromkeys(one.licence for one in facts.weights.values())),
             "licence of the code": facts.licence,
+            "time and memory": _costs_at_a_glance(facts),
+            "to train": ", ".join(f"[{name}](#train-it)" for name in facts.trains),
+            "parameters": f"{facts.parameters:,}" if facts.parameters else "",
             "needs": ", ".join(f"`{name.removesuffix('?')}`" for name in facts.needs.values()),
             "same network for other inputs": ", ".join(f"[{name}]({name}.md)" for name in facts.also),
+            "package": f"`pip install {package}`, [about it](../packages/{package}.md), "
+            f"[its changes](../changelog.md#{package})",
             "authors' page": f"<{facts.homepage}>" if facts.homepage else "",
         }
     )
+
+
+def _made_for(facts: ModelCard) -> str:
+    """Modalities and organs, each a link to the models for it."""
+    asked = [*(("modality", name) for name in facts.modalities), *(("organ", name) for name in facts.organs)]
+    links = (f"[{name}](../models.md?{column}={name}#all-of-them)" for column, name in asked)
+    return ", ".join(links) or "no one modality in particular"
+
+
+def _weights_at_a_glance(facts: ModelCard) -> str:
+    if not facts.weights:
+        untrained = "none are published, and an untrained network's answers say nothing: [train it](#train-it) first"
+        return untrained if facts.trains else ""
+    tags = ", ".join(f"[{tag}](#weights)" for tag in facts.weights)
+    if facts.default_weights in facts.weights:
+        return f"{tags}; unless you name one, `{facts.default_weights}`"
+    return f"{tags}; name one (`{facts.name}.{next(iter(facts.weights))}`), else the network is untrained"
+
+
+def _costs_at_a_glance(facts: ModelCard) -> str:
+    rows = [row for row in costs() if row["model"] == facts.name]
+    found = [f"{row['verb']} {_seconds(row)} and {row['peak_mib']} MiB for {_a(row['input'])}" for row in rows]
+    return f"{'; '.join(found)}, on one processor core ([more](#what-it-costs))" if found else ""
+
+
+def _seconds(row: Mapping[str, str]) -> str:
+    seconds = float(row["seconds"])
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+
+
+def _a(thing: str) -> str:
+    """A thing with its article, but for a number of things."""
+    return thing if thing[0].isdigit() else f"{'an' if thing[0] in 'aeio' else 'a'} {thing}"
 
 
 def tasks(facts: ModelCard) -> list[str]:
@@ -88,6 +131,10 @@ def _task(kind: str) -> str:
 
 
 def _running(facts: ModelCard) -> Iterator[str]:
+    if facts.default_weights not in facts.weights and facts.trains:
+        published = [f"`{facts.name}.{tag}` for published weights" for tag in [*facts.weights][:1]]
+        others = ", or ".join([*published, "the folder of a model that you trained"])
+        yield f"By its name alone the network is untrained: write {others}."
     for name, verb in facts.does.items():
         yield _verb(name, verb)
         yield f"```sh\n{command(facts, name)}\n```"
@@ -151,7 +198,8 @@ def _suffixes(kind: str) -> tuple[str, ...]:
 
 
 def _training(facts: ModelCard) -> Iterator[str]:
-    if facts.trains:
+    adapters = [adapter.name for adapter in catalogue.adapters() if catalogue.fits(adapter, facts)]
+    if facts.trains or adapters:
         yield "## Train it"
     for name, training in facts.trains.items():
         yield f"**{name}**: {_recipe(training)}"
@@ -159,9 +207,10 @@ def _training(facts: ModelCard) -> Iterator[str]:
         yield f"```sh\n{line}\n```"
         if training.settings:
             yield settings_table(training.settings)
-    found = [adapter.name for adapter in catalogue.adapters() if catalogue.fits(adapter, facts)]
-    if found:
-        yield f"Adapters that work with it: {_links(found, 'adapters')}."
+    if adapters and not facts.trains:
+        yield f"```sh\nomlab adapt {facts.name} --data cases:train.csv --adapter {adapters[0]} -o mine/\n```"
+    if adapters:
+        yield f"Adapters that work with it: {_links(adapters, 'adapters')}."
 
 
 def _judging(facts: ModelCard) -> Iterator[str]:
@@ -212,8 +261,19 @@ def _files(weights: Weights) -> str:
     rows = []
     for file in weights.files:
         size = f"{file.size / 1e6:,.0f} MB" if file.size else f"about {(file.approximate_size or 0) / 1e6:,.0f} MB"
-        rows.append((f"`{file.name}`", size, f"`{file.sha256}`" if file.sha256 else "not told by its authors"))
+        rows.append((_place(file), size, _digest(file)))
     return table(("file", "size", "sha256"), rows)
+
+
+def _digest(file: WeightsFile) -> str:
+    return f'<code class="omlab-long">{file.sha256}</code>' if file.sha256 else "not told by its authors"
+
+
+def _place(file: WeightsFile) -> str:
+    """The file's name, which leads to where it is fetched from."""
+    return (
+        f"[`{file.name}`]({file.url})" if file.url.startswith("https://") and "{" not in file.url else f"`{file.url}`"
+    )
 
 
 def _claims(weights: Weights) -> Iterator[str]:
@@ -233,7 +293,7 @@ def _costs(facts: ModelCard) -> Iterator[str]:
         yield f"Measured with weights drawn at random on {rows[0]['machine']}, {rows[0]['threads']} thread, float32:"
         yield table(
             ("verb", "input", "processor time", "peak memory"),
-            [(row["verb"], row["input"], f"{float(row['seconds']):.2g} s", f"{row['peak_mib']} MiB") for row in rows],
+            [(row["verb"], row["input"], _seconds(row), f"{row['peak_mib']} MiB") for row in rows],
         )
 
 

@@ -35,8 +35,12 @@ def settings_table(settings: Settings) -> str:
     """What may be set, in Markdown."""
     return table(
         ("setting", "default", "what it does"),
-        [(f"`{name}`", f"`{one.default}`", f"{one.help}{_choices(one)}") for name, one in settings.items()],
+        [(f"`{name}`", _default(one), f"{one.help}{_choices(one)}") for name, one in settings.items()],
     )
+
+
+def _default(setting: Setting) -> str:
+    return "empty" if setting.default in ("", []) else f"`{setting.default}`"
 
 
 def _choices(setting: Setting) -> str:
@@ -44,8 +48,8 @@ def _choices(setting: Setting) -> str:
 
 
 def facts_list(rows: Mapping[str, str]) -> str:
-    """Facts by their names, in Markdown; those that are empty are left out."""
-    return "\n".join(f"- **{name}**: {text}" for name, text in rows.items() if text)
+    """Facts by their names, a definition list in Markdown; those that are empty are left out."""
+    return "\n\n".join(f"{name}\n:   {text}" for name, text in rows.items() if text)
 
 
 def sentence(text: str) -> str:

@@ -58,6 +58,11 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+def pages_of(site: Path, *, only: str = "**/*.html") -> list[Path]:
+    """The pages of a site by their path, but for the one that a server shows where there is none."""
+    return [path for path in sorted(site.glob(only)) if path.name != "404.html"]
+
+
 @contextmanager
 def window(*, width: int, scheme: str) -> Iterator[Page]:
     """An empty browser window."""
@@ -102,7 +107,7 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, help="folder of contact sheets")
     parser.add_argument("--only", default="**/*.html", help="pages, as a pattern")
     asked = parser.parse_args()
-    paths = sorted(asked.site.glob(asked.only))
+    paths = pages_of(asked.site, only=asked.only)
     bad = 0
     for width in WIDTHS:
         for scheme in SCHEMES:

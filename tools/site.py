@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # mkdocs loads hooks by path
 
 from omlab_testkit.scaffold.kinds import KINDS  # noqa: E402 - needs the path above, as do the next
-from tools import benchmarks, card_pages, catalogue, changelog, model_index, model_pages  # noqa: E402
+from tools import benchmarks, card_pages, catalogue, changelog, long_lines, model_index, model_pages, package_pages  # noqa: E402
 from tools.reference import PAGES  # noqa: E402
 
 
@@ -28,7 +28,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, path, content=picture))
     files.append(File.generated(config, "changelog.md", content=changelog.page()))
     files.append(File.generated(config, "models.md", content=model_index.page()))
-    for path, text in (*model_pages.pages(), *card_pages.pages()):
+    for path, text in (*model_pages.pages(), *card_pages.pages(), *package_pages.pages()):
         files.append(File.generated(config, path, content=text))
     files.append(File.generated(config, "llms.txt", content=for_agents(config)))
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -52,6 +52,11 @@ def for_agents(config: MkDocsConfig) -> str:
     lines += ["", "## Models", ""]
     lines += [f"- [{card.name}](models/{card.name}.html): {card.summary}" for card in catalogue.models()]
     return "\n".join(lines) + "\n"
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Called by mkdocs for the source of every page: no code is broader than a page."""
+    return long_lines.narrowed(markdown)
 
 
 def on_post_page(output: str, **_: object) -> str:

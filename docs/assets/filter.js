@@ -25,6 +25,7 @@
   function prepare(table) {
     const rows = Array.from(table.tBodies[0].rows);
     const names = cells(table.tHead.rows[0]);
+    for (const row of rows) Array.from(row.cells).forEach((cell, column) => (cell.dataset.name = names[column]));
     const bar = document.createElement("p");
     const words = document.createElement("input");
     const count = document.createElement("span");
@@ -32,6 +33,7 @@
       const column = names.indexOf(name);
       return { column, field: list(name, choices(rows, column)) };
     });
+    count.setAttribute("role", "status");
     words.type = "search";
     words.placeholder = "words";
     words.setAttribute("aria-label", "words");

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
+from omlab_payloads.pictures.words import BACKGROUND, INK, font
 from omlab_report.themes import THEMES
-from omlab_volume.pictures.words import BACKGROUND, INK, font
 
 LARGEST = 120_000  # bytes of a picture
 WIDEST = 1400  # pixels

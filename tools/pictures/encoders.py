@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import omlab
-from omlab_volume.pictures.words import BACKGROUND, INK, font
+from omlab_payloads.pictures.words import BACKGROUND, INK, font
 from tools.pictures.drawing import beside
 from tools.pictures.volumes import HEIGHT, curve_of
 

@@ -37,15 +37,20 @@ def test_every_model_but_demonstrations_has_a_page_in_the_index() -> None:
 def test_a_page_says_what_the_card_says() -> None:
     page = model_pages.page(card("sammed3d"))
     for text in (
-        "- **made for**: ct, mr, whole-body",
-        "- **tasks**: segmentation, simulate",
-        "- **package**: `pip install omlab-sammed3d`",
+        "made for\n:   [ct](../models.md?modality=ct#all-of-them), [mr](",
+        "tasks\n:   segmentation, simulate",
+        "weights\n:   [turbo](#weights), [first](#weights); unless you name one, `turbo`",
+        "licence of the weights\n:   Not stated by the authors",
+        "time and memory\n:   predict ",
+        "to train\n:   [clicks](#train-it)",
+        "package\n:   `pip install omlab-sammed3d`, [about it](../packages/omlab-sammed3d.md)",
         "omlab predict sammed3d volume.nii.gz prompts=prompts.json -o labelmap.nii.gz",
         "omlab do simulate sammed3d volume.nii.gz reference=reference.nii.gz",
         "--recipe clicks",
         "| `learning_rate` | `0.0008` |",
         "**turbo**: Trained on SA-Med3D-140K",
-        "| `sam_med3d_turbo.pth` | about 1,206 MB |",
+        "sam_med3d_turbo.pth`",
+        " | about 1,206 MB |",
         "## Limits",
         "Wang et al., SAM-Med3D",
     ):
@@ -113,5 +118,8 @@ def test_a_picture_is_shown_with_what_it_shows() -> None:
     for package in with_pictures:
         told = (model_pages.PICTURES / f"{package}.txt").read_text(encoding="utf-8").strip()
         name = next(name for name, found in CARDS.items() if found.distribution == package)
-        assert f"![](../images/models/{package}.webp)\n\n*{told}.*" in model_pages.page(card(name))
+        assert (
+            f"![](../images/models/{package}.webp)](../images/models/{package}.webp)\n\n*{told}.*"
+            in model_pages.page(card(name))
+        )
         assert (model_pages.PICTURES / f"{package}.webp").stat().st_size <= 120_000

@@ -28,8 +28,32 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("width", sight.WIDTHS)
 def test_no_page_is_cut_off(site: Path, width: int) -> None:
     with sight.window(width=width, scheme="light") as page:
-        found = {path.name: sight.cut_off(page, path) for path in site.glob("*.html")}
+        found = {path.relative_to(site).as_posix(): sight.cut_off(page, path) for path in sight.pages_of(site)}
     assert {name: words for name, words in found.items() if words} == {}
+
+
+def test_tables_are_filtered_by_keyboard(site: Path) -> None:
+    with sight.window(width=390, scheme="light") as page:
+        page.goto((site / "models.html").as_uri())
+        rows = page.locator("table[data-filter] tbody tr:visible")
+        everything = rows.count()
+        page.get_by_label("modality").focus()
+        page.keyboard.type("fundus")
+        fundus = rows.count()
+        page.get_by_label("words").focus()
+        page.keyboard.type("retfound-green")
+        assert 0 < rows.count() < fundus < everything
+        assert page.get_by_role("status").inner_text().strip() == f"{rows.count()} of {everything}"
+
+
+def test_words_are_found_from_a_disk(site: Path) -> None:
+    with sight.window(width=1280, scheme="light") as page:
+        page.goto((site / "models" / "stunet-base.html").as_uri())
+        page.get_by_role("link", name="Find").first.click()
+        page.get_by_label("words").fill("torchrun rank")
+        page.locator("#omlab-found a").first.click()
+        assert page.url.startswith(site.as_uri())
+        assert "torchrun" in page.locator(".md-content").inner_text()
 
 
 def test_what_is_cut_off_is_told(tmp_path: Path) -> None:

@@ -63,6 +63,71 @@ def test_boxes_are_drawn_where_they_are_and_references_in_white() -> None:
         image.with_boxes(Boxes(space="voxel"))
 
 
+def _ink(named: LabelMap2D, image: Image, target: LabelMap2D | None = None) -> np.ndarray:
+    """Rows and columns of what a name changes in the picture itself, in pixels of the picture."""
+    blank = replace(named, names=dict.fromkeys(named.names, " "))
+    target_blank = None if target is None else replace(target, names=dict.fromkeys(target.names, " "))
+    with_names, without = _drawn(named, image, target), _drawn(blank, image, target_blank)
+    rows = min(len(with_names), len(without), round(360 * image.shape[0] / max(image.shape)))
+    return np.argwhere((with_names[:rows] != without[:rows]).any(2))
+
+
+def test_a_class_is_named_where_it_is() -> None:
+    image = Image(array=np.full((60, 90), 90, np.uint8))
+    array = np.zeros((60, 90), np.uint8)
+    array[10:50, 5:45] = 1
+    array[28:31, 70:73] = 2
+    labelmap = LabelMap2D(array=array, names={1: "disc", 2: "cup"})
+    for value, (rows, columns) in {1: ((10, 50), (5, 45)), 2: ((20, 40), (50, 90))}.items():
+        alone = replace(labelmap, array=np.where(array == value, array, 0).astype(np.uint8))
+        ink = _ink(alone, image) / 4
+        assert len(ink) > 50
+        assert rows[0] < ink[:, 0].min() < ink[:, 0].max() < rows[1]
+        assert columns[0] < ink[:, 1].min() < ink[:, 1].max() < columns[1]
+
+
+def test_a_picture_says_in_words_what_it_shows() -> None:
+    image = Image(array=np.full((60, 90), 90, np.uint8), title="frame 3 of 8, 0.12 s")
+    array = np.zeros((60, 90), np.uint8)
+    array[10:50, 5:45] = 1
+    found = LabelMap2D(array=array, names={1: "disc", 2: "cup"})
+    with_cup = replace(found, array=np.roll(array, 40, axis=1) * np.uint8(2) + array)
+    said = Pillow.open(io.BytesIO(found.overlay({"image": image}, target=with_cup))).text["Description"]
+    assert said == (
+        "frame 3 of 8, 0.12 s. Filled: disc. White lines: the reference. With a white name, where the result has "
+        "none: cup."
+    )
+    boxes = Boxes(space="pixel", boxes=[Box(near=(10, 10), far=(40, 30), label="polyp", score=0.75)])
+    said = Pillow.open(io.BytesIO(boxes.overlay({"image": image}))).text["Description"]
+    assert said == "frame 3 of 8, 0.12 s. Boxes: polyp 0.75."
+
+
+def test_a_title_is_written_at_the_top() -> None:
+    labelmap = LabelMap2D(array=np.zeros((60, 90), np.uint8))
+    plain, titled = (
+        _drawn(labelmap, Image(array=np.full((60, 90), 90, np.uint8), title=title)) for title in ("", "frame 3 of 8")
+    )
+    ink = np.argwhere((plain != titled).any(2))
+    assert len(ink) > 50
+    assert ink[:, 0].max() < 30
+
+
+def test_a_box_is_named_beside_it_and_what_was_missed_in_white() -> None:
+    image = Image(array=np.full((60, 90), 90, np.uint8))
+
+    def drawn(label: str, other: str) -> np.ndarray:
+        found = Boxes(space="pixel", boxes=[Box(near=(10, 20), far=(40, 40), label=label, score=0.75)])
+        missed = Boxes(space="pixel", boxes=[Box(near=(50, 20), far=(80, 40), label=other)])
+        png = found.overlay({"image": image}, target=missed)
+        return np.array(Pillow.open(io.BytesIO(png)).convert("RGB"))[:240]
+
+    named = drawn("polyp", "ulcer")
+    name, missed = (np.argwhere((named != drawn(*labels)).any(2)) / 4 for labels in (("", "ulcer"), ("polyp", "")))
+    assert len(name) > 50
+    assert name.max(0)[0] < 20 < 45 < len(missed)
+    assert name.max(0)[1] < 50 < missed.min(0)[1]
+
+
 def test_other_pixels_are_refused() -> None:
     image, labelmap = example_images()[0], example_labelmaps()[0]
     with pytest.raises(GeometryError, match=r"40 x 48.*56 x 37"):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from omlab_volume.pictures.names import around, draw_names, names_in
-from omlab_volume.pictures.picture import picture
+from omlab_payloads.pictures.names import around, draw_names
+from omlab_volume.pictures.picture import names_in, picture
 from omlab_volume.pictures.planes import planes
 from omlab_volume.volume import Label, LabelMap, Volume
 
@@ -34,7 +34,7 @@ def axial(volume, labelmap, target=None):
 
 def written(panel, names, taken=()):
     blank = Image.new("RGBA", panel.picture.shape[1::-1])
-    return draw_names(ImageDraw.Draw(blank), panel, names, taken=taken), np.asarray(blank)[..., 3] > 0
+    return draw_names(ImageDraw.Draw(blank), names, size=blank.size, taken=taken), np.asarray(blank)[..., 3] > 0
 
 
 def test_a_name_stands_in_its_organ_and_beside_one_too_small_for_it(volume):
@@ -60,7 +60,7 @@ def test_names_never_cover_each_other_or_a_mark(volume):
     alone = written(panel, names[:1])[1].sum()
     assert len(found) > 1
     assert ink.sum() == alone * len(found)
-    mark = around((names[0].spot.x, names[0].spot.y))
+    mark = around((names[0].place.x, names[0].place.y))
     _, ink = written(panel, names[:1], taken=[mark])
     left, top, right, bottom = map(round, mark)
     assert not ink[top + 2 : bottom - 2, left + 2 : right - 2].any()
@@ -78,6 +78,6 @@ def test_a_picture_says_which_slices_and_organs_it_shows(volume):
     said = Image.open(io.BytesIO(picture(volume, scene(spleen=False), target=scene()))).text["Description"]
     assert said == (
         "Axial slice 15 of 30 from the feet (S 56.0 mm), coronal slice 30 of 60 from the back (A 58.0 mm), sagittal "
-        "slice 10 of 60 from the left (R 18.0 mm). Filled: liver. White lines: the reference. With a white name, in a "
-        "plane where the result has none: spleen."
+        "slice 10 of 60 from the left (R 18.0 mm). Filled: liver. White lines: the reference. With a white name, where "
+        "the result has none: spleen."
     )

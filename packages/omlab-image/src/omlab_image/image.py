@@ -86,6 +86,7 @@ class Image(_Flat):
         spacing: Of the pixels in mm (rows, columns), where it is known.
         bit_depth: Bits of an integer that are used, such as 12 of a radiograph's; 0: all that the type has.
         source: Where it was read from.
+        title: What its picture is headed with, such as which frame of a clip it is.
 
     Raises `InputError` for another array, `GeometryError` for a spacing that cannot be.
     """
@@ -96,6 +97,7 @@ class Image(_Flat):
     spacing: Spacing | None = None
     bit_depth: int = 0
     source: Source | None = None
+    title: str = ""
 
     def __post_init__(self) -> None:
         array = self.array

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from omlab_measure.structures import Position, Structure
+from omlab_payloads.pictures.words import BACKGROUND, INK, write
 from omlab_volume.orientation import canonical_grid
 from omlab_volume.pictures.planes import Panel, planes
-from omlab_volume.pictures.words import BACKGROUND, INK, write
 from omlab_volume.volume import LabelMap, Volume
 
 SHOWN = 6

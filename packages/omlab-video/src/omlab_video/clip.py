@@ -159,8 +159,12 @@ class Clip:
         return Clip(frames=Part(whole=self.frames, first=start), times=times, name=self.name)
 
     def picture(self, index: int) -> Image:
-        """One frame as an image. Raises as `stream`."""
-        return Image(array=self.read([index])[0])
+        """One frame as an image, whose title says which and when. Raises as `stream`."""
+        return Image(array=self.read([index])[0], title=self.place(index))
+
+    def place(self, index: int) -> str:
+        """Which frame that is, and when it is shown, in words."""
+        return f"frame {index + 1} of {len(self)}, {self.times[index]:.2f} s"
 
     def loaded(self) -> Clip:
         """The same with all frames in memory."""

@@ -13,6 +13,7 @@ from omlab.errors import InputError, UsageError
 from omlab.payloads import Inputs, Payload, describe
 from omlab_image.image import LabelMap2D
 from omlab_payloads.boxes import Boxes
+from omlab_payloads.colours import Colour, default_colour
 from omlab_video.clip import Clip, Frame
 
 
@@ -91,13 +92,15 @@ class LabelMapClip:
         return self.frame(index).overlay({"image": clip.picture(index)}, target=outlined)
 
     def drawn(self, clip: Clip, *, opacity: float = 0.45) -> Iterator[Frame]:
-        """The frames of the clip with the classes in colour over them."""
-        from omlab_payloads.colours import default_colour
+        """The frames of the clip with the classes in colour over them, their names and what frame it is at the top."""
+        from omlab_payloads.pictures.names import MOST, tinted
 
         palette = np.array([(0, 0, 0), *(default_colour(value) for value in range(1, 256))], np.float32)
-        for frame, classes in zip(clip.stream(), self.array, strict=True):
+        names = [(name, tinted(default_colour(value))) for value, name in self.present().items()][:MOST]
+        for index, (frame, classes) in enumerate(zip(clip.stream(), self.array, strict=True)):
             there = (classes > 0)[..., None] * np.float32(opacity)
-            yield np.rint(frame * (1 - there) + palette[classes] * there).astype(np.uint8)
+            mixed = np.rint(frame * (1 - there) + palette[classes] * there).astype(np.uint8)
+            yield _headed(mixed, clip.place(index), names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +135,19 @@ class BoxesClip:
         with_some = sum(1 for boxes in self.frames if boxes.boxes)
         return f"{sum(len(boxes.boxes) for boxes in self.frames)} boxes in {with_some} of {len(self.frames)} frames"
 
+    def overlay(self, inputs: Inputs, *, target: Payload | None = None) -> bytes:
+        """A PNG of the frame with the surest box, or that with most of them, with its boxes and those of `target`.
+
+        Raises `UsageError` where no clip of as many frames is among the inputs.
+        """
+        clip = next((one for one in inputs.values() if isinstance(one, Clip) and len(one) == len(self.frames)), None)
+        if clip is None:
+            given = ", ".join(describe(payload) for payload in inputs.values()) or "nothing"
+            raise UsageError(f"A {self.kind} is drawn over a clip of {len(self.frames)} frames, but {given} was given.")
+        index = max(range(len(clip)), key=lambda n: _sureness(self.frames[n]))
+        references = target.frames[index] if isinstance(target, BoxesClip) else None
+        return self.frames[index].overlay({"image": clip.picture(index)}, target=references)
+
     def to_value(self) -> dict[str, Any]:
         """JSON, of which `from_value` makes it again."""
         return {"frames": [boxes.to_value()["boxes"] for boxes in self.frames]}
@@ -152,3 +168,24 @@ def lies_on(masks: LabelMapClip, inputs: Inputs) -> Clip:
         given = ", ".join(describe(payload) for payload in inputs.values()) or "nothing"
         raise UsageError(f"A {masks.kind} is drawn over a clip of as many frames, but {given} was given.")
     return clips[0]
+
+
+def _sureness(boxes: Boxes) -> tuple[float, int]:
+    """The score of the surest box of a frame, and how many there are."""
+    return max((box.score or 0.0 for box in boxes.boxes), default=0.0), len(boxes.boxes)
+
+
+def _headed(frame: Frame, title: str, names: Sequence[tuple[str, Colour]]) -> Frame:
+    """A frame with a title at its top and names below it, in their colours; as it is where it has no room."""
+    from PIL import Image, ImageDraw
+
+    from omlab_payloads.pictures.words import INK, letters_for, write
+
+    picture = Image.fromarray(frame)
+    letters = letters_for(picture.size)
+    if not letters:
+        return frame
+    draw = ImageDraw.Draw(picture)
+    for row, (words, colour) in enumerate([(title, INK), *names]):
+        write(draw, (6, 5 + row * (letters + 5)), words, size=letters, anchor="lt", colour=colour)
+    return np.asarray(picture)

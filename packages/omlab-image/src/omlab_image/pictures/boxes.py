@@ -1,20 +1,39 @@
-"""Boxes in a picture: found ones in the colour of their class with their scores, references in white."""
+"""Boxes in a picture: found ones in the colour of their class, with its name and their score, references in white."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
-from omlab_payloads.colours import default_colour
+from omlab_payloads.colours import Colour, default_colour
+from omlab_payloads.names import name_key
+from omlab_payloads.pictures.classes import OUTLINE
+from omlab_payloads.pictures.names import Name, cut, tinted
+from omlab_payloads.pictures.words import BACKGROUND
 
-_WHITE, _DARK = (255, 255, 255), (14, 16, 20)
-_LINE, _FONT = 2, 12
+_LINE = 2
 
-Colour = tuple[int, int, int]
+
+@dataclass(frozen=True, kw_only=True)
+class Corners:
+    """Where a box lies in a picture."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def centres(self, half: tuple[float, float]) -> Iterator[tuple[float, float]]:
+        """Where the middle of a name of twice that size may be: above the box, below it, in it."""
+        away = half[1] + _LINE
+        for y in (self.top - away, self.bottom + away, self.top + away):
+            yield self.left + half[0], y
+            yield self.right - half[0], y
 
 
 def colours_of(boxes: Sequence[Any]) -> dict[str, Colour]:
@@ -33,24 +52,55 @@ def with_boxes(
     """A picture of an image of `shape` (rows, columns) with boxes in its pixels; the surest found one is on top."""
     marked = canvas.convert("RGB")
     draw = ImageDraw.Draw(marked)
-    ratio = np.array([marked.width / shape[1], marked.height / shape[0]])
-    letters = ImageFont.load_default(_FONT)
     for box in references:
-        _draw(draw, box, _WHITE, ratio=ratio)
-    for box in sorted(boxes, key=lambda box: box.score or 0.0):
-        left, top = _draw(draw, box, colours[box.label], ratio=ratio)
-        if box.score is not None:
-            place = (left + _LINE + 1, max(top - _FONT - 2, 0))
-            draw.text(
-                place, f"{box.score:.2f}", font=letters, fill=colours[box.label], stroke_width=2, stroke_fill=_DARK
-            )
+        _draw(draw, _corners(box, shape=shape, size=canvas.size), OUTLINE)
+    for box in reversed(_surest_first(boxes)):
+        _draw(draw, _corners(box, shape=shape, size=canvas.size), colours[box.label])
     return marked
 
 
-def _draw(draw: ImageDraw.ImageDraw, box: Any, colour: Colour, *, ratio: Any) -> tuple[float, float]:
-    """A line on a dark one; gives the corner at the left and the top."""
+def names_of_boxes(
+    boxes: Sequence[Any],
+    references: Sequence[Any],
+    *,
+    colours: Mapping[str, Colour],
+    shape: tuple[int, int],
+    size: tuple[int, int],
+) -> list[Name]:
+    """Label and score of each found box, the surest first; in white the labels that the references alone have."""
+    found = [
+        Name(words=words, place=_corners(box, shape=shape, size=size), colour=tinted(colours[box.label]))
+        for box in _surest_first(boxes)
+        if (words := _words(box))
+    ]
+    there = {name_key(box.label) for box in boxes}
+    missed = [box for box in references if box.label and name_key(box.label) not in there]
+    return [
+        *found,
+        *(Name(words=cut(b.label), place=_corners(b, shape=shape, size=size), is_of_target=True) for b in missed),
+    ]
+
+
+def _surest_first(boxes: Sequence[Any]) -> list[Any]:
+    return sorted(boxes, key=lambda box: -(box.score or 0.0))
+
+
+def _words(box: Any) -> str:
+    score = "" if box.score is None else f"{box.score:.2f}"
+    return f"{cut(box.label)} {score}".strip()
+
+
+def _corners(box: Any, *, shape: tuple[int, int], size: tuple[int, int]) -> Corners:
+    ratio = np.array([size[0] / shape[1], size[1] / shape[0]])
     near, far = ((np.array(at) + 0.5) * ratio for at in (box.near, box.far))
-    corners = [*map(float, near), *map(float, np.maximum(near, far - 1))]
-    draw.rectangle([corners[0] - 1, corners[1] - 1, corners[2] + 1, corners[3] + 1], outline=_DARK, width=_LINE + 2)
+    left, top = (float(end) for end in near)
+    right, bottom = (float(end) for end in np.maximum(near, far - 1))
+    return Corners(left=left, top=top, right=right, bottom=bottom)
+
+
+def _draw(draw: ImageDraw.ImageDraw, box: Corners, colour: Colour) -> None:
+    """A line on a dark one."""
+    corners = (box.left, box.top, box.right, box.bottom)
+    casing = (box.left - 1, box.top - 1, box.right + 1, box.bottom + 1)
+    draw.rectangle(casing, outline=BACKGROUND, width=_LINE + 2)
     draw.rectangle(corners, outline=colour, width=_LINE)
-    return corners[0], corners[1]

@@ -1,4 +1,8 @@
-"""A picture of an image with what was found drawn over it: classes filled and edged, boxes, references, a legend."""
+"""A picture of an image with what was found drawn over it: classes filled and edged, boxes, references, their names.
+
+Names stand at what they name, as in pictures of volumes, and in the legend. What is shown is also said in words, in the
+PNG's field for them (`Description`).
+"""
 
 from __future__ import annotations
 
@@ -9,25 +13,20 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
-from scipy import ndimage  # type: ignore[import-untyped]
+from PIL import ImageDraw
 
 from omlab.errors import GeometryError
-from omlab_image.pictures.boxes import colours_of, with_boxes
-from omlab_image.pictures.marks import with_marks
-from omlab_payloads.colours import default_colour
+from omlab_image.pictures.boxes import colours_of, names_of_boxes, with_boxes
+from omlab_image.pictures.marks import marks_of, with_marks
+from omlab_payloads.colours import Colour, default_colour
+from omlab_payloads.pictures.classes import OUTLINE, outlined, painted, spots
+from omlab_payloads.pictures.legend import Key, square, with_legend
+from omlab_payloads.pictures.names import LETTERS, Name, Rectangle, around, draw_names, names_of, told
+from omlab_payloads.pictures.words import as_png, font, letters_for, write
 
 _SHORTEST, _LONGEST = 360, 1200  # pixels of the picture's longer side, which lies between them
-_OPACITY = 0.3
 _PERCENTILES = (0.5, 99.8)  # shown from black to white, of more than 8 bits
-_OUTLINE = (255, 255, 255)
-_CASING = 0.35  # of the brightness beside the reference's outlines, so that they stand out on bright tissue
-_BACKGROUND, _INK = (14, 16, 20), (236, 238, 242)
-_LEGEND = 8  # names at most
-_LINE, _MARGIN, _FONT = 22, 8, 13
-
-Key = tuple[tuple[int, int, int] | None, str]
-"""An entry of the legend: the colour of its square (None: that of an outline) and its words."""
+_LEGEND = 12  # names at most
 
 
 class Flat(Protocol):
@@ -55,6 +54,11 @@ class Flat(Protocol):
 
 class Imaged(Flat, Protocol):
     """What an `Image` is to those who only look at it."""
+
+    @property
+    def title(self) -> str:
+        """What its picture is headed with."""
+        ...
 
     def eight_bit(self) -> NDArray[np.uint8]:
         """The pixels as 8 bits."""
@@ -92,29 +96,42 @@ def picture(
                 f"The {what} has {flat.shape[0]} x {flat.shape[1]} pixels, the image {image.shape[0]} x "
                 f"{image.shape[1]}, or their spacing differs."
             )
-    size = _size(image)
-    canvas = np.array(Pillow.fromarray(_shown(image)).convert("RGB").resize(size, Pillow.Resampling.BICUBIC))
-    if labelmap is not None:
-        canvas = _painted(canvas, _enlarged(labelmap, size))
-    if target is not None:
-        canvas = _outlined(canvas, _enlarged(target, size))
-    stream = io.BytesIO()
-    shown = Pillow.fromarray(canvas)
-    if prompts:
-        shown = with_marks(shown, prompts, shape=image.shape)
-    _with_legend(shown, _keys(labelmap, is_outlined=target is not None)).save(stream, "PNG")
-    return stream.getvalue()
+    canvas = _canvas(image)
+    result, reference = (None if flat is None else _enlarged(flat, canvas.size) for flat in (labelmap, target))
+    marks = marks_of(prompts, shape=image.shape, size=canvas.size)
+    shown = with_marks(_with_classes(canvas, result, reference), marks)
+    known, referred = ({} if flat is None else flat.present() for flat in (labelmap, target))
+    names = names_of(
+        () if result is None else spots(result),
+        () if reference is None else spots(reference),
+        names=known,
+        targets=referred,
+        colours={value: default_colour(value) for value in known},
+    )
+    _write(shown, names, title=image.title, taken=[around(click.at) for click in marks.clicks])
+    keys = [
+        *_keys([(default_colour(value), name) for value, name in known.items()]),
+        *_reference(is_there=target is not None),
+        *marks.keys(),
+    ]
+    said = told(known.values(), names, is_outlined=target is not None)
+    return _finished(shown, keys, title=image.title, said=said)
 
 
 def picture_of_boxes(image: Imaged, boxes: Sequence[Any], *, references: Sequence[Any] = ()) -> bytes:
-    """A PNG of `image` in true proportions with boxes in its pixels (`omlab_payloads.boxes.Box`) over it."""
-    colours = colours_of(boxes)
-    canvas = Pillow.fromarray(_shown(image)).convert("RGB").resize(_size(image), Pillow.Resampling.BICUBIC)
+    """A PNG of `image` in true proportions with boxes in its pixels (`omlab_payloads.boxes.Box`) over it.
+
+    Those of `references` are white.
+    """
+    canvas, colours = _canvas(image), colours_of(boxes)
     shown = with_boxes(canvas, boxes, references, colours=colours, shape=image.shape)
-    keys: list[Key] = [(colour, label or "box") for label, colour in list(colours.items())[:_LEGEND]]
-    stream = io.BytesIO()
-    _with_legend(shown, [*keys, *([(None, "reference")] if references else [])]).save(stream, "PNG")
-    return stream.getvalue()
+    names = names_of_boxes(boxes, references, colours=colours, shape=image.shape, size=canvas.size)
+    _write(shown, names, title=image.title)
+    labels = [(colour, label or "box") for label, colour in colours.items()]
+    keys = [*_keys(labels), *_reference(is_there=bool(references))]
+    found = (name.words for name in names if not name.is_of_target)
+    said = told(found, names, is_outlined=bool(references), how="Boxes")
+    return _finished(shown, keys, title=image.title, said=said)
 
 
 def thumbnail(image: Imaged, *, size: int) -> bytes:
@@ -123,6 +140,10 @@ def thumbnail(image: Imaged, *, size: int) -> bytes:
     small = Pillow.fromarray(_shown(image)).resize(_size(image, shortest=1, longest=size), Pillow.Resampling.LANCZOS)
     small.save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+def _canvas(image: Imaged) -> Pillow.Image:
+    return Pillow.fromarray(_shown(image)).convert("RGB").resize(_size(image), Pillow.Resampling.BICUBIC)
 
 
 def _size(image: Flat, *, shortest: int = _SHORTEST, longest: int = _LONGEST) -> tuple[int, int]:
@@ -152,68 +173,39 @@ def _enlarged(labelmap: Flat, size: tuple[int, int]) -> NDArray[np.int64]:
     return np.asarray(labelmap.array[rows[:, None], columns].astype(np.int64))
 
 
-def _painted(canvas: NDArray[np.uint8], values: NDArray[np.int64]) -> NDArray[np.uint8]:
-    found = np.unique(values)
-    table = np.array([(0, 0, 0) if value == 0 else default_colour(int(value)) for value in found], np.float64)
-    colours = table[np.searchsorted(found, values)]
-    share = np.where(values > 0, np.where(_edges(values), 1.0, _OPACITY), 0.0)[..., None]
-    return np.asarray(np.rint(canvas * (1 - share) + colours * share), np.uint8)
+def _with_classes(
+    canvas: Pillow.Image, result: NDArray[np.int64] | None, reference: NDArray[np.int64] | None
+) -> Pillow.Image:
+    pixels = np.array(canvas)
+    if result is not None:
+        pixels = painted(pixels, result)
+    if reference is not None:
+        pixels = outlined(pixels, reference)
+    return Pillow.fromarray(pixels)
 
 
-def _outlined(canvas: NDArray[np.uint8], values: NDArray[np.int64]) -> NDArray[np.uint8]:
-    line = _edges(values) & (values > 0)
-    beside: NDArray[np.bool_] = ndimage.binary_dilation(line) & ~line
-    drawn = canvas.copy()
-    drawn[beside] = np.rint(drawn[beside] * _CASING).astype(np.uint8)
-    drawn[line] = _OUTLINE
-    return drawn
+def _write(shown: Pillow.Image, names: Sequence[Name], *, title: str, taken: Sequence[Rectangle] = ()) -> None:
+    """Write the title and the names into a picture that has room for words."""
+    letters = letters_for(shown.size)
+    if not letters:
+        return
+    draw = ImageDraw.Draw(shown)
+    if title:
+        write(draw, (6, 5), title, size=letters, anchor="lt")
+        taken = [*taken, (0, 0, 12 + font(letters).getlength(title), 10 + letters)]
+    draw_names(draw, names, size=shown.size, taken=taken, letters=letters)
 
 
-def _edges(values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Pixels with a neighbour of another value."""
-    edges = np.zeros(values.shape, bool)
-    down, across = values[1:] != values[:-1], values[:, 1:] != values[:, :-1]
-    edges[1:] |= down
-    edges[:-1] |= down
-    edges[:, 1:] |= across
-    edges[:, :-1] |= across
-    return edges
+def _keys(entries: Sequence[tuple[Colour, str]]) -> list[Key]:
+    keys: list[Key] = [(square(fill=colour), words) for colour, words in entries[:_LEGEND]]
+    more = len(entries) - _LEGEND
+    return [*keys, (None, f"and {more} more")] if more > 0 else keys
 
 
-def _keys(labelmap: Labelled | None, *, is_outlined: bool) -> list[Key]:
-    keys: list[Key] = []
-    if labelmap is not None:
-        present = list(labelmap.present().items())
-        keys = [(default_colour(value), name) for value, name in present[:_LEGEND]]
-        if len(present) > _LEGEND:
-            keys.append((_BACKGROUND, f"and {len(present) - _LEGEND} more"))
-    return [*keys, (None, "reference")] if is_outlined else keys
+def _reference(*, is_there: bool) -> list[Key]:
+    return [(square(outline=OUTLINE), "reference")] if is_there else []
 
 
-def _with_legend(canvas: Pillow.Image, keys: Sequence[Key]) -> Pillow.Image:
-    if not keys:
-        return canvas
-    letters = ImageFont.load_default(_FONT)
-    rows, used = [[keys[0]]], _MARGIN + _width(keys[0], letters)
-    for key in keys[1:]:
-        wanted = _width(key, letters)
-        if used + wanted > canvas.width:
-            rows.append([])
-            used = _MARGIN
-        rows[-1].append(key)
-        used += wanted
-    whole = Pillow.new("RGB", (canvas.width, canvas.height + _LINE * len(rows) + _MARGIN), _BACKGROUND)
-    whole.paste(canvas)
-    draw = ImageDraw.Draw(whole)
-    for number, row in enumerate(rows):
-        x, y = float(_MARGIN), canvas.height + _MARGIN / 2 + _LINE * (number + 0.5)
-        for colour, words in row:
-            square = (x, y - 6, x + 12, y + 6)
-            draw.rectangle(square, fill=colour, outline=_OUTLINE if colour is None else colour, width=2)
-            draw.text((x + 18, y), words, font=letters, fill=_INK, anchor="lm")
-            x += _width((colour, words), letters)
-    return whole
-
-
-def _width(key: Key, letters: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> float:
-    return float(letters.getlength(key[1])) + 36
+def _finished(shown: Pillow.Image, keys: Sequence[Key], *, title: str, said: str) -> bytes:
+    whole = with_legend(shown, keys, letters=letters_for(shown.size) or LETTERS)
+    return as_png(whole, said=f"{title}. {said}".strip() if title else said)

@@ -1,7 +1,6 @@
-"""Prompts as marks in planes: clicks and boxes.
+"""Prompts as marks in planes: clicks and boxes, drawn as `omlab_payloads.pictures.marks` draws them.
 
-A click in the object is a bright disc with a plus, one outside it a dark square with a minus: they differ in shape,
-brightness and sign, so that no colour has to be told from another. Marks within `ON_PLANE` mm (or half a voxel) of a
+Marks within `ON_PLANE` mm (or half a voxel) of a
 plane are solid, those within `NEAR` mm faint and smaller, further ones are left out. A box is drawn dashed where a
 plane cuts it.
 """
@@ -10,24 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise, product
+from itertools import product
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from omlab.errors import GeometryError
+from omlab_payloads.colours import Colour, default_colour
+from omlab_payloads.pictures.marks import SCALE, draw_click, draw_dashed
+from omlab_payloads.pictures.words import INK, write
 from omlab_volume.geometry import Grid
-from omlab_volume.labels import Label, default_colour
+from omlab_volume.labels import Label
 from omlab_volume.orientation import canonical_grid
 from omlab_volume.pictures.planes import Panel
-from omlab_volume.pictures.words import FAINT, INK, Colour, write
 
 ON_PLANE = 1.5
 NEAR = 10.0
-
-SCALE = 4
-"""Marks are drawn this much larger and made smaller: smooth edges."""
 
 BOX = "box"
 """What the legend calls a box without a label."""
@@ -139,21 +137,14 @@ def draw_marks(picture: Image.Image, panel: Panel, marks: Marks) -> None:
     near = [(distance, click) for distance, click in near if distance <= NEAR]
     for distance, click in near:
         x, y = panel.place(click.at)
-        _draw_click(draw, (x * SCALE, y * SCALE), click, faint=distance > _half(panel))
+        is_faint = distance > _half(panel)
+        draw_click(draw, (x * SCALE, y * SCALE), is_inside=click.inside, colour=click.colour, is_faint=is_faint)
     picture.alpha_composite(layer.reduce(SCALE))
     text = ImageDraw.Draw(picture)
     for distance, click in near:
         if click.number and distance <= _half(panel):
             at, anchor = _beside(panel.place(click.at), [panel.place(other.at) for _, other in near])
             write(text, at, click.number, size=12, anchor=anchor)
-
-
-def key_of_click(*, inside: bool) -> Image.Image:
-    """The mark of a click for a legend, 16 x 16 pixels."""
-    layer = Image.new("RGBA", (16 * SCALE, 16 * SCALE))
-    click = Click(at=(0, 0, 0), inside=inside, colour=FAINT)
-    _draw_click(ImageDraw.Draw(layer), (8 * SCALE, 8 * SCALE), click, faint=False)
-    return layer.reduce(SCALE)
 
 
 def _beside(at: tuple[float, float], others: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], str]:
@@ -172,32 +163,10 @@ def _distance(panel: Panel, at: Sequence[float]) -> float:
     return abs(at[panel.normal] - panel.index[panel.normal]) * panel.spacing[panel.normal]
 
 
-def _draw_click(draw: ImageDraw.ImageDraw, at: tuple[float, float], click: Click, *, faint: bool) -> None:
-    x, y = at
-    radius, alpha = (4.5 * SCALE, 120) if faint else (6.5 * SCALE, 255)
-    fill, sign = ((255, 255, 255), (0, 0, 0)) if click.inside else ((0, 0, 0), (255, 255, 255))
-    shape = draw.ellipse if click.inside else draw.rectangle
-    for grown, colour in ((1.5, (0, 0, 0)), (0.5, click.colour), (-1.5, fill)):
-        r = radius + grown * SCALE
-        shape((x - r, y - r, x + r, y + r), fill=(*colour, alpha))
-    arm = radius * 0.5
-    draw.line(((x - arm, y), (x + arm, y)), fill=(*sign, alpha), width=round(1.5 * SCALE))
-    if click.inside:
-        draw.line(((x, y - arm), (x, y + arm)), fill=(*sign, alpha), width=round(1.5 * SCALE))
-
-
 def _draw_box(draw: ImageDraw.ImageDraw, panel: Panel, box: Box) -> None:
     """The cut of a box: dashes of its object's colour on a dark line."""
     at = panel.index[panel.normal]
     if not box.near[panel.normal] - 0.5 <= at <= box.far[panel.normal] + 0.5:
         return
     (right, bottom), (left, top) = panel.place(box.near), panel.place(box.far)
-    corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-    for start, end in pairwise(corners):
-        a, b = np.array(start) * SCALE, np.array(end) * SCALE
-        draw.line((tuple(a), tuple(b)), fill=(0, 0, 0, 170), width=3 * SCALE)
-        length = float(np.linalg.norm(b - a))
-        for begin in np.arange(0, length, 11 * SCALE):
-            stop = min(begin + 7 * SCALE, length)
-            dash = (tuple(a + (b - a) * begin / length), tuple(a + (b - a) * stop / length))
-            draw.line(dash, fill=(*box.colour, 255), width=round(1.5 * SCALE))
+    draw_dashed(draw, (left * SCALE, top * SCALE), (right * SCALE, bottom * SCALE), colour=box.colour)

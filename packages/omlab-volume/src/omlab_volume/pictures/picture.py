@@ -7,37 +7,36 @@ through the middle of what was found. What is shown is also said in words, in th
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
-from PIL.PngImagePlugin import PngInfo
 
 from omlab.errors import GeometryError
+from omlab_payloads.pictures.classes import OUTLINE
+from omlab_payloads.pictures.legend import Key, square, with_legend
+from omlab_payloads.pictures.marks import key_of_click
+from omlab_payloads.pictures.names import Name, Rectangle, around, draw_names, names_of, told
+from omlab_payloads.pictures.words import BACKGROUND, FAINT, INK, as_png, font, write
 from omlab_volume.geometry import Affine, Grid
 from omlab_volume.labels import Label, Labelled, complete_labels
 from omlab_volume.orientation import canonical_grid
-from omlab_volume.pictures.marks import Marks, draw_marks, key_of_click, marks_of
-from omlab_volume.pictures.names import Name, Rectangle, around, draw_names, names_in
+from omlab_volume.pictures.marks import Marks, draw_marks, marks_of
 from omlab_volume.pictures.place import place_of
-from omlab_volume.pictures.planes import OUTLINE, Imaged, Panel, planes
-from omlab_volume.pictures.words import BACKGROUND, FAINT, INK, font, write
+from omlab_volume.pictures.planes import Imaged, Panel, planes
 
 _HEIGHT = 440  # of a panel
 _TALLER = 2.0  # times that, at most, for a body that is much higher than deep
 _WIDTH = 1800  # of the three panels, at most
-_GAP, _FOOTER, _LINE = 6, 14, 26
+_GAP = 6
 _TITLE, _SMALL = 16, 14  # letters, in pixels: pages show pictures at about two thirds
 _LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 _NAMES = {2: "Axial", 1: "Coronal", 0: "Sagittal"}
 _COUNTED_FROM = {2: "the feet", 1: "the back", 0: "the left"}
 _LENGTHS = [digit * 10.0**power for power in (1, 0, -1, -2, -3) for digit in (10, 5, 2)] + [1e-3]  # mm, of a scale
 _LEGEND = 24  # names of labels at most
-
-Key = tuple[Image.Image | None, str]
-"""An entry of the legend: its 16 x 16 mark and its words."""
 
 
 def picture(
@@ -74,11 +73,19 @@ def picture(
         [_drawn(panel, mine, marks, affine=grid.affine) for panel, mine in zip(panels, names, strict=True)]
     )
     keys = _keys(panels, labels, marks, outlined=target is not None)
-    said = PngInfo()
-    said.add_itxt("Description", _in_words(panels, labels, names, affine=grid.affine, outlined=target is not None))
-    stream = io.BytesIO()
-    (_with_footer(canvas, keys) if keys else canvas).save(stream, "PNG", pnginfo=said)
-    return stream.getvalue()
+    said = _in_words(panels, labels, names, affine=grid.affine, outlined=target is not None)
+    return as_png(with_legend(canvas, keys), said=said)
+
+
+def names_in(panel: Panel, labels: Sequence[Label], targets: Sequence[Label]) -> list[Name]:
+    """The names of the classes in a plane: of the result, and in white those that the reference alone has there."""
+    return names_of(
+        panel.spots,
+        panel.target_spots,
+        names={label.value: label.name for label in labels},
+        targets={label.value: label.name for label in targets},
+        colours={label.value: label.colour for label in labels if label.colour is not None},
+    )
 
 
 def _height(grid: Grid) -> int:
@@ -107,7 +114,7 @@ def _drawn(panel: Panel, names: Sequence[Name], marks: Marks, *, affine: Affine)
         draw = ImageDraw.Draw(picture)
         _draw_words(draw, panel, affine=affine)
         marked = [around(panel.place(click.at)) for click in marks.clicks]
-        draw_names(draw, panel, names, taken=[*_edges_of(panel), *marked])
+        draw_names(draw, names, size=picture.size, taken=[*_edges_of(panel), *marked])
     return picture.convert("RGB")
 
 
@@ -179,62 +186,23 @@ def _in_words(
         f"{_COUNTED_FROM[panel.normal]} ({_place(panel, affine)})"
         for panel in panels
     )
-    seen = dict.fromkeys(value for panel in panels for value in panel.labels)
     known = {label.value: label.name for label in labels}
-    alone = dict.fromkeys(name.words for mine in names for name in mine if name.is_of_target)
-    said = [
-        f"{where[0].upper()}{where[1:]}.",
-        f"Filled: {', '.join(known[value] for value in seen)}." if seen else "",
-        "White lines: the reference." if outlined else "",
-        f"With a white name, in a plane where the result has none: {', '.join(alone)}." if alone else "",
-    ]
-    return " ".join(filter(None, said))
+    seen = dict.fromkeys(known[value] for panel in panels for value in panel.labels)
+    found = told(seen, chain.from_iterable(names), is_outlined=outlined)
+    return f"{where[0].upper()}{where[1:]}. {found}".rstrip()
 
 
 def _keys(panels: Sequence[Panel], labels: Sequence[Label], marks: Marks, *, outlined: bool) -> list[Key]:
     """What the legend says: the labels in the planes, the first panel's largest first, then lines and marks."""
     seen = list(dict.fromkeys(value for panel in panels for value in panel.labels))
     known = {label.value: label for label in labels}
-    keys: list[Key] = [(_square(fill=known[value].colour), known[value].name) for value in seen[:_LEGEND]]
+    keys: list[Key] = [(square(fill=known[value].colour), known[value].name) for value in seen[:_LEGEND]]
     if len(seen) > _LEGEND:
         keys.append((None, f"and {len(seen) - _LEGEND} more"))
     if outlined:
-        keys.append((_square(outline=OUTLINE), "reference"))
-    keys += [(_square(outline=colour), name) for name, colour in list(marks.names.items())[:_LEGEND]]
+        keys.append((square(outline=OUTLINE), "reference"))
+    keys += [(square(outline=colour), name) for name, colour in list(marks.names.items())[:_LEGEND]]
     for inside, words in ((True, "click inside"), (False, "click outside")):
         if any(click.inside == inside for click in marks.clicks):
-            keys.append((key_of_click(inside=inside), words))
+            keys.append((key_of_click(is_inside=inside), words))
     return keys
-
-
-def _square(**colours: Any) -> Image.Image:
-    key = Image.new("RGBA", (16, 16))
-    ImageDraw.Draw(key).rounded_rectangle((1, 2, 13, 14), radius=2, width=2, **colours)
-    return key
-
-
-def _with_footer(canvas: Image.Image, keys: Sequence[Key]) -> Image.Image:
-    """The picture with its legend below it."""
-    letters = font(_TITLE)
-    rows: list[list[Key]] = [[]]
-    used = 0.0
-    for key in keys:
-        size = letters.getlength(key[1]) + 44
-        if rows[-1] and used + size > canvas.width - 2 * _GAP:
-            rows.append([])
-            used = 0
-        rows[-1].append(key)
-        used += size
-    whole = Image.new("RGB", (canvas.width, canvas.height + _LINE * len(rows) + _FOOTER // 2), BACKGROUND)
-    whole.paste(canvas, (0, 0))
-    draw = ImageDraw.Draw(whole)
-    for n, row in enumerate(rows):
-        x, y = _GAP + 4.0, canvas.height + _LINE * n + _LINE / 2 - 2
-        for mark, words in row:
-            shift = 0
-            if mark is not None:
-                whole.paste(mark, (round(x) - 1, round(y) - 8), mark)
-                shift = 20
-            draw.text((x + shift, y), words, font=letters, fill=INK, anchor="lm")
-            x += letters.getlength(words) + shift + 24
-    return whole

@@ -12,20 +12,15 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage  # type: ignore[import-untyped]
 
+from omlab_payloads.pictures.classes import Spot, by_area, outlined, painted, spots
 from omlab_volume.geometry import Grid
-from omlab_volume.labels import Label, Labelled, complete_labels
+from omlab_volume.labels import Labelled, complete_labels
 from omlab_volume.orientation import canonical_array, canonical_grid
-
-OUTLINE = (255, 255, 255)
-"""Colour of the reference's outlines."""
 
 _HU_WINDOW = (-160.0, 240.0)  # soft tissue
 _PERCENTILES = (0.5, 99.8)
 _LOOKED_AT = 1_000_000  # voxels that tell the percentiles well enough
-_OPACITY = 0.3
-_CASING = 0.35  # of the brightness beside the reference's outlines, so that they stand out on bone
 
 
 class Imaged(Protocol):
@@ -45,16 +40,6 @@ class Imaged(Protocol):
     def intensity(self) -> str:
         """What they mean, such as `hu`."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spot:
-    """Where a class is thickest in a plane, in pixels of its picture, and how far its edge is from there."""
-
-    value: int
-    x: float
-    y: float
-    depth: float
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,11 +95,12 @@ def planes(
     """
     grid = canonical_grid(volume.grid)
     image = canonical_array(volume.array[0], volume.grid)
-    found, outlined = (
+    found, reference = (
         None if labelled is None else canonical_array(labelled.array, volume.grid) for labelled in (labelmap, target)
     )
     black, white = window if window is not None else _window(volume, image)
-    colours = None if labelmap is None else _colour_table(complete_labels(labelmap))
+    labels = [] if labelmap is None else complete_labels(labelmap)
+    colours = {label.value: label.colour for label in labels if label.colour is not None}
     extents = np.array(image.shape) * grid.spacing
     pixel = max(extents[1], extents[2]) / height
     panels = []
@@ -122,18 +108,18 @@ def planes(
         size = tuple(max(1, round(float(extents[axis] / pixel))) for axis in (down, across))
         shares = _shares(image.take(at[normal], axis=normal), black=black, white=white)
         picture = _grey(_sampled(shares, size=size, smooth=True))
-        labels: tuple[int, ...] = ()
-        spots: tuple[Spot, ...] = ()
+        shown: tuple[int, ...] = ()
+        result_spots: tuple[Spot, ...] = ()
         target_spots: tuple[Spot, ...] = ()
-        if found is not None and colours is not None:
+        if found is not None:
             plane = found.take(at[normal], axis=normal)
             drawn = _sampled(plane, size=size, smooth=False)
-            picture = _painted(picture, drawn, colours=colours)
-            labels, spots = _by_area(plane), _spots(drawn)
-        if outlined is not None:
-            drawn = _sampled(outlined.take(at[normal], axis=normal), size=size, smooth=False)
-            picture = _outlined(picture, drawn)
-            target_spots = _spots(drawn)
+            picture = painted(picture, drawn, colours=colours)
+            shown, result_spots = by_area(plane), spots(drawn)
+        if reference is not None:
+            drawn = _sampled(reference.take(at[normal], axis=normal), size=size, smooth=False)
+            picture = outlined(picture, drawn)
+            target_spots = spots(drawn)
         panels.append(
             Panel(
                 picture=picture,
@@ -143,31 +129,12 @@ def planes(
                 index=at,
                 size=grid.shape,
                 spacing=grid.spacing,
-                labels=labels,
-                spots=spots,
+                labels=shown,
+                spots=result_spots,
                 target_spots=target_spots,
             )
         )
     return panels
-
-
-def _by_area(plane: NDArray[Any]) -> tuple[int, ...]:
-    values, counts = np.unique(plane, return_counts=True)
-    return tuple(int(values[n]) for n in np.argsort(-counts, kind="stable") if values[n])
-
-
-def _spots(drawn: NDArray[Any]) -> tuple[Spot, ...]:
-    """The spot of every class in a picture of labels, the largest class first."""
-    values = _by_area(drawn)
-    if not values:
-        return ()
-    framed = np.pad(drawn, 1)
-    depth = ndimage.distance_transform_edt(~_edges(framed))[1:-1, 1:-1]
-    places = ndimage.maximum_position(depth, drawn, values)
-    return tuple(
-        Spot(value=value, x=float(x), y=float(y), depth=float(depth[y, x]))
-        for value, (y, x) in zip(values, places, strict=True)
-    )
 
 
 def _window(volume: Imaged, image: NDArray[Any]) -> tuple[float, float]:
@@ -207,38 +174,3 @@ def _shares(plane: NDArray[Any], *, black: float, white: float) -> NDArray[np.fl
 def _grey(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
     grey: NDArray[np.uint8] = (shares * 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
-
-
-def _colour_table(labels: Sequence[Label]) -> NDArray[np.uint8]:
-    table = np.zeros((max([0, *(label.value for label in labels)]) + 1, 3), dtype=np.uint8)
-    for label in labels:
-        if label.colour is not None:
-            table[label.value] = label.colour
-    return table
-
-
-def _painted(panel: NDArray[np.uint8], labels: NDArray[Any], *, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Classes filled with their colours, their edges in full."""
-    share = np.where(labels > 0, np.where(_edges(labels), 1.0, _OPACITY), 0.0)[..., None]
-    mixed: NDArray[np.uint8] = np.rint(panel * (1 - share) + colours[labels] * share).astype(np.uint8)
-    return mixed
-
-
-def _outlined(panel: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]:
-    """The outermost pixels of every class in white, those beside them darkened."""
-    line = _edges(labels) & (labels > 0)
-    casing = _edges(line) & ~line
-    drawn = panel.copy()
-    drawn[casing] = np.rint(drawn[casing] * _CASING)
-    drawn[line] = OUTLINE
-    return drawn
-
-
-def _edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Pixels that have another value than one beside, above or below them."""
-    edge = np.zeros(labels.shape, dtype=bool)
-    edge[:-1] |= labels[:-1] != labels[1:]
-    edge[1:] |= labels[1:] != labels[:-1]
-    edge[:, :-1] |= labels[:, :-1] != labels[:, 1:]
-    edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-    return edge

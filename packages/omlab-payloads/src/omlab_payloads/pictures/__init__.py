@@ -1,0 +1,1 @@
+"""What pictures of results are drawn with: words, classes and their names, prompts, a legend (extra `pictures`)."""
