@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from omlab.card_schema import CARD_MODELS, json_schema, validate
-from omlab.cards import KINDS, Card, cards_in
+from omlab.cards import KINDS, Card, cards_in, read_cards
 from omlab.errors import CardError
 
 CARDS = tomllib.loads((Path(__file__).parent / "toy" / "cards.toml").read_text())
@@ -31,7 +31,7 @@ def test_the_toy_cards_are_complete(kind):
     ("changes", "message"),
     [
         ({"entry": "no colon"}, "entry"),
-        ({"limits": None}, "limits: Field required"),
+        ({"limits": None}, "limits is missing"),
         ({"colour": "red"}, "colour"),
         ({"default_weights": "best"}, "'best' is not among"),
         ({"name": "Bad Name"}, "name"),
@@ -46,7 +46,84 @@ def test_a_wrong_model_card_names_card_file_and_field(changes, message):
     with pytest.raises(CardError, match=message) as error:
         validate(card("model", **changes))
     assert "toy/cards.toml" in str(error.value)
-    assert str(error.value).endswith(".")
+    assert str(error.value)[-1] in ".?"
+
+
+FILE = """\
+[settings.mirror]
+type = "bool"
+default = true
+help = "Whether it mirrors."
+
+[[format]]
+name = "mine"
+summary = "A format."
+entry = "m:F"
+licence = "CC0"
+suffixes = [".mine"]
+
+[[model]]
+name = "other"
+summary = "A model."
+
+[[model]]
+name = "mine" # not the format
+summary = "A model."
+entry = "m:load"
+licence = "CC0"
+citation = "None."
+intended_use = "Tests."
+limits = "All."
+settings = ["mirror"]
+
+[model.does.predict]
+takes = { signal = "signal" }
+gives = "signal"
+
+[model.weights.a]
+summary = "Some."
+licence = "CC0"
+
+[[model.weights.a.files]]
+name = "a.pth"
+url = "https://x.example/a"
+size = 3
+
+[[model.weights.a.files]]
+name = "b.pth"
+url = "https://x.example/b"
+size = 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ('limits = "All."', 'limit = "All."', "line 24: limit is no field, did you mean 'limits'?"),
+        ('limits = "All."', "", "line 17: limits is missing."),
+        ('gives = "signal"', 'give = "signal"', "line 29: does.predict.give is no field, did you mean 'gives'?"),
+        ('gives = "signal"', "", "line 27: does.predict.gives is missing."),
+        (
+            'gives = "signal"',
+            "gives = 3",
+            "line 29: does.predict.gives is wrong: input should be a valid string, not",
+        ),
+        ('url = "https://x.example/b"', 'url = "b"', "line 42: weights.a.files.1.url is wrong: string should match"),
+        ("default = true", "defaults = true", "line 3: settings.mirror.defaults is no field, did you mean 'default'?"),
+        ('gives = "signal"', 'gives = "signal"\ngrid = "ct"', "line 27: does.predict is wrong: grid names 'ct', which"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(right, wrong, said, tmp_path, monkeypatch):
+    package = f"told_{abs(hash((right, wrong)))}"
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").touch()
+    (tmp_path / package / "cards.toml").write_text(FILE.replace(right, wrong))
+    monkeypatch.syspath_prepend(tmp_path)
+    (_, mine) = read_cards(package, "model")
+    with pytest.raises(CardError) as error:
+        validate(mine)
+    assert f"model card 'mine' in {package}/cards.toml, {said}" in str(error.value)
+    assert "; " not in str(error.value)  # one fault is told once
 
 
 VERB = {"takes": {"signal": "signal", "note": "note?"}, "gives": "signal"}

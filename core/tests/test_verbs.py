@@ -545,7 +545,8 @@ def test_an_observer_that_fails_is_noted_and_stops_nothing(signal, monkeypatch):
     with pytest.warns(OmlabWarning, match="observer toy failed after the run: ValueError: no connection"):
         outcome = omlab.predict("adder", signal("a.sig", [1]), output="out")
     assert outcome.exit_status == 0
-    assert "observer toy failed: ValueError: no connection" in read_log(Path("out"))["notes"]
+    said = "observer toy failed: ValueError: no connection (test_verbs.py, line "
+    assert any(note.startswith(said) for note in read_log(Path("out"))["notes"])
 
 
 def test_a_wrong_card_of_a_format_harms_no_other(install, signal):
@@ -554,7 +555,7 @@ def test_a_wrong_card_of_a_format_harms_no_other(install, signal):
         "    return [Card(kind='format', name='odd', summary='Odd.', data={'name': 'odd', 'summary': 'Odd.'})]\n"
     )
     install("odd", entry_points={"odd": "odd_plugin"}, files={"odd_plugin.py": text})
-    with pytest.warns(OmlabWarning, match=r"format card 'odd' in odd is wrong: .* The format is left out"):
+    with pytest.warns(OmlabWarning, match=r"format card 'odd' in odd, .* The format is left out"):
         assert values(signal("a.sig", [1])) == [1]
 
 

@@ -26,7 +26,7 @@ PAGES = (
     *sorted((ROOT / "docs").glob("*.md")),
     *(package.folder / "README.md" for package in packages() if not package.apart or package.name in INSTALLED),
 )
-OTHERS = {"my-data", "my-net", "bright"}
+OTHERS = {"my-data", "my-net", "bright", "edge"}
 """What a reader of the pages makes."""
 
 

@@ -15,9 +15,11 @@ import pytest
 from mkdocs.config.defaults import MkDocsConfig
 
 from omlab_testkit import scaffold
-from omlab_testkit.scaffold.kinds import KINDS
-from tools import plugin_table, site
+from omlab_testkit.scaffold.kinds import KINDS, TAKEN
+from tools import plugin_table, site, workspace
 from tools.workspace import ROOT
+
+PACKAGES = ROOT / "packages"
 
 SCAN = """
 import numpy as np, omlab
@@ -109,6 +111,13 @@ def test_a_package_of_its_own_passes(kind: str, tmp_path: Path) -> None:
     run("-m", "ruff", "check", ".", cwd=package)
     run("-m", "ruff", "format", "--check", ".", cwd=package)
     run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=package, path=[package / "src"])
+
+
+def test_names_of_packages_of_omlab_are_taken() -> None:
+    ours = {
+        package.name.removeprefix("omlab-") for package in workspace.packages() if package.folder.parent == PACKAGES
+    }
+    assert ours - TAKEN == set()
 
 
 def test_people_and_programs_find_every_kind() -> None:

@@ -1,4 +1,4 @@
-"""docs/writing-a-plugin.md, run as it is written.
+"""docs/writing-a-plugin.md and docs/porting-a-model.md, run as they are written.
 
 Fenced blocks with a title are files; `console` blocks are commands (`$ ...`) with text that their output must
 hold. Two things stand in for the reader: the environment is the one at hand, and installing the package means
@@ -15,16 +15,14 @@ import pytest
 
 from tools.workspace import ROOT
 
-PAGE = ROOT / "docs" / "writing-a-plugin.md"
 BLOCK = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
-METADATA = "Metadata-Version: 2.1\nName: omlab-bright\nVersion: 0.1.0\n"
 
 
-def install(package: Path) -> None:
-    metadata = package / "src" / "omlab_bright-0.1.0.dist-info"
+def install(package: Path, *, name: str) -> None:
+    metadata = package / "src" / f"omlab_{name}-0.1.0.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text(METADATA)
-    (metadata / "entry_points.txt").write_text("[omlab]\nbright = omlab_bright.plugin\n")
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: omlab-{name}\nVersion: 0.1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[omlab]\n{name} = omlab_{name}.plugin\n")
 
 
 def run(command: str, *, cwd: Path, package: Path) -> str:
@@ -41,10 +39,11 @@ def run(command: str, *, cwd: Path, package: Path) -> str:
 
 
 @pytest.mark.slow
-def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
-    package, cwd, output = tmp_path / "omlab-bright", tmp_path, ""
+@pytest.mark.parametrize(("page", "name"), [("writing-a-plugin.md", "bright"), ("porting-a-model.md", "edge")])
+def test_the_tutorial_works_as_written(page: str, name: str, tmp_path: Path) -> None:
+    package, cwd, output = tmp_path / f"omlab-{name}", tmp_path, ""
     commands = 0
-    for block in BLOCK.finditer(PAGE.read_text(encoding="utf-8")):
+    for block in BLOCK.finditer((ROOT / "docs" / page).read_text(encoding="utf-8")):
         if block["title"]:
             (package / block["title"]).write_text(block["text"], encoding="utf-8")
             continue
@@ -55,7 +54,7 @@ def test_the_tutorial_works_as_written(tmp_path: Path) -> None:
             elif line.startswith("$ cd "):
                 cwd = cwd / line.removeprefix("$ cd ")
             elif line.startswith("$ uv pip install"):
-                install(package)
+                install(package, name=name)
             else:
                 output = run(line.removeprefix("$ "), cwd=cwd, package=package)
                 commands += 1

@@ -402,19 +402,17 @@ CARD_MODELS: dict[Kind, type[BaseCard]] = {
 
 
 def validate(card: Card) -> BaseCard:
-    """The card in full. Raises `CardError` that names the card, its file and each wrong field."""
+    """The card in full. Raises `CardError` that names the card, its file, and line and name of each wrong field."""
     try:
         return CARD_MODELS[card.kind].model_validate(dict(card.data))
     except ValidationError as error:
-        problems = "; ".join(_problem(row) for row in error.errors())
+        from omlab.card_problems import problems  # only a mistake pays for it
+
+        found = problems(card, error.errors(), schema=json_schema(card.kind))
+        end = "" if found.endswith("?") else "."
         raise CardError(
-            f"{card.kind} card '{card.name}' in {card.source or card.distribution} is wrong: {problems}."
+            f"{card.kind} card '{card.name}' in {card.source or card.distribution}, {found}{end}"
         ) from error
-
-
-def _problem(row: Any) -> str:
-    where = ".".join(str(part) for part in row["loc"]) or "the card"
-    return f"{where}: {re.sub(r'^Value error, ', '', row['msg'])}"
 
 
 def json_schema(kind: Kind) -> dict[str, Any]:

@@ -74,13 +74,14 @@ def cards_in(document: Mapping[str, Any], kind: Kind, *, source: str) -> list[Ca
     tables = document.get(kind, [])
     if not isinstance(tables, list):
         raise CardError(f"{source}: write [[{kind}]] (a list of cards), not [{kind}].")
+    for number, table in enumerate(tables, start=1):
+        for key in ("name", "summary"):
+            if not isinstance(table.get(key), str) or not table[key].strip():
+                raise CardError(f"{source}: [[{kind}]] number {number} has no '{key}'.")
     return [_card(kind, table, source=source, shared=document.get(SHARED, {})) for table in tables]
 
 
 def _card(kind: Kind, table: Mapping[str, Any], *, source: str, shared: Mapping[str, Any]) -> Card:
-    for key in ("name", "summary"):
-        if not isinstance(table.get(key), str) or not table[key].strip():
-            raise CardError(f"{source}: a [[{kind}]] card has no '{key}'.")
     data = _with_shared(table, shared=shared, where=f"{source}: {kind} '{table['name']}'")
     return Card(kind=kind, name=table["name"], summary=table["summary"], data=data, source=source)
 

@@ -91,10 +91,13 @@ class DeviceError(OmlabError):
     exit_status = 1
 
 
-def where(error: BaseException) -> str:
-    """The place in the code that an unexpected error comes from, as the end of a sentence."""
+def where(error: BaseException, *, below: int = 0) -> str:
+    """The place in the code that an unexpected error comes from, as the end of a sentence.
+
+    The first `below` frames are not looked at, nor are Python's own that import a module.
+    """
     from pathlib import Path  # only a bug pays for these
     from traceback import extract_tb
 
-    frames = extract_tb(error.__traceback__, limit=-1)
+    frames = [frame for frame in extract_tb(error.__traceback__)[below:] if "importlib" not in frame.filename]
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
-from omlab.errors import OmlabError
+from omlab.errors import OmlabError, where
 
 Each = Callable[[Any, str], Any]
 """(what an implementation gave, its distribution) -> what is handed on; an exception blames the plugin."""
@@ -93,5 +93,7 @@ class Guards:
 
 
 def said(error: BaseException) -> str:
-    """An error as a reason: our own sentences as they are, others with their type."""
-    return str(error) if isinstance(error, OmlabError) else f"{type(error).__name__}: {error}"
+    """An error of a plugin as a reason: our own sentences as they are, others with type and place."""
+    if isinstance(error, OmlabError):
+        return str(error)
+    return f"{type(error).__name__}: {error}{where(error, below=1)}"  # the first frame is that of our call

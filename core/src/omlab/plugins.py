@@ -25,9 +25,11 @@ import pluggy
 
 from omlab import hookspecs
 from omlab.errors import PluginError
-from omlab.guards import Each, Guards, as_given
+from omlab.guards import Each, Guards, as_given, said
+from omlab.suggest import did_you_mean
 
 GROUP = "omlab"
+HOOKS = [name for name in vars(hookspecs) if name.startswith("omlab_")]
 Status = Literal["ok", "broken", "incompatible", "off"]
 
 
@@ -109,17 +111,17 @@ class Plugins:
             with redirect_stdout(sys.stderr):
                 plugin = entry_point.load()
         except (Exception, SystemExit) as error:  # whatever a plugin does at import must not harm the others
-            return "broken", f"cannot be imported: {type(error).__name__}: {error}"
+            return "broken", f"cannot be imported: {said(error)}"
         return self._check_and_register(entry_point.name, distribution, plugin)
 
     def _check_and_register(self, name: str, distribution: str, plugin: Any) -> tuple[Status, str]:
         api = getattr(plugin, "OMLAB_HOOK_API", None)
         if api != hookspecs.HOOK_API:
-            found = "does not say OMLAB_HOOK_API" if api is None else f"is built for hook API {api}"
-            return "incompatible", f"{found}; this omlab has {hookspecs.HOOK_API}"
+            found = "its module has no OMLAB_HOOK_API" if api is None else f"it is built for hook API {api}"
+            older = "omlab-core" if isinstance(api, int) and api > hookspecs.HOOK_API else distribution
+            return "incompatible", f"{found}, and this omlab has {hookspecs.HOOK_API}: update {older}"
         try:
             self.manager.register(self._guarded(name, distribution, plugin), name=name)
-            self.manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
             if self.manager.get_plugin(name) is not None:
                 self.manager.unregister(name=name)
@@ -132,7 +134,10 @@ class Plugins:
         for attribute in dir(plugin):
             options = self.manager.parse_hookimpl_opts(plugin, attribute)
             if options is not None:
-                function = getattr(plugin, attribute)
+                function, hook = getattr(plugin, attribute), options["specname"] or attribute
+                if hook not in HOOKS and not options["optionalhook"]:
+                    hint = did_you_mean(hook, HOOKS, none="there are none.")
+                    raise ValueError(f"there is no hook '{hook}', {hint.rstrip('?.')}")
                 if options["hookwrapper"]:
                     raise ValueError(f"{attribute} uses pluggy's old hookwrapper=True: make it wrapper=True")
                 is_wrapper = options["wrapper"] and isgeneratorfunction(function)

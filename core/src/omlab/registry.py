@@ -49,6 +49,12 @@ class Registry:
             raise UnknownNameError(self._unknown(kind, name))
         return found[0]
 
+    @property
+    def not_loaded(self) -> str:
+        """Part of a sentence on a name that is unknown: which plugins are set aside, for it may be one of theirs."""
+        names = [plugin.name for plugin in self.plugins if plugin.status in ("broken", "incompatible")]
+        return f" (not loaded: {', '.join(names)}; see omlab doctor)" if names else ""
+
     def _ask(self, kind: Kind) -> list[Card]:
         def owned(answer: Any, distribution: str) -> list[Card]:
             cards = list(answer)
@@ -63,7 +69,7 @@ class Registry:
         known = sorted({card.name for card in self.cards(kind)})
         words = {"dataset": "data set"}.get(kind, kind)
         none = f"no plugin with a {words} is installed."
-        return f"There is no {words} '{name}': {did_you_mean(name, known, none=none)}"
+        return f"There is no {words} '{name}'{self.not_loaded}: {did_you_mean(name, known, none=none)}"
 
 
 @cache

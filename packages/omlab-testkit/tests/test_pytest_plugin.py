@@ -139,7 +139,11 @@ def test_a_package_that_is_no_plugin_says_so(example):
     example.change("pyproject.toml", 'name = "omlab-example"', 'name = "omlab-elsewhere"')
     result = example.check("tests")
     assert result.ret != 0
-    assert "'omlab-elsewhere' is not installed as a plugin" in result.stdout.str() + result.stderr.str()
+    said = result.stdout.str() + result.stderr.str()
+    assert "'omlab-elsewhere' is not installed as a plugin" in said
+    assert "Install it (uv pip install -e .)" in said
+    assert "Traceback" not in said
+    assert "pytest_plugin.py" not in said  # the sentence alone, not where it was raised
 
 
 def test_further_golden_cases_are_answered(example, tmp_path_factory):
@@ -179,6 +183,11 @@ def test_the_pytest_plugin_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_verb_without_a_method_is_told_before_it_is_called():
+    checks = list(all_checks())
+    assert checks.index("methods_are_there") < checks.index("result_is_what_the_card_says")
 
 
 def test_every_check_states_its_promise_in_the_readme(request):

@@ -5,6 +5,7 @@ everything installed that they need.
 """
 
 import ast
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -93,6 +94,12 @@ def test_impossible_names_are_refused(name: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("name", "like"), [("My_Net", "my-net"), ("U-Net 3D", "u-net-3d"), ("3d", "tiny-net")])
+def test_a_name_that_would_do_is_told(name: str, like: str) -> None:
+    with pytest.raises(UsageError, match=f"such as {like}"):
+        scaffold.names(name)
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
@@ -140,6 +147,15 @@ def test_contrib_goes_into_the_lists_of_the_workspace(tmp_path: Path) -> None:
     assert document["tool"]["importlinter"]["contracts"][0]["layers"] == ["omlab_old | omlab_tiny", "omlab"]
     rows = [line.split("|")[3].strip() for line in (root / "README.md").read_text().splitlines() if "| [" in line]
     assert rows == ["", "command `omlab simulate`", "model `stunet`", "model `tiny`", "model `usfm`"]
+
+
+def test_a_package_that_was_removed_by_hand_is_not_listed_twice(tmp_path: Path) -> None:
+    root = checkout(tmp_path)
+    scaffold.create("model", "tiny", destination=root, contrib=True)
+    first = {name: (root / name).read_text() for name in ("pyproject.toml", "README.md")}
+    shutil.rmtree(root / "contrib" / "omlab-tiny")
+    scaffold.create("model", "tiny", destination=root, contrib=True)
+    assert {name: (root / name).read_text() for name in first} == first
 
 
 def test_a_package_of_a_kind_and_its_format_has_one_row_of_both(tmp_path: Path) -> None:

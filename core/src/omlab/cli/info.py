@@ -61,7 +61,8 @@ def _named(name: str) -> list[Card]:
     if found:
         return [catalogue.get(kind, base) for kind in found]
     known = [card.name for kind in SECTIONS.values() for card in catalogue.cards(kind)]
-    raise UnknownNameError(f"Nothing called '{base}' is installed: {did_you_mean(base, known, none='no plugin is.')}")
+    hint = did_you_mean(base, known, none="no plugin is.")
+    raise UnknownNameError(f"Nothing called '{base}' is installed{catalogue.not_loaded}: {hint}")
 
 
 def _show(card: Card, facts: dict[str, Any]) -> None:

@@ -161,5 +161,6 @@ def require_distribution(kit: Kit) -> None:
     """Raise `UsageError` where the distribution is not installed as a plugin."""
     if not kit.entry_points:
         raise UsageError(
-            f"'{kit.project.name}' is not installed as a plugin: it has no entry point in the group '{GROUP}'."
+            f"'{kit.project.name}' is not installed as a plugin: it has no entry point in the group '{GROUP}' here. "
+            "Install it (uv pip install -e .)."
         )

@@ -109,7 +109,7 @@ def _kits(config: pytest.Config, path: Path) -> list[Kit]:
     key = str(folder)
     if key not in config.stash[_KITS]:
         if not names and (folder is None or path == Path(__file__).with_name("conformance.py")):
-            raise pytest.UsageError("Say which plugin to check: --omlab-plugin DIST, or --omlab-all.")
+            raise pytest.Collector.CollectError("Say which plugin to check: --omlab-plugin DIST, or --omlab-all.")
         config.stash[_KITS][key] = _make_kits(config, names=names, folder=folder)
     return config.stash[_KITS][key]
 
@@ -122,9 +122,9 @@ def _make_kits(config: pytest.Config, *, names: Sequence[str], folder: Path | No
 
     golden = [Path(config.invocation_params.dir, name) for name in config.getoption("omlab_golden")]
     if missing := [path for path in golden if not path.is_dir()]:
-        raise pytest.UsageError(f"There is no folder {missing[0]} of golden cases.")
+        raise pytest.Collector.CollectError(f"There is no folder {missing[0]} of golden cases.")
     if golden and len(names) > 1:
-        raise pytest.UsageError("--omlab-golden is for one plugin: name it with --omlab-plugin.")
+        raise pytest.Collector.CollectError("--omlab-golden is for one plugin: name it with --omlab-plugin.")
     try:
         folders = {name: folder_of(name, root=config.rootpath) for name in names} if folder is None else {"": folder}
         projects = [
@@ -135,7 +135,7 @@ def _make_kits(config: pytest.Config, *, names: Sequence[str], folder: Path | No
             require_distribution(kit)
             require_alike(kit)
     except OmlabError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.Collector.CollectError(str(error)) from None
     return kits
 
 

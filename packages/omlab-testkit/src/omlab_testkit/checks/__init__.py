@@ -103,9 +103,10 @@ def check(
 
 def all_checks() -> dict[str, Check]:
     """Every check by name, in the order in which they are run."""
-    for module in MODULES:
-        import_module(f"{__name__}.{module}")
-    return dict(_found)
+    order = {f"{__name__}.{module}": place for place, module in enumerate(MODULES)}
+    for module in order:
+        import_module(module)
+    return dict(sorted(_found.items(), key=lambda row: order[row[1].run.__module__]))  # one may import another
 
 
 def as_markdown() -> str:

@@ -64,10 +64,12 @@ def plugin_answers_with_cards(subject: Subject, folder: Path) -> None:
     offers = subject.kit.offers  # asks every hook
     for plugin in subject.kit.plugins:
         if plugin.status != "ok":
-            raise PromiseError(f"The plugin '{plugin.name}' of '{subject.id}' is {plugin.status}: {plugin.reason}.")
+            raise PromiseError(
+                f"The plugin '{plugin.name}' of '{subject.id}' is {plugin.status}: {plugin.reason.rstrip('.')}."
+            )
     manager = subject.kit.plugins.manager
     if not offers and not any(manager.get_hookcallers(plugin) for _, plugin in manager.list_name_plugin()):
-        raise PromiseError(f"The plugin of '{subject.id}' implements no hook.")
+        raise PromiseError(f"The plugin of '{subject.id}' implements no hook: is @hookimpl above its functions?")
 
 
 @check(of="plugin")

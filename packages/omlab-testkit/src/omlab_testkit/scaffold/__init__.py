@@ -26,6 +26,7 @@ from omlab_testkit.scaffold.kinds import KINDS, TAKEN
 LONGEST_NAME = 30
 """Longer names would break lines of the templates."""
 
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _HOOK = '''@hookimpl
 def omlab_{kind}s() -> list[Card]:
     """The {kind} cards of this package."""
@@ -40,24 +41,18 @@ class Names:
     distribution: str
     module: str
     card: str
-    class_name: str
 
 
 def names(name: str) -> Names:
     """The names of a package called `name`, with or without `omlab-` before it. Raises `UsageError`."""
     card = name.removeprefix("omlab-")
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", card) or len(card) > LONGEST_NAME:
+    if not _NAME.fullmatch(card) or len(card) > LONGEST_NAME:
+        like = re.sub(r"[^a-z0-9]+", "-", card.lower()).strip("-")[:LONGEST_NAME]
         raise UsageError(
             f"'{name}' cannot be the name of a package: use at most {LONGEST_NAME} small letters, digits and single "
-            "hyphens, beginning with a letter, such as tiny-net."
+            f"hyphens, beginning with a letter, such as {like if _NAME.fullmatch(like) else 'tiny-net'}."
         )
-    words = card.split("-")
-    return Names(
-        distribution=f"omlab-{card}",
-        module="_".join(["omlab", *words]),
-        card=card,
-        class_name="".join(word.capitalize() for word in words),
-    )
+    return Names(distribution=f"omlab-{card}", module=f"omlab_{card.replace('-', '_')}", card=card)
 
 
 def create(kind: str, name: str, *, destination: Path, contrib: bool) -> list[Path]:
@@ -124,7 +119,6 @@ def _write_package(kind: str, called: Names, *, folder: Path, alone: bool) -> li
         "distribution": called.distribution,
         "module": called.module,
         "name": called.card,
-        "Class": called.class_name,
         "plain": called.card.replace("-", ""),
         "kind": kind,
         "words": facts.words,

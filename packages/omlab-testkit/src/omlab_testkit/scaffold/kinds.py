@@ -90,7 +90,8 @@ KINDS: Mapping[str, NewKind] = {
 TAKEN = frozenset(
     [
         *("core", "payloads", "data", "prompts", "volume", "image", "slide", "video", "protein", "text", "kernels"),
-        *("train", "adapters", "evaluators", "report", "serve", "ray", "testkit", "workspace"),
+        *("train", "adapters", "evaluators", "report", "benchmark", "retrieval", "measure", "sam", "testkit"),
+        *("serve", "ray", "workspace"),
     ]
 )
 """Names of packages of omlab, there or planned."""

@@ -34,15 +34,20 @@ def find(folder: Path) -> Path:
 
 
 def edited_lists(root: Path, distribution: str, module: str) -> dict[Path, str]:
-    """The new text of the root `pyproject.toml`. Raises `UsageError` where a list is not as expected."""
+    """The new text of the root `pyproject.toml`. Raises `UsageError` where a list is not as expected.
+
+    Of a package that was removed by hand the lists may still know: it gets into each once.
+    """
     path = root / "pyproject.toml"
     text = path.read_text(encoding="utf-8")
     text = _append(text, r"^dependencies = \[$", r"^\]$", f'    "{distribution}",\n', path)
     text = _append(text, r"^\[tool\.uv\.sources\]$", r"^$|\Z", f"{distribution} = {{ workspace = true }}\n", path)
     text = _append(text, r"^root_packages = \[$", r"^\]$", f'    "{module}",\n', path)
-    text, changed = re.subn(r'^(layers = \[\n    "[^"]*)"', rf'\1 | {module}"', text, count=1, flags=re.MULTILINE)
-    if not changed:
+    layers = re.search(r'^layers = \[\n    "([^"]*)"', text, flags=re.MULTILINE)
+    if layers is None:
         raise UsageError(f"{path} has no list of layers to put {module} into.")
+    if module not in layers[1].split(" | "):
+        text = f"{text[: layers.end(1)]} | {module}{text[layers.end(1) :]}"
     return {path: text}
 
 
@@ -60,12 +65,13 @@ def add_to_readme(root: Path, *, summary: str, brings: str, folder: Path) -> Non
     text = path.read_text(encoding="utf-8")
     if _TABLE_END not in text:
         return
-    row = f"| [{folder.name}]({folder.relative_to(root).as_posix()}) | {summary} | {brings} |\n"
-    lines = text.splitlines(keepends=True)
+    place = folder.relative_to(root).as_posix()
+    row = f"| [{folder.name}]({place}) | {summary} | {brings} |\n"
+    lines = [line for line in text.splitlines(keepends=True) if f"]({place})" not in line or not _ROW.match(line)]
     table = [n for n, line in enumerate(lines) if _ROW.match(line)]
     rule = next(n for n, line in enumerate(lines) if line.startswith("|---"))
-    place = max((n for n in table if _order(lines[n]) < _order(row)), default=rule) + 1
-    replace_lists({path: "".join([*lines[:place], row, *lines[place:]])})
+    after = max((n for n in table if _order(lines[n]) < _order(row)), default=rule) + 1
+    replace_lists({path: "".join([*lines[:after], row, *lines[after:]])})
 
 
 def _order(row: str) -> tuple[int, str]:
@@ -75,9 +81,10 @@ def _order(row: str) -> tuple[int, str]:
 
 
 def _append(text: str, begin: str, end: str, line: str, path: Path) -> str:
-    """`text` with `line` as the last of the list that `begin` opens and `end` closes."""
+    """`text` with `line` as the last of the list that `begin` opens and `end` closes, where it is not in it yet."""
     opening = re.search(begin, text, flags=re.MULTILINE)
     closing = re.compile(end, flags=re.MULTILINE).search(text, opening.end() + 1) if opening else None
-    if closing is None:
+    if opening is None or closing is None:
         raise UsageError(f"{path} has no list to put {line.strip()} into.")
-    return text[: closing.start()] + line + text[closing.start() :]
+    listed = line in text[opening.end() : closing.start()].splitlines(keepends=True)
+    return text if listed else text[: closing.start()] + line + text[closing.start() :]
