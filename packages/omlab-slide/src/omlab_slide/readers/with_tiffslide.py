@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ import tiffslide
 from numpy.typing import NDArray
 
 from omlab.errors import InputError
-from omlab_slide.readers.quiet import quiet
+from omlab.silence import silent
 from omlab_slide.readers.reader import Level
 
 _COLOURS = {1, 3, 4}
+_quiet = partial(silent, "tiffslide", "tifffile", "zarr", "imagecodecs", "numcodecs", "fsspec", unheard=["tifffile"])
 
 
 class TiffSlideReader:
@@ -48,7 +50,7 @@ class TiffSlideReader:
 
     def _decoded(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> NDArray[np.uint8]:
         try:
-            with quiet():
+            with _quiet():
                 found = np.asarray(self._slide.read_region(location, level, size, as_array=True))
         except Exception as error:  # every codec below has errors of its own
             raise InputError(_one_line(error)) from error
@@ -65,7 +67,7 @@ def open_reader(path: Path) -> TiffSlideReader:
     if path.is_dir():
         raise InputError("it is a folder")
     try:
-        with quiet():
+        with _quiet():
             slide = tiffslide.TiffSlide(path)
             reach = _reach(slide)
             sample = np.asarray(slide.read_region((0, 0), slide.level_count - 1, (1, 1), as_array=True))
