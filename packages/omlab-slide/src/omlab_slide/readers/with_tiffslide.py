@@ -12,7 +12,7 @@ import numpy as np
 import tiffslide
 from numpy.typing import NDArray
 
-from omlab.errors import InputError
+from omlab.errors import InputError, one_line
 from omlab.silence import silent
 from omlab_slide.readers.reader import Level
 
@@ -53,7 +53,7 @@ class TiffSlideReader:
             with _quiet():
                 found = np.asarray(self._slide.read_region(location, level, size, as_array=True))
         except Exception as error:  # every codec below has errors of its own
-            raise InputError(_one_line(error)) from error
+            raise InputError(one_line(error)) from error
         colour = found[..., :3].astype(np.uint8, copy=False)
         return colour if colour.shape[2] == 3 else np.repeat(colour, 3, axis=2)
 
@@ -72,7 +72,7 @@ def open_reader(path: Path) -> TiffSlideReader:
             reach = _reach(slide)
             sample = np.asarray(slide.read_region((0, 0), slide.level_count - 1, (1, 1), as_array=True))
     except Exception as error:  # it raises what tifffile, zarr and the standard library raise
-        raise InputError(_one_line(error)) from error
+        raise InputError(one_line(error)) from error
     size = path.stat().st_size
     if reach > size:  # what is not there would be black, and nobody would know
         slide.close()
@@ -96,7 +96,3 @@ def _reach(slide: tiffslide.TiffSlide) -> int:
         (offset + count for page in pages for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)),
         default=0,
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -23,7 +23,7 @@ from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from omlab import progress
-from omlab.errors import InputError, OmlabError, OmlabWarning
+from omlab.errors import InputError, OmlabError, OmlabWarning, one_line
 from omlab_volume.io.paths import check_file
 from omlab_volume.io.quiet import quiet
 
@@ -99,8 +99,9 @@ def parsing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is damaged DICOM ({type(error).__name__}: {reason}); export it again.") from error
+        raise InputError(
+            f"{path} is damaged DICOM ({type(error).__name__}: {one_line(error)}); export it again."
+        ) from error
 
 
 def read_file(path: Path, *, known: KnownElements | None = None) -> DicomFile | None:

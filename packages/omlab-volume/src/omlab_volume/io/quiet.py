@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from omlab.errors import OmlabError, OutputError
+from omlab.errors import OmlabError, OutputError, one_line
 from omlab.silence import silent
 
 quiet = partial(
@@ -33,5 +33,4 @@ def in_a_sentence(path: Path, *, what: str, instead: str) -> Iterator[None]:
     except (OmlabError, OSError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise OutputError(f"{path.name} cannot be written as {what}: {reason}; write {instead}.") from error
+        raise OutputError(f"{path.name} cannot be written as {what}: {one_line(error)}; write {instead}.") from error
