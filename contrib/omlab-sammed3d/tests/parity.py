@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omlab_kernels import dice_cross_entropy
+from omlab_sam.prompt_encoder import PromptEncoder
 from omlab_sammed3d.attention import Triple
 from omlab_sammed3d.clicks import random_click, ritm_click
 from omlab_sammed3d.encoder import Block
 from omlab_sammed3d.naive import padded_attention
-from omlab_sammed3d.network import PromptEncoder, SamMed3d, SamMed3dConfig
+from omlab_sammed3d.network import SamMed3d, SamMed3dConfig
 from omlab_sammed3d.training import THRESHOLD, click_loss, drawn_click
 from omlab_sammed3d.windows import Window, crop_start, z_normalise
 from omlab_testkit.expected import Answer, answer_parts, difference
@@ -43,12 +44,8 @@ def build(case: dict[str, Any]) -> nn.Module:
             table_rows=_table_rows(case),
         ).eval()
     if "image_size" in shape:
-        config = SamMed3dConfig(
-            image_size=shape["image_size"],
-            prompt_width=shape["embed_dim"],
-            point_embeddings=_point_embeddings(case),
-        )
-        return PromptEncoder(config).eval()
+        size, kinds = shape["image_size"], _point_embeddings(case)
+        return PromptEncoder(shape["embed_dim"], image_size=size, grid=size // 16, axes=3, kinds=kinds).eval()
     config = SamMed3dConfig(
         image_size=shape["img_size"],
         patch=shape.get("patch_size", 16),
@@ -111,7 +108,7 @@ def _block(block: Block, tokens: Tensor) -> dict[str, Tensor]:
 
 
 def _prompts(encoder: PromptEncoder, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    outputs: dict[str, Tensor] = {"dense_pe": encoder.dense_positions()}
+    outputs: dict[str, Tensor] = {"dense_pe": encoder.dense_pe()}
     points, labels = inputs.get("point_coords"), inputs.get("point_labels")
     if points is not None:
         outputs["sparse_points"], _ = encoder(points=points, labels=labels)
@@ -132,7 +129,7 @@ def _boxes(inputs: dict[str, Tensor]) -> Tensor | None:
 
 def _network(network: SamMed3d, inputs: dict[str, Tensor], *, wanted: set[str]) -> dict[str, Tensor]:
     outputs, embedding = _encoder(network, inputs["image"], wanted=wanted)
-    outputs["dense_pe"] = network.prompt_encoder.dense_positions()
+    outputs["dense_pe"] = network.prompt_encoder.dense_pe()
     mask = inputs.get("mask_input")
     if mask is None:
         mask = embedding.new_zeros(1, 1, *(network.config.mask_size,) * 3)
