@@ -22,7 +22,7 @@ from omlab_sammed3d.naive import padded_attention
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig
 from omlab_sammed3d.training import THRESHOLD, click_loss, drawn_click
 from omlab_sammed3d.windows import Window, crop_start, z_normalise
-from omlab_testkit.expected import Answer, answer_parts, difference
+from omlab_testkit.expected import Answer, among, answer_parts, difference
 from omlab_testkit.golden import uniform
 
 Case = Mapping[str, Any]
@@ -227,21 +227,9 @@ def _loss(part: Case, case: Case) -> float:
         "dice_part": dice,
         "bce_part": dice_cross_entropy(logits, truth, dice=0, **one_term).item(),
         "total": click_loss(logits, truth[:, 0]).item(),
-        "older_library": {"total": dice, "dice_part": dice},
     }
-    return _among(found, part, about={"pred", "gt", "note", "version"})
-
-
-def _among(found: Case, part: Case, *, about: set[str]) -> float:
-    """The largest difference of the named numbers of a part; `about` are its inputs and words."""
-    unknown = [name for name in part if name not in found and name not in about]
-    if unknown:
-        raise KeyError(unknown[0])
-    wanted = {name: part[name] for name in found if name in part}
-    for name, value in wanted.items():
-        if isinstance(value, dict):
-            wanted[name] = {key: entry for key, entry in value.items() if key not in about}
-    return difference({name: found[name] for name in wanted}, wanted)
+    older = among({"total": dice, "dice_part": dice}, part.get("older_library", {}), about={"note", "version"})
+    return max(older, among(found, part, about={"pred", "gt", "note", "older_library"}))
 
 
 def _arrays(part: Case, case: Case, *, threshold: float) -> tuple[Mask, Mask]:
@@ -308,7 +296,7 @@ def _cube(row: Case, *, side: int) -> float:
     found = _borders(start, side=side, shape=np.array(row["shape"])) | {
         "label_box_after": np.stack((low - start, stop - start)).clip(0, side).T
     }
-    return _among(found, row, about={"shape", "label_box"})
+    return among(found, row, about={"shape", "label_box"})
 
 
 def _borders(start: NDArray[Any], *, side: int, shape: NDArray[Any]) -> dict[str, Any]:
@@ -324,7 +312,7 @@ def _normalised(part: Case, case: Case) -> float:
     # what was subtracted and divided by, read off the result: image = mean + std * found
     slope, offset = np.polyfit(found.double().numpy(), image.flatten().double().numpy(), 1)
     answer = {"mean": float(offset), "std": float(slope), "output_first8": found[:8].tolist()}
-    return _among(answer, part, about={"input", "note"})
+    return among(answer, part, about={"input", "note"})
 
 
 def _windows(part: Case, case: Case) -> float:
@@ -349,4 +337,4 @@ def _window(row: Case, recorded: Case, *, side: int = 128, slab: int = 32) -> fl
         "window_region": (region - window.first[:, None].astype(int)).ravel(),
     }
     reached = np.array([(span.start, size - span.stop) for span, size in zip(window.reach(shape), shape, strict=True)])
-    return max(_among(found, recorded, about={"offset"}), difference(reached.ravel(), recorded["cropping"]))
+    return max(among(found, recorded, about={"offset"}), difference(reached.ravel(), recorded["cropping"]))
