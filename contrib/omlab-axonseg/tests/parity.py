@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from omlab_axonseg.registration.networks import MatrixNet
 from omlab_axonseg.residual_unet import ResidualUNet
 from omlab_axonseg.tiling import Tiling
 from omlab_testkit.expected import Answer, answer_parts, difference
-from omlab_testkit.golden import draw_inputs, uniform
+from omlab_testkit.golden import draw_inputs, recorded, uniform
 
 Case = Mapping[str, Any]
 
@@ -49,7 +48,7 @@ def run(module: nn.Module, case: dict[str, Any], inputs: dict[str, Tensor]) -> d
     if isinstance(module, Cascade):
         return _registered(module, inputs)
     with torch.inference_mode():
-        with _recorded(module) as outputs:
+        with recorded(_parts(module)) as outputs:
             if isinstance(module, AxialUNet):
                 levels = module(inputs["image"], deep_supervision=True)
                 outputs |= {"logits": levels[0]} | {f"deep{n}": levels[n] for n in range(1, len(levels))}
@@ -144,24 +143,6 @@ def _parts(module: nn.Module) -> dict[str, nn.Module]:
         names |= {f"{part}{n}": f"{part}{n}" for part in ("encoder", "decoder") for n in range(1, 5)}
         return {name: module.get_submodule(part) for name, part in names.items()}
     return {}
-
-
-@contextmanager
-def _recorded(module: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """What the parts of the network give."""
-    outputs: dict[str, Tensor] = {}
-    handles = []
-    for name, part in _parts(module).items():
-
-        def keep(_module: nn.Module, _inputs: Any, output: Tensor, *, name: str = name) -> None:
-            outputs[name] = output.clone()
-
-        handles.append(part.register_forward_hook(keep))
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def check(case: dict[str, Any]) -> dict[str, float]:

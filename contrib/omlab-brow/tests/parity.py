@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from omlab_brow.vit import EPS, Brow, VitConfig, resized_positions, untrained
 from omlab_image import Image
 from omlab_kernels import self_distillation
 from omlab_testkit.expected import Answer, answer_parts, difference
+from omlab_testkit.golden import recorded
 from omlab_train.distillation import HeadConfig, cosine_schedule, teacher_temperature, updated_center
 from omlab_train.teacher import StudentTeacher
 
@@ -61,7 +61,7 @@ def run(module: nn.Module, case: dict[str, Any], inputs: dict[str, Tensor]) -> d
 
 
 def _encoded(module: Brow, image: Tensor) -> dict[str, Tensor]:
-    with _recorded(module) as outputs:
+    with recorded({f"block{n}": block for n, block in enumerate(module.blocks)}) as outputs:
         outputs["feature"] = module.features(image)
     patches = module.patch_embed(image)
     outputs |= {
@@ -73,24 +73,6 @@ def _encoded(module: Brow, image: Tensor) -> dict[str, Tensor]:
     for count in range(1, len(module.blocks) + 1):
         outputs[f"normed_last{count}_first"] = module.last_tokens(image, blocks=count)[0]
     return outputs
-
-
-@contextmanager
-def _recorded(module: Brow) -> Iterator[dict[str, Tensor]]:
-    """What blocks give, by their number."""
-    outputs: dict[str, Tensor] = {}
-    handles = []
-    for number, block in enumerate(module.blocks):
-
-        def keep(_module: nn.Module, _inputs: Any, output: Tensor, *, name: str = f"block{number}") -> None:
-            outputs[name] = output.clone()
-
-        handles.append(block.register_forward_hook(keep))
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _distilled(module: StudentTeacher, facts: Case, inputs: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,8 @@ from omlab_deblurmim.segmentation import Segmenter, SegmenterConfig
 from omlab_deblurmim.vit import Vit, VitConfig
 from omlab_deblurmim.weights import layers_of, undecayed_of, with_published_buffers
 from omlab_kernels import masked_patch_error
-from omlab_testkit.expected import Answer, answer_parts, difference
+from omlab_testkit.expected import Answer, among, answer_parts, difference
+from omlab_testkit.golden import recorded
 from omlab_train.layers import layer_groups
 
 Case = Mapping[str, Any]
@@ -94,7 +94,7 @@ def _vit_config(shape: Case) -> VitConfig:
 def run(module: nn.Module, case: dict[str, Any], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Every output that a case of these networks may name."""
     image = inputs["image"]
-    with torch.inference_mode(), _recorded(_parts(module)) as outputs:
+    with torch.inference_mode(), recorded(_parts(module)) as outputs:
         if isinstance(module, Mae | ConvMae):
             masking = draw_mask(inputs["noise"], ratio=case["build"]["mask_ratio"])
             latent = module.encode(image, masking)
@@ -139,24 +139,6 @@ def _parts(module: nn.Module) -> dict[str, nn.Module]:
     return parts
 
 
-@contextmanager
-def _recorded(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """What the parts of the network give the last time that they are called."""
-    outputs: dict[str, Tensor] = {}
-    handles = []
-    for name, part in parts.items():
-
-        def keep(_module: nn.Module, _inputs: Any, output: Tensor, *, name: str = name) -> None:
-            outputs[name] = output.clone()
-
-        handles.append(part.register_forward_hook(keep))
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def check(case: dict[str, Any]) -> dict[str, float]:
     """How far this package is from a file without a network, by its parts."""
     answers: dict[str, Answer] = {
@@ -172,15 +154,6 @@ def check(case: dict[str, Any]) -> dict[str, float]:
 
 def _each(answer: Any) -> Answer:
     return lambda part, case: max(answer(row) for row in part)
-
-
-def _among(found: Case, part: Case, *, about: set[str]) -> float:
-    """The largest difference of the named numbers of a part; `about` are its inputs and words."""
-    unknown = [name for name in part if name not in found and name not in about]
-    if unknown:
-        raise KeyError(unknown[0])
-    expected = {name: value for name, value in part.items() if name not in about}
-    return difference({name: found[name] for name in expected}, expected)
 
 
 def _taps(name: str) -> Answer:
@@ -224,7 +197,7 @@ def _masks(row: Case) -> float:
         "batch_iou": pooled["iou"],
         "per_image": [image_figures(one > 0.5, other) for one, other in zip(share, truth, strict=True)],
     }
-    return _among(found, row, about={"prob", "gt", "note"})
+    return among(found, row, about={"prob", "gt", "note"})
 
 
 def _groups(row: Case) -> float:
@@ -264,7 +237,7 @@ def _groups(row: Case) -> float:
 def _positions(part: Case, case: Case) -> float:
     table = sincos_table(part["embed_dim"], grid=part["grid"], class_token=part["cls_token"])[0].double()
     found = {"shape": list(table.shape), "sum": table.sum().item(), "value": table.flatten()[part["index"]]}
-    return _among(found, part, about={"embed_dim", "grid", "cls_token", "index", "note"})
+    return among(found, part, about={"embed_dim", "grid", "cls_token", "index", "note"})
 
 
 def _expansion(part: str, case: Case) -> float:

@@ -24,8 +24,8 @@ from omlab_medlsam.network import Features, MedLam, MedLamConfig, unit_length
 from omlab_medlsam.space import WorkingSpace, corners_of, las_to_file
 from omlab_medlsam.working import normalised
 from omlab_sam.network import Sam
-from omlab_testkit.expected import Answer, answer_parts, difference
-from omlab_testkit.golden import draw_state, uniform
+from omlab_testkit.expected import Answer, among, answer_parts
+from omlab_testkit.golden import draw_state, recorded, uniform
 from omlab_volume.geometry import Grid
 
 Case = Mapping[str, Any]
@@ -73,12 +73,9 @@ def run(module: nn.Module, case: dict[str, Any], inputs: dict[str, Tensor]) -> d
 
 def _medsam_outputs(sam: Sam, case: Case, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Blocks, embedding, prompts and masks of the boxes on one image; probabilities at the size in their name."""
-    outputs: dict[str, Tensor] = {}
-    for n, block in enumerate(sam.image_encoder.blocks):
-        if f"block{n}" in case["outputs"]:
-            block.register_forward_hook(lambda _m, _i, out, n=n: outputs.__setitem__(f"block{n}", out.clone()))
     boxes = torch.cat((inputs["box_min"], inputs["box_max"]), dim=1)
-    embedding = sam.image_encoder(inputs["image"])
+    with recorded({f"block{n}": block for n, block in enumerate(sam.image_encoder.blocks)}) as outputs:
+        embedding = sam.image_encoder(inputs["image"])
     low, one = sam.decode(embedding, boxes=boxes, multimask=False)
     _, three = sam.decode(embedding, boxes=boxes, multimask=True)
     outputs |= {"encoder": embedding, "sparse": sam.prompt_encoder(boxes=boxes)[0]}
@@ -104,18 +101,9 @@ def check(case: dict[str, Any]) -> dict[str, float]:
     return answer_parts(case, answers, about={"reference", "about", "note", "rtol"})
 
 
-def _among(found: Case, part: Case, *, about: set[str]) -> float:
-    """The largest difference of the named numbers of a part; `about` are its inputs and words."""
-    unknown = [name for name in part if name not in found and name not in about]
-    if unknown:
-        raise KeyError(unknown[0])
-    wanted = {name: part[name] for name in found if name in part}
-    return difference({name: found[name] for name in wanted}, wanted)
-
-
 def _intensity(part: Case, case: Case) -> float:
     """The rule asks for a value below -10 in the volume."""
-    return _among({"normalised": normalised(np.array(part["hu"], np.float32))}, part, about={"hu", "note"})
+    return among({"normalised": normalised(np.array(part["hu"], np.float32))}, part, about={"hu", "note"})
 
 
 def _ellipsoid(shape: list[int], row: Case) -> NDArray[np.bool_]:
@@ -132,11 +120,11 @@ def _points(part: Case, case: Case) -> float:
         "parts": {n: part_bounds(mask, parts=int(n)) for n in part.get("parts", {})},
         "part_points": {n: part_points(mask, parts=int(n)) for n in part.get("part_points", {})},
     }
-    return _among(found, part, about={"shape", "ellipsoid", "note"})
+    return among(found, part, about={"shape", "ellipsoid", "note"})
 
 
 def _corners(part: Case, case: Case) -> float:
-    return _among({"corners": corners_of(np.array(part["extremes"]))}, part, about={"extremes", "note"})
+    return among({"corners": corners_of(np.array(part["extremes"]))}, part, about={"extremes", "note"})
 
 
 def _measures(part: Case, case: Case) -> float:
@@ -149,7 +137,7 @@ def _measures(part: Case, case: Case) -> float:
             found[name] = box_iou(boxes[pair[0]], boxes[pair[1]])
         if what == "wall_distance":
             found[name] = wall_distance(boxes[pair[0]], boxes[pair[1]], spacing=spacing)
-    return _among(found, part, about={"a", "b", "c", "spacing", "note"})
+    return among(found, part, about={"a", "b", "c", "spacing", "note"})
 
 
 def _file_grid(axes: str, shape: list[int]) -> Grid:
@@ -170,7 +158,7 @@ def _orientation(part: Case, case: Case) -> float:
         matrix = las_to_file(_file_grid(_inverse_axes(row["file_axes"]), row["file_shape"]))
         placed = points[:, ::-1] @ matrix[:3, :3].T + matrix[:3, 3]
         found = {"matrix": matrix, "zyx": placed[:, ::-1]}
-        far.append(_among(found, row, about={"file_axes", "file_shape"}))
+        far.append(among(found, row, about={"file_axes", "file_shape"}))
     return max(far)
 
 
@@ -272,7 +260,7 @@ def _results(
                 ours, theirs = (np.array(one[what][name], float) for one in (answers, wanted))
                 ours[mask] = theirs[mask]
                 answers[what][name] = ours
-    return _among(answers, wanted, about={"slice_interval", "similarity_margin"})
+    return among(answers, wanted, about={"slice_interval", "similarity_margin"})
 
 
 def _extremes(found: Found, space: WorkingSpace) -> list[NDArray[np.float64]]:
@@ -320,4 +308,4 @@ def _loss(part: Case, case: Case) -> float:
         "total": (distance + similarity).item(),
     }
     about = {"salt", "arrays", "positions", "points", "distance_ratio", "threshold", "temperature", "note"}
-    return _among(found, part, about=about)
+    return among(found, part, about=about)

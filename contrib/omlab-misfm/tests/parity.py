@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,8 +21,8 @@ from omlab_misfm.normalise import scaled, z_normalised
 from omlab_misfm.patches import two_patches
 from omlab_misfm.pctnet import Pctnet, PctnetConfig, untrained_pctnet
 from omlab_misfm.windows import mean_of_flips, tiling
-from omlab_testkit.expected import Answer, answer_parts, difference
-from omlab_testkit.golden import draw_inputs
+from omlab_testkit.expected import Answer, among, answer_parts, difference
+from omlab_testkit.golden import draw_inputs, recorded
 from omlab_train.schedules import poly
 from omlab_volume.inference.sliding_window import predict_scores
 
@@ -63,7 +62,7 @@ def run(module: nn.Module, case: dict[str, Any], inputs: dict[str, Tensor]) -> d
         if isinstance(module, Fmunet)
         else (_pctnet_parts(module), "logits_{}")
     )
-    with torch.inference_mode(), _recorded(parts) as outputs:
+    with torch.inference_mode(), recorded(parts) as outputs:
         found = module(inputs["image"], deep_supervision=True)
         alone = module(inputs["image"])
     assert torch.allclose(alone, found[0], atol=1e-6)  # the heads left out at inference change nothing
@@ -92,24 +91,6 @@ def _pctnet_parts(module: nn.Module) -> dict[str, nn.Module]:
         blocks = part.get_submodule("trans.blocks").named_children()
         found |= {f"convtrans_{level}.block{number}": block for number, block in blocks}
     return found
-
-
-@contextmanager
-def _recorded(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """What the parts give in their first call."""
-    outputs: dict[str, Tensor] = {}
-    handles = []
-    for name, part in parts.items():
-
-        def keep(_module: nn.Module, _inputs: Any, output: Tensor, *, name: str = name) -> None:
-            outputs.setdefault(name, output.clone())
-
-        handles.append(part.register_forward_hook(keep))
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class Recorded:
@@ -258,7 +239,7 @@ def _losses(part: Case, case: Case) -> float:
     found |= {
         f"deep_supervised_mode{n}": deep_supervision_loss(levels, labels, match=mode) for n, mode in enumerate(modes)
     }
-    return _among({name: value.item() for name, value in found.items()}, part["expected"])
+    return among({name: value.item() for name, value in found.items()}, part["expected"])
 
 
 def _normalised(part: Case, case: Case) -> float:
@@ -309,11 +290,3 @@ def _described(found: Tensor, expected: Case) -> float:
     pairs += [(flat.abs().max(), expected["absmax"])]
     pairs += list(zip(flat[expected["index"]], expected["value"], strict=True))
     return float(max(abs(float(ours) - theirs) for ours, theirs in pairs) / expected["std"])
-
-
-def _among(found: Case, expected: Case) -> float:
-    """The largest difference of the expected numbers. Raises `KeyError` for a name that is not known."""
-    unknown = [name for name in expected if name not in found]
-    if unknown:
-        raise KeyError(unknown[0])
-    return difference({name: found[name] for name in expected}, expected)

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from omlab_pathoduet.positions import sincos_table
 from omlab_pathoduet.training import momentum_at
 from omlab_pathoduet.vit import PathoVit, Pool, Stem, VitConfig
 from omlab_testkit.expected import Answer, answer_parts, difference
+from omlab_testkit.golden import recorded
 
 Case = Mapping[str, Any]
 
@@ -82,7 +82,7 @@ def run(module: nn.Module, case: dict[str, Any], inputs: dict[str, Tensor]) -> d
 def _encoded(module: PathoVit, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     image, reference = inputs["image"], inputs.get("ref")
     with torch.inference_mode():
-        with _recorded(module) as outputs:
+        with recorded({f"block{n}": block for n, block in enumerate(module.blocks)}) as outputs:
             outputs |= {"tokens": module.tokens(image), "patch_embed": module.patch_embed(image)}
         outputs |= {"embedded": module.embedded(image), "features": module.features(image), "logits": module(image)}
         if reference is not None:
@@ -93,22 +93,6 @@ def _encoded(module: PathoVit, inputs: Mapping[str, Tensor]) -> dict[str, Tensor
                 "logits_ref": module(image, reference),
             }
     return outputs
-
-
-@contextmanager
-def _recorded(module: PathoVit) -> Iterator[dict[str, Tensor]]:
-    """What blocks give, by the cases' names for them."""
-    outputs: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Any:
-        return lambda _module, _inputs, output: outputs.update({name: output.clone()})
-
-    handles = [block.register_forward_hook(keep(f"block{n}")) for n, block in enumerate(module.blocks)]
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _painted(module: MultiStain, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

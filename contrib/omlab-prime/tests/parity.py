@@ -25,7 +25,7 @@ from omlab_protein.scoring import log_probabilities, score
 from omlab_protein.substitutions import all_single, parse
 from omlab_protein.weights import allocate, load_network, our_names, recognise
 from omlab_protein.windows import window_for
-from omlab_testkit.expected import Answer, answer_parts, difference
+from omlab_testkit.expected import Answer, among, answer_parts, difference
 from omlab_testkit.golden import draw_state
 
 Case = Mapping[str, Any]
@@ -173,7 +173,7 @@ def check(case: dict[str, Any]) -> dict[str, float]:
         ),
         "full_scan_checksum": _scan,
         "window": _windows,
-        "spearman": lambda part, _: _among({"value": spearman(part["a"], part["b"])}, part, about={"doc", "a", "b"}),
+        "spearman": lambda part, _: among({"value": spearman(part["a"], part["b"])}, part, about={"doc", "a", "b"}),
     }
     return answer_parts(case, answers, about={"reference", "doc", "sequence"})
 
@@ -187,15 +187,6 @@ def _network(*, early: bool) -> Esm:
         state |= {name: state[name][:25], "lm_head.decoder.weight": state[name]}
     found = recognise(state, source="esm2_d2")
     return load_network(found, source="esm2_d2")
-
-
-def _among(found: Case, part: Case, *, about: set[str]) -> float:
-    """The largest difference of the named numbers of a part; `about` are its inputs and words."""
-    unknown = [name for name in part if name not in found and name not in about]
-    if unknown:
-        raise KeyError(unknown[0])
-    wanted = {name: value for name, value in part.items() if name not in about}
-    return difference({name: found[name] for name in wanted}, wanted)
 
 
 def _scores(part: Case, whole: Case, *, rule: Any, early: bool = False) -> float:
@@ -213,7 +204,7 @@ def _scan(part: Case, whole: Case) -> float:
         "first": scores[: len(part["first"])].tolist(),
         "last": scores[len(scores) - len(part["last"]) :].tolist(),
     }
-    return _among(found, part, about={"doc"})
+    return among(found, part, about={"doc"})
 
 
 def _windows(part: Case, whole: Case) -> float:
@@ -226,5 +217,5 @@ def _windows(part: Case, whole: Case) -> float:
             "window_start": found.start,
             "offset": found.offset,
         }
-        far.append(_among(answer, row, about={"length", "max_len", "mutants"}))
+        far.append(among(answer, row, about={"length", "max_len", "mutants"}))
     return max(far)

@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaConfig
 
 from omlab_pulse.rope import DynamicRotary, dynamic_alpha, parameters, rotary
-from omlab_testkit.expected import answer_parts, difference
+from omlab_testkit.expected import among, answer_parts
 from omlab_testkit.golden import standard
 from omlab_testkit.parity import load_file
 from omlab_text.chat import Chat, Turn
@@ -56,15 +56,6 @@ def _answer(one: Case) -> Callable[[Case, Case], float]:
     raise KeyError(one.get("kind", next(iter(one))))
 
 
-def _among(found: Case, one: Case, *, about: set[str]) -> float:
-    """The largest difference of what a case expects; `about` are its inputs."""
-    wanted = {name: value for name, value in one.items() if name not in about}
-    for name in wanted:
-        if name not in found:
-            raise KeyError(name)
-    return difference({name: found[name] for name in wanted}, wanted)
-
-
 def _rope(one: Case, _whole: Case) -> float:
     rope, length = ROPES[one["kind"]], one.get("length", 1)
     trained = one.get("max_position", 4096)
@@ -91,7 +82,7 @@ def _rope(one: Case, _whole: Case) -> float:
         "attention_factor": module(torch.ones(1), torch.zeros(1, 1, dtype=torch.long))[0].max().item(),  # of cos(0)
     }
     inputs = {"kind", "theta", "dim", "factor", "max_position", "length"}
-    return _among(found, one, about=inputs | ({"alpha"} if rope == "static" else set()))
+    return among(found, one, about=inputs | ({"alpha"} if rope == "static" else set()))
 
 
 def _chat(one: Case, whole: Case) -> float:
@@ -107,7 +98,7 @@ def _chat(one: Case, whole: Case) -> float:
         "ids_tail": encoded.ids[-len(one["ids_tail"]) :],
         "label_spans": encoded.answers,
     }
-    return _among(found, one, about={"bos", "turns"})
+    return among(found, one, about={"bos", "turns"})
 
 
 def _gptq(one: Case, _whole: Case) -> float:
@@ -135,4 +126,4 @@ def _gptq(one: Case, _whole: Case) -> float:
         "output_mse_rtn": loss(rounded),
         "rtn": rounded.flatten()[:SHOWN],
     }
-    return _among(found, one, about={"salt", "out", "inp", "samples", "damp", "act_order", *grid})
+    return among(found, one, about={"salt", "out", "inp", "samples", "damp", "act_order", *grid})

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +20,8 @@ from omlab_retfound.mae import DecoderConfig, MaskedAutoencoder, draw_mask, unpa
 from omlab_retfound.positions import resized_table, sincos_table
 from omlab_retfound.scores import scores
 from omlab_retfound.vit import EPS, UNDECAYED, Form, RetFound, VitConfig, layers_of, untrained
-from omlab_testkit.expected import Answer, answer_parts, difference
-from omlab_testkit.golden import standard
+from omlab_testkit.expected import Answer, among, answer_parts, difference
+from omlab_testkit.golden import recorded, standard
 from omlab_train.layers import layer_groups
 
 Case = Mapping[str, Any]
@@ -67,7 +66,7 @@ def run(module: nn.Module, case: dict[str, Any], inputs: dict[str, Tensor]) -> d
         if isinstance(module, MaskedAutoencoder):
             return _masked(module, inputs["image"], inputs["noise"])
         assert isinstance(module, RetFound)
-        with _recorded(module) as outputs:
+        with recorded(_parts(module)) as outputs:
             tokens = module.forward_features(inputs["image"])
             features = module.forward_head(tokens, pre_logits=True)
             outputs |= {"forward_features": tokens, "features": features, "logits_single_norm": module(inputs["image"])}
@@ -91,7 +90,7 @@ def _twice_normed(module: RetFound, image: Tensor) -> Tensor:
 def _masked(module: MaskedAutoencoder, image: Tensor, noise: Tensor) -> dict[str, Tensor]:
     masking = draw_mask(noise, ratio=module.ratio)
     patches = patchify(image, patch=module.config.patch)
-    with _recorded(module) as outputs:
+    with recorded(_parts(module)) as outputs:
         latent = module.encode(image, masking)
         prediction, mask = module.paint(image, noise)
         outputs["decoder_embed"] = module.decoder_embed(latent)
@@ -109,27 +108,14 @@ def _masked(module: MaskedAutoencoder, image: Tensor, noise: Tensor) -> dict[str
     }
 
 
-@contextmanager
-def _recorded(module: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """What patches and blocks give, by the cases' names for them."""
+def _parts(module: nn.Module) -> dict[str, nn.Module]:
+    """Patches and blocks, by the cases' names for what they give."""
     is_masked = isinstance(module, MaskedAutoencoder)
     parts: dict[str, nn.Module] = {"patch_embed": module.get_submodule("patch_embed")}
     for name, prefix in (("blocks", "enc_block" if is_masked else "block"), ("decoder_blocks", "dec_block")):
         blocks = getattr(module, name, None)
         parts |= {f"{prefix}{n}": block for n, block in enumerate(blocks or ())}
-    outputs: dict[str, Tensor] = {}
-    handles = []
-    for name, part in parts.items():
-
-        def keep(_module: nn.Module, _inputs: Any, output: Tensor, *, name: str = name) -> None:
-            outputs[name] = output.clone()
-
-        handles.append(part.register_forward_hook(keep))
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
+    return parts
 
 
 def check(case: dict[str, Any]) -> dict[str, float]:
@@ -145,17 +131,6 @@ def check(case: dict[str, Any]) -> dict[str, float]:
     return answer_parts(case, answers, about={"reference", "note", "notes", "rtol"})
 
 
-def _among(found: Case, row: Case, *, about: set[str]) -> float:
-    """The largest difference of the named numbers of a row; `about` are its inputs and words."""
-    unknown = [name for name in row if name not in found and name not in about]
-    if unknown:
-        raise KeyError(unknown[0])
-    return difference(
-        {name: found[name] for name in row if name not in about},
-        {name: value for name, value in row.items() if name not in about},
-    )
-
-
 def _tables(part: list[Case], case: Case) -> float:
     far = []
     for row in part:
@@ -166,7 +141,7 @@ def _tables(part: list[Case], case: Case) -> float:
             "abs_sum": table.abs().sum().item(),
             "value": table.flatten()[row["index"]].tolist(),
         }
-        far.append(_among(found, row, about={"embed_dim", "grid", "cls_token", "index"}))
+        far.append(among(found, row, about={"embed_dim", "grid", "cls_token", "index"}))
     return max(far)
 
 
@@ -182,7 +157,7 @@ def _resized(part: list[Case], case: Case) -> float:
             "mean": new.mean().item(),
             "std": new.std(correction=0).item(),
         }
-        far.append(_among(found, row, about={"source", "prefix_tokens", "old_grid", "new_grid", "mode", "index"}))
+        far.append(among(found, row, about={"source", "prefix_tokens", "old_grid", "new_grid", "mode", "index"}))
     return max(far)
 
 
@@ -253,5 +228,5 @@ def _metrics(part: list[Case], case: Case) -> float:
     for row in part:
         probabilities = torch.tensor(row["logits"], dtype=torch.float64).softmax(dim=1).numpy()
         found = scores(probabilities, np.array(row["labels"]))
-        far.append(_among(found, row["expected"], about=set()))
+        far.append(among(found, row["expected"]))
     return max(far)

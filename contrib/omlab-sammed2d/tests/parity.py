@@ -24,7 +24,7 @@ from omlab_sammed2d.frames import Frame, nearest_index, normalised
 from omlab_sammed2d.losses import dice_loss, focal_loss, iou_loss, published_scores, total_loss
 from omlab_sammed2d.predictor import Segmenter
 from omlab_sammed2d.training import drawn_errors
-from omlab_testkit.expected import Answer, answer_parts, difference
+from omlab_testkit.expected import Answer, among, answer_parts, difference
 from omlab_testkit.golden import uniform
 
 Case = Mapping[str, Any]
@@ -183,15 +183,6 @@ def _tensor(array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(array.astype(np.float32))
 
 
-def _among(found: Case, part: Case, *, about: set[str]) -> float:
-    """The largest difference of the named numbers of a part; `about` are its inputs and words."""
-    unknown = [name for name in part if name not in found and name not in about]
-    if unknown:
-        raise KeyError(unknown[0])
-    wanted = {name: part[name] for name in found if name in part}
-    return difference({name: found[name] for name in wanted}, wanted)
-
-
 def _losses(part: Case, case: Case) -> float:
     logits, truth, iou = (
         _tensor(_drawn(part["pred"])),
@@ -204,7 +195,7 @@ def _losses(part: Case, case: Case) -> float:
         "mask_iou": iou_loss(logits, truth, iou).item(),
         "total": total_loss(logits, truth, iou).item(),
     }
-    return _among(found, part, about={"pred", "gt", "pred_iou", "note"})
+    return among(found, part, about={"pred", "gt", "pred_iou", "note"})
 
 
 def _metrics(part: Case, case: Case) -> float:
@@ -212,7 +203,7 @@ def _metrics(part: Case, case: Case) -> float:
     iou, dice = published_scores(logits, truth)
     positive, _ = published_scores(logits + 5, truth)
     found = {"iou_per_mask": iou.tolist(), "dice_per_mask": dice.tolist(), "iou_positive_input": positive.tolist()}
-    return _among(found, part, about={"pred", "gt", "note"})
+    return among(found, part, about={"pred", "gt", "note"})
 
 
 def _region_boxes(part: Case, case: Case) -> float:
@@ -241,7 +232,7 @@ def _numbers(name: str) -> list[str]:
 def _moved(box: tuple[float, float, float, float], row: Case) -> float:
     most = most_shift(box)
     found = {"box": list(shifted(box, x=row["draws"][0], y=row["draws"][1])), "ranges": [[-most, most], [-most, most]]}
-    return _among(found, row, about={"draws"})
+    return among(found, row, about={"draws"})
 
 
 def _in_turn(draws: Sequence[int], *, counts: list[int] | None = None) -> Draw:
@@ -274,7 +265,7 @@ def _error_points(part: Case, case: Case) -> float:
         shares = torch.tensor([(n + 0.5) / counts[0] for n in draws], dtype=torch.float64)
         places, kinds = drawn_errors(torch.from_numpy(mask), torch.from_numpy(reference), shares)
         far.append(difference([places.tolist(), kinds.tolist()], [points.tolist(), labels.tolist()]))
-    return max(_among(rows, part, about={"pred", "gt", "draws", "note"}), *far)
+    return max(among(rows, part, about={"pred", "gt", "draws", "note"}), *far)
 
 
 def _first_points(part: Case, case: Case) -> float:
@@ -287,7 +278,7 @@ def _first_points(part: Case, case: Case) -> float:
         order = list(row.get("order", range(len(draws))))
         points, labels = first_points(mask, count=len(draws), draw=_in_turn(draws), shuffle=_given(order))
         found = {"points": points.tolist(), "labels": labels.tolist()}
-        far.append(_among(found, row, about={"draw", "foreground_draws", "background_draws", "order", "note"}))
+        far.append(among(found, row, about={"draw", "foreground_draws", "background_draws", "order", "note"}))
     return max(far)
 
 
@@ -301,12 +292,12 @@ def _mask_prompt(part: Case, case: Case) -> float:
     low[: len(logits)] = logits
     asked = Asked(points=torch.zeros(0, 2), labels=torch.zeros(0), mask=low.unflatten(0, (4 * grid, 4 * grid)))
     Segmenter(sam).answer([torch.zeros(1, 16, grid, grid)], [asked])
-    return _among({"mask_inputs": seen[0].flatten()[: len(logits)].tolist()}, part, about={"low_res_logits", "note"})
+    return among({"mask_inputs": seen[0].flatten()[: len(logits)].tolist()}, part, about={"low_res_logits", "note"})
 
 
 def _nearest(part: Case, case: Case) -> float:
     return max(
-        _among({"index": nearest_index(row["from"], row["to"]).tolist()}, row, about={"from", "to", "note"})
+        among({"index": nearest_index(row["from"], row["to"]).tolist()}, row, about={"from", "to", "note"})
         for row in part["cases"]
     )
 
@@ -325,14 +316,14 @@ def _padded(part: Case, case: Case, side: int = 256) -> float:
             "content_cols": [int(columns[0]), int(columns[-1]) + 1],
             "pad_value": None if content[0, 0] else float(seen[0, 0]),
         }
-        far.append(_among(found, row, about={"size", "note"}))
+        far.append(among(found, row, about={"size", "note"}))
     return max(far)
 
 
 def _intensity(part: Case, case: Case) -> float:
     blue, green, red = part["pixel_bgr"]
     found = normalised(np.array([[[red, green, blue]]], np.float64), order="bgr")[0, 0]
-    return _among({"normalised": found.tolist()}, part, about={"pixel_bgr", "note"})
+    return among({"normalised": found.tolist()}, part, about={"pixel_bgr", "note"})
 
 
 def _back(part: Case, case: Case, side: int = 256) -> float:
@@ -353,5 +344,5 @@ def _back(part: Case, case: Case, side: int = 256) -> float:
                 "value": flat[row["output"]["index"]].tolist(),
             },
         }
-        far.append(_among(found, row, about={"size", "note"}))
+        far.append(among(found, row, about={"size", "note"}))
     return max(far)

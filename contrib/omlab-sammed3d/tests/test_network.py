@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from omlab_sammed3d.network import VARIANTS, MaskDecoder, PromptEncoder, SamMed3d, SamMed3dConfig, untrained
+from omlab_sammed3d.network import VARIANTS, SamMed3d, SamMed3dConfig, untrained
 
 SMALL = SamMed3dConfig(
     image_size=32,
@@ -89,33 +87,6 @@ def test_shapes_of_masks_and_logits(network: SamMed3d) -> None:
     assert full.shape == (1, 1, 32, 32, 32)
 
 
-@settings(max_examples=15, deadline=None)
-@given(place=st.tuples(*[st.integers(0, 3)] * 3))
-def test_the_grid_swaps_the_first_two_axes_against_points(network: SamMed3d, place: tuple[int, int, int]) -> None:
-    prompts = network.prompt_encoder
-    i, j, k = place
-    cell = SMALL.image_size / SMALL.grid
-    voxel = torch.tensor([(n + 0.5) * cell - 0.5 for n in (j, i, k)])
-    labels = torch.tensor([[1]])
-    token = prompts(points=voxel[None, None], labels=labels)[0][0, 0] - prompts.point_embeddings[1].weight[0]
-    torch.testing.assert_close(prompts.dense_positions()[0, :, i, j, k], token, rtol=1e-4, atol=1e-5)
-
-
-def test_a_point_that_is_none_has_no_place(network: SamMed3d) -> None:
-    prompts, labels = network.prompt_encoder, torch.tensor([[-1]])
-    here, there = (prompts(points=torch.full((1, 1, 3), at), labels=labels)[0] for at in (1.0, 9.0))
-    assert torch.equal(here, there)
-    assert here.shape == (1, 2, 48)  # it and the one that is always there
-
-
-def test_boxes_need_four_point_embeddings() -> None:
-    plain = PromptEncoder(SamMed3dConfig(prompt_width=48))
-    with pytest.raises(ValueError, match="takes no boxes"):
-        plain(boxes=torch.zeros(1, 6))
-    with pytest.raises(ValueError, match="given together"):
-        plain(points=torch.zeros(1, 1, 3))
-
-
 def test_gradients_reach_every_parameter_that_one_mask_needs() -> None:
     network = untrained(SMALL).train()
     image = torch.randn(1, 1, 32, 32, 32)
@@ -164,6 +135,6 @@ def test_a_configuration_that_contradicts_itself_is_refused(change: dict[str, ob
 
 def test_the_decoder_is_the_same_for_every_variant() -> None:
     with torch.device("meta"):
-        states = [MaskDecoder(config).state_dict() for config in VARIANTS.values()]
+        states = [SamMed3d(config).mask_decoder.state_dict() for config in VARIANTS.values()]
     for one, other in itertools.pairwise(states):
         assert {k: v.shape for k, v in one.items()} == {k: v.shape for k, v in other.items()}

@@ -7,8 +7,7 @@ and back, and the names of classes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,8 @@ from omlab_kernels import dice_cross_entropy
 from omlab_stunet.labels import class_names, downstream, downstream_names, organ_classes
 from omlab_stunet.network import StuNet, StuNetConfig, untrained
 from omlab_stunet.plan import PUBLISHED_PLAN, fill_poolings
-from omlab_testkit.expected import Answer, answer_parts, difference
-from omlab_testkit.golden import draw_inputs
+from omlab_testkit.expected import Answer, among, answer_parts, difference
+from omlab_testkit.golden import draw_inputs, recorded
 from omlab_train.losses import deep_supervision_weights, shrink_labels
 from omlab_train.schedules import poly
 from omlab_volume.inference.export import labels_from_scores
@@ -52,7 +51,7 @@ def run(module: StuNet, case: dict[str, Any], inputs: dict[str, Tensor]) -> dict
     with torch.inference_mode():
         if inputs["image"].ndim == 4:
             return _sliding_window(module, case, inputs["image"])
-        with _recorded(module) as outputs:
+        with recorded(_parts(module)) as outputs:
             levels = module(inputs["image"], deep_supervision=True)
         outputs |= {"logits": levels[0], "probabilities": levels[0].softmax(dim=1)}
         outputs |= {f"deep{level}": levels[level] for level in range(1, len(levels))}
@@ -60,26 +59,12 @@ def run(module: StuNet, case: dict[str, Any], inputs: dict[str, Tensor]) -> dict
         return outputs
 
 
-@contextmanager
-def _recorded(module: StuNet) -> Iterator[dict[str, Tensor]]:
-    """What the parts of the network give, by the cases' names for them."""
+def _parts(module: StuNet) -> dict[str, nn.Module]:
+    """The parts of the network, by the cases' names for what they give."""
     parts: dict[str, nn.Module] = {"stage0.block0.conv1": module.get_submodule("conv_blocks_context.0.0.conv1")}
     parts |= {f"encoder{n}": stage for n, stage in enumerate(module.conv_blocks_context)}
     parts |= {f"upsample{n}": layer for n, layer in enumerate(module.upsample_layers)}
-    parts |= {f"decoder{n}": stage for n, stage in enumerate(module.conv_blocks_localization)}
-    outputs: dict[str, Tensor] = {}
-    handles = []
-    for name, part in parts.items():
-
-        def keep(_module: nn.Module, _inputs: Any, output: Tensor, *, name: str = name) -> None:
-            outputs[name] = output.clone()
-
-        handles.append(part.register_forward_hook(keep))
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
+    return parts | {f"decoder{n}": stage for n, stage in enumerate(module.conv_blocks_localization)}
 
 
 def _sliding_window(module: StuNet, case: dict[str, Any], image: Tensor) -> dict[str, Tensor]:
@@ -110,18 +95,6 @@ def check(case: dict[str, Any]) -> dict[str, float]:
     return answer_parts(case, answers, about={"reference", "inputs_note", "note", "rtol"})
 
 
-def _among(found: Case, part: Case, *, about: set[str]) -> float:
-    """The largest difference of the named numbers of a part; `about` are its inputs and words."""
-    unknown = [name for name in part if name not in found and name not in about]
-    if unknown:
-        raise KeyError(unknown[0])
-    return difference({name: found[name] for name in part if name not in about}, _without(part, about))
-
-
-def _without(part: Case, about: set[str]) -> dict[str, Any]:
-    return {name: value for name, value in part.items() if name not in about}
-
-
 def _importance(part: Case, case: Case) -> float:
     far = []
     for row in part.values():
@@ -134,7 +107,7 @@ def _importance(part: Case, case: Case) -> float:
             "axis0_centre_line": weights[:, patch[1] // 2, patch[2] // 2],
             "value": weights.ravel()[row["index"]],
         }
-        far.append(_among(found, row, about={"patch", "index"}))
+        far.append(among(found, row, about={"patch", "index"}))
     return max(far)
 
 
@@ -159,9 +132,7 @@ def _losses(part: Case, case: Case) -> float:
     drawn = draw_inputs({"inputs": part["draw"]})
     levels = [(2 * drawn[f"logits{n}"], drawn[f"target{n}"][:, 0]) for n in range(len(drawn) // 2)]
     found = {name: _loss(levels, batch_dice=name == "batch_dice") for name in ("batch_dice", "sample_dice")}
-    return max(
-        _among(found, part["expected"], about=set()), _among({"expected": 0}, part, about={"expected", "draw", "note"})
-    )
+    return max(among(found, part["expected"]), among({"expected": 0}, part, about={"expected", "draw", "note"}))
 
 
 def _loss(levels: list[tuple[Tensor, Tensor]], *, batch_dice: bool) -> dict[str, Any]:
@@ -191,7 +162,7 @@ def _shrunk(part: Case, case: Case) -> float:
     for scales in part["scales"][1:]:
         shape = [round(size * scale) for size, scale in zip(labels.shape[1:], scales, strict=True)]
         found.append(shrink_labels(labels, shape=shape)[:, None])
-    return _among({"expected": found}, part, about={"draw", "scales", "note"})
+    return among({"expected": found}, part, about={"draw", "scales", "note"})
 
 
 def _prepared(part: list[Case], case: Case) -> float:
@@ -211,7 +182,7 @@ def _there_and_back(row: Case) -> float:
     }
     labelled = difference(np.bincount(labels.ravel(), minlength=3), row["export"]["label_counts"])
     return max(
-        _among(found, row, about={"name", "draw", "spacing", "note", "normalised", "export"}),
+        among(found, row, about={"name", "draw", "spacing", "note", "normalised", "export"}),
         _described(prepared.array, row["normalised"]),
         _described(np.stack(back), row["export"]["resampled"]),
         labelled,
@@ -251,7 +222,7 @@ def _downstream(part: Case, case: Case) -> float:
         },
         "organ_to_classes": {organ: _classes(organ) for organ in part.get("organ_to_classes", {})},
     }
-    return _among(found, part, about={"note"})
+    return among(found, part, about={"note"})
 
 
 def _classes(organ: str) -> list[str]:

@@ -5,27 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from omlab.payloads import Payload
-from omlab.roles import About, Sample
-from omlab_image import Image, LabelMap2D
-from omlab_payloads.classes import Classes
+from omlab_image import testing
 from omlab_testkit.held import Held
-
-
-def disc(number: int, *, rows: int = 40, columns: int = 48) -> tuple[Image, LabelMap2D, bool]:
-    """A grey picture with a bright (even numbers) or dark disc, where that is, and whether it is bright."""
-    random = np.random.default_rng(number)
-    is_bright = number % 2 == 0
-    y, x = np.mgrid[:rows, :columns]
-    middle = (rows / 2 + random.integers(-5, 6), columns / 2 + random.integers(-8, 9))
-    inside = (y - middle[0]) ** 2 + (x - middle[1]) ** 2 < (rows / 5) ** 2
-    pixels = random.normal(90, 10, (rows, columns)) + (120 if is_bright else -70) * inside
-    image = Image(array=pixels.clip(0, 255).astype(np.uint8), spacing=(0.2, 0.1))
-    labels = LabelMap2D(array=(7 * inside).astype(np.uint8), names={7: "nodule"}, spacing=(0.2, 0.1))
-    return image, labels, is_bright
 
 
 @pytest.fixture
@@ -33,14 +16,7 @@ def discs() -> Callable[..., Held]:
     """Eight discs with `target` "classes", "labelmap-2d" or none."""
 
     def made(target: str = "") -> Held:
-        samples = []
-        for number in range(8):
-            image, labels, is_bright = disc(number)
-            echo = Classes(names=("bright", "dark"), probabilities=(float(is_bright), float(not is_bright)))
-            targets: dict[str, Payload] = {"classes": echo, "labelmap-2d": labels}
-            samples.append(Sample(id=str(number), inputs={"image": image}, target=targets.get(target)))
-        names = {"classes": {0: "bright", 1: "dark"}, "labelmap-2d": {7: "nodule"}}
-        about = About(inputs={"image": "image"}, target=target, classes=names.get(target, {}))
+        samples, about = testing.discs(8, target=target)
         return Held(samples=samples, says=about)
 
     return made

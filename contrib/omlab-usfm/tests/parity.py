@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from omlab_testkit.expected import Answer, answer_parts, difference
-from omlab_testkit.golden import standard, uniform
+from omlab_testkit.expected import Answer, among, answer_parts, difference
+from omlab_testkit.golden import recorded, standard, uniform
 from omlab_train.layers import layer_groups
 from omlab_usfm.atm import NO_OBJECT_WEIGHT, AtmConfig, AtmOutput, resized
 from omlab_usfm.encoder import Encoder, EncoderConfig
@@ -105,7 +104,7 @@ def run(module: Network, case: dict[str, Any], inputs: dict[str, Tensor]) -> dic
     if isinstance(module, UperNet):
         head = module.decode_head
         parts |= {"psp_bottleneck": head.bottleneck, "fpn_bottleneck": head.fpn_bottleneck}
-    with torch.inference_mode(), _recorded(parts) as outputs:
+    with torch.inference_mode(), recorded(parts) as outputs:
         if isinstance(module, Encoder):
             outputs |= {"logits": module(image), "features": module.features(image)}
             return outputs
@@ -125,24 +124,6 @@ def _atm_outputs(found: AtmOutput, outputs: Mapping[str, Tensor]) -> dict[str, T
     return named | {name: one.transpose(0, 1) for name, one in outputs.items() if name.startswith("decoder_")}
 
 
-@contextmanager
-def _recorded(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """What the parts of the network give; of several things the first."""
-    outputs: dict[str, Tensor] = {}
-    handles = []
-    for name, part in parts.items():
-
-        def keep(_module: nn.Module, _inputs: Any, output: Any, *, name: str = name) -> None:
-            outputs[name] = (output if isinstance(output, Tensor) else output[0]).clone()
-
-        handles.append(part.register_forward_hook(keep))
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def check(case: dict[str, Any]) -> dict[str, float]:
     """How far this package is from a file without a network, by its parts."""
     answers: dict[str, Answer] = {
@@ -160,15 +141,6 @@ def check(case: dict[str, Any]) -> dict[str, float]:
 
 def _each(answer: Any) -> Answer:
     return lambda part, case: max(answer(row) for row in part)
-
-
-def _among(found: Case, part: Case, *, about: set[str]) -> float:
-    """The largest difference of the named numbers of a part; `about` are its inputs and words."""
-    unknown = [name for name in part if name not in found and name not in about]
-    if unknown:
-        raise KeyError(unknown[0])
-    expected = {name: value for name, value in part.items() if name not in about}
-    return difference({name: found[name] for name in expected}, expected)
 
 
 def _drawn_image(spec: Case) -> Tensor:
@@ -214,7 +186,7 @@ def _frequency_mask(row: Case) -> float:
     image = band_stopped(_drawn_image(row["image"]), keep)
     inputs = {"size", "Ratio", "IncreaseFactor", "MaxIncrease", "BaseBW", "CenterProtect", "shuffled_order", "image"}
     samples = {"out_mean", "out_std", "out_index", "out_value"}
-    return max(_samples(image, row, prefix="out_"), _among(found, row, about=inputs | samples | {"note"}))
+    return max(_samples(image, row, prefix="out_"), among(found, row, about=inputs | samples | {"note"}))
 
 
 def _block_mask(row: Case) -> float:
@@ -225,7 +197,7 @@ def _block_mask(row: Case) -> float:
     image = _drawn_image(row["image"])
     filled = mean_filled(image, mask) if row["mask_color"] == "mean" else image  # the others change nothing upstream
     inputs = {"input_size", "mask_patch_size", "model_patch_size", "mask_ratio", "mask_color", "permutation", "image"}
-    far = _among({"mask_count": blocks.count, "mask": mask}, row, about=inputs | _SAMPLES | {"note"})
+    far = among({"mask_count": blocks.count, "mask": mask}, row, about=inputs | _SAMPLES | {"note"})
     return max(far, _samples(filled, row))
 
 
@@ -263,7 +235,7 @@ def _tables(row: Case) -> float:
     apart = abs(np.nanmax(np.abs(values - transposed)) - noise) / row["std"] if noise else 0.0
     named = {**row, "keys": sorted(row["keys"])}
     about = {"source", "src_grid", "dst_grid", "index", "value", "untransposed_value", "note"}
-    far = [_among(found, named, about=about | {"upstream_equals_transposed_reference_max_abs"}), float(apart)]
+    far = [among(found, named, about=about | {"upstream_equals_transposed_reference_max_abs"}), float(apart)]
     far.append(_with_gaps(values.ravel()[row["index"]], row["value"], spread=row["std"]))
     if "untransposed_value" in row:
         far.append(_with_gaps(straight.ravel()[row["index"]], row["untransposed_value"], spread=row["std"]))
@@ -314,7 +286,7 @@ def _atm_loss(row: Case) -> float:
         "losses": {name: value.item() for name, value in terms.items()},
         "total": total.item(),
     }
-    return _among(found, row, about={"num_classes", "size", "batch", "salt", "how"})
+    return among(found, row, about={"num_classes", "size", "batch", "salt", "how"})
 
 
 def _schedule(row: Case) -> float:
@@ -381,9 +353,9 @@ def _scaling(part: Case, case: Case) -> float:
         accumulate=example.get("accumulation_steps", 1),
     )
     about = {"base_lr", "batch", "world", "accumulation_steps"}
-    return _among({"lr": found}, example, about=about)
+    return among({"lr": found}, example, about=about)
 
 
 def _figures(row: Case) -> float:
     found = [foreground_figures(predicted, truth) for predicted, truth in zip(row["pred"], row["gt"], strict=True)]
-    return _among({"expected": found, "smooth": SMOOTH}, row, about={"pred", "gt", "note"})
+    return among({"expected": found, "smooth": SMOOTH}, row, about={"pred", "gt", "note"})

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from omlab.card_schema import Verb
-from omlab.errors import UsageError
+from omlab.errors import UsageError, first_line
 
 ADAPTED = "adapted.json"
 ADAPTED_WEIGHTS = "weights.safetensors"
@@ -78,6 +78,5 @@ def read_description(folder: Path) -> Description:
         description = Description(**known)
         description.verbs()
     except (OSError, ValueError, TypeError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise UsageError(f"{path} is not the description of an adapted model ({first}).") from error
+        raise UsageError(f"{path} is not the description of an adapted model ({first_line(error)}).") from error
     return description

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -31,11 +31,7 @@ class DataRef:
 
     def check_split(self, split: str) -> None:
         """Raise `UsageError` ('did you mean') for a split that the data set does not have."""
-        split, splits = name_of(split, "The split"), self.dataset.splits()
-        if split not in splits:
-            raise UsageError(
-                f"'{self.name}' has no split '{split}': {did_you_mean(split, splits, none='it has none.')}"
-            )
+        check_split(name_of(split, "The split"), self.dataset.splits(), of=f"'{self.name}'")
 
     def splits_for(self, split: str | None) -> list[str]:
         """The split asked for; where none is, all of a user's own files, or `test`. Raises `UsageError`."""
@@ -52,6 +48,12 @@ class DataRef:
             "split": split,
             "digest": self.dataset.digest(split),
         }
+
+
+def check_split(split: str, splits: Collection[str], *, of: str) -> None:
+    """Raise `UsageError` ('did you mean') for a split that is none of `splits`; `of` is what messages call the data."""
+    if split not in splits:
+        raise UsageError(f"{of} has no split '{split}': {did_you_mean(split, splits, none='it has none.')}")
 
 
 def load_dataset(name: str, *, root: str | Path | None = None, settings: Mapping[str, Any] | None = None) -> Dataset:

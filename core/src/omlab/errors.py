@@ -91,6 +91,16 @@ class DeviceError(OmlabError):
     exit_status = 1
 
 
+def one_line(error: BaseException) -> str:
+    """All that an error says, on one line and without a full stop at its end; of one that says nothing, its type."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, likewise: of one that goes on for a page."""
+    return next(iter(str(error).strip().splitlines()), "").rstrip(" .") or type(error).__name__
+
+
 def where(error: BaseException, *, below: int = 0) -> str:
     """The place in the code that an unexpected error comes from, as the end of a sentence.
 

@@ -19,6 +19,7 @@ from omlab.errors import (
     PluginError,
     SettingsError,
     UsageError,
+    first_line,
     where,
 )
 from omlab.gates import Gates
@@ -250,15 +251,15 @@ class Session:
             return error
         failed: OmlabError
         if _is_lost(error):
-            failed = DeviceError(f"The device is lost ({_first_line(error)}): start the command again.")
+            failed = DeviceError(f"The device is lost ({first_line(error)}): start the command again.")
         elif type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
             failed = InputError(
-                f"There is not enough memory for this case: {_first_line(error)}; "
+                f"There is not enough memory for this case: {first_line(error)}; "
                 "use a smaller batch or window, or the cpu."
             )
         else:
             what = f"unexpected {type(error).__name__} in '{verb}' of '{self.name}'"
-            failed = UnexpectedError(f"{what}: {_first_line(error)}{where(error)}")
+            failed = UnexpectedError(f"{what}: {first_line(error)}{where(error)}")
         failed.__cause__ = error
         return failed
 
@@ -377,7 +378,3 @@ def _is_lost(error: Exception) -> bool:
     return name == "AcceleratorError" or (
         name == "RuntimeError" and "CUDA error" in text and "out of memory" not in text
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -56,14 +56,6 @@ def test_single_mask_is_the_first_of_all(tiny: Callable[..., Sam]) -> None:
     assert sparse.shape == (1, 2, 16)  # a box brings no padding point
 
 
-def test_a_label_of_minus_one_is_no_point_wherever_it_lies(tiny: Callable[..., Sam]) -> None:
-    sam = tiny()
-    labels = torch.tensor([[-1]])
-    one, _ = sam.prompt_encoder(points=torch.tensor([[[1.0, 2]]]), labels=labels)
-    other, _ = sam.prompt_encoder(points=torch.tensor([[[20.0, 9]]]), labels=labels)
-    assert torch.equal(one, other)
-
-
 def test_wrong_sizes_are_refused_with_both_numbers(tiny: Callable[..., Sam]) -> None:
     sam = tiny()
     with pytest.raises(ValueError, match=r"must be \(B, 3, 32, 32\), not \(1, 3, 16, 32\)"):
@@ -74,5 +66,3 @@ def test_wrong_sizes_are_refused_with_both_numbers(tiny: Callable[..., Sam]) -> 
         tiny(image_size=40, adapters=True)
     with pytest.raises(ValueError, match=r"Global blocks \(5,\) must be among the 2"):
         tiny(global_attn_indexes=(5,))
-    with pytest.raises(ValueError, match="together"):
-        sam.prompt_encoder(points=torch.zeros(1, 1, 2))

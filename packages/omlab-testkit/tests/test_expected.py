@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omlab_testkit.expected import answer_parts, changed, check_notices, difference
+from omlab_testkit.expected import among, answer_parts, changed, check_notices, difference
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,10 @@ def test_a_check_that_does_not_look_is_found_out() -> None:
     assert check_notices(lambda case: {"sums": difference(3, case["sums"][0]["sum"])}, CASE, expected={"sum"}) == 1
     with pytest.raises(AssertionError, match="sums/0/sum"):
         check_notices(lambda case: {"sums": 0.0}, CASE, expected={"sum"})
+
+
+def test_a_part_is_compared_by_name_without_its_inputs():
+    part = {"size": 7, "mean": 2.0, "std": 1.0}
+    assert among({"mean": 2.0, "std": 1.5, "more": 0}, part, about={"size"}) == pytest.approx(0.5)
+    with pytest.raises(KeyError, match="std"):
+        among({"mean": 2.0}, part, about={"size"})

@@ -181,3 +181,19 @@ def test_a_damaged_case_names_its_file(tmp_path):
     (tmp_path / "cut.json").write_text('{"state": [')
     with pytest.raises(PromiseError, match=r"cut\.json cannot be read"):
         parity.find_cases([tmp_path])
+
+
+def test_what_parts_give_is_kept_while_it_is_asked_for():
+    class Pair(torch.nn.Module):
+        def forward(self, x):
+            return x + 1, x
+
+    network = torch.nn.Sequential(torch.nn.ReLU(), Pair())
+    with golden.recorded({"rectified": network[0], "first of two": network[1]}) as outputs:
+        network(torch.tensor([9.0]))
+        network(torch.tensor([-1.0, 2.0]))
+    network(torch.zeros(3))
+    assert {name: output.tolist() for name, output in outputs.items()} == {
+        "rectified": [0, 2],
+        "first of two": [1, 3],
+    }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from omlab_testkit.expected import Answer, answer_parts, difference
+from omlab_testkit.expected import Answer, among, answer_parts, difference
 from omlab_text.training.advantages import generalized_advantages, group_advantages, leave_one_out_advantages
 from omlab_text.training.kl import AdaptiveKl, kl_estimate
 from omlab_text.training.means import masked_mean
@@ -45,16 +45,7 @@ _ROLLOUT = {
 
 
 def _answer(part: Part, case: Part, *, found: Callable[[Part], Found], about: set[str]) -> float:
-    return _among(found(part), part, about=about)
-
-
-def _among(found: Part, part: Part, *, about: set[str]) -> float:
-    """The largest difference of the named numbers of a part; `about` are its inputs and words."""
-    expected = {name: value for name, value in part.items() if name not in about}
-    for name in expected:
-        if name not in found:
-            raise KeyError(name)
-    return difference({name: found[name] for name in expected}, expected)
+    return among(found(part), part, about=about)
 
 
 def _ranking_pairs(part: Part, case: Part) -> float:
@@ -63,7 +54,7 @@ def _ranking_pairs(part: Part, case: Part) -> float:
     for row in part["cases"]:
         pairs = ranking_pairs(torch.tensor(row["ranks"]))
         found = {"pairs": None if row.get("pairs") is None else pairs, "count": len(pairs)}
-        far.append(_among(found, row, about={"name", "ranks"}))
+        far.append(among(found, row, about={"name", "ranks"}))
     return max(far)
 
 

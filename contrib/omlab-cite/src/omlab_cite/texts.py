@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omlab.errors import SettingsError, WeightsError
+from omlab.errors import SettingsError, WeightsError, first_line
 from omlab.weights import read_state_dict
 
 Pooling = Literal["pooled", "first"]
@@ -173,7 +173,7 @@ def _model(config: Any, state: Mapping[str, Tensor], *, pooling: Pooling, source
     try:
         made, found = kind.from_pretrained(None, config=config, state_dict=dict(state), output_loading_info=True)
     except (RuntimeError, ValueError, KeyError) as error:
-        raise WeightsError(f"{source} does not fit its config.json ({str(error).splitlines()[0]}).") from error
+        raise WeightsError(f"{source} does not fit its config.json ({first_line(error)}).") from error
     model: nn.Module = made
     missing = sorted(name for name in found["missing_keys"] if not name.endswith("position_ids"))
     if pooling == "first":
@@ -196,8 +196,7 @@ def _tokenizer(files: Mapping[str, Path], *, source: Path | str) -> Any:
         try:
             return AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # transformers raises what its parsers happen to
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise WeightsError(f"The tokenizer of {source} cannot be read ({said}).") from error
+            raise WeightsError(f"The tokenizer of {source} cannot be read ({first_line(error)}).") from error
 
 
 @contextmanager

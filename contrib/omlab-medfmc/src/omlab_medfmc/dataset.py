@@ -14,10 +14,10 @@ from typing import Any
 from omlab import About
 from omlab.card_schema import DatasetCard
 from omlab.cases import PathCase, Source
+from omlab.datasets import check_split
 from omlab.digests import digest_of
-from omlab.errors import InputError, OmlabWarning, UsageError
+from omlab.errors import InputError, OmlabWarning
 from omlab.roles import Case
-from omlab.suggest import did_you_mean
 from omlab_data.files import missing_files, size_of
 from omlab_data.verify import look_through
 from omlab_medfmc.layout import UPSTREAM, Layout, few_shot_list, find_layout
@@ -164,9 +164,7 @@ class Medfmc:
 
     def cases(self, split: str) -> Sequence[Case]:
         """In the order of the list; of an image that is listed again the id has `~2` behind it."""
-        if split not in self.entries:
-            hint = did_you_mean(split, self.entries, none="it has none.")
-            raise UsageError(f"{self._name} has no split '{split}': {hint}")
+        check_split(split, self.entries, of=self._name)
         if split not in self._cases:
             self._cases[split] = list(self._made(self.entries[split]))
         return self._cases[split]

@@ -19,10 +19,10 @@ import numpy as np
 
 from omlab import About, Payload, Sample, progress
 from omlab.card_schema import DatasetCard
+from omlab.datasets import check_split
 from omlab.digests import digest_of, file_digest
 from omlab.errors import InputError, UsageError
 from omlab.files import replacing, write_json, writing
-from omlab.suggest import did_you_mean
 from omlab_phantom import anatomy, render
 from omlab_phantom.labels import LABELS
 from omlab_volume.io.nifti import Nifti
@@ -111,9 +111,7 @@ class PhantomDataset:
 
     def cases(self, split: str) -> Sequence[PhantomCase]:
         """`train-01`, `train-02`, ... Raises `UsageError` for an unknown split."""
-        if split not in self._counts:
-            hint = did_you_mean(split, self._counts, none="there is none.")
-            raise UsageError(f"The phantom has no split '{split}': {hint}")
+        check_split(split, self._counts, of="The phantom")
         return [self._case(f"{split}-{number:02d}") for number in range(1, self._counts[split] + 1)]
 
     def prepare(self) -> None:

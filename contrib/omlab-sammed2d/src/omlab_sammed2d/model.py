@@ -20,7 +20,8 @@ from omlab.weights import Weights, load_state_dict
 from omlab_image.image import Image, LabelMap2D
 from omlab_prompts.prompts import Prompts
 from omlab_prompts.simulation import Simulation
-from omlab_sam.network import VARIANTS, Sam, layers_of
+from omlab_sam.network import VARIANTS, Sam
+from omlab_sam.parts import layers_of
 from omlab_sam.weights import load_sam
 from omlab_sammed2d.predictor import ImagePredictor, Segmenter
 from omlab_sammed2d.volumes import VolumePredictor

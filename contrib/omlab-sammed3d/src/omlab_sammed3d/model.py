@@ -22,7 +22,8 @@ from omlab.roles import About, Dataset
 from omlab.weights import Weights
 from omlab_prompts.prompts import Prompts
 from omlab_prompts.simulation import Simulation
-from omlab_sammed3d.network import SamMed3d, SamMed3dConfig, layers_of, untrained
+from omlab_sam.parts import layers_of
+from omlab_sammed3d.network import SamMed3d, SamMed3dConfig, untrained
 from omlab_sammed3d.predictor import SPACING, Predictor
 from omlab_sammed3d.simulate import Rule, simulate
 from omlab_sammed3d.weights import load_network, resized

@@ -17,7 +17,7 @@ from timm.models import PretrainedCfg, get_pretrained_cfg, is_model, list_models
 from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
 
-from omlab.errors import SettingsError, WeightsError
+from omlab.errors import SettingsError, WeightsError, one_line
 from omlab.suggest import did_you_mean
 from omlab_image.transforms import Evaluation, evaluation
 
@@ -85,7 +85,7 @@ def build(
     try:
         network = _created(name, num_classes=outputs, pretrained=True, pretrained_cfg_overlay=overlay, **more)
     except RuntimeError as error:
-        said = " ".join(str(error).split())[:_SAID]
+        said = one_line(error)[:_SAID]
         raise WeightsError(f"{source} does not fit '{name}': {said}.") from error
     network.pretrained_cfg["state_dict"] = None  # type: ignore[assignment,operator,index]  # timm keeps what it was handed
     return with_head(network, classes=classes, seed=0) if outputs or classes else network.eval()
@@ -133,7 +133,7 @@ def _created(name: str, **more: Any) -> nn.Module:
     try:
         network: nn.Module = timm.create_model(name, **more)
     except (AssertionError, ValueError, TypeError, NotImplementedError) as error:
-        said = " ".join(str(error).split())[:_SAID]
+        said = one_line(error)[:_SAID]
         raise SettingsError(f"timm cannot build '{name}' so ({type(error).__name__}: {said}).") from error
     return network
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omlab.errors import MissingDependencyError, WeightsError
+from omlab.errors import MissingDependencyError, WeightsError, first_line
 from omlab.weights.files import check_regular
 from omlab.weights.state import matches
 
@@ -152,7 +152,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path, device="cpu")
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
-            f"{path} is a damaged or truncated safetensors file ({one_line(error)}); fetch or copy it again."
+            f"{path} is a damaged or truncated safetensors file ({shortened(error)}); fetch or copy it again."
         ) from error
 
 
@@ -179,7 +179,7 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
             ) from error
         detail = re.search(r"WeightsUnpickler error: (.+)", said)
         raise WeightsError(
-            f"{path} is damaged, truncated or not a torch checkpoint ({detail[1] if detail else one_line(error)}); "
+            f"{path} is damaged, truncated or not a torch checkpoint ({detail[1] if detail else shortened(error)}); "
             "fetch or copy it again."
         ) from error
 
@@ -192,7 +192,7 @@ def check_zip(path: Path) -> None:
             bad = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise WeightsError(
-            f"{path} is a truncated or damaged zip file ({one_line(error)}); fetch or copy it again."
+            f"{path} is a truncated or damaged zip file ({shortened(error)}); fetch or copy it again."
         ) from error
     except OSError as error:
         raise WeightsError(f"The weights file {path} cannot be read: {error.strerror or error}.") from error
@@ -310,10 +310,9 @@ def _is_finite(value: Tensor) -> bool:
     return bool(low.isfinite() and high.isfinite())
 
 
-def one_line(error: BaseException) -> str:
+def shortened(error: BaseException) -> str:
     """The first line of what an exception says, shortened."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:160].rstrip(" .")
+    return first_line(error)[:160].rstrip(" .")
 
 
 def needs_torch(error: ModuleNotFoundError) -> MissingDependencyError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omlab import progress
-from omlab.errors import DownloadError, MissingDependencyError
+from omlab.errors import DownloadError, MissingDependencyError, first_line
 from omlab.weights.http import GoneError, RefusedError
 from omlab.weights.sources import Source
 
@@ -109,8 +109,7 @@ def _saying(name: str, url: str) -> Iterator[None]:
             raise GoneError(
                 f"There is no public file {url}: the repository, revision or path is wrong, or it needs a log-in."
             ) from error
-        detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DownloadError(f"{name} cannot be fetched from {url}: {detail.rstrip('.')}.") from error
+        raise DownloadError(f"{name} cannot be fetched from {url}: {first_line(error)}.") from error
     finally:
         logging.set_verbosity(level)
 

@@ -15,8 +15,8 @@ from omlab.errors import WeightsError
 from omlab.weights.checkpoint import (
     check_zip,
     needs_torch,
-    one_line,
     refuse_not_finite,
+    shortened,
     sniff,
     without_what_torch_puts_on,
 )
@@ -76,7 +76,7 @@ def _unpickled(path: Path) -> Any:
         with torch.serialization.safe_globals(bags):
             return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - of bags alone
     except Exception as error:  # the unpickler meets arbitrary bytes: any exception means that the file is bad
-        raise WeightsError(f"{path} is refused, damaged or not a torch checkpoint ({one_line(error)}).") from error
+        raise WeightsError(f"{path} is refused, damaged or not a torch checkpoint ({shortened(error)}).") from error
 
 
 def _collect(module: _Bag, prefix: str, found: dict[str, Tensor]) -> None:

@@ -49,8 +49,11 @@ def rebuilt(base: Base, *, config: Mapping[str, Any], tensors: Path, only_change
         return base.build(config=config, weights=tensors)
     model = base.build(config=config, weights=None)
     module: nn.Module = cast(Trainable, model).module
-    own = module.state_dict()
-    theirs = base.trainable().module.state_dict()
-    state = {name: tensor for name, tensor in theirs.items() if name in own and own[name].shape == tensor.shape}
-    module.load_state_dict({**state, **read_state_dict(tensors)})
+    module.load_state_dict({**kept_of(base, module), **read_state_dict(tensors)})
     return model
+
+
+def kept_of(base: Base, module: nn.Module) -> dict[str, Tensor]:
+    """The base's own tensors that `module` has in the same shape."""
+    own, theirs = module.state_dict(), base.trainable().module.state_dict()
+    return {name: tensor for name, tensor in theirs.items() if name in own and own[name].shape == tensor.shape}

@@ -10,7 +10,7 @@ from omlab.card_schema import AdapterCard
 from omlab.errors import SettingsError
 from omlab.roles import Adapted, Base, Dataset, Model, Trainable
 from omlab_adapters.changes import changed, new_parameters, rebuilt, save
-from omlab_adapters.training import draw_curves, train
+from omlab_adapters.training import draw_curves, retargeted, train
 
 
 def load(card: AdapterCard, *, settings: Mapping[str, Any]) -> Finetune:
@@ -47,20 +47,10 @@ class Finetune:
             TrainingError: The data cannot be trained on, or training fails.
         """
         assert recipe is not None  # the card requires one
-        trainable = base.trainable()
-        before = {name: tensor.cpu().clone() for name, tensor in trainable.module.state_dict().items()}
-        target = trainable.retarget(recipe, data.about("train"), settings=settings, seed=seed)
-        del trainable  # its network need not stay on the device beside that which learns
+        target, before = retargeted(base, data, recipe=recipe, settings=settings, seed=seed)
         self._freeze(target, before)
         history = train(
-            target,
-            data,
-            base=base,
-            recipe=recipe,
-            settings=settings,
-            seed=seed,
-            folder=folder,
-            workers=self.workers,
+            target, data, base=base, recipe=recipe, settings=settings, seed=seed, folder=folder, workers=self.workers
         )
         state = target.module.state_dict()
         kept = changed(before, state)

@@ -15,8 +15,8 @@ from omlab.card_schema import AdapterCard
 from omlab.errors import SettingsError
 from omlab.roles import Adapted, Base, Dataset, Model, Trainable
 from omlab.weights import read_state_dict
-from omlab_adapters.changes import changed, new_parameters, save
-from omlab_adapters.training import draw_curves, train
+from omlab_adapters.changes import changed, kept_of, new_parameters, save
+from omlab_adapters.training import draw_curves, retargeted, train
 
 ADAPTER = "omlab"
 
@@ -59,10 +59,7 @@ class Lora:
             TrainingError: The data cannot be trained on, or training fails.
         """
         assert recipe is not None  # the card requires one
-        trainable = base.trainable()
-        before = {name: tensor.cpu().clone() for name, tensor in trainable.module.state_dict().items()}
-        target = trainable.retarget(recipe, data.about("train"), settings=settings, seed=seed)
-        del trainable  # its network need not stay on the device beside that which learns
+        target, before = retargeted(base, data, recipe=recipe, settings=settings, seed=seed)
         new = new_parameters(before, target.module)
         layers = self._layers(target.module, new)
         heads = {name: parameter for name, parameter in target.module.named_parameters() if name in new}
@@ -70,14 +67,7 @@ class Lora:
         for parameter in heads.values():
             parameter.requires_grad_(True)
         history = train(
-            target,
-            data,
-            base=base,
-            recipe=recipe,
-            settings=settings,
-            seed=seed,
-            folder=folder,
-            workers=self.workers,
+            target, data, base=base, recipe=recipe, settings=settings, seed=seed, folder=folder, workers=self.workers
         )
         additions = {name: tensor for name, tensor in target.module.state_dict().items() if ".lora_" in name}
         rest = {
@@ -98,9 +88,8 @@ class Lora:
         model = base.build(config=config["model"], weights=None)
         module: nn.Module = cast(Trainable, model).module
         stored = read_state_dict(tensors)
-        own, theirs = module.state_dict(), base.trainable().module.state_dict()
-        state = {name: tensor for name, tensor in theirs.items() if name in own and own[name].shape == tensor.shape}
-        module.load_state_dict({**state, **{name: value for name, value in stored.items() if ".lora_" not in name}})
+        heads = {name: value for name, value in stored.items() if ".lora_" not in name}
+        module.load_state_dict({**kept_of(base, module), **heads})
         self._inject(module, list(config["layers"]), seed=0)
         _load_additions(module, stored)
         _merge(module)

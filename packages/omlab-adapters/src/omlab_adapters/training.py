@@ -6,12 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from omlab.errors import MissingDependencyError
 from omlab.roles import Base, Dataset, Trainable
 from omlab.shards import rank
 from omlab_train import Loop, fit
 
 CURVES = "history.png"
+
+
+def retargeted(
+    base: Base, data: Dataset, *, recipe: str, settings: Mapping[str, Any], seed: int
+) -> tuple[Trainable, dict[str, Tensor]]:
+    """A copy of the base for the targets of the data, and the tensors of the base itself, on the CPU.
+
+    The base's network need not stay on the device beside that which learns: nothing here holds it.
+    """
+    trainable = base.trainable()
+    before = {name: tensor.cpu().clone() for name, tensor in trainable.module.state_dict().items()}
+    return trainable.retarget(recipe, data.about("train"), settings=settings, seed=seed), before
 
 
 def train(

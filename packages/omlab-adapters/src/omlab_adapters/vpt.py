@@ -16,9 +16,9 @@ from omlab.card_schema import AdapterCard
 from omlab.errors import SettingsError, TrainingError
 from omlab.roles import About, Adapted, Base, Dataset, Model, Trainable
 from omlab.weights import read_state_dict
-from omlab_adapters.changes import changed, new_parameters, save
+from omlab_adapters.changes import changed, kept_of, new_parameters, save
 from omlab_adapters.prompts import PROMPT, PromptPlan, TakesPrompts, give_prompts
-from omlab_adapters.training import draw_curves, train
+from omlab_adapters.training import draw_curves, retargeted, train
 
 
 def load(card: AdapterCard, *, settings: Mapping[str, Any]) -> Vpt:
@@ -60,23 +60,14 @@ class Vpt:
             TrainingError: The data cannot be trained on, or training fails.
         """
         assert recipe is not None  # the card requires one
-        trainable = base.trainable()
-        before = {name: tensor.cpu().clone() for name, tensor in trainable.module.state_dict().items()}
-        target = trainable.retarget(recipe, data.about("train"), settings=settings, seed=seed)
+        target, before = retargeted(base, data, recipe=recipe, settings=settings, seed=seed)
         moving = heads_of(target, before)
         give_prompts(promptable(target.module), self.plan, seed=seed)
         moving |= new_parameters(before, target.module)
         for name, parameter in target.module.named_parameters():
             parameter.requires_grad_(name in moving)
         history = train(
-            target,
-            data,
-            base=base,
-            recipe=recipe,
-            settings=settings,
-            seed=seed,
-            folder=folder,
-            workers=self.workers,
+            target, data, base=base, recipe=recipe, settings=settings, seed=seed, folder=folder, workers=self.workers
         )
         return Adapted(
             config={"model": target.config()},
@@ -90,9 +81,7 @@ class Vpt:
         model = base.build(config=config["model"], weights=None)
         module: nn.Module = cast(Trainable, model).module
         give_prompts(promptable(module), self.plan, seed=0)
-        own, theirs = module.state_dict(), base.trainable().module.state_dict()
-        state = {name: tensor for name, tensor in theirs.items() if name in own and own[name].shape == tensor.shape}
-        module.load_state_dict({**state, **read_state_dict(tensors)})
+        module.load_state_dict({**kept_of(base, module), **read_state_dict(tensors)})
         vars(model)["retarget"] = _refused
         return model
 

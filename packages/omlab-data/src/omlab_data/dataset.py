@@ -18,9 +18,9 @@ from typing import Any
 
 from omlab import About
 from omlab.card_schema import DatasetCard
-from omlab.errors import InputError, UsageError
+from omlab.datasets import check_split
+from omlab.errors import InputError
 from omlab.roles import Case
-from omlab.suggest import did_you_mean
 from omlab_data.cases import TableCases, whole_case
 from omlab_data.columns import GROUP, ID
 from omlab_data.files import missing_files, size_of
@@ -117,8 +117,7 @@ class CasesDataset:
 
     def _indices(self, split: str) -> Sequence[int]:
         splits = self.table.splits
-        if split not in splits:
-            raise UsageError(f"{self.path} has no split '{split}': {did_you_mean(split, splits, none='it has none.')}")
+        check_split(split, splits, of=str(self.path))
         if split not in self._places:
             place = splits.index(split)
             self._places[split] = array("L", (index for index, side in enumerate(self.table.side) if side == place))

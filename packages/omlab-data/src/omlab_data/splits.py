@@ -7,6 +7,7 @@ that a model was trained with in the table.
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
@@ -49,6 +50,23 @@ def split_by_group(groups: Iterable[str], shares: Shares) -> list[str]:
     keys = array("Q", (group_key(group, seed=shares.seed) for group in groups))
     side = sides(keys, shares)
     return [SPLITS[side(key)] for key in keys]
+
+
+def group_pattern(text: str) -> re.Pattern[str] | None:
+    """The setting `group`, by which names tell their groups; None where it is empty. Raises `SettingsError`."""
+    try:
+        return re.compile(text) if text else None
+    except re.error as error:
+        raise SettingsError(f"group is '{text}', which is no regular expression: {error}.") from None
+
+
+def torn_groups(places: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Groups that lie in several splits, with these, of (split, group) of each case; None: it has no group."""
+    where: dict[str, set[str]] = {}
+    for split, group in places:
+        if group is not None:
+            where.setdefault(group, set()).add(split)
+    return [f"'{group}' ({', '.join(sorted(splits))})" for group, splits in where.items() if len(splits) > 1]
 
 
 def group_key(group: str, *, seed: int) -> int:

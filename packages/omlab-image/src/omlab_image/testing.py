@@ -1,4 +1,4 @@
-"""Example images and label maps for the test kit (payload cards): small and computed, the same each time.
+"""Example images, label maps and samples for tests: small and computed, the same each time.
 
 The n-th image and the n-th label map show the same thing on the same pixels: a fundus in colour, a radiograph of 12
 bits with spacing, a frame of ultrasound in grey.
@@ -9,7 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from omlab.payloads import Payload
+from omlab.roles import About, Sample
 from omlab_image.image import Image, LabelMap2D
+from omlab_payloads.classes import Classes
 
 NAMES = {1: "disc", 2: "lesion"}
 _SHAPES = ((40, 48), (56, 37), (33, 64))
@@ -65,6 +68,31 @@ def odd_labelmaps() -> dict[str, LabelMap2D]:
         "one-pixel": LabelMap2D(array=classes[:1, :1]),
         "far-value": LabelMap2D(array=far),
     }
+
+
+def disc(number: int, *, rows: int = 40, columns: int = 48) -> tuple[Image, LabelMap2D, bool]:
+    """A grey picture with a bright (even numbers) or dark disc, where that is, and whether it is bright."""
+    random = np.random.default_rng(number)
+    is_bright = number % 2 == 0
+    y, x = np.mgrid[:rows, :columns]
+    middle = (rows / 2 + random.integers(-5, 6), columns / 2 + random.integers(-8, 9))
+    inside = (y - middle[0]) ** 2 + (x - middle[1]) ** 2 < (rows / 5) ** 2
+    pixels = random.normal(90, 10, (rows, columns)) + (120 if is_bright else -70) * inside
+    image = Image(array=pixels.clip(0, 255).astype(np.uint8), spacing=(0.2, 0.1))
+    labels = LabelMap2D(array=(7 * inside).astype(np.uint8), names={7: "nodule"}, spacing=(0.2, 0.1))
+    return image, labels, is_bright
+
+
+def discs(count: int, *, target: str = "") -> tuple[list[Sample], About]:
+    """Samples of discs, and what is said of them; `target` is "classes", "labelmap-2d", or "" for none."""
+    samples = []
+    for number in range(count):
+        image, labels, is_bright = disc(number)
+        light = Classes(names=("bright", "dark"), probabilities=(float(is_bright), float(not is_bright)))
+        targets: dict[str, Payload] = {"classes": light, "labelmap-2d": labels}
+        samples.append(Sample(id=str(number), inputs={"image": image}, target=targets.get(target)))
+    names = {"classes": {0: "bright", 1: "dark"}, "labelmap-2d": {7: "nodule"}}
+    return samples, About(inputs={"image": "image"}, target=target, classes=names.get(target, {}))
 
 
 def _coordinates(shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -26,17 +26,13 @@ from omlab_measure import __version__
 from omlab_measure.files import checked_kind
 from omlab_measure.measurements import Measurements
 from omlab_measure.structures import INTENSITY, UNITS, Structure
-from omlab_volume.io.dicom_files import parsing, read_header
+from omlab_volume.io.dicom_files import read_header, ready_to_refer_to
 from omlab_volume.io.dicom_seg_read import VALUE_TEXT
 from omlab_volume.io.paths import check_file, written
 from omlab_volume.io.quiet import in_a_sentence, quiet
 from omlab_volume.volume import LabelMap, Volume
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
-_MAY_BE_EMPTY = (  # "type 2" elements of patient and study: present in every object, if without a value
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex",
-    "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
-)  # fmt: skip
 _PRIVATE = "99OMLAB"
 _LONGEST = 64  # of a code's meaning and of an identifier
 
@@ -122,14 +118,7 @@ def _header(path: Path) -> Dataset:
     header = read_header(path)
     if header is None:
         raise InputError(f"{path} is no longer the DICOM file that was measured.")
-    with parsing(path):
-        missing = [keyword for keyword in _NEEDED if not header.get(keyword)]
-        if missing:
-            raise InputError(f"{path} has no {missing[0]}, which a DICOM SR must refer to: write JSON.")
-        for keyword in _MAY_BE_EMPTY:
-            if keyword not in header:
-                setattr(header, keyword, "")
-    return header
+    return ready_to_refer_to(header, path=path, needed=_NEEDED, by="a DICOM SR", instead="write JSON")
 
 
 def _segments(segmentation: Dataset | None) -> dict[int, int]:

@@ -9,18 +9,22 @@ from omlab_sam.parts import ChannelNorm, Head, TwoWayTransformer
 
 
 class MaskDecoder(nn.Module):
-    """Low-resolution mask logits and predicted IoUs from embeddings."""
+    """Low-resolution mask logits and predicted IoUs from embeddings, of an image of `axes` axes, 2 or 3.
 
-    def __init__(self, dim: int, *, masks: int) -> None:
+    What is said of (S, S) below is (S, S, S) of three.
+    """
+
+    def __init__(self, dim: int, *, masks: int, axes: int = 2) -> None:
         super().__init__()
+        raised = (nn.ConvTranspose2d, nn.ConvTranspose3d)[axes - 2]
         self.transformer = TwoWayTransformer(dim)
         self.iou_token = nn.Embedding(1, dim)
         self.mask_tokens = nn.Embedding(masks, dim)
         self.output_upscaling = nn.Sequential(
-            nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
+            raised(dim, dim // 4, kernel_size=2, stride=2),
             ChannelNorm(dim // 4),
             nn.GELU(),
-            nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
+            raised(dim // 4, dim // 8, kernel_size=2, stride=2),
             nn.GELU(),
         )
         self.output_hypernetworks_mlps = nn.ModuleList(Head(dim, hidden=dim, out=dim // 8) for _ in range(masks))
@@ -67,4 +71,4 @@ class MaskDecoder(nn.Module):
         )
         upscaled = self.output_upscaling(places.transpose(1, 2).unflatten(2, size))
         kernels = torch.stack([head(tokens[:, 1 + n]) for n, head in enumerate(self.output_hypernetworks_mlps)], dim=1)
-        return torch.einsum("bmc,bcij->bmij", kernels, upscaled), self.iou_prediction_head(tokens[:, 0])
+        return torch.einsum("bmc,bc...->bm...", kernels, upscaled), self.iou_prediction_head(tokens[:, 0])

@@ -122,3 +122,16 @@ class Head(nn.Module):
             x = functional.relu(layer(x))
         y: Tensor = self.layers[-1](x)
         return y
+
+
+def layers_of(network: nn.Module) -> list[list[str]]:
+    """Parameter names from input to head: patches and positions, each block, the neck, prompt encoder and decoder."""
+    names = [name for name, _ in network.named_parameters()]
+    depth = len(list(network.get_submodule("image_encoder.blocks").children()))
+    beginnings = [
+        ("image_encoder.pos_embed", "image_encoder.patch_embed."),
+        *((f"image_encoder.blocks.{n}.",) for n in range(depth)),
+        ("image_encoder.neck.",),
+        ("prompt_encoder.", "mask_decoder."),
+    ]
+    return [[name for name in names if name.startswith(some)] for some in beginnings]

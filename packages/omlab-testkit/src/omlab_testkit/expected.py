@@ -62,6 +62,21 @@ def difference(found: Any, expected: Any) -> float:
     return max((math.inf if math.isnan(one) else float(one) for one in differences), default=0.0)
 
 
+def among(found: Case, part: Case, *, about: Collection[str] = ()) -> float:
+    """The `difference` of what a part of a file expects, by name.
+
+    Args:
+        found: What the package gives, by the part's names for it; it may be more than is expected.
+        part: What is expected.
+        about: Names that are inputs or words about the part, and no expectations.
+
+    Raises:
+        KeyError: Something is expected that was not found; its name.
+    """
+    expected = {name: value for name, value in part.items() if name not in about}
+    return difference({name: found[name] for name in expected}, expected)
+
+
 def changed(case: Case, *, expected: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The file with one expectation changed a little (by a twentieth, at least 0.001), for each in turn, and where.
 

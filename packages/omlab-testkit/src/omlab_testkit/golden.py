@@ -18,7 +18,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +135,29 @@ def check_keys(case: Case, module: nn.Module) -> None:
 def load_drawn(case: Case, module: nn.Module) -> None:
     """Put the drawn weights into `module`, whose keys `check_keys` has compared."""
     module.load_state_dict(draw_state(case), strict=False)
+
+
+@contextmanager
+def recorded(parts: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """What parts of a network give while this is open, by the names that they have here.
+
+    Of several calls the last one's, of several things that a part gives the first.
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def keeping(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            first = output[0] if isinstance(output, list | tuple) else output
+            outputs[name] = first.clone()
+
+        return keep
+
+    handles = [part.register_forward_hook(keeping(name)) for name, part in parts.items()]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def describe(name: str, tensor: Tensor) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from omlab.card_schema import ModelCard
-from omlab.errors import DeviceError, MissingDependencyError, SettingsError, WeightsError
+from omlab.errors import DeviceError, MissingDependencyError, SettingsError, WeightsError, first_line
 from omlab.session import Session
 from omlab.weights import Weights
 from omlab_text.bloom import lean_attention
@@ -97,13 +97,13 @@ def open_weights(
             place, dtype=dtype, local_files_only=True, trust_remote_code=False, **more
         )
     except ImportError as error:
-        raise MissingDependencyError(f"{place} needs a package that is not installed: {_first(error)}") from None
+        raise MissingDependencyError(f"{place} needs a package that is not installed: {first_line(error)}.") from None
     except Exception as error:  # whatever transformers makes of another's files
-        raise WeightsError(f"{place} holds no language model that transformers reads: {_first(error)}") from error
+        raise WeightsError(f"{place} holds no language model that transformers reads: {first_line(error)}.") from error
     try:
         tokenizer = tokenizer_class.from_pretrained(place, local_files_only=True, trust_remote_code=False, **more)
     except Exception as error:
-        raise WeightsError(f"{place} holds no tokenizer that transformers reads: {_first(error)}") from error
+        raise WeightsError(f"{place} holds no tokenizer that transformers reads: {first_line(error)}.") from error
     return _quantised(network.to(device).eval(), settings["quantised"]), TransformersTokenizer(tokenizer)
 
 
@@ -173,7 +173,3 @@ def _quantised(network: Any, form: str) -> Any:
         config = torchao.Int4WeightOnlyConfig(group_size=_GROUP, int4_packing_format="tile_packed_to_4d")
     torchao.quantize_(network, config)
     return network
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

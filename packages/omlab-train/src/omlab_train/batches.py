@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from omlab.errors import OmlabError, TrainingError
+from omlab.errors import OmlabError, TrainingError, first_line
 
 AHEAD = 2
 """How many batches a thread or a worker process has ready while a step is computed."""
@@ -132,7 +132,7 @@ def _by_processes(make: Make, numbers: range, *, workers: int, pinned: bool) -> 
         iterator = iter(loader)
     except Exception as error:  # pickle raises whatever the object that it cannot take raises
         raise TrainingError(
-            f"The batches cannot be sent to worker processes ({_first_line(error.__context__ or error)}): make "
+            f"The batches cannot be sent to worker processes ({first_line(error.__context__ or error)}): make "
             "`Recipe.batches` an object that can be pickled, or train with no workers."
         ) from error
     try:
@@ -179,7 +179,7 @@ class _Failure:
 
 def _ended(error: Exception) -> TrainingError:
     return TrainingError(
-        f"A worker process that makes batches has ended before its time ({_first_line(error)}): it was killed, ran out "
+        f"A worker process that makes batches has ended before its time ({first_line(error)}): it was killed, ran out "
         "of memory, or could not import what the batches need (a script must train under "
         "`if __name__ == '__main__':`). Train with fewer workers, or with none."
     )
@@ -191,7 +191,3 @@ def _as_it_is(batch: Any) -> Any:
 
 def _leave_interrupts_to_the_parent(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -18,10 +18,10 @@ import numpy as np
 from omlab import About, Sample
 from omlab.card_schema import DatasetCard
 from omlab.cases import PathCase, Source
+from omlab.datasets import check_split
 from omlab.digests import digest_of
-from omlab.errors import InputError, UsageError
+from omlab.errors import InputError
 from omlab.roles import Case
-from omlab.suggest import did_you_mean
 from omlab_brow.snow.masks import read_instances
 from omlab_data.files import missing_files, size_of, some
 from omlab_data.splits import Shares, split_by_group
@@ -150,6 +150,5 @@ class Snow:
         return [*problems, *look_through(parts, classes=CLASSES).problems]
 
     def _part(self, split: str) -> Sequence[str]:
-        if split not in self.parts:
-            raise UsageError(f"SNOW has no split '{split}': {did_you_mean(split, self.splits(), none='')}")
+        check_split(split, self.parts, of="SNOW")
         return self.parts[split]

@@ -17,10 +17,10 @@ from typing import Any
 from omlab import About
 from omlab.card_schema import DatasetCard
 from omlab.cases import PathCase, Source
+from omlab.datasets import check_split
 from omlab.digests import digest_of, file_digest
 from omlab.errors import InputError, UsageError
 from omlab.roles import Case
-from omlab.suggest import did_you_mean
 from omlab_cite.gastric.lists import (
     CLASSES,
     Slide,
@@ -191,8 +191,7 @@ class PatchGastric:
         return Split(train=train, test=test)
 
     def _part(self, split: str) -> Sequence[tuple[str, int]]:
-        if split not in self.splits():
-            raise UsageError(f"PatchGastricADC22 has no split '{split}': {did_you_mean(split, self.splits(), none='')}")
+        check_split(split, self.splits(), of="PatchGastricADC22")
         return self.parts.train if split == "train" else self.parts.test
 
     def _case(self, name: str, label: int) -> PatchCase:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from omlab import About, Sample, take
+from omlab.datasets import check_split
 from omlab.digests import digest_of
-from omlab.errors import InputError, UsageError
+from omlab.errors import InputError
 from omlab.payloads import Payload
 from omlab.roles import Case
-from omlab.suggest import did_you_mean
 from omlab_data.files import missing_files, size_of
 from omlab_data.verify import Findings, look_through, some_cases
 from omlab_video.clip import Clip
@@ -80,8 +80,7 @@ class ClipSet(ABC):
 
     def cases(self, split: str) -> Sequence[Case]:
         """In a fixed order."""
-        if split not in self.parts:
-            raise UsageError(f"{self.name} has no split '{split}': {did_you_mean(split, self.splits(), none='')}")
+        check_split(split, self.parts, of=self.name)
         return self.parts[split]
 
     def verify(self) -> Sequence[str]:

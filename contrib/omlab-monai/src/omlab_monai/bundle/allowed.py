@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from omlab.errors import WeightsError
+from omlab.errors import WeightsError, first_line
 from omlab_monai.bundle.config import Component, without_devices
 
 Kind = Literal["network", "transform", "inferer"]
@@ -66,8 +66,7 @@ def made(part: Any, kind: Kind, *, where: str, **more: Any) -> Any:
             warnings.simplefilter("ignore", FutureWarning)  # how MONAI will change is no concern of who runs a bundle
             return getattr(_module(kind), part.name)(**arguments)
     except Exception as error:  # MONAI's classes raise what they like of arguments
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{where}: MONAI refuses these arguments of {part.name} ({first}).") from error
+        raise WeightsError(f"{where}: MONAI refuses these arguments of {part.name} ({first_line(error)}).") from error
 
 
 def parts_of(compose: Any, *, where: str) -> Sequence[Any]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from omlab.errors import WeightsError
+from omlab.errors import WeightsError, first_line
 
 _REFERENCE = re.compile(r"@(\w+(?:(?:::|#)\w+)*)")
 _NO_DEVICE = "no device: omlab places the network"
@@ -75,8 +75,7 @@ class Config:
         except OSError as error:
             raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
         except (ValueError, yaml.YAMLError) as error:
-            first = str(error).splitlines()[0]
-            raise WeightsError(f"{path} is no configuration of a bundle ({first}).") from error
+            raise WeightsError(f"{path} is no configuration of a bundle ({first_line(error)}).") from error
         if not isinstance(content, dict):
             raise WeightsError(f"{path} is no configuration of a bundle: it holds a {type(content).__name__}.")
         self._content: dict[str, Any] = content

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import omlab
 from omlab.answers import one_by_one
 from omlab.card_schema import ModelCard
-from omlab.errors import InputError, OmlabError, OmlabWarning, WeightsError
+from omlab.errors import InputError, OmlabError, OmlabWarning, WeightsError, first_line
 from omlab.payloads import Inputs
 from omlab.weights import Weights
 from omlab_monai.bundle.allowed import made
@@ -106,8 +106,7 @@ class BundleModel:
             if found.shape[1:] != image.shape[1:] or not torch.allclose(found.affine, image.affine, atol=1e-3):
                 found = ResampleToMatch(mode="nearest")(found, image)
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"The bundle cannot take {volume.name or 'the volume'} ({first}).") from error
+            raise InputError(f"The bundle cannot take {volume.name or 'the volume'} ({first_line(error)}).") from error
         labels, values = self._labelled(found.as_tensor())
         chosen = smallest_unsigned(values, what="the label values of this bundle")
         return LabelMap(array=chosen, affine=volume.affine, labels=labels, source=volume.source)
@@ -164,7 +163,7 @@ def metadata_of(folder: Path) -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read ({str(error).splitlines()[0]}).") from error
+        raise WeightsError(f"{path} cannot be read ({first_line(error)}).") from error
     return found if isinstance(found, dict) else {}
 
 

@@ -6,7 +6,6 @@ class is missing from a split that can have it. Images without classes have no t
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +16,12 @@ from typing import Any, overload
 from omlab import About
 from omlab.card_schema import DatasetCard
 from omlab.cases import PathCase, Source
+from omlab.datasets import check_split
 from omlab.digests import digest_of
-from omlab.errors import InputError, SettingsError, UsageError
+from omlab.errors import InputError
 from omlab.roles import Case
-from omlab.suggest import did_you_mean
 from omlab_data.files import missing_files, size_of, some
-from omlab_data.splits import Shares, split_by_group
+from omlab_data.splits import Shares, group_pattern, split_by_group, torn_groups
 from omlab_data.verify import Findings, look_through, some_cases
 from omlab_image.data.listing import Listing, Row, ids_of, read_listing
 
@@ -92,10 +91,7 @@ class ImageFolder:
         self.root = Path(root)
         self._shares = shares
         self._table = table
-        try:
-            self._group = re.compile(group) if group else None
-        except re.error as error:
-            raise SettingsError(f"group is '{group}', which is no regular expression: {error}.") from None
+        self._group = group_pattern(group)
         self._findings: Findings | None = None
 
     @cached_property
@@ -112,7 +108,8 @@ class ImageFolder:
         missing = [self.root / row.path for row in self.listing.rows if not (self.root / row.path).is_file()]
         if missing:
             raise InputError(f"{self.root}: {missing_files(missing)}")
-        torn = self._torn()
+        rows = self.listing.rows
+        torn = torn_groups((split, rows[index].group) for split, part in self._parts.items() for index in part)
         if torn:
             raise InputError(f"{self.root}: patients lie in several splits: {some(torn)}.")
 
@@ -173,10 +170,7 @@ class ImageFolder:
         return ids_of([row.path for row in self.listing.rows])
 
     def _part(self, split: str) -> Sequence[int]:
-        if split not in self._parts:
-            raise UsageError(
-                f"{self.root} has no split '{split}': {did_you_mean(split, self._parts, none='it has none.')}"
-            )
+        check_split(split, self._parts, of=str(self.root))
         return self._parts[split]
 
     @cached_property
@@ -204,12 +198,3 @@ class ImageFolder:
             for index, side in zip(indices, drawn, strict=True):
                 sides[index] = side
         return sides
-
-    def _torn(self) -> list[str]:
-        where: dict[str, set[str]] = {}
-        for split, indices in self._parts.items():
-            for index in indices:
-                group = self.listing.rows[index].group
-                if group is not None:
-                    where.setdefault(group, set()).add(split)
-        return [f"'{group}' ({', '.join(sorted(splits))})" for group, splits in where.items() if len(splits) > 1]

@@ -22,7 +22,7 @@ from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from omlab.errors import InputError, MissingDependencyError, OmlabError, OmlabWarning, SettingsError
+from omlab.errors import InputError, MissingDependencyError, OmlabError, OmlabWarning, SettingsError, one_line
 from omlab_image.image import Image, Source, Spacing
 from omlab_image.io.dicom_values import colours, eight_bits, grey
 from omlab_image.io.picture import MOST_PIXELS
@@ -71,8 +71,9 @@ class DicomImage:
         except MemoryError as error:
             raise InputError(f"{path} is too large for this machine's memory.") from error
         except Exception as error:  # a damaged file makes the decoders fail in as many ways as there are damages
-            reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-            raise InputError(f"{path}: its pixels cannot be read ({reason}); export the file again.") from error
+            raise InputError(
+                f"{path}: its pixels cannot be read ({one_line(error)}); export the file again."
+            ) from error
         source = Source(format="dicom-image", path=path, meta=meta)
         return Image(array=array, spacing=spacing, bit_depth=depth, source=source)
 
@@ -95,8 +96,7 @@ def _dataset(path: Path) -> Dataset:
                 is_implicit, _ = dataset.original_encoding
                 dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
     except Exception as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise InputError(f"{path} cannot be read as DICOM ({reason}): export it again.") from error
+        raise InputError(f"{path} cannot be read as DICOM ({one_line(error)}): export it again.") from error
     if "Rows" not in dataset or "PixelData" not in dataset:
         raise InputError(f"{path} holds no picture: it is no DICOM image, or damaged.")
     return dataset

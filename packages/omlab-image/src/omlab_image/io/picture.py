@@ -27,7 +27,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from omlab.errors import InputError, OmlabWarning, OutputError
+from omlab.errors import InputError, OmlabWarning, OutputError, one_line
 from omlab.files import writing
 from omlab.payloads import Inputs, Payload
 from omlab_image.image import HIGHEST_LABEL, Image, LabelMap2D, Source, Spacing
@@ -153,8 +153,7 @@ def _decoded(path: Path, form: str) -> tuple[Pillow.Image, str]:
     except MemoryError as error:
         raise InputError(f"{path} is too large for this machine's memory.") from error
     except Exception as error:  # a damaged file makes the decoders fail in as many ways as there are damages
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise InputError(f"{path} is damaged or cut short ({reason}): copy or export it again.") from error
+        raise InputError(f"{path} is damaged or cut short ({one_line(error)}): copy or export it again.") from error
     if pages > 1:
         _warn(f"{path} holds {pages} pages or frames; the first is read.")
     if is_reduced:

@@ -1,37 +1,8 @@
-"""Silence for what Pillow and pydicom warn of in odd files: it is not for the user; what matters is checked by us."""
+"""Silence for what the libraries that read images say of odd files."""
 
-from __future__ import annotations
+from functools import partial
 
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Lock
-from typing import Any
+from omlab.silence import silent
 
-_LIBRARIES = re.compile(r"(PIL|pydicom|pylibjpeg)(\.|$)")
-
-_lock = Lock()
-_inside = 0
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the warnings of these libraries; all else is heard as before.
-
-    Files are read by several threads at once, so the filter is set by the first that enters and taken away by the last
-    that leaves: `warnings.catch_warnings` would bring back what it found, whoever is still inside.
-    """
-    global _inside
-    with _lock:
-        _inside += 1
-        if _inside == 1:
-            warnings.filterwarnings("ignore", module=_LIBRARIES.pattern)
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if not _inside:
-                filters: Any = warnings.filters  # a list; the stubs promise less
-                filters[:] = [row for row in filters if row[3] != _LIBRARIES]
+quiet = partial(silent, "PIL", "pydicom", "pylibjpeg")
+"""Without their warnings (`omlab.silence`)."""

@@ -15,11 +15,9 @@ from omlab.errors import SettingsError, TrainingError
 from omlab.roles import Case, Dataset
 from omlab_image.image import Image
 from omlab_image.training.cases import TRAIN, VAL, Before, cases_of, class_target, image_of, labels_of, loaded, said_of
-from omlab_image.training.course import Course
+from omlab_image.training.course import Course, CourseRecipe
 from omlab_image.training.measure import auc, outputs_of
 from omlab_image.training.mixing import Mixing
-from omlab_train import Group, Optimisation
-from omlab_train.layers import layer_groups
 from omlab_train.order import Order, balanced
 
 Augment = Callable[[Image, int], Tensor]
@@ -72,7 +70,7 @@ class ClassBatches:
         return {"image": image, "target": target}
 
 
-class ClassificationRecipe:
+class ClassificationRecipe(CourseRecipe):
     """Trains `module` to tell the classes of images; fulfils `omlab_train.Recipe`.
 
     Settings, beside those of `Course`: `mixup` and `cutmix` (the alpha of each, 0: none), `label_smoothing`,
@@ -115,12 +113,13 @@ class ClassificationRecipe:
         before: Before | None = None,
         undecayed: Collection[str] = (),
     ) -> None:
-        self.module = self._network = module  # the loop may wrap what it is given, and names change then
-        self.course = Course.of(settings)
         is_multi_label = bool(settings.get("multi_label", False))
         if len(classes) < (1 if is_multi_label else 2):
             raise TrainingError(f"There are {len(classes)} classes to tell apart; at least 2 are needed.")
         cases = cases_of(data, TRAIN)
+        super().__init__(
+            module=module, layers=layers, course=Course.of(settings), cases=len(cases), undecayed=undecayed
+        )
         weights = balanced(labels_of(cases)) if settings.get("balanced", False) else None
         self.batches = ClassBatches(
             cases=cases,
@@ -134,16 +133,8 @@ class ClassificationRecipe:
             input=input,
             before=before,
         )
-        self.epoch = self.course.epoch(len(cases))
-        self.steps = self.course.epochs * self.epoch
-        self._layers, self._undecayed = [list(names) for names in layers], frozenset(undecayed)
         self._val, self._prepare = cases_of(data, VAL), prepare
         self._data = data.digest(TRAIN)
-
-    @property
-    def how(self) -> Optimisation:
-        """AdamW as the course says."""
-        return self.course.how
 
     @property
     def fingerprint(self) -> str:
@@ -152,21 +143,6 @@ class ClassificationRecipe:
         drawn = [batches.order.seed, batches.order.weights is not None, asdict(batches.mixing), batches.smoothing]
         what = [batches.names, batches.is_multi_label, batches.input, said_of(batches.augment), said_of(batches.before)]
         return digest_of([self._data, asdict(self.course), drawn, what])
-
-    def groups(self) -> list[Group]:
-        """By layer: the rate falls from the head to the input."""
-        return layer_groups(
-            self._network,
-            self._layers,
-            lr=self.course.rate,
-            weight_decay=self.course.weight_decay,
-            decay=self.course.layer_decay,
-            undecayed=self._undecayed,
-        )
-
-    def schedule(self, step: int) -> float:
-        """The rise and half a cosine, in every step."""
-        return self.course.factor(step, epoch=self.epoch)
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, float]]:
         """The cross-entropy of a batch."""

@@ -7,12 +7,15 @@ The pattern is that of masked autoencoders and their fine-tuning (He et al., CVP
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from torch import nn
+
 from omlab.errors import SettingsError
-from omlab_train import Optimisation
+from omlab_train import Group, Optimisation
+from omlab_train.layers import layer_groups
 
 _STATED_FOR = 256
 
@@ -104,6 +107,53 @@ class Course:
         return half_cosine(
             step / epoch, epochs=self.epochs, warmup=self.warmup_epochs, final=self.min_learning_rate / self.rate
         )
+
+
+class CourseRecipe:
+    """What recipes that follow a course share of `omlab_train.Recipe`: steps, rates by layer, the optimiser.
+
+    Args:
+        module: What is trained.
+        layers: Names of its parameters from input to head (`Trainable.layers`), for the layer-wise decay.
+        course: How long, and at which rates.
+        cases: How many there are to train on.
+        undecayed: Names of further parameters without weight decay.
+    """
+
+    def __init__(
+        self,
+        *,
+        module: nn.Module,
+        layers: Sequence[Sequence[str]],
+        course: Course,
+        cases: int,
+        undecayed: Collection[str],
+    ) -> None:
+        self.module = self._network = module  # the loop may wrap what it is given, and names change then
+        self.course = course
+        self.epoch = course.epoch(cases)
+        self.steps = course.epochs * self.epoch
+        self._layers, self._undecayed = [list(names) for names in layers], frozenset(undecayed)
+
+    @property
+    def how(self) -> Optimisation:
+        """AdamW as the course says."""
+        return self.course.how
+
+    def groups(self) -> list[Group]:
+        """By layer: the rate falls from the head to the input."""
+        return layer_groups(
+            self._network,
+            self._layers,
+            lr=self.course.rate,
+            weight_decay=self.course.weight_decay,
+            decay=self.course.layer_decay,
+            undecayed=self._undecayed,
+        )
+
+    def schedule(self, step: int) -> float:
+        """The rise and half a cosine, in every step."""
+        return self.course.factor(step, epoch=self.epoch)
 
 
 def half_cosine(epoch: float, *, epochs: float, warmup: float = 0.0, final: float = 0.0) -> float:

@@ -13,11 +13,9 @@ from omlab.digests import digest_of
 from omlab.errors import TrainingError
 from omlab.roles import Case, Dataset
 from omlab_image.training.cases import TRAIN, VAL, cases_of, image_of, label_numbers, loaded, said_of
-from omlab_image.training.course import Course
+from omlab_image.training.course import Course, CourseRecipe
 from omlab_image.training.measure import outputs_of
 from omlab_image.training.paired import Paired
-from omlab_train import Group, Optimisation
-from omlab_train.layers import layer_groups
 from omlab_train.losses import dice_cross_entropy, shrink_labels
 from omlab_train.order import Order
 
@@ -70,7 +68,7 @@ class LabelBatches:
         return {"image": torch.stack(images), "labels": torch.stack(labels)}
 
 
-class SegmentationRecipe:
+class SegmentationRecipe(CourseRecipe):
     """Trains `module` to tell the class of each pixel; fulfils `omlab_train.Recipe`.
 
     The settings are those of `Course`. After each epoch the split `val`, where there is one, gives the Dice of its
@@ -112,9 +110,9 @@ class SegmentationRecipe:
     ) -> None:
         if not 1 <= len(classes) <= MOST_CLASSES or len(set(classes)) != len(classes) or 0 in classes:
             raise TrainingError(f"Classes are 1 to {MOST_CLASSES} different label values above 0, not {[*classes]}.")
-        self.module = self._network = module  # the loop may wrap what it is given, and names change then
-        self.course = Course.of(settings, learning_rate=1.6e-3, layer_decay=1.0)
+        course = Course.of(settings, learning_rate=1.6e-3, layer_decay=1.0)
         cases = cases_of(data, TRAIN)
+        super().__init__(module=module, layers=layers, course=course, cases=len(cases), undecayed=undecayed)
         self.batches = LabelBatches(
             cases=cases,
             classes=tuple(classes),
@@ -123,17 +121,9 @@ class SegmentationRecipe:
             pair=pair,
             input=input,
         )
-        self.epoch = self.course.epoch(len(cases))
-        self.steps = self.course.epochs * self.epoch
-        self._layers, self._undecayed = [list(names) for names in layers], frozenset(undecayed)
         self._loss, self._logits = loss, logits
         self._val = cases_of(data, VAL)
         self._data = data.digest(TRAIN)
-
-    @property
-    def how(self) -> Optimisation:
-        """AdamW as the course says."""
-        return self.course.how
 
     @property
     def fingerprint(self) -> str:
@@ -141,21 +131,6 @@ class SegmentationRecipe:
         batches = self.batches
         what = [batches.classes, batches.order.seed, batches.input, said_of(batches.pair), said_of(self._loss)]
         return digest_of([self._data, asdict(self.course), what])
-
-    def groups(self) -> list[Group]:
-        """By layer: the rate falls from the head to the input."""
-        return layer_groups(
-            self._network,
-            self._layers,
-            lr=self.course.rate,
-            weight_decay=self.course.weight_decay,
-            decay=self.course.layer_decay,
-            undecayed=self._undecayed,
-        )
-
-    def schedule(self, step: int) -> float:
-        """The rise and half a cosine, in every step."""
-        return self.course.factor(step, epoch=self.epoch)
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, float]]:
         """The injected loss of what the module gives for a batch."""

@@ -13,9 +13,7 @@ from omlab import Sample
 from omlab.digests import digest_of
 from omlab.roles import Case, Dataset
 from omlab_image.training.cases import TRAIN, VAL, Before, cases_of, figures_of, image_of, loaded, said_of
-from omlab_image.training.course import Course
-from omlab_train import Group, Optimisation
-from omlab_train.layers import layer_groups
+from omlab_image.training.course import Course, CourseRecipe
 from omlab_train.order import Order
 from omlab_train.settings import mixed_seed
 
@@ -62,7 +60,7 @@ class ViewBatches:
         return {"images": _stacked(views), "seed": torch.tensor(mixed_seed(self.order.seed, number, -1))}
 
 
-class SelfSupervisedRecipe:
+class SelfSupervisedRecipe(CourseRecipe):
     """Trains a module that states its own loss of images; fulfils `omlab_train.Recipe`.
 
     AdamW with betas (0.9, 0.95), no layer-wise decay, no weight decay on biases and norms; the settings are those of
@@ -101,25 +99,18 @@ class SelfSupervisedRecipe:
         before: Before | None = None,
         undecayed: Collection[str] = (),
     ) -> None:
-        self.module = self._network = module  # the loop may wrap what it is given, and names change then
-        self.course = Course.of(
+        course = Course.of(
             settings, betas=MAE_BETAS, epochs=800, warmup_epochs=40, learning_rate=1.5e-4, min_learning_rate=0.0
         )
         cases, val = cases_of(data, TRAIN), cases_of(data, VAL)
+        alike = [[name for name, _ in module.named_parameters()]]  # all parameters at one rate
+        super().__init__(module=module, layers=alike, course=course, cases=len(cases), undecayed=undecayed)
         how: dict[str, Any] = {"batch_size": self.course.batch_size, "views": views, "input": input, "before": before}
         self.batches, validation = (
             self.batches_as(cases=some, order=Order(count=len(some), seed=seed), **how) for some in (cases, val)
         )
         self._validation = validation if val else None
-        self.epoch = self.course.epoch(len(cases))
-        self.steps = self.course.epochs * self.epoch
-        self._undecayed = frozenset(undecayed)
         self._data = data.digest(TRAIN)
-
-    @property
-    def how(self) -> Optimisation:
-        """AdamW as the course says."""
-        return self.course.how
 
     @property
     def fingerprint(self) -> str:
@@ -127,16 +118,6 @@ class SelfSupervisedRecipe:
         batches = self.batches
         what = [batches.order.seed, batches.input, said_of(batches.views), said_of(batches.before)]
         return digest_of([self._data, asdict(self.course), what])
-
-    def groups(self) -> list[Group]:
-        """All parameters at one rate."""
-        names = [name for name, _ in self._network.named_parameters()]
-        how = {"lr": self.course.rate, "weight_decay": self.course.weight_decay}
-        return layer_groups(self._network, [names], undecayed=self._undecayed, **how)
-
-    def schedule(self, step: int) -> float:
-        """The rise and half a cosine, in every step."""
-        return self.course.factor(step, epoch=self.epoch)
 
     def loss(self, batch: Mapping[str, Any]) -> tuple[Tensor, Mapping[str, float]]:
         """What the module says of a batch."""

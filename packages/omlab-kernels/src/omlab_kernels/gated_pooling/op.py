@@ -104,20 +104,9 @@ def _(
 
 @torch.library.register_fake("omlab_kernels::gated_pooling_backward")  # type: ignore[untyped-decorator]
 def _(
-    slope: Tensor,
-    means: Tensor,
-    scores: Tensor,
-    sums: Tensor,
-    rows: Tensor,
-    offsets: Tensor,
-    V: Tensor,
-    v: Tensor,
-    U: Tensor | None,
-    u: Tensor | None,
-    w: Tensor,
-    c: Tensor,
+    slope: Tensor, means: Tensor, scores: Tensor, sums: Tensor, rows: Tensor, offsets: Tensor, *layers: Tensor | None
 ) -> list[Tensor]:
-    given = [rows, V, v, *([] if U is None or u is None else [U, u]), w, c]
+    given = [tensor for tensor in (rows, *layers) if tensor is not None]
     return [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in given]
 
 

@@ -14,11 +14,11 @@ from typing import Any
 from omlab import About
 from omlab.card_schema import DatasetCard
 from omlab.cases import PathCase, Source
+from omlab.datasets import check_split
 from omlab.digests import digest_of
-from omlab.errors import InputError, OmlabError, UsageError
+from omlab.errors import InputError, OmlabError
 from omlab.formats import format_cards, suffix_of
 from omlab.roles import Case
-from omlab.suggest import did_you_mean
 from omlab_slide.data.folds import SIDES, folds_of, sides_of
 from omlab_slide.data.table import SlideRow, read_sides, read_slides, slide_name, torn
 
@@ -186,8 +186,7 @@ class SlidesDataset:
         return sorted({row.label for row in self.rows if row.label})
 
     def _part(self, split: str) -> list[SlideRow]:
-        if split not in self.splits():
-            raise UsageError(f"{self.path} has no split '{split}': {did_you_mean(split, self.splits(), none='')}")
+        check_split(split, self.splits(), of=str(self.path))
         return [row for row in self.rows if self.sides.get(row.slide) == split]
 
     @property

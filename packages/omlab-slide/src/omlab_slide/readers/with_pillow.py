@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from omlab.errors import InputError
+from omlab.errors import InputError, one_line
 from omlab_slide.readers.reader import Level
 
 MOST_PIXELS = 1 << 28
@@ -68,6 +68,6 @@ def _decoded(path: Path, size: int, mtime_ns: int) -> NDArray[np.uint8]:
             has_alpha = "A" in upright.getbands() or "transparency" in upright.info
             pixels = np.array(upright.convert("RGBA" if has_alpha else "RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(" ".join(str(error).split()).rstrip(".")) from error
+        raise InputError(one_line(error)) from error
     pixels.setflags(write=False)
     return pixels

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tiffslide
 from numpy.typing import NDArray
 
-from omlab.errors import InputError
-from omlab_slide.readers.quiet import quiet
+from omlab.errors import InputError, one_line
+from omlab.silence import silent
 from omlab_slide.readers.reader import Level
 
 _COLOURS = {1, 3, 4}
+_quiet = partial(silent, "tiffslide", "tifffile", "zarr", "imagecodecs", "numcodecs", "fsspec", unheard=["tifffile"])
 
 
 class TiffSlideReader:
@@ -48,10 +50,10 @@ class TiffSlideReader:
 
     def _decoded(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> NDArray[np.uint8]:
         try:
-            with quiet():
+            with _quiet():
                 found = np.asarray(self._slide.read_region(location, level, size, as_array=True))
         except Exception as error:  # every codec below has errors of its own
-            raise InputError(_one_line(error)) from error
+            raise InputError(one_line(error)) from error
         colour = found[..., :3].astype(np.uint8, copy=False)
         return colour if colour.shape[2] == 3 else np.repeat(colour, 3, axis=2)
 
@@ -65,12 +67,12 @@ def open_reader(path: Path) -> TiffSlideReader:
     if path.is_dir():
         raise InputError("it is a folder")
     try:
-        with quiet():
+        with _quiet():
             slide = tiffslide.TiffSlide(path)
             reach = _reach(slide)
             sample = np.asarray(slide.read_region((0, 0), slide.level_count - 1, (1, 1), as_array=True))
     except Exception as error:  # it raises what tifffile, zarr and the standard library raise
-        raise InputError(_one_line(error)) from error
+        raise InputError(one_line(error)) from error
     size = path.stat().st_size
     if reach > size:  # what is not there would be black, and nobody would know
         slide.close()
@@ -94,7 +96,3 @@ def _reach(slide: tiffslide.TiffSlide) -> int:
         (offset + count for page in pages for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)),
         default=0,
     )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

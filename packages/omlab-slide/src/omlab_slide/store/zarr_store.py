@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.errors import InputError, OutputError
+from omlab.errors import InputError, OutputError, one_line
 from omlab.payloads import Inputs, Payload, an, describe
 from omlab_slide.bag import Bag
 from omlab_slide.store.form import FACTS, PROGRESS, VERSION
@@ -56,7 +56,7 @@ class BagStore:
         except InputError as error:
             raise InputError(f"{path} is damaged: {error}") from None
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path} is damaged: its facts cannot be read ({_first_line(error)}).") from error
+            raise InputError(f"{path} is damaged: its facts cannot be read ({one_line(error)[:200]}).") from error
 
     def write(self, payload: Payload, path: Path, *, inputs: Inputs = MappingProxyType({})) -> None:
         """Write a bag, computing its features meanwhile where they are not there yet.
@@ -87,8 +87,8 @@ class StoredFeatures:
             found: NDArray[Any] = np.asarray(array[rows] if isinstance(rows, slice) else array.oindex[rows])
         except Exception as error:  # what a damaged chunk raises depends on its codec
             raise InputError(
-                f"{self.path} cannot be read ({_first_line(error)}): a chunk of its features is damaged or cut short; "
-                "make it again."
+                f"{self.path} cannot be read ({one_line(error)[:200]}): a chunk of its features is damaged or cut "
+                "short; make it again."
             ) from error
         if np.isnan(found[:, :1]).any():  # what zarr gives for chunks that are not there
             raise InputError(f"{self.path} lacks chunks of its features: copy it again, or make it again.")
@@ -112,7 +112,7 @@ def _opened(path: Path) -> Any:
     try:
         node = zarr.open(store=zarr.storage.LocalStore(path, read_only=True), mode="r")
     except Exception as error:  # of json, of zarr's own checks, of the system
-        raise InputError(f"{path} cannot be read ({_first_line(error)}): it is damaged or cut short.") from error
+        raise InputError(f"{path} cannot be read ({one_line(error)[:200]}): it is damaged or cut short.") from error
     if not isinstance(node, zarr.Group):
         raise InputError(f"{path} is no store of bags, but a single zarr array.")
     return node
@@ -140,7 +140,3 @@ def _array(group: Any, name: str, path: Path, *, ndim: int) -> Any:
     if not isinstance(array, zarr.Array) or array.ndim != ndim:
         raise InputError(f"{path} is damaged: its '{name}' is no array of {ndim} axes.")
     return array
-
-
-def _first_line(error: BaseException) -> str:
-    return (" ".join(str(error).split()).rstrip(".") or type(error).__name__)[:200]

@@ -7,7 +7,6 @@ and `val` are those of `splits_final.json` (setting `fold`) where the folder has
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,12 +18,13 @@ import numpy as np
 from omlab import About, Sample
 from omlab.card_schema import DatasetCard
 from omlab.cases import PathCase, Source
+from omlab.datasets import check_split
 from omlab.digests import digest_of, file_digest
 from omlab.errors import InputError, SettingsError, UsageError
 from omlab.roles import Case
 from omlab.suggest import did_you_mean
 from omlab_data.files import missing_files, size_of, some
-from omlab_data.splits import Shares, split_by_group
+from omlab_data.splits import Shares, group_pattern, split_by_group, torn_groups
 from omlab_data.verify import Findings, look_through, some_cases
 from omlab_volume.data.nnunet_files import Files, find_cases, has_part, stray_files
 from omlab_volume.data.nnunet_json import NAME, Description, read_description
@@ -81,10 +81,7 @@ class NnunetDataset:
     def __init__(self, root: Path, *, shares: Shares, group: str = "") -> None:
         self.root = Path(root)
         self._shares = shares
-        try:
-            self._group = re.compile(group) if group else None
-        except re.error as error:
-            raise SettingsError(f"group is '{group}', which is no regular expression: {error}.") from None
+        self._group = group_pattern(group)
         self._findings: Findings | None = None
 
     @cached_property
@@ -153,10 +150,7 @@ class NnunetDataset:
         return write_report(self, folder, title=self.root.resolve().name)
 
     def _part(self, split: str) -> list[NnunetCase]:
-        if split not in self._parts:
-            raise UsageError(
-                f"{self.root} has no split '{split}': {did_you_mean(split, self._parts, none='it has none.')}"
-            )
+        check_split(split, self._parts, of=str(self.root))
         return self._parts[split]
 
     @cached_property
@@ -217,12 +211,7 @@ class NnunetDataset:
         return [f"{self.root}: {missing_files(missing)}"] if missing else []
 
     def _torn(self) -> list[str]:
-        where: dict[str, set[str]] = {}
-        for split, cases in self._parts.items():
-            for case in cases:
-                if case.group is not None:
-                    where.setdefault(case.group, set()).add(split)
-        torn = [f"'{group}' ({', '.join(sorted(splits))})" for group, splits in where.items() if len(splits) > 1]
+        torn = torn_groups((split, case.group) for split, cases in self._parts.items() for case in cases)
         return [f"{self.root}: patients lie in several splits: {some(torn)}."] if torn else []
 
     def _unlike_description(self) -> list[str]:

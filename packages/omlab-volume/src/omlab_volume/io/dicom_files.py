@@ -23,7 +23,7 @@ from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from omlab import progress
-from omlab.errors import InputError, OmlabError, OmlabWarning
+from omlab.errors import InputError, OmlabError, OmlabWarning, one_line
 from omlab_volume.io.paths import check_file
 from omlab_volume.io.quiet import quiet
 
@@ -41,6 +41,10 @@ _SUFFIXES = (".dcm", ".dicom", ".ima")
 _PREAMBLE = 128  # bytes, mostly 0, before "DICM" and the first element
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"  # the tag of pixels that are no floats
 _NOT_SCANS = ("RTDOSE", "SEG", "PR", "KO", "SR", "REG", "RTSTRUCT", "RTPLAN", "DOC")
+_MAY_BE_EMPTY = (  # "type 2" elements of patient and study: present in every object, if without a value
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex",
+    "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +103,9 @@ def parsing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is damaged DICOM ({type(error).__name__}: {reason}); export it again.") from error
+        raise InputError(
+            f"{path} is damaged DICOM ({type(error).__name__}: {one_line(error)}); export it again."
+        ) from error
 
 
 def read_file(path: Path, *, known: KnownElements | None = None) -> DicomFile | None:
@@ -156,6 +161,29 @@ def read_unparsed(path: Path) -> Dataset | None:
             return _parsed(file, pixels=False)
         except InvalidDicomError:
             return None
+
+
+def ready_to_refer_to(header: Dataset, *, path: Path, needed: Sequence[str], by: str, instead: str) -> Dataset:
+    """The header of a file as a new DICOM object takes it over; what every object must have at least empty is added.
+
+    Args:
+        header: Of the file.
+        path: Of the file.
+        needed: Keywords that must have a value.
+        by: What the new object is, for messages.
+        instead: What to do where the file cannot be referred to.
+
+    Raises:
+        InputError: A keyword has no value.
+    """
+    with parsing(path):
+        missing = [keyword for keyword in needed if not header.get(keyword)]
+        if missing:
+            raise InputError(f"{path} has no {missing[0]}, which {by} must refer to: {instead}.")
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in header:
+                setattr(header, keyword, "")
+    return header
 
 
 def find_series(path: Path, *, series: str = "") -> list[DicomFile]:

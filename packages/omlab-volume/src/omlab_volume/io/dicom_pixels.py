@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
 
 from omlab import progress
-from omlab.errors import InputError, MissingDependencyError, OmlabWarning
+from omlab.errors import InputError, MissingDependencyError, OmlabWarning, one_line
 from omlab_volume.io.dicom_files import read_dataset
 from omlab_volume.io.dicom_series import Frame
 from omlab_volume.io.quiet import quiet
@@ -93,8 +93,7 @@ def _decode(path: Path) -> NDArray[Any]:
     except (MissingDependencyError, InputError):
         raise
     except Exception as error:  # a damaged file makes the decoders fail in as many ways as there are damages
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: its pixels cannot be read ({reason}); export the file again.") from error
+        raise InputError(f"{path}: its pixels cannot be read ({one_line(error)}); export the file again.") from error
     return array
 
 

@@ -33,7 +33,7 @@ from omlab.errors import GeometryError, InputError, OmlabWarning, OutputError
 from omlab.payloads import Inputs, Payload
 from omlab_volume import __version__
 from omlab_volume.geometry import is_orthogonal, swap_lps_ras, unit_axes
-from omlab_volume.io.dicom_files import parsing, read_unparsed
+from omlab_volume.io.dicom_files import read_unparsed, ready_to_refer_to
 from omlab_volume.io.dicom_seg_read import GRID_BLOCK, GRID_GROUP, VALUE_TEXT, read_segmentation
 from omlab_volume.io.paths import check_file, written
 from omlab_volume.io.quiet import in_a_sentence, quiet
@@ -41,10 +41,6 @@ from omlab_volume.labels import complete_labels
 from omlab_volume.volume import Label, LabelMap, Source, Volume
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID", "Rows", "Columns")
-_MAY_BE_EMPTY = (  # "type 2" elements of patient and study: present in every object, if without a value
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex",
-    "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
-)  # fmt: skip
 _TISSUE = DicomCode("85756007", "SCT", "Tissue")
 _ANATOMY = DicomCode("123037004", "SCT", "Anatomical Structure")
 _LONGEST_TEXT = 64  # of DICOM's LO
@@ -109,14 +105,7 @@ def _source_image(path: Path) -> Dataset:
     header = read_unparsed(path)
     if header is None:
         raise InputError(f"{path} is no longer the DICOM file that the label map was made from.")
-    with parsing(path):
-        missing = [keyword for keyword in _NEEDED if not header.get(keyword)]
-        if missing:
-            raise InputError(f"{path} has no {missing[0]}, which a DICOM-SEG must refer to: write NIfTI only.")
-        for keyword in _MAY_BE_EMPTY:
-            if keyword not in header:
-                setattr(header, keyword, "")
-    return header
+    return ready_to_refer_to(header, path=path, needed=_NEEDED, by="a DICOM-SEG", instead="write NIfTI only")
 
 
 def _segments(labelmap: LabelMap, *, path: Path) -> list[Label]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import iter_pixels
 
-from omlab.errors import GeometryError, InputError, OmlabError, OmlabWarning
+from omlab.errors import GeometryError, InputError, OmlabError, OmlabWarning, one_line
 from omlab_volume.geometry import affine_from_axes, swap_lps_ras
 from omlab_volume.io.dicom_files import SEGMENTATIONS, DicomFile, parsing, read_dataset, read_header
 from omlab_volume.io.dicom_pixels import check_size
@@ -133,8 +133,7 @@ def _pixels(path: Path) -> Iterator[NDArray[Any]]:
     try:
         yield from iter_pixels(read_dataset(path))
     except Exception as error:  # a damaged file makes the decoders fail in as many ways as there are damages
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: its pixels cannot be read ({reason}); export the file again.") from error
+        raise InputError(f"{path}: its pixels cannot be read ({one_line(error)}); export the file again.") from error
 
 
 def _value(segment: Dataset) -> int:

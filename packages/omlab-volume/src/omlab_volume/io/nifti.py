@@ -21,7 +21,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.errors import InputError, OmlabWarning, OutputError
+from omlab.errors import InputError, OmlabWarning, OutputError, one_line
 from omlab.payloads import Inputs, Payload
 from omlab_volume.io import nifti_header
 from omlab_volume.io.gzipped import UNREADABLE, read_gzip, write_gzip
@@ -94,7 +94,7 @@ def opened(path: Path) -> Any:
         with quiet():  # nibabel remarks on odd but harmless header fields; what matters is checked here
             image: Any = nib.load(path)
     except _UNREADABLE as error:
-        raise InputError(f"{path} cannot be read as NIfTI: {_reason(error)}.") from error
+        raise InputError(f"{path} cannot be read as NIfTI: {one_line(error)}.") from error
     if not isinstance(image, _nifti1.Nifti1Image):
         raise InputError(f"{path} is no NIfTI file but {type(image).__name__}: convert it to NIfTI.")
     dtype = image.header.get_data_dtype()
@@ -120,7 +120,7 @@ def _check_magic(path: Path) -> None:
             with read_gzip(path) as file:
                 start = file.read(348)
         except _UNREADABLE as error:
-            raise InputError(f"{path} is damaged or cut short: {_reason(error)}; copy it again.") from error
+            raise InputError(f"{path} is damaged or cut short: {one_line(error)}; copy it again.") from error
     if not _is_nifti(start):
         raise InputError(f"{path} is no NIfTI file: its header is another program's, or damaged.")
 
@@ -151,7 +151,7 @@ def _voxels(image: Any, *, path: Path, exact: bool) -> NDArray[Any]:
     except MemoryError as error:
         raise InputError(f"{path} is too large for this machine's memory: shape {image.shape}.") from error
     except _UNREADABLE as error:
-        raise InputError(f"{path} is damaged or cut short: {_reason(error)}; copy it again.") from error
+        raise InputError(f"{path} is damaged or cut short: {one_line(error)}; copy it again.") from error
     slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
     if (slope, intercept) != (1.0, 0.0):
         kind = np.float64 if exact or array.dtype.itemsize == 8 else np.float32
@@ -251,8 +251,3 @@ def _write_voxels(file: BinaryIO, array: NDArray[Any]) -> None:
     for first in range(0, len(lines), step):
         part = np.ascontiguousarray(lines[first : first + step], dtype=array.dtype.newbyteorder("="))
         file.write(part.reshape(-1).view(np.uint8).data)
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split()).rstrip(".")
-    return text or type(error).__name__

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.errors import InputError, MissingDependencyError, OmlabWarning, OutputError
+from omlab.errors import InputError, MissingDependencyError, OmlabWarning, OutputError, one_line
 from omlab.payloads import Inputs, Payload
 from omlab_volume.big.payloads import BigLabelMap, BigVolume
 from omlab_volume.big.voxels import Region, Shape3, Shape4
@@ -128,7 +128,7 @@ class ZarrVoxels:
         except Exception as error:  # what a damaged chunk raises depends on its codec
             place = ", ".join(f"{part.start}:{part.stop}" for part in region[::-1])
             raise InputError(
-                f"{self.path} cannot be read at z, y, x = {place} ({_first_line(error)}): a chunk there is damaged, "
+                f"{self.path} cannot be read at z, y, x = {place} ({one_line(error)[:200]}): a chunk there is damaged, "
                 "cut short or may not be read; copy it again."
             ) from error
         kept = [axis for axis in (self.channel, *self.order[::-1]) if axis is not None]
@@ -174,7 +174,7 @@ def _opened_group(path: Path) -> Any:
         attributes = dict(node.attrs)
     except Exception as error:  # of json, of zarr's own checks, of the system
         raise InputError(
-            f"{path} has zarr metadata that cannot be read ({_first_line(error)}): they are damaged or cut short."
+            f"{path} has zarr metadata that cannot be read ({one_line(error)[:200]}): they are damaged or cut short."
         ) from error
     if not isinstance(node, zarr.Group):
         read_multiscale(attributes if "multiscales" not in attributes else {}, path=path)  # says what it lacks
@@ -189,7 +189,7 @@ def _level(group: Any, name: str, image: Multiscale, *, path: Path) -> ZarrVoxel
         raise InputError(f"{path} names the level '{name}', which is not there: copy the folder again.") from None
     except Exception as error:
         raise InputError(
-            f"{path} has a level '{name}' whose metadata cannot be read ({_first_line(error)}): copy it again."
+            f"{path} has a level '{name}' whose metadata cannot be read ({one_line(error)[:200]}): copy it again."
         ) from error
     if not isinstance(array, zarr.Array) or array.ndim != len(image.axes) or 0 in array.shape:
         found = f"shape {array.shape}" if isinstance(array, zarr.Array) else "no array"
@@ -223,7 +223,3 @@ def _warn_of_absent_chunks(level: ZarrVoxels, *, path: Path) -> None:
             OmlabWarning,
             stacklevel=4,
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return (" ".join(str(error).split()).rstrip(".") or type(error).__name__)[:200]

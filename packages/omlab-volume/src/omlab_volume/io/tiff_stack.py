@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omlab.errors import GeometryWarning, InputError, MissingDependencyError, OmlabWarning, SettingsError
+from omlab.errors import GeometryWarning, InputError, MissingDependencyError, OmlabWarning, SettingsError, one_line
 from omlab_volume.big.payloads import BigLabelMap, BigVolume
 from omlab_volume.big.voxels import Region, Shape3, Shape4, Voxels
 from omlab_volume.io.paths import check_file
@@ -293,6 +293,6 @@ def _opened(path: Path) -> Iterator[Any]:
     except InputError:
         raise
     except Exception as error:  # of the file's structure, of a codec, of the system
-        text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        text = one_line(error)
         hint = "install imagecodecs" if "imagecodecs" in text else "it is damaged, cut short or no TIFF file"
         raise InputError(f"{path} cannot be read as TIFF ({text[:200]}): {hint}.") from error
