@@ -79,9 +79,15 @@ class Kit:
         return [CardSubject(kit=self, id=offer.name, offer=offer) for offer in self.of_kind(cast(Kind, scope))]
 
     def is_slow(self, check: Check, subject: Subject) -> bool:
-        """Whether a check takes long, or was made on a model of the same code already."""
-        alike = isinstance(subject, ModelSubject) and subject.name in self.project.like and not check.each
-        return alike or self.project.is_slow(check.name, subject.id)
+        """Whether a check takes long, or is made on a model of the same code, or on files of the same form, already."""
+        known = self.is_alike(subject) and not check.each
+        if isinstance(subject, WeightsSubject):
+            known = subject.is_like_an_earlier
+        return known or self.project.is_slow(check.name, subject.id)
+
+    def is_alike(self, subject: Subject) -> bool:
+        """Whether it is a model of the same code as another, of other sizes."""
+        return isinstance(subject, ModelSubject) and subject.name in self.project.like
 
     def of_kind(self, kind: Kind) -> list[Card]:
         """The valid cards of a kind."""

@@ -91,9 +91,11 @@ def _id(subject: Subject, config: pytest.Config) -> str:
 
 
 def _subjects(check: Check, *, config: pytest.Config, path: Path) -> Sequence[Subject]:
-    if config.getoption("omlab_together") and not check.together:
+    together = config.getoption("omlab_together")  # models of the same code are upset alike
+    if together and not check.together:
         return []
-    return [s for kit in _kits(config, path) for s in kit.subjects(check.scope) if check.is_for(s)]
+    found = [s for kit in _kits(config, path) for s in kit.subjects(check.scope) if check.is_for(s)]
+    return [s for s in found if not (together and s.kit.is_alike(s))]
 
 
 def _asks_all(config: pytest.Config) -> bool:

@@ -90,7 +90,7 @@ def same_again(subject: VerbSubject, folder: Path) -> None:
 def batch_equals_one_at_a_time(subject: VerbSubject, folder: Path) -> None:
     """Several cases at once, in any order, give what each of them gives alone (up to rounding)."""
     count = len(subject.cases)
-    for order in (range(count), range(count)[::-1], [*range(count), 0]):
+    for order in (range(count)[::-1], [*range(count), 0]):
         _check_batch(subject, list(order))
 
 
