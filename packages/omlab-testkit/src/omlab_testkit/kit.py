@@ -80,14 +80,10 @@ class Kit:
 
     def is_slow(self, check: Check, subject: Subject) -> bool:
         """Whether a check takes long, or is made on a model of the same code, or on files of the same form, already."""
-        known = self.is_alike(subject) and not check.each
+        alike = isinstance(subject, ModelSubject) and subject.name in self.project.like and not check.each
         if isinstance(subject, WeightsSubject):
-            known = subject.is_like_an_earlier
-        return known or self.project.is_slow(check.name, subject.id)
-
-    def is_alike(self, subject: Subject) -> bool:
-        """Whether it is a model of the same code as another, of other sizes."""
-        return isinstance(subject, ModelSubject) and subject.name in self.project.like
+            alike = subject.is_like_an_earlier
+        return alike or self.project.is_slow(check.name, subject.id)
 
     def of_kind(self, kind: Kind) -> list[Card]:
         """The valid cards of a kind."""

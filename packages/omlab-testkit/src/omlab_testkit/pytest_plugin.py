@@ -91,11 +91,9 @@ def _id(subject: Subject, config: pytest.Config) -> str:
 
 
 def _subjects(check: Check, *, config: pytest.Config, path: Path) -> Sequence[Subject]:
-    together = config.getoption("omlab_together")  # models of the same code are upset alike
-    if together and not check.together:
+    if config.getoption("omlab_together") and not check.together:
         return []
-    found = [s for kit in _kits(config, path) for s in kit.subjects(check.scope) if check.is_for(s)]
-    return [s for s in found if not (together and s.kit.is_alike(s))]
+    return [s for kit in _kits(config, path) for s in kit.subjects(check.scope) if check.is_for(s)]
 
 
 def _asks_all(config: pytest.Config) -> bool:

@@ -23,7 +23,7 @@ GPU = Tolerance(relative=1e-3, labels=2e-3)
 """What a GPU's arithmetic may change in float32."""
 
 
-@check(of="verb", each=True, together=True)
+@check(of="verb", together=True)
 def result_is_what_the_card_says(subject: VerbSubject, folder: Path) -> None:
     """What a verb gives is of the kind that its card says, finite, and on the grid or in the space that it promises."""
     if not subject.cases:
