@@ -1,4 +1,4 @@
-"""The checks of omlab. Plain `nox` runs lint, types, tests and together; CONTRIBUTING.md explains the rest.
+"""The checks of omlab. Plain `nox` runs lint, types, tests and together, two at once; CONTRIBUTING.md tells the rest.
 
 Tests run against wheels that are built once per run, in environments made for the purpose and removed
 afterwards. `-- NAME ...` selects packages, `-- --newest` drops the pins of the root pyproject.
@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,11 +24,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tools import benchmarks, released, workspace
 from tools.workspace import ROOT, Package
 
-nox.needs_version = ">=2024.10"
+nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = False
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "types", "tests", "together"]
+nox.options.sessions = ["lint", "types", "together", "tests"]  # what takes longest is begun first
+if not sys.argv[1:]:  # plain `nox`; a session that is named shows what it prints as it comes, not when it is done
+    nox.options.parallel, nox.options.allow_parallel = 2, True
 
 
 def _full_name(name: str) -> str:
@@ -49,9 +50,19 @@ def _to_test() -> list[str]:
 
 EACH_PACKAGE = nox.parametrize("package", [nox.param(name, id=name) for name in _to_test()])
 BUILT = ROOT / ".nox" / "built"
+BYTECODE = ROOT / ".nox" / "bytecode"
 LINTERS = ("ruff", "codespell", "import-linter>=2.1", "packaging", "pyyaml")
 TESTERS = ("pytest", "hypothesis", "pyyaml")
 ORDINARY = "not gpu and not slow"
+
+
+@nox.session(venv_backend="none")
+def wheels(session: nox.Session) -> None:
+    """The wheel of every package, which the sessions that test packages install."""
+    for folder in (BUILT, BYTECODE):
+        shutil.rmtree(folder, ignore_errors=True)
+    for what in ("--all-packages", *(str(package.folder) for package in workspace.apart())):
+        session.run("uv", "build", "--quiet", what, "--wheel", "--out-dir", str(BUILT), external=True)
 
 
 @nox.session
@@ -83,14 +94,14 @@ def types(session: nox.Session) -> None:
         session.run("mypy", "noxfile.py", "conftest.py", *tools)
 
 
-@nox.session
+@nox.session(requires=["wheels"])
 @EACH_PACKAGE
 def tests(session: nox.Session, package: str) -> None:
     """One package's tests against its wheel, with only what it declares."""
     _test_alone(session, _package(package), _arguments(session))
 
 
-@nox.session
+@nox.session(requires=["wheels"])
 @EACH_PACKAGE
 def lowest(session: nox.Session, package: str) -> None:
     """One package's tests with the lowest versions that it says it works with."""
@@ -99,7 +110,7 @@ def lowest(session: nox.Session, package: str) -> None:
     _test_alone(session, chosen, asked, *chosen.dependencies, "--resolution=lowest-direct", pinned=False)
 
 
-@nox.session(name="released")
+@nox.session(name="released", requires=["wheels"])
 @EACH_PACKAGE
 def against_released(session: nox.Session, package: str) -> None:
     """One package's tests against the others as they were released last: what its users will install it with."""
@@ -115,10 +126,11 @@ def against_released(session: nox.Session, package: str) -> None:
         _test_alone(session, chosen, asked, wheels={**others.released, **here})
 
 
-@nox.session
+@nox.session(requires=["wheels"])
 def together(session: nox.Session) -> None:
     """All packages in one environment: no clashes, plugins do not upset each other, the documents hold."""
     with _environment(session):
+        _run_lightly(session)
         _install_all(session, "mkdocs-material", "ruff", "towncrier")
         session.run("pytest", "-q", "-m", ORDINARY, "--pyargs", "omlab_testkit.conformance", "--omlab-together")
         _install_apart(session)
@@ -126,7 +138,7 @@ def together(session: nox.Session) -> None:
         session.run("pytest", "-q", "-m", ORDINARY, "tools/tests")
 
 
-@nox.session
+@nox.session(requires=["wheels"])
 def docs(session: nox.Session) -> None:
     """Build the site strictly (links and anchors are checked) and test what the pages say."""
     with _environment(session):
@@ -152,7 +164,7 @@ def build(session: nox.Session) -> None:
     session.run("twine", "check", "--strict", *sorted(str(path) for path in folder.glob("omlab_*")))
 
 
-@nox.session
+@nox.session(requires=["wheels"])
 def slow(session: nox.Session) -> None:
     """The tests marked `slow`: every package's, and those of the documents; the nightly run's."""
     asked = _arguments(session)
@@ -163,7 +175,7 @@ def slow(session: nox.Session) -> None:
             session.run("pytest", "-q", "-m", "slow", *asked.pytest, "tools/tests", success_codes=[0, 5])
 
 
-@nox.session
+@nox.session(requires=["wheels"])
 def gpu(session: nox.Session) -> None:
     """The tests marked `gpu` of every package, on a machine with a CUDA device."""
     asked = _arguments(session)
@@ -173,7 +185,7 @@ def gpu(session: nox.Session) -> None:
         _test_marked(session, "gpu", _chosen(asked), asked.pytest)
 
 
-@nox.session
+@nox.session(requires=["wheels"])
 def bench(session: nox.Session) -> None:
     """Every package's benchmarks, with MONAI beside it, on the GPU where there is one; rows go to their CSV files."""
     asked = _arguments(session)
@@ -232,6 +244,7 @@ def _test_alone(
     wheels: Mapping[str, Path] | None = None,
 ) -> None:
     with _environment(session):
+        _run_lightly(session)
         pins = workspace.pins(package) if pinned and not asked.newest else []
         _install(session, package.name, *package.test, *extra, pins=pins, wheels=wheels)
         command = ("pytest", "-q", "-m", ORDINARY, "-c", str(ROOT / "pyproject.toml"), "--rootdir", ".")
@@ -291,6 +304,19 @@ def _environment(session: nox.Session) -> Iterator[None]:
             shutil.rmtree(location, ignore_errors=True)
 
 
+def _run_lightly(session: nox.Session) -> None:
+    """One thread, which is quicker for tests' small tensors, and nothing compiled twice, which is half of an import.
+
+    uv links the files of all environments to the same copy, so that the bytecode of one is that of the others: what
+    Python keeps outside of the environments, by their paths, is led to one folder.
+    """
+    place = BYTECODE / Path(session.virtualenv.location).absolute().relative_to("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    place.symlink_to(BYTECODE)
+    session.env.update(OMP_NUM_THREADS="1", PYTHONPYCACHEPREFIX=str(BYTECODE), PYTHONDONTWRITEBYTECODE=None)
+
+
 def _with_extras(package: Package) -> str:
     extras = workspace.read_toml(package.folder / "pyproject.toml")["project"].get("optional-dependencies", {})
     return f"{package.folder}[{','.join(extras)}]" if extras else str(package.folder)
@@ -298,10 +324,7 @@ def _with_extras(package: Package) -> str:
 
 @cache
 def _wheels() -> dict[str, Path]:
-    """The wheel of every package, built once per run of nox."""
-    shutil.rmtree(BUILT, ignore_errors=True)
-    for what in ("--all-packages", *(str(package.folder) for package in workspace.apart())):
-        subprocess.run(["uv", "build", "--quiet", what, "--wheel", "--out-dir", str(BUILT)], cwd=ROOT, check=True)
+    """The wheel of every package, as the session `wheels` has built it."""
     return {
         package.name: next(BUILT.glob(f"{package.name.replace('-', '_')}-{package.version}-*.whl"))
         for package in workspace.packages()

@@ -74,8 +74,7 @@ def compare(logits: Tensor, labels: Tensor, options: dict[str, Any], *, toleranc
 
 
 @pytest.mark.usefixtures("interpreted")
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("programs", [1, 3])
+@pytest.mark.parametrize(("programs", "options"), list(zip([1, 3, 3, 1], OPTIONS, strict=True)))
 def test_each_program_takes_several_tiles(programs: int, options: dict[str, Any]) -> None:
     with tiles.tried("dice", tiles.Sweep(2048, 4, programs)):
         compare(*case((2, 33, 517), options), options, tolerance=3e-6, rounding=0)

@@ -94,7 +94,7 @@ SMALL = {kernel: dict.fromkeys(("half", "single"), tiles.Pooling(16, 16, 16, 4, 
 """Tiles of the fewest numbers that a product takes: small shapes go over several."""
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.lists(st.one_of(st.integers(0, 2), st.integers(15, 40)), min_size=1, max_size=4).filter(sum),
     width=st.integers(1, 20),

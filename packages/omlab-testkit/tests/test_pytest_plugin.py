@@ -109,10 +109,22 @@ def test_a_model_of_the_same_code_is_checked_at_night(example):
     example.append("pyproject.toml", '\n[tool.omlab-testkit.like]\nexample-saga = "example-story"\n')
     options = ("tests", "--collect-only", "-q", "-k", "saga")
     quick, slow = (example.check(*options, "-m", mark).stdout.str() for mark in ("not slow", "slow"))
-    assert "test_result_is_what_the_card_says[example-saga/generate]" in quick
-    assert "test_loading_is_repeatable[example-saga]" in quick
+    assert "test_weights_are_described[example-saga]" in quick
+    assert "test_loading_is_repeatable[example-saga]" in slow
     assert "test_same_again[example-saga/generate]" in slow
     assert "test_same_again" not in quick
+
+
+def test_weights_of_the_same_form_are_checked_at_night(example):
+    cards = example.folder / "omlab_example" / "cards.toml"
+    before, head, rest = cards.read_text().partition("[model.weights.second]")
+    first = before[before.index("[model.weights.first]") :]
+    cards.write_text(before + first.replace("first", "fold-2").replace("1000", "2000") + head + rest)
+    options = ("tests", "--collect-only", "-q", "-k", "wrong_checkpoint")
+    quick, slow = (example.check(*options, "-m", mark).stdout.str() for mark in ("not slow", "slow"))
+    assert all(f"[example-net.{tag}]" in quick for tag in ("first", "second", "third"))
+    assert "[example-net.fold-2]" in slow
+    assert "[example-net.fold-2]" not in quick
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,10 @@ class Kit:
         return [CardSubject(kit=self, id=offer.name, offer=offer) for offer in self.of_kind(cast(Kind, scope))]
 
     def is_slow(self, check: Check, subject: Subject) -> bool:
-        """Whether a check takes long, or was made on a model of the same code already."""
+        """Whether a check takes long, or is made on a model of the same code, or on files of the same form, already."""
         alike = isinstance(subject, ModelSubject) and subject.name in self.project.like and not check.each
+        if isinstance(subject, WeightsSubject):
+            alike = subject.is_like_an_earlier
         return alike or self.project.is_slow(check.name, subject.id)
 
     def of_kind(self, kind: Kind) -> list[Card]:

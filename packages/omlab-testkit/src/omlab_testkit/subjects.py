@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from omlab.card_schema import BaseCard, ModelCard, Training, Verb, validate
+from omlab.card_schema import Weights as WeightsCard
 from omlab.cards import Card
 from omlab.payloads import Inputs, describe
 from omlab.registry import load_entry
 from omlab.session import Prepared, Session
 from omlab.settings import complete
+from omlab.weights.handed import Rules
 from omlab_testkit import cases, examples
 from omlab_testkit.example_data import example_data
 from omlab_testkit.loading import LARGE, answering, model_ref, quiet
@@ -250,3 +253,15 @@ class WeightsSubject(ModelSubject):
     """The published weights of one tag."""
 
     tag: str
+
+    @property
+    def is_like_an_earlier(self) -> bool:
+        """Whether a tag further up in the card has files of the same form and rules, as folds have."""
+        forms = {tag: _form(weights) for tag, weights in self.model_card.weights.items()}
+        earlier = takewhile(lambda tag: tag != self.tag, forms)
+        return bool(forms[self.tag]) and any(forms[tag] == forms[self.tag] for tag in earlier)
+
+
+def _form(weights: WeightsCard) -> list[object]:
+    """What files have in common that are read alike; nothing of a repository, whose files the card does not name."""
+    return [(Path(file.name).suffix, Rules.of(file)) for file in weights.files]

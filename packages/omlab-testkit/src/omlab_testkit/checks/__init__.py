@@ -78,7 +78,7 @@ def check(
         of: Scope of its subjects.
         gpu: Whether it needs a GPU.
         runs_model: Whether it runs a model; by default as the scope says.
-        each: Whether it is made on a card that is like another; by default what verbs and recipes do is not.
+        each: Whether it is made by day on a card that is like another; by default what verbs and recipes do is not.
         together: Whether plugins installed beside may upset it; by default as the scope says.
         applies: What a subject must have: `streams`, `takes` and `gives` of verbs, `remote`, `needs` and `trains` of
             models, `loop` of recipes.

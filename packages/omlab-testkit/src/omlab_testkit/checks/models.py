@@ -56,7 +56,7 @@ def parameters_are_counted_right(subject: ModelSubject, folder: Path) -> None:
         raise PromiseError(f"'{subject.name}' has {counted} parameters, not {stated} as its card says.")
 
 
-@check(of="model")
+@check(of="model", each=False)
 def loading_is_repeatable(subject: ModelSubject, folder: Path) -> None:
     """Loading touches no network; a model has the same identity (JSON) each time, an untrained one the same weights."""
     with no_network(allowed=subject.model_card.is_remote) as attempts:
@@ -135,7 +135,7 @@ def layers_name_every_parameter_once(subject: ModelSubject, folder: Path) -> Non
             raise PromiseError(f"layers() of '{subject.name}' {what} {names[0]} ({len(names)} in all).")
 
 
-@check(of="model", trains=True)
+@check(of="model", each=False, trains=True)
 def saved_model_comes_back(subject: ModelSubject, folder: Path) -> None:
     """A model built again from its `config()`, which is JSON, and its saved weights gives the same results."""
     session = subject.load()
