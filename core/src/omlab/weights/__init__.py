@@ -5,11 +5,12 @@ Importing this is cheap; torch, safetensors, pydantic and the network libraries 
 
 from __future__ import annotations
 
+from omlab.identities import UNTRAINED
 from omlab.weights.cache import cache_folder, cached, fetch, is_offline, place, remove, verify
 from omlab.weights.checkpoint import read_state_dict, read_tensor
 from omlab.weights.handed import Endpoint, Weights
 from omlab.weights.module import read_module_state
-from omlab.weights.resolve import LOCAL, UNTRAINED, offered, resolve
+from omlab.weights.resolve import LOCAL, offered, resolve
 from omlab.weights.state import load_state_dict, save_state_dict
 
 __all__ = [

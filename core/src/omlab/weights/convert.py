@@ -11,8 +11,9 @@ from omlab.card_schema import ModelCard
 from omlab.digests import file_digest
 from omlab.errors import OmlabWarning, OutputError, UsageError, WeightsError
 from omlab.files import replacing, writing
+from omlab.identities import UNTRAINED
 from omlab.models import find_card, load_model
-from omlab.weights.resolve import UNTRAINED, offered, resolve
+from omlab.weights.resolve import offered, resolve
 from omlab.weights.state import save_state_dict
 
 SUFFIX = ".safetensors"
