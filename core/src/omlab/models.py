@@ -138,11 +138,11 @@ class ModelBase:
             self._session = self.ref.session()
         return self._session
 
-    def trainable(self) -> Trainable:
-        """The model, built anew each time. Raises `UsageError` where it has no recipes."""
+    def trainable(self, *, device: str | None = None) -> Trainable:
+        """The model, built anew each time, on its device or another. Raises `UsageError` where it has no recipes."""
         if not self.ref.card.trains:
             raise UsageError(f"'{self.ref.name}' has no recipe: it cannot be trained.")
-        model = self.ref.session().model
+        model = replace(self.ref, device=device or self.device).session().model
         lacking = [part for part in ("module", "layers", "retarget", "recipe", "config") if not hasattr(model, part)]
         if lacking and self.ref.adapted is not None:
             raise UsageError(f"'{self.ref.name}' was adapted in a way that cannot be trained further.")

@@ -329,8 +329,8 @@ class Base(Protocol):
         """The loaded model, the same each time."""
         ...
 
-    def trainable(self) -> Trainable:
-        """The model, built anew each time."""
+    def trainable(self, *, device: str | None = None) -> Trainable:
+        """The model, built anew each time, where work is done or on another device."""
         ...
 
     def build(self, *, config: Mapping[str, Any] | None, weights: Path | None) -> Model:

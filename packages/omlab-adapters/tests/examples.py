@@ -53,7 +53,7 @@ class SeeingBase(SmallBase):
         super().__init__()
         self._session = self.held(SeeingModel(classes=CLASSES))
 
-    def trainable(self):
+    def trainable(self, *, device=None):
         return SeeingModel(classes=CLASSES)
 
     def build(self, *, config, weights):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from safetensors.torch import load_file
 import omlab
 from omlab.errors import OmlabError, SettingsError, UsageError
 from omlab.jobs.adapt import adapt
+from omlab.models import ModelBase, find_model, load_adapter
+from omlab_adapters.training import trainable_of
 
 RECIPES = {"classification": "classes", "regression": "scores", "denoising": "classes", "own": "classes"}
 TRAINED: dict[str, dict[str, Any]] = {
@@ -138,10 +141,16 @@ def test_the_base_stays_as_it_is_and_the_same_seed_gives_the_same(pictures: Path
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
+def test_what_processes_part_is_built_on_the_cpu_and_not_on_their_device(pictures: Path) -> None:
+    """Torch's device without memory stands for one that has no room for the whole."""
+    base = ModelBase(replace(find_model("tinynet.untrained"), device="meta"))
+    for sharding, device in {"none": "meta", "full": "cpu"}.items():
+        module: torch.nn.Module = trainable_of(base, {"sharding": sharding}).module
+        assert {one.device.type for one in module.parameters()} == {device}
+
+
 def test_a_merged_lora_gives_what_was_trained(pictures: Path) -> None:
     """Worked into the weights it must answer as it did beside them."""
-    from omlab.models import ModelBase, find_model, load_adapter
-
     base = ModelBase(find_model("tinynet.untrained"))
     _, adapter, _ = load_adapter("lora", {"rank": 2})
     data = omlab.load_dataset("stripes")

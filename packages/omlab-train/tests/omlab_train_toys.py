@@ -118,7 +118,10 @@ def train_as_one_of_several(folder: Path) -> None:
 
 
 class Blocks(Regression):
-    """Two blocks, of which one has frozen weights; `far` is lowest after the second epoch."""
+    """Two blocks, of which one has frozen weights; `far` is lowest after the second epoch.
+
+    `shares` are those of its weights that lay on the device whenever it was computed.
+    """
 
     def __init__(self, how: Optimisation, *, cut_at: int | None = None) -> None:
         super().__init__(how, dropout=0.0, steps=STEPS * EPOCHS - 1)
@@ -127,15 +130,22 @@ class Blocks(Regression):
             parameter.data = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)) * 0.3
         self.module[1][0].requires_grad_(False)  # type: ignore[index]
         self.cut_at, self.calls, self.validations = cut_at, 0, 0
+        self.count, self.shares = sum(one.numel() for one in self.module.parameters()), set[float]()
 
     def loss(self, batch: Any) -> tuple[Tensor, Mapping[str, float]]:
         if self.calls == self.cut_at:
             raise KeyboardInterrupt
         self.calls += 1
+        self.shares.add(self.share())
         return super().loss(batch)
 
+    def share(self) -> float:
+        """How much of the weights this process holds."""
+        parts = [one.to_local() if hasattr(one, "to_local") else one for one in self.module.parameters()]
+        return sum(part.numel() for part in parts) / self.count
+
     def validate(self) -> Mapping[str, float]:
-        assert type(self.module) is nn.Sequential, "validation is that of a plain module"
+        self.shares.add(self.share())
         x = torch.linspace(-1, 1, 24).reshape(6, 4)
         error = (self.module(x) - x.sum(1, keepdim=True)).square().mean().item()
         self.validations += 1
@@ -149,6 +159,7 @@ SHARDED = {
     "best": replace(PARTED, ema=None, best="far"),
     "each": replace(PARTED, ema=None, clips_each=True, accumulate=2),
     "bfloat16": replace(PARTED, ema=None, precision="bfloat16"),
+    "rest": replace(PARTED, shards=("1",)),
 }
 """What two processes train in parts."""
 
@@ -161,7 +172,7 @@ def train_sharded(rank: int, folder: Path, port: int) -> None:
     for name, how in SHARDED.items():
         recipe = Blocks(how)
         rows = fit(recipe, folder=folder / name, device="cpu", seed=7)
-        found[name] = {"rows": rows, "weights": _weights(recipe.module)}
+        found[name] = {"rows": rows, "weights": _weights(recipe.module), "shares": sorted(recipe.shares)}
     with suppress(KeyboardInterrupt):
         fit(Blocks(PARTED, cut_at=STEPS + 1), folder=folder / "cut", device="cpu", seed=7)
     resumed = Blocks(PARTED)

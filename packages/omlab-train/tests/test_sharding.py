@@ -62,6 +62,15 @@ def test_two_processes_train_in_parts_what_one_trains_whole(trained: Path, tmp_p
     assert_same_file(trained / name / NAME, tmp_path / NAME)
 
 
+@needs_several
+def test_no_process_ever_holds_more_than_its_part(trained: Path) -> None:
+    """Not while it trains, nor while it validates; of five rows the first has three."""
+    for name in SHARDED:
+        first, second = (of_rank(trained, rank)[name]["shares"] for rank in (0, 1))
+        assert max(first + second) < 0.7, name
+        assert first[0] + second[0] == pytest.approx(1), name
+
+
 def assert_same_file(path: Path, other: Path) -> None:
     """The same whole tensors, but for the digest of settings."""
     found, expected = (load_file(one) for one in (path, other))

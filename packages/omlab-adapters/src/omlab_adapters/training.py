@@ -16,6 +16,14 @@ from omlab_train import Loop, fit
 CURVES = "history.png"
 
 
+def trainable_of(base: Base, settings: Mapping[str, Any]) -> Trainable:
+    """The model that is trained by a recipe with these settings.
+
+    Where several processes part its weights (`sharding`) it is built on the CPU: no device has room for the whole.
+    """
+    return base.trainable(device=None if settings.get("sharding", "none") == "none" else "cpu")
+
+
 def retargeted(
     base: Base, data: Dataset, *, recipe: str, settings: Mapping[str, Any], seed: int
 ) -> tuple[Trainable, dict[str, Tensor]]:
@@ -23,7 +31,7 @@ def retargeted(
 
     The base's network need not stay on the device beside that which learns: nothing here holds it.
     """
-    trainable = base.trainable()
+    trainable = trainable_of(base, settings)
     before = {name: tensor.cpu().clone() for name, tensor in trainable.module.state_dict().items()}
     return trainable.retarget(recipe, data.about("train"), settings=settings, seed=seed), before
 

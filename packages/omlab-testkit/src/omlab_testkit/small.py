@@ -191,9 +191,9 @@ class SmallBase:
         """The session, the same each time."""
         return self._session
 
-    def trainable(self) -> SmallModel:
+    def trainable(self, *, device: str | None = None) -> SmallModel:
         """The model, built anew."""
-        return SmallModel(classes=CLASSES)
+        return SmallModel(classes=CLASSES, device=device or self.device)
 
     def build(self, *, config: Mapping[str, Any] | None, weights: Path | None) -> SmallModel:
         """The model with that configuration and those tensors."""

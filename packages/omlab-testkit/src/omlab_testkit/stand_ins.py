@@ -49,7 +49,7 @@ class StandInBase:
         """The model, the same each time."""
         return self._session
 
-    def trainable(self) -> NoReturn:
+    def trainable(self, *, device: str | None = None) -> NoReturn:
         """It has no recipes. Raises `UsageError`."""
         raise UsageError("A stand-in has no recipe: it cannot be trained.")
 

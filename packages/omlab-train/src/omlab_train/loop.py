@@ -55,7 +55,8 @@ def fit(
     statistics. Under `torchrun` or `accelerate launch` every process takes batches of its own in each step, the
     gradients are averaged, and the launcher chooses the device within the kind that `device` names; N processes train
     as one that accumulates N times as many batches does. The first alone validates and writes. Where the recipe parts
-    the module among them (`Optimisation.shards`), the module is on the CPU afterwards, trained in the first alone.
+    the module among them (`Optimisation.shards`), no device ever holds all of it: all processes validate, and the
+    module stays on the CPU, trained in the first alone.
 
     Args:
         recipe: What to train.
@@ -96,8 +97,7 @@ class _Training:
         self.accelerator = accelerator
         self.folder = folder
         self.seed = seed
-        self.home = torch.device("cpu") if recipe.how.shards else accelerator.device
-        self.module = recipe.module.to(self.home)
+        self.module = recipe.module.to("cpu" if recipe.how.shards else accelerator.device)
         self.own_attributes = set(vars(self.module))
         self.optimizer = _optimizer(recipe)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -267,23 +267,27 @@ class _Training:
         return max(float(group["lr"]) for group in self.optimizer.param_groups)
 
     def _validation(self, step: int, *, write: Write | None) -> dict[str, float]:
-        """The figures of `recipe.validate`, by the first process, in all of them."""
+        """The figures of `recipe.validate` in the first process, for all of them."""
         found: Mapping[str, float] | None = None
         with self._given():
-            if self.accelerator.is_main_process:
-                wrapped, self.recipe.module = self.recipe.module, self.module.to(self.accelerator.device)
-                self.module.eval()
-                try:
-                    with torch.no_grad():
-                        found = self.recipe.validate()
-                finally:
-                    self.recipe.module = wrapped
-                    self.module.to(self.home)
+            if self.sharded is not None:
+                found = self._validated(self.recipe.module)
+            elif self.accelerator.is_main_process:
+                found = self._validated(self.module)
         figures = {f"val_{name}": float(value) for name, value in (found or {}).items()}
         if write is not None:
             write(step, figures)
         told: dict[str, float] = said_by_the_first(figures, self.accelerator)
         return told
+
+    def _validated(self, module: nn.Module) -> Mapping[str, float] | None:
+        wrapped, self.recipe.module = self.recipe.module, module
+        module.eval()
+        try:
+            with torch.no_grad():
+                return self.recipe.validate()
+        finally:
+            self.recipe.module = wrapped
 
     def _unwrap(self) -> None:
         """Take off what was put around the module: mixed precision, the averaging of gradients; or leave its twin."""

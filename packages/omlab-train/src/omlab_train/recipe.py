@@ -194,6 +194,9 @@ class Recipe(Protocol):
         """Figures after an epoch, or None.
 
         Asked of one process alone, with `module` in evaluation mode, without gradients, with averaged weights if any.
+        Where the processes part the module (`Optimisation.shards`) all are asked, for none holds the whole: they must
+        call `module` equally often, and what the first one gives is taken. In the first alone the whole module that the
+        recipe was made with, on the CPU, has the weights that are validated.
         """
         ...
 

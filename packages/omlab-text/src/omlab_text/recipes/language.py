@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from omlab.digests import digest_of
 from omlab.errors import OmlabWarning, TrainingError
 from omlab.roles import Dataset
+from omlab.shards import rank
 from omlab_text.blocks import blocks_of
 from omlab_text.kept import kept_format, kept_tokenizer
 from omlab_text.recipes.rows import rows_of
@@ -129,9 +130,12 @@ class LanguageRecipe(ABC):
         return -logp.sum() / count.clamp(min=1), {"tokens": float(count)}
 
     def validate(self) -> Mapping[str, float] | None:
-        """The loss on `val`, that of each source where there are several, and how many red flags are missed."""
+        """The loss on `val`, that of each source where there are several, and how many red flags are missed.
+
+        Where the network is parted these are answered by the first process, which has the whole of it on the CPU.
+        """
         figures = {} if self.val is None else self._losses(self.val)
-        if self.flags is not None:
+        if self.flags is not None and rank() == 0:
             faults = self.flags.faults(self.model.backend)
             figures[RED_FLAGS] = float(len(faults))
             for fault in faults if len(faults) > self.allowed else ():
