@@ -11,8 +11,9 @@ import pytest
 from torch.distributed import TCPStore
 
 from omlab.errors import OmlabError, UsageError
-from omlab.jobs.ranks import leading, processes, wait_for_go
+from omlab.jobs.ranks import leading, wait_for_go
 from omlab.runs import open_run
+from omlab.shards import processes
 
 
 @pytest.fixture

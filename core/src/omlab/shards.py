@@ -1,4 +1,4 @@
-"""Which part of a run this process does: `OMLAB_SHARD=i/n`, all that core knows of clusters."""
+"""Which part of a run this process does, all that core knows of clusters: `OMLAB_SHARD=i/n`, or torchrun's rank."""
 
 from __future__ import annotations
 
@@ -42,3 +42,8 @@ def this_shard() -> Shard:
 def rank() -> int:
     """This process among those that torchrun started; 0 without it."""
     return int(os.environ.get("RANK", "0") or 0) if "LOCAL_RANK" in os.environ else 0
+
+
+def processes() -> int:
+    """How many processes torchrun started for this job; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1") or 1) if "LOCAL_RANK" in os.environ else 1

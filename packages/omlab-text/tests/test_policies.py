@@ -6,7 +6,7 @@ import pytest
 import torch
 from learning import data_of, settings_of, tiny_model, write_lines
 
-from omlab.errors import SettingsError, TrainingError
+from omlab.errors import SettingsError, TrainingError, UsageError
 from omlab_payloads.scores import Scores
 from omlab_text.recipes import ppo as policies
 from omlab_text.recipes.pretraining import Pretraining
@@ -59,6 +59,16 @@ def test_the_reward_rises(prompts, tmp_path, method):
     assert history[0]["kl"] == pytest.approx(0, abs=1e-3)
     assert 0 < history[-1]["kl"] < 6
     assert {"entropy", "length", "kl_weight", "clipped"} <= set(history[-1])
+
+
+@pytest.mark.parametrize("method", ["ppo", "grpo", "rloo"])
+def test_several_processes_are_refused(prompts, tmp_path, monkeypatch, method):
+    """Each would train a policy of its own, and write it where the others do."""
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match=f"{method} trains in one process, but 2 were started"):
+        learnt(prompts, tmp_path / "work", method)
+    assert not (tmp_path / "work").exists()
 
 
 IMPROVED = {

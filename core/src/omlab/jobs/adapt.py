@@ -20,14 +20,14 @@ from omlab.few_shot import episodes
 from omlab.files import write_json
 from omlab.jobs.mapped import MappedData, training_verb
 from omlab.jobs.outcome import Outcome
-from omlab.jobs.ranks import Go, leading, processes, wait_for_go
+from omlab.jobs.ranks import Go, leading, wait_for_go
 from omlab.jobs.running import at_work, finish, stopped
 from omlab.models import ModelBase, ModelRef, Needs, find_card, find_model, load_adapter
 from omlab.registry import registry
 from omlab.roles import About, Adapted, Adapter
 from omlab.runs import Run, open_run
 from omlab.settings import by_home, complete, decisive
-from omlab.shards import rank
+from omlab.shards import processes, rank
 from omlab.suggest import did_you_mean
 from omlab.surveys import Surveyed, forget
 from omlab.warned import kept_by_case

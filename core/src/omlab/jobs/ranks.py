@@ -15,17 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omlab.errors import OmlabError, UsageError
+from omlab.shards import processes
 
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]  # torch's stubs do not export it
 
 _PATIENCE = 0.1
 _NOTHING = "-"
-
-
-def processes() -> int:
-    """How many processes torchrun started for this job; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1") or 1) if "LOCAL_RANK" in os.environ else 1
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from omlab import progress
 from omlab.digests import digest_of
-from omlab.errors import SettingsError, TrainingError
+from omlab.errors import SettingsError, TrainingError, UsageError
 from omlab.roles import Dataset
+from omlab.shards import processes
 from omlab_kernels import linear_log_probs_and_entropy
 from omlab_text.chat import Chat
 from omlab_text.recipes.language import check_precision
@@ -59,6 +60,7 @@ class PolicyLoop:
         method: What an answer's worth is told by: a critic, or the other answers to its prompt.
 
     Raises:
+        UsageError: Several processes were started: each would train a policy of its own.
         SettingsError: A setting cannot be, or `reward` is no reward model.
         InputError: The file of red flags is none, or that of the pre-training has a line that cannot be read.
         TrainingError: The weights have too few bits.
@@ -67,6 +69,11 @@ class PolicyLoop:
     def __init__(
         self, model: LocalModel, data: Dataset, *, settings: Mapping[str, Any], seed: int, method: Method
     ) -> None:
+        if processes() > 1:
+            raise UsageError(
+                f"{method} trains in one process, but {processes()} were started: start it without torchrun or "
+                "accelerate launch."
+            )
         check_precision(model.module)
         self.backend, self.settings, self.method = model.backend, settings, method
         self.cases = data.cases("train")
