@@ -34,13 +34,19 @@ def prompts_move_with_the_image(subject: VerbSubject, folder: Path) -> None:
     case, facts = subject.cases[0], subject.facts
     name, payload = _pointed(case)
     geometry = _geometry(payload)
+    # All of one input at a time: a model may remember what it computed of its last one, and several motions have one.
+    known: dict[tuple[int, int], list[Any]] = {}
     for what, motion in geometry.motions(payload, target_of(subject, facts, 0)).items():
-        for space in SPACES:
-            here = prompts_of(subject, facts, {**case, name: motion.payload}, target=motion.target, space=space)
+        still = {**case, name: motion.payload}
+        said = [prompts_of(subject, facts, still, target=motion.target, space=space) for space in SPACES]
+        key = (id(motion.payload), id(motion.target))
+        if key not in known:
+            known[key] = [subject.results([still | here], what=f"an input before {what}")[0] for here in said]
+        for space, here, before in zip(SPACES, said, known[key], strict=True):
             matrix = motion.voxels if space == "voxel" else motion.world
-            there = {key: one.moved(matrix, space=one.space, image=one.image) for key, one in here.items()}
-            before, after = {**case, name: motion.payload, **here}, {**case, name: motion.moved, **there}
-            wanted = motion.result(subject.results([before], what=f"an input before {what}")[0])
+            there = {which: one.moved(matrix, space=one.space, image=one.image) for which, one in here.items()}
+            after = {**case, name: motion.moved, **there}
+            wanted = motion.result(before)
             got = subject.results([after], what=f"an input with {what}")[0]
             check_result(subject, after, got, what=f"an input with {what}")
             share = 0.0 if motion.exact else MOVED * max(_labelled(got), _labelled(wanted))
