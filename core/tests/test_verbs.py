@@ -22,6 +22,7 @@ from omlab.errors import (
     WeightsError,
 )
 from omlab.jobs.running import Interrupted
+from omlab.models import untrained_notes
 from omlab.run_folder import read_log
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -524,6 +525,14 @@ def test_untrained_weights_are_said_to_mean_nothing(signal):
     assert "untrained: drawn at random, so that what it gives means nothing" in note
     assert note in read_log(Path("out"))["notes"]
     assert omlab.predict("adder", signal("a.sig", [1]), output="out").notes == [note]
+
+
+def test_where_no_weights_can_be_fetched_it_is_said(signal):
+    [note] = omlab.predict("careful", signal("a.sig", [1]), output="out").notes
+    assert note.endswith("None can be fetched for it: bring some with --weights (see: omlab info careful).")
+    assert "--weights, or adapt it (" in untrained_notes(omlab.load_model("adder"))[0]
+    for name in ("mover.untrained", "breaker"):  # weights are published; it is there for tests
+        assert "fetched" not in untrained_notes(omlab.load_model(name))[0]
 
 
 def test_observers_are_told(signal):

@@ -184,6 +184,18 @@ class ModelBase:
         return cast(Model, model)
 
 
+def untrained_notes(model: ModelRef | Session) -> list[str]:
+    """A sentence on a model whose weights are drawn at random, and on where to get others; none on another."""
+    if not model.is_untrained:
+        return []
+    card, drawn = model.card, "drawn at random, so that what it gives means nothing."
+    found = f"The weights of '{model.name}' are untrained: {drawn}"
+    if not card.weights and not card.demonstration:
+        way = "bring some with --weights, or adapt it" if card.trains else "bring some with --weights"
+        found += f" None can be fetched for it: {way} (see: omlab info {card.name})."
+    return [found]
+
+
 def weights_in(identity: Mapping[str, Any]) -> Any:
     """The digests of all weights that an identity tells of: its own, those of what it needs and of its base."""
     own = (identity.get("weights") or {}).get("sha256") or {}

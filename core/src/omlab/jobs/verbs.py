@@ -27,14 +27,12 @@ from omlab.jobs.outputs import Outputs, collect, main_format
 from omlab.jobs.pictures import check_pictures, plan_pictures, with_pictures
 from omlab.jobs.running import at_work, finish, letting_go
 from omlab.jobs.sources import Given, chosen_cases, unlike_log
-from omlab.models import ModelRef, Needs, find_card, find_model
+from omlab.models import ModelRef, Needs, find_card, find_model, untrained_notes
 from omlab.roles import Case, Sample
 from omlab.runs import Run, open_run
 from omlab.session import Prepared, Session, verb_of
 from omlab.settings import complete, decisive
 from omlab.shards import this_shard
-
-UNTRAINED_NOTE = "The weights of '{name}' are untrained: drawn at random, so that what it gives means nothing."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +217,7 @@ def _in_run(
         cases = [renamed.get(case.id, case) for case in cases]
         missing = run.missing(list(renamed.values()))
         places = plan_pictures(pictures, [case.id for case in cases])
-    notes = [UNTRAINED_NOTE.format(name=ref.name)] if ref.is_untrained else []
+    notes = untrained_notes(ref)
     if run.is_whole and not missing and (run.folder / wanted.collected).exists():
         run.close()
         outcome = Outcome(place=run.final, log=run.log, was_complete=True, notes=notes)

@@ -21,7 +21,7 @@ from omlab.digests import digest_of
 from omlab.errors import UsageError
 from omlab.jobs.evaluate import choose_evaluator
 from omlab.jobs.outcome import Outcome
-from omlab.jobs.verbs import UNTRAINED_NOTE
+from omlab.models import untrained_notes
 from omlab.registry import load_entry
 from omlab.roles import Evaluator, Report, Rows
 from omlab.runs import Run
@@ -111,7 +111,7 @@ def benchmark(
     )  # fmt: skip
     works = _works(entries, shots=shots, seeds=seeds)
 
-    untrained = dict.fromkeys(UNTRAINED_NOTE.format(name=e.ref.name) for e in entries if e.ref.is_untrained)
+    untrained = dict.fromkeys(note for entry in entries for note in untrained_notes(entry.ref))
 
     def prepare(run: Run) -> None:
         for note in untrained:

@@ -14,8 +14,7 @@ from omlab.jobs.outcome import Outcome
 from omlab.jobs.outputs import Outputs, collect
 from omlab.jobs.running import at_work, finish, letting_go, stopped
 from omlab.jobs.sources import unlike_log
-from omlab.jobs.verbs import UNTRAINED_NOTE
-from omlab.models import ModelRef
+from omlab.models import ModelRef, untrained_notes
 from omlab.roles import Case, Sample
 from omlab.runs import Run, open_run
 from omlab.session import Prepared
@@ -66,7 +65,7 @@ def run_queries(
         renamed = dict(zip((case.id for case in undone), unlike_log(undone, run.log), strict=True))
         asked = {renamed.get(case.id, case).id for case in cases}
         missing = run.missing(list(renamed.values()))
-    notes = [*plan.notes, *([UNTRAINED_NOTE.format(name=ref.name)] if ref.is_untrained else [])]
+    notes = [*plan.notes, *untrained_notes(ref)]
 
     def whole() -> None:
         collect(run, named_format(FORMAT, "embedding"), FILE)

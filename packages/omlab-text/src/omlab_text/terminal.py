@@ -13,7 +13,7 @@ import click
 import omlab
 from omlab import Delta
 from omlab.errors import DeviceError, OmlabError, UsageError
-from omlab.jobs.verbs import UNTRAINED_NOTE
+from omlab.models import untrained_notes
 from omlab.session import Session
 from omlab_text.chat import Chat, Turn, ask
 
@@ -46,8 +46,8 @@ class Talk:
         with suppress(ImportError):
             import readline  # noqa: F401  # lines can be edited, and come back by the arrow keys
         watched = sys.stdin.isatty()
-        if self.session.is_untrained:
-            click.echo(UNTRAINED_NOTE.format(name=self.session.name), err=True)
+        for note in untrained_notes(self.session):
+            click.echo(note, err=True)
         if watched:
             click.echo(f"{self.session.name}. {HELP}")
         while (line := _line(watched=watched)) is not None:

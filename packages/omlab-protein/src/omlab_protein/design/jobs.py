@@ -20,8 +20,7 @@ from omlab.jobs.one_file import OneFile, is_one_file
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.outputs import file_name
 from omlab.jobs.run_cases import FileCase, run_cases
-from omlab.jobs.verbs import UNTRAINED_NOTE
-from omlab.models import ModelRef, Needs, find_card, find_model
+from omlab.models import ModelRef, Needs, find_card, find_model, untrained_notes
 from omlab.records import Role
 from omlab.session import Session, verb_of
 from omlab.settings import complete, decisive
@@ -146,7 +145,7 @@ def design_plate(
 
 
 def _run(work: _Work, case: FileCase, *, request: Mapping[str, Any], output: str | Path | None) -> Outcome:
-    notes = [UNTRAINED_NOTE.format(name=work.ref.name)] if work.ref.is_untrained else []
+    notes = untrained_notes(work.ref)
 
     arguments = {name: [str(path) for path in paths] for name, paths in case.files.items()}
     do = partial(_in_run, work, case, request=request, arguments=arguments)
