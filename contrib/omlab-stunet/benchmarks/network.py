@@ -66,7 +66,7 @@ def training(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: 
 
 def prediction(way: str, shape: Shape, *, device: str, drawn: torch.dtype, dtype: torch.dtype) -> Once:
     from omlab_volume.inference.export import predict_labels
-    from omlab_volume.inference.sliding_window import window_starts
+    from omlab_volume.inference.windows import window_starts
 
     windows = Windows(on_device(untrained(SIZES[shape["size"]]), device), dtype=dtype)
     sides, patch = [shape["slices"], shape["side"], shape["side"]], [shape["patch"]] * 3

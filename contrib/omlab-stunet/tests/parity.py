@@ -27,7 +27,8 @@ from omlab_train.schedules import poly
 from omlab_volume.inference.export import labels_from_scores
 from omlab_volume.inference.preprocess import prepare
 from omlab_volume.inference.resample import resample
-from omlab_volume.inference.sliding_window import gaussian_importance, predict_scores, window_starts
+from omlab_volume.inference.sliding_window import predict_scores
+from omlab_volume.inference.windows import gaussian_importance, window_starts
 from omlab_volume.volume import Volume
 
 Case = Mapping[str, Any]

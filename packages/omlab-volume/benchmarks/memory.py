@@ -22,14 +22,13 @@ def most_alive(size: list[int], patch: list[int], classes: int, *, sum_type: tor
     run = _Run(how, lambda windows: windows, torch.empty(1).expand(1, *size))
     alive: dict[tuple[int, ...], int] = {}
     most = 0
-    for place in itertools.product(*(range(len(starts)) for starts in run.starts)):
-        spans = [[cell for cell, _ in run._spans(axis, index)] for axis, index in enumerate(place)]
+    for place in itertools.product(*(range(len(starts)) for starts in run.lattice.starts)):
+        spans = [[cell for cell, _ in run.lattice.spans(axis, index)] for axis, index in enumerate(place)]
         for cell in itertools.product(*spans):
-            edges = [run.edges[axis] for axis in range(3)]
-            voxels = math.prod(edges[axis][at + 1] - edges[axis][at] for axis, at in enumerate(cell))
+            voxels = math.prod(run.lattice.extent(cell))
             alive[cell] = classes * voxels * run.sum_type.itemsize
         most = max(most, sum(alive.values()))
-        for cell in itertools.product(*(run._ending(axis, index) for axis, index in enumerate(place))):
+        for cell in itertools.product(*(run.lattice.ending(axis, index) for axis, index in enumerate(place))):
             del alive[cell]
         for cell in run.waiting(place):
             alive[cell] //= run.sum_type.itemsize

@@ -14,13 +14,8 @@ from omlab import progress
 from omlab.errors import InputError, OmlabError
 from omlab_volume.inference import sliding_window
 from omlab_volume.inference.resting import SMALL, small_from
-from omlab_volume.inference.sliding_window import (
-    SlidingWindow,
-    Tiling,
-    gaussian_importance,
-    predict_scores,
-    window_starts,
-)
+from omlab_volume.inference.sliding_window import SlidingWindow, predict_scores
+from omlab_volume.inference.windows import Tiling, gaussian_importance, window_starts
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "stunet_algorithms.json").read_text())
 

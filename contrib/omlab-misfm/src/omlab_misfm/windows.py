@@ -1,7 +1,7 @@
 """PyMIC's sliding windows: whole strides from 0, clipped at the end, blended by a Gaussian without a floor.
 
 Source: PyMIC 0.5 (fact sheet of MIS-FM, 7). The last strides may be clipped to the same place; such a window weighs as
-often as it comes there (`omlab_volume.inference.sliding_window.Tiling`) and is predicted once.
+often as it comes there (`omlab_volume.inference.windows.Tiling`) and is predicted once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from omlab_volume.inference.sliding_window import Tiling
+from omlab_volume.inference.windows import Tiling
 
 IN_PLANE = (1, 2)
 """The axes (of z, y, x) that are flipped for the mean of four."""

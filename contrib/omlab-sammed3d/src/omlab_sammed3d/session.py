@@ -20,7 +20,7 @@ from torch import Tensor
 from omlab.errors import OmlabWarning
 from omlab_sammed3d.network import SamMed3d
 from omlab_sammed3d.windows import NOWHERE, Array, Region, Window, z_normalise
-from omlab_volume.inference.sliding_window import gaussian_importance
+from omlab_volume.inference.windows import gaussian_importance
 
 Step = tuple[int, ...]
 Embeddings = dict[tuple[float, ...], Tensor]

@@ -25,7 +25,8 @@ from omlab.errors import OmlabError, OmlabWarning
 from omlab_kernels import window_argmax
 from omlab_payloads.sureness import Sureness
 from omlab_volume.inference.resample import LinearSteps, linear_steps
-from omlab_volume.inference.sliding_window import Cell, Combine, Network, SlidingWindow, Tiling, not_finite
+from omlab_volume.inference.sliding_window import Cell, Combine, Network, SlidingWindow, not_finite
+from omlab_volume.inference.windows import Tiling
 
 
 class MemoryWarning(OmlabWarning):

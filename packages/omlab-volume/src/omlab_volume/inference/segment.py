@@ -10,7 +10,8 @@ import torch
 from omlab_payloads.sureness import Sureness
 from omlab_volume.inference.export import predict_labels
 from omlab_volume.inference.preprocess import Plan, prepare
-from omlab_volume.inference.sliding_window import Combine, Network, Tiling
+from omlab_volume.inference.sliding_window import Combine, Network
+from omlab_volume.inference.windows import Tiling
 from omlab_volume.labels import voxel_counts
 from omlab_volume.orientation import reorient_labels
 from omlab_volume.volume import Label, LabelMap, Volume

@@ -14,66 +14,26 @@ import ctypes
 import itertools
 import math
 import platform
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy import ndimage  # type: ignore[import-untyped]
 from torch import Tensor
 
 from omlab import progress
 from omlab.errors import InputError, OmlabError
 from omlab_kernels import window_accumulate
 from omlab_volume.inference.resting import WORTH, Resting, resting, small_from, woken
+from omlab_volume.inference.windows import Lattice, Place, Tiling, gaussian_importance
 
 Network = Callable[[Tensor], Tensor]
 Combine = Literal["probabilities", "logits"]
 Axes = tuple[int, ...]
-Place = tuple[int, ...]  # of a window or a cell: its number along z, y and x
 
 _ROOMY = 1.1  # of a cell's size: memory up to so large is used for it
 _GIVEN_BACK = 1 << 25  # bytes of a call's scores from which freed memory goes back to the system after it
-
-
-def window_starts(size: int, patch: int, step: float = 0.5) -> list[int]:
-    """First voxels of the windows of `patch` along an axis of `size` >= `patch` voxels.
-
-    Neighbours lie at most `step` x patch apart, evenly spread, the last one ending at the border.
-    """
-    if not 0 < step <= 1:
-        raise ValueError(f"step must be in (0, 1], not {step}")
-    if size < patch:
-        raise ValueError(f"size {size} is less than the patch {patch}")
-    count = math.ceil((size - patch) / (patch * step)) + 1
-    if count == 1:
-        return [0]
-    distance = (size - patch) / (count - 1)
-    return sorted({round(index * distance) for index in range(count)})  # steps below a voxel repeat windows
-
-
-@lru_cache(maxsize=4)
-def _importance(patch: tuple[int, ...], half: bool) -> NDArray[np.float32]:
-    impulse = np.zeros(patch)
-    impulse[tuple(size // 2 for size in patch)] = 1
-    weights = ndimage.gaussian_filter(impulse, [size / 8 for size in patch], mode="constant", cval=0, truncate=4)
-    weights /= weights.max()
-    weights = (weights * 10).astype(np.float16) if half else weights.astype(np.float32)
-    weights[weights == 0] = weights[weights > 0].min()
-    return np.asarray(weights, np.float32)
-
-
-def gaussian_importance(patch: Sequence[int], *, half: bool = False) -> Tensor:
-    """Weight of each voxel of a window, float32: a Gaussian with sigma = patch / 8 around voxel patch // 2.
-
-    Its maximum is 1, zeros are lifted to the smallest other value. With `half` it is nnU-Net v2's: scaled to
-    a maximum of 10 and rounded to half precision.
-    """
-    return torch.from_numpy(_importance(tuple(int(size) for size in patch), half).copy())
 
 
 class Cell(NamedTuple):
@@ -92,20 +52,6 @@ class Cell(NamedTuple):
     def mean(self) -> Tensor:
         """The blended scores (K, dz, dy, dx); divides in place."""
         return self.scores if self.weight is None else self.scores.div_(self.weight)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tiling:
-    """Where windows lie and what their voxels weigh, for networks whose numbers come of other windows than nnU-Net's.
-
-    Attributes:
-        starts: of (size, patch), both (z, y, x), the first voxels of the windows along each axis, in order. One that
-            comes n times weighs n-fold, and is predicted once.
-        importance: of a patch, the weight of each voxel of a window, float32 and above 0.
-    """
-
-    starts: Callable[[Sequence[int], Sequence[int]], Sequence[Sequence[int]]]
-    importance: Callable[[Sequence[int]], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,21 +177,13 @@ class _Run:
         how = self.how
         self.device = torch.device(how.device)
         self.keep = torch.device(how.accumulate_device or how.device)
-        size = self.image.shape[1:]
-        short = [max(0, patch - have) for patch, have in zip(how.patch_size, size, strict=True)]
-        self.before = [missing // 2 for missing in short]
-        self.padding = [side for missing in reversed(short) for side in (missing // 2, missing - missing // 2)]
-        self.size = [have + missing for have, missing in zip(size, short, strict=True)]
-        self.repeats = [Counter(starts) for starts in self._all_starts()]
-        self.starts = [sorted(starts) for starts in self.repeats]
-        stops = [[start + patch for start in starts] for starts, patch in zip(self.starts, how.patch_size, strict=True)]
-        self.edges = [sorted({*starts, *ends}) for starts, ends in zip(self.starts, stops, strict=True)]
+        self.lattice = Lattice(self.image.shape[1:], patch=how.patch_size, step=how.step, tiling=how.tiling)
         self.flips = how.flips()
         is_large = how.combine == "probabilities" and self._waiting(torch.float32) >= WORTH
         self.sum_type = how.sum_type or (torch.float16 if is_large else torch.float32)
         self.small: dict[int, int] = {}
         self.importance: Tensor | None = None
-        if math.prod(len(starts) for starts in self.starts) > 1:
+        if math.prod(map(len, self.lattice.starts)) > 1:
             own = how.tiling.importance(how.patch_size) if how.tiling is not None else None
             weights = gaussian_importance(how.patch_size, half=how.combine == "logits") if own is None else own
             self.importance = weights.to(self.keep)
@@ -253,25 +191,20 @@ class _Run:
             is_half = self.sum_type == torch.float16
             if is_half and how.combine == "probabilities" and self._waiting(self.sum_type) >= WORTH:
                 middle = self.importance[:, how.patch_size[1] // 2, how.patch_size[2] // 2]
-                self.small = small_from(middle.cpu(), self.starts[0])
-                self.edges[0] = sorted({*self.edges[0], *self.small.values()})
+                self.small = small_from(middle.cpu(), self.lattice.starts[0])
+                self.lattice.part(0, self.small.values())
         else:
             self.share = torch.tensor(1 / len(self.flips), device=self.keep).expand(how.patch_size)
 
-    def _all_starts(self) -> Sequence[Sequence[int]]:
-        how = self.how
-        if how.tiling is not None:
-            return how.tiling.starts(self.size, how.patch_size)
-        return [window_starts(n, patch, how.step) for n, patch in zip(self.size, how.patch_size, strict=True)]
-
     def cells(self) -> Iterator[Cell]:
-        places = list(itertools.product(*(range(len(starts)) for starts in self.starts)))
-        padded = torch.nn.functional.pad(self.image, self.padding) if any(self.padding) else self.image
+        places = list(itertools.product(*(range(len(starts)) for starts in self.lattice.starts)))
+        padding = self.lattice.padding
+        padded = torch.nn.functional.pad(self.image, padding) if any(padding) else self.image
         with progress.bar("windows", total=len(places) * len(self.flips)) as advance:
             for first in range(0, len(places), self.how.batch_size):
                 batch = places[first : first + self.how.batch_size]
                 with torch.inference_mode():
-                    windows = torch.stack([padded[self._window(place)] for place in batch]).to(self.device)
+                    windows = torch.stack([padded[self.lattice.window(place)] for place in batch]).to(self.device)
                     for flip in self.flips:
                         self._predict(batch, windows, flip)
                         advance(len(batch))
@@ -281,9 +214,9 @@ class _Run:
 
     def _waiting(self, sum_type: torch.dtype) -> int:
         """About the bytes of sums of that type that wait for the next row of windows."""
-        starts = self.starts[0]
+        starts, (_, height, width) = self.lattice.starts[0], self.lattice.size
         overlap = self.how.patch_size[0] - (starts[1] - starts[0]) if len(starts) > 1 else 0
-        return self.how.classes * overlap * self.size[1] * self.size[2] * sum_type.itemsize
+        return self.how.classes * overlap * height * width * sum_type.itemsize
 
     def _rest(self, place: Place) -> None:
         """Let cells rest that wait for the next row of windows along z, where their sums are small."""
@@ -298,8 +231,8 @@ class _Run:
         small = self.small.get(place[0])
         if small is None:
             return []
-        along = [cell for cell, _ in self._spans(0, place[0]) if self.edges[0][cell] >= small]
-        return list(itertools.product(along, *(self._ending(axis, place[axis]) for axis in (1, 2))))
+        along = [cell for cell, _ in self.lattice.spans(0, place[0]) if self.lattice.edges[0][cell] >= small]
+        return list(itertools.product(along, *(self.lattice.ending(axis, place[axis]) for axis in (1, 2))))
 
     def _predict(self, batch: list[Place], windows: Tensor, flip: Axes) -> None:
         """Scores of the windows, flipped by `flip`, added to the sums; no score outlives this call."""
@@ -311,23 +244,12 @@ class _Run:
         if large and self.keep.type == "cpu":
             _give_back()
 
-    def _window(self, place: Place) -> tuple[slice, ...]:
-        corner = [starts[index] for starts, index in zip(self.starts, place, strict=True)]
-        return (slice(None), *(slice(at, at + n) for at, n in zip(corner, self.how.patch_size, strict=True)))
-
-    def _spans(self, axis: int, index: int) -> list[tuple[int, slice]]:
-        """The cells between borders along `axis` that window `index` covers, and where in the window they lie."""
-        start = self.starts[axis][index]
-        edges = self.edges[axis]
-        first, last = edges.index(start), edges.index(start + self.how.patch_size[axis])
-        return [(cell, slice(edges[cell] - start, edges[cell + 1] - start)) for cell in range(first, last)]
-
     def _new_sums(self, place: Place) -> Tensor:
         """Room for the sums of scores (K, dz, dy, dx) of a cell, whatever stands in it.
 
         Fresh memory costs as much as adding to it: that of a cell that is done is used again where it is little larger.
         """
-        shape = [self.edges[axis][cell + 1] - self.edges[axis][cell] for axis, cell in enumerate(place)]
+        shape = self.lattice.extent(place)
         size = self.how.classes * math.prod(shape)
         fitting = [spare for spare in self.spare if size <= spare.numel() <= _ROOMY * size]
         if fitting:
@@ -347,8 +269,8 @@ class _Run:
         covering = [
             [
                 (index, span)
-                for index in range(len(self.starts[axis]))
-                for at, span in self._spans(axis, index)
+                for index in range(len(self.lattice.starts[axis]))
+                for at, span in self.lattice.spans(axis, index)
                 if at == cell
             ]
             for axis, cell in enumerate(place)
@@ -368,7 +290,7 @@ class _Run:
             return share
         if place not in self.shares:
             whole = torch.empty_like(self.importance)
-            for spans in itertools.product(*(self._spans(axis, index) for axis, index in enumerate(place))):
+            for spans in itertools.product(*(self.lattice.spans(axis, index) for axis, index in enumerate(place))):
                 cell, inside = zip(*spans, strict=True)
                 whole[inside] = self._weights(cell)
             self.shares[place] = share / whole
@@ -378,14 +300,14 @@ class _Run:
         """`weights` of a window, as often as it comes."""
         if self.importance is None:
             return weights
-        times = math.prod(self.repeats[axis][self.starts[axis][index]] for axis, index in enumerate(place))
+        times = self.lattice.times(place)
         return weights if times == 1 else weights * times
 
     def _add(self, place: Place, scores: Tensor, flip: Axes) -> None:
         """Add one window's scores (K, d, h, w), still flipped, to the cells that it touches."""
         softmax = self.how.combine == "probabilities"
         share = self._share(place)
-        for spans in itertools.product(*(self._spans(axis, index) for axis, index in enumerate(place))):
+        for spans in itertools.product(*(self.lattice.spans(axis, index) for axis, index in enumerate(place))):
             cell, inside = zip(*spans, strict=True)
             start = [part.start for part in inside]
             if fresh := cell not in self.sums:
@@ -398,25 +320,12 @@ class _Run:
     def _final(self, place: Place) -> Iterator[Cell]:
         """The cells whose last window was the one at `place`, without the padding."""
         self.shares.pop(place, None)
-        for cell in itertools.product(*(self._ending(axis, index) for axis, index in enumerate(place))):
-            borders = [self.edges[axis][at : at + 2] for axis, at in enumerate(cell)]
-            (z, y, x), cut = zip(*(self._unpadded(axis, *ends) for axis, ends in enumerate(borders)), strict=True)
+        for cell in itertools.product(*(self.lattice.ending(axis, index) for axis, index in enumerate(place))):
+            (z, y, x), cut = self.lattice.unpadded(cell)
             weight = self._weight(cell)
             sums = self.sums.pop(cell)
             yield Cell(z, y, x, sums[(slice(None), *cut)], None if weight is None else weight[cut])
             self.spare.append(torch.as_strided(sums, (sums.untyped_storage().nbytes() // sums.itemsize,), (1,), 0))
-
-    def _ending(self, axis: int, index: int) -> list[int]:
-        """The cells along `axis` that no window after `index` covers."""
-        covered = [cell for cell, _ in self._spans(axis, index)]
-        later = self.starts[axis][index + 1] if index + 1 < len(self.starts[axis]) else self.size[axis]
-        return [cell for cell in covered if self.edges[axis][cell] < later]
-
-    def _unpadded(self, axis: int, start: int, stop: int) -> tuple[slice, slice]:
-        """Voxels `start:stop` of the padded image: where they are in the image, and which of them are."""
-        before, size = self.before[axis], self.image.shape[axis + 1]
-        first, last = max(start - before, 0), min(stop - before, size)
-        return slice(first, last), slice(first + before - start, last + before - start)
 
 
 def predict_scores(

@@ -30,8 +30,9 @@ from omlab_kernels import window_accumulate
 from omlab_volume.big.payloads import BigLabelMap, BigVolume
 from omlab_volume.big.voxels import Computed, Region, tiles
 from omlab_volume.inference.export import label_type, labels_from_scores
-from omlab_volume.inference.sliding_window import Network, SlidingWindow, gaussian_importance, window_starts
+from omlab_volume.inference.sliding_window import Network, SlidingWindow
 from omlab_volume.inference.tally import Tally
+from omlab_volume.inference.windows import gaussian_importance, window_starts
 from omlab_volume.volume import Label
 
 Decide = Callable[[Tensor], Tensor]
