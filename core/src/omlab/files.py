@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = folder / path.name
         yield temporary
         if temporary.is_file():
-            temporary.chmod(0o666 & ~_umask())  # some libraries make their files private
+            temporary.chmod(_usual_mode(folder / f"{path.name}.mode"))  # some libraries make their files private
             sync(temporary)
         if temporary.is_dir() and path.is_dir():
             _swap(temporary, path, folder / "replaced")
@@ -64,10 +65,13 @@ def _swap(made: Path, path: Path, place: Path) -> None:
         raise
 
 
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def _usual_mode(probe: Path) -> int:
+    """The mode that a file has which is made plainly: asking for the umask sets it, for all threads, for a moment."""
+    descriptor = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
 
 
 def sync(path: Path) -> None:
