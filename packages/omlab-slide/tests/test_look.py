@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 from io import BytesIO
 from pathlib import Path
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from omlab.errors import OutputError
 from omlab_slide.heat.scale_bar import length_in_words, round_length
 from omlab_slide.look.jobs import look_at_slides
+from omlab_slide.look.page import conclude
 from omlab_slide.look.picture import CANVAS, OUTLINE, sheet_picture
 from omlab_slide.testing import draw_slide, held, write_pyramid
 from omlab_slide.tissue import tissue
@@ -40,6 +43,20 @@ def run(tmp_path, monkeypatch, capsys):
 def rows_of(folder):
     with (Path(folder) / "slides.csv").open(newline="") as stream:
         return {row["id"]: row for row in csv.DictReader(stream)}
+
+
+def test_a_table_that_cannot_be_written_whole_stays_as_it_was(tmp_path, monkeypatch):
+    (tmp_path / "slides.csv").write_text("before")
+    write = Path.write_text
+
+    def fill_up(path, text, **more):
+        write(path, text[: len(text) // 2], **more)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill_up)
+    with pytest.raises(OutputError, match="the disk is full"):
+        conclude({}, tmp_path, request={})
+    assert (tmp_path / "slides.csv").read_text() == "before"
 
 
 def test_one_bad_slide_stops_no_other(run, slides):

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from omlab.files import writing
 from omlab.jobs.outputs import file_name
 from omlab.records import CaseLog
 from omlab.roles import Metric, Report, Rows
@@ -24,6 +23,7 @@ from omlab_report import (
     read_run,
     run_sections,
     write_page,
+    write_text,
 )
 from omlab_report.tables import csv_text
 from omlab_slide.look.picture import OUTLINE, PATCH
@@ -88,8 +88,7 @@ def _write_table(found: Mapping[str, Any], failed: Mapping[str, str], folder: Pa
             **dict(zip(("glass_r", "glass_g", "glass_b"), glass, strict=True)),
         }
         lines.append(["" if flat.get(name) is None else flat[name] for name in HEADER])
-    with writing("The table of slides", folder / TABLE):
-        (folder / TABLE).write_text(csv_text(HEADER, lines), encoding="utf-8", newline="")
+    write_text(csv_text(HEADER, lines), folder / TABLE)
 
 
 def _write_page(found: Mapping[str, Any], failed: Mapping[str, str], folder: Path, request: Mapping[str, Any]) -> None:
