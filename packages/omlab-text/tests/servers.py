@@ -37,6 +37,8 @@ def _handler(server):
                 self.connection.shutdown(socket.SHUT_RDWR)
             elif does == "garbage":
                 self.reply(b"<html>busy</html>")
+            elif isinstance(does, dict):
+                self.reply((f"data: {json.dumps(does)}\n\n" if body.get("stream") else json.dumps(does)).encode())
             elif body.get("stream"):
                 self.stream(text, half=does == "half")
             else:

@@ -9,7 +9,7 @@ from omlab.cli.app import build
 from omlab.errors import UsageError
 from omlab_text.chat import ToolCall, ask
 from omlab_text.chat_model import Answer
-from omlab_text.endpoint import SILENCES, EndpointBackend, NoAnswerError, RefusedError, Server
+from omlab_text.endpoint import LARGEST_REPLY, SILENCES, EndpointBackend, NoAnswerError, RefusedError, Server
 from omlab_text.sampling import Sampling
 
 
@@ -75,6 +75,32 @@ def test_a_call_of_a_tool_is_an_answer():
     found = backend("http://127.0.0.1:9/v1")._read(json.dumps(content).encode())
     assert found.turn.calls == (ToolCall(name="bmi", arguments={"weight": 70}, id="1"),)
     assert found.made.end == "tool_calls"
+
+
+@pytest.mark.parametrize(
+    "found",
+    [{"logprobs": {"content": [{"word": "m"}]}}, {"logprobs": [0.1]}, {"logprobs": {"content": [{"token": "m"}]}}],
+)
+def test_what_only_looks_like_a_completion_is_asked_again(found):
+    choice = {"message": {"content": "Rest."}, "finish_reason": "stop", **found}
+    with serving({"choices": [choice]}) as (url, server):
+        assert answer(backend(url)).turn.text == "m heard: Fever?"
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"choices": [{"delta": {"content": 5}}]}, "broke off"),
+        ({"choices": 5}, "broke off"),
+        ({"choices": [{"delta": {"content": "m" * (LARGEST_REPLY + 1)}}]}, "has no end"),
+    ],
+)
+def test_a_stream_of_something_else_is_no_answer(event, said):
+    with serving(event) as (url, _):
+        asking = backend(url)
+        with pytest.raises(NoAnswerError, match=said):
+            list(asking.stream(asking.prepare(ask("Fever?"), Sampling()), Sampling()))
 
 
 def test_a_stream_comes_in_pieces_and_ends_with_the_answer():

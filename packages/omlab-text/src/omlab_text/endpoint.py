@@ -219,8 +219,10 @@ class EndpointBackend:
                         end = choice.get("finish_reason") or end
                         if piece:
                             whole += piece
+                            if len(whole) > LARGEST_REPLY:
+                                raise NoAnswerError("The answer has no end: it was stopped.")
                             yield piece
-        except (httpx.HTTPError, ValueError, AttributeError) as error:
+        except (httpx.HTTPError, ValueError, TypeError, AttributeError) as error:
             reason = self._without_key(f"{type(error).__name__}: {error}".rstrip(": "))
             raise NoAnswerError(f"The answer broke off ({reason}): ask again.") from None
         if not end:
@@ -266,11 +268,12 @@ class EndpointBackend:
             body = json.loads(self._without_key(content.decode()))
             choice = body["choices"][0]
             turn = Message.model_validate({**choice["message"], "role": "assistant"}).turn()
-        except (ValueError, LookupError, TypeError, RecursionError, OmlabError):
+            made = _made(self.name, choice.get("finish_reason"), body.get("usage"), choice)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OmlabError):
             return _Failure(f"what came back is no chat completion: {content[:80]!r}")
         if choice["message"].get("content") is None and not turn.calls:
             return _Failure("the completion has no text")
-        return Answer(turn=turn, made=_made(self.name, choice.get("finish_reason"), body.get("usage"), choice))
+        return Answer(turn=turn, made=made)
 
     def _delay(self, attempt: int, after: float | None) -> float:
         """Doubling, with jitter so that threads do not come back all at once; at least what the server asks for."""
