@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Needs = Mapping[str, "str | Path"]
+UNTRAINED_NOTE = "The weights of '{name}' are untrained: drawn at random, so that what it gives means nothing."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,8 +189,7 @@ def untrained_notes(model: ModelRef | Session) -> list[str]:
     """A sentence on a model whose weights are drawn at random, and on where to get others; none on another."""
     if not model.is_untrained:
         return []
-    card, drawn = model.card, "drawn at random, so that what it gives means nothing."
-    found = f"The weights of '{model.name}' are untrained: {drawn}"
+    card, found = model.card, UNTRAINED_NOTE.format(name=model.name)
     if not card.weights and not card.demonstration:
         way = "bring some with --weights, or adapt it" if card.trains else "bring some with --weights"
         found += f" None can be fetched for it: {way} (see: omlab info {card.name})."

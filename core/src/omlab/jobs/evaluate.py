@@ -24,8 +24,7 @@ from omlab.jobs.outcome import Outcome
 from omlab.jobs.predictions import Given, Opened, open_predictions
 from omlab.jobs.running import at_work, finish, letting_go
 from omlab.jobs.sources import cases_of_data
-from omlab.jobs.verbs import UNTRAINED_NOTE
-from omlab.models import ModelRef, Needs, find_card, find_model
+from omlab.models import UNTRAINED_NOTE, ModelRef, Needs, find_card, find_model
 from omlab.payloads import Telling, keeps
 from omlab.records import Role
 from omlab.registry import load_entry, registry
