@@ -43,7 +43,7 @@ CT = {"values": "hu", "spacing": [[0.4, 8.0], [0.3, 4.0], [0.3, 4.0]], "region":
 """What a model of CT of the trunk expects."""
 WINDOW = (-200.0, 300.0)
 BATTLES = ROOT / "contrib" / "omlab-pulse-eval" / "tests" / "golden" / "battles-WebMedQA.csv"
-NEIGHBOURS = 5
+MM = (0.004, 0.004, 0.003)  # of a voxel of light-sheet microscopy
 
 
 def looked_at(folder: Path) -> Made:
@@ -92,7 +92,7 @@ def doubted(folder: Path) -> Made:
         "as it is": lambda array: array,
         "flipped front-back": lambda array: array[..., ::-1, :],
         "HU + 1024": lambda array: array + 1024,
-        "blurred": lambda array: ndimage.gaussian_filter(array, (0, 4, 4, 0)),
+        "blurred": lambda array: ndimage.gaussian_filter(array, (0, 2.5, 2.5, 0)),
     }
     panels = []
     for change in spoilt.values():
@@ -147,8 +147,8 @@ def board(folder: Path) -> Made:
 
 def streamed(folder: Path) -> Made:
     """Threads in a big volume, found window by window, in its three planes."""
-    image, _ = axons(5, side=96, count=24)
-    brain: Any = big(Volume(array=image[None], affine=np.eye(4)))
+    image, _ = axons(5, side=96, axons=24)
+    brain: Any = big(Volume(array=image[None], affine=np.diag([*MM, 1.0])))
 
     def bright(windows: torch.Tensor) -> torch.Tensor:
         return torch.cat([850 - windows, windows - 850], dim=1)
@@ -165,7 +165,7 @@ def streamed(folder: Path) -> Made:
 
 def _slice(volume: Volume) -> Image.Image:
     """The middle axial slice, the patient's right on the left."""
-    array = canonical_array(volume.array[0], volume.affine)
+    array = canonical_array(volume.array[0], volume.grid)
     low, high = WINDOW
     plane = array[:, :, array.shape[2] // 2].T[::-1, ::-1]
     return of_array(np.clip((plane - low) / (high - low), 0, 1), side=230)
@@ -174,8 +174,8 @@ def _slice(volume: Volume) -> Image.Image:
 def _captioned(picture: Image.Image, sentence: str) -> Image.Image:
     """A picture with a sentence below it."""
     size, line = 15, 19
-    wrapped = textwrap.wrap(sentence, round(picture.width / (0.52 * size)), max_lines=6, placeholder=" ...")
-    made = Image.new("RGB", (picture.width, picture.height + 6 * line + 8), BACKGROUND)
+    wrapped = textwrap.wrap(sentence, round(picture.width / (0.52 * size)), max_lines=5, placeholder=" ...")
+    made = Image.new("RGB", (picture.width, picture.height + 5 * line + 8), BACKGROUND)
     made.paste(picture, (0, 0))
     brush = ImageDraw.Draw(made)
     for number, text in enumerate(wrapped):

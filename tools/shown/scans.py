@@ -93,6 +93,16 @@ def to_point_at(folder: Path) -> None:
     written(folder / "list.csv", head, "a,ct.nii.gz,clicks.json,rough.nii.gz,found.nii.gz")
 
 
+def found_volume(folder: Path) -> None:
+    """What a model that has learned something would have found in the scan."""
+    shutil.copy(folder / "rough.nii.gz", folder / "seg.nii.gz")
+
+
+def found_pixels(folder: Path) -> None:
+    """What one would have found in the slice."""
+    Image.fromarray((drawn()[1].array[:, :, LIVER[2]] == 1).T.astype(np.uint8)).save(folder / "mask.png")
+
+
 def to_be_sure_of(folder: Path) -> None:
     """A model of volumes and one of pictures, a data set, and what they have not seen."""
     nnunet(folder / "Dataset017_Abdomen")
@@ -128,7 +138,7 @@ PROMPTS = Reader(
         (r"sammed3d\.turbo|(?<=simulate )MODEL", "sammed3d-tiny.untrained"),
         (r"sammed2d(?= )", "sammed2d-tiny.untrained"),
     ],
-    between={"prompt-from seg.nii.gz": lambda folder: shutil.copy(folder / "rough.nii.gz", folder / "seg.nii.gz")},
+    between={"prompt-from seg.nii.gz": found_volume, "prompt-from mask.png": found_pixels},
 )
 
 CONFIDENCE = Reader(files=to_be_sure_of, instead=[FAST])
