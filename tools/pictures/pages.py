@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from omlab_volume.pictures.words import BACKGROUND, INK, font
 from PIL import Image, ImageDraw
 from scipy import ndimage  # type: ignore[import-untyped]
 
@@ -30,7 +31,6 @@ from omlab_volume.gate.volume import check
 from omlab_volume.inference.sliding_window import SlidingWindow
 from omlab_volume.inference.streaming import stream_windows
 from omlab_volume.orientation import canonical_array, canonical_grid
-from omlab_volume.pictures.words import BACKGROUND, INK, font
 from omlab_volume.volume import Label, Volume
 from tools.pictures import encoders
 from tools.pictures.drawing import beside, of_array

@@ -39,13 +39,15 @@ OTHERS = {
     "cluster": "test_people_pages.py",
     "few-shots": "test_few_shots.py",
     "index": "test_pages.py",
+    "install": "test_install.py",
     "own-data": "test_own_data.py",
+    "porting-a-model": "test_tutorial.py",
     "reading-a-report": "test_pages.py",
     "training": "test_pages.py",
     "writing-a-plugin": "test_tutorial.py",
 }
 """Pages whose commands other tests run."""
-LOOKED_AT = {"adapted-models", "adding-a-modality", "citing", "images", "install", "weights"}
+LOOKED_AT = {"adapted-models", "adding-a-modality", "citing", "images", "weights"}
 """Pages whose commands are known to exist (`test_commands.py`), and are not run."""
 
 
