@@ -89,7 +89,7 @@ def types(session: nox.Session) -> None:
         modules = [part for package in workspace.packages() for part in ("--package", package.module)]
         apart = os.pathsep.join(str(package.folder / "src") for package in workspace.apart())
         session.run("mypy", *modules, env={"MYPYPATH": apart})  # what these need and cannot be here is Any
-        patterns = ("tools/*.py", "tools/gpu/*.py", "tools/pictures/*.py")
+        patterns = ("tools/*.py", "tools/gpu/*.py", "tools/pictures/*.py", "tools/shown/*.py")
         tools = sorted(str(path) for pattern in patterns for path in ROOT.glob(pattern))
         session.run("mypy", "noxfile.py", "conftest.py", *tools)
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from tools.model_pages import PICTURES
-from tools.pictures import drawing, encoders, images, patches, proteins, slides, volumes
+from tools.pictures import drawing, encoders, images, pages, patches, proteins, slides, volumes
 
 SEGMENTATION = {"epochs": 6, "steps_per_epoch": 20, "windows": 1, "augment": False, "patch_size": [32, 64, 64]}
 NARROW = {"model.width": 8, "model.mirror": False, "learning_rate": 0.003}
@@ -45,22 +45,32 @@ MADE: dict[str, Callable[[Path], tuple[Image.Image, str]]] = {
     "omlab-medfmc": partial(encoders.told, "medfmc-vit-tiny", drawings=encoders.FUNDUS, settings=SMALL),
 }
 
+PAGES: dict[str, Callable[[Path], tuple[Image.Image, str]]] = {
+    "big-volumes": pages.streamed,
+    "clips": pages.masked_clip,
+    "confidence": pages.doubted,
+    "judging-chat-models": pages.board,
+    "measure": pages.measured,
+    "search": pages.alike,
+    "slides": pages.looked_at,
+}
+
 
 def main() -> None:
     """Make pictures, one at a time."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("packages", nargs="*", metavar="PACKAGE")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of a package, or of a page in docs")
     parser.add_argument("--work", type=Path, help="a folder to keep trained networks in (default: none is kept)")
     asked = parser.parse_args()
     with TemporaryDirectory() as made:
         folder = asked.work or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in asked.packages or MADE:
+        for name in asked.names or (*MADE, *PAGES):
             began = time.process_time()
-            image, told = MADE[name](folder)
-            PICTURES.mkdir(parents=True, exist_ok=True)
-            drawing.save(image, PICTURES / f"{name}.webp")
-            (PICTURES / f"{name}.txt").write_text(told + "\n", encoding="utf-8")
+            place = PICTURES if name in MADE else PICTURES.parent
+            image, told = (MADE | PAGES)[name](folder)
+            drawing.save(image, place / f"{name}.webp", largest=drawing.LARGEST if name in MADE else drawing.SMALLER)
+            (place / f"{name}.txt").write_text(told + "\n", encoding="utf-8")
             print(f"{name}: {time.process_time() - began:.0f} s", flush=True)
 
 

@@ -17,6 +17,7 @@ from omlab_payloads.pictures.words import BACKGROUND, INK, font
 from omlab_report.themes import THEMES
 
 LARGEST = 120_000  # bytes of a picture
+SMALLER = 60_000  # of one that a page opens with
 WIDEST = 1400  # pixels
 _GAP, _LINE = 10, 26
 _THEME = THEMES["dark_wide"]
@@ -93,12 +94,12 @@ def of_array(pixels: np.ndarray, *, side: int = 0) -> Image.Image:
     return image.resize((round(image.width * side / image.height), side)) if side else image
 
 
-def save(image: Image.Image, path: Path) -> None:
-    """Write a WebP of at most `LARGEST` bytes."""
+def save(image: Image.Image, path: Path, *, largest: int = LARGEST) -> None:
+    """Write a WebP of at most so many bytes."""
     if image.width > WIDEST:
         image = image.resize((WIDEST, round(image.height * WIDEST / image.width)), Image.Resampling.LANCZOS)
     for quality in range(92, 50, -6):
         image.save(path, quality=quality, method=6)
-        if path.stat().st_size <= LARGEST:
+        if path.stat().st_size <= largest:
             return
-    raise ValueError(f"{path}: {image.size} pixels do not fit in {LARGEST} bytes.")
+    raise ValueError(f"{path}: {image.size} pixels do not fit in {largest} bytes.")

@@ -153,7 +153,7 @@ def threads(model: str, folder: Path) -> Made:
     table.parent.mkdir(parents=True, exist_ok=True)
     rows, affine = ["id,volume,target,split"], np.eye(4)
     for number in range(14):
-        image, label = _axons(number)
+        image, label = axons(number)
         omlab.write(Volume(array=image[None], affine=affine), table.parent / f"v{number}.nii.gz")
         omlab.write(
             LabelMap(array=label, labels=(Label(value=1, name="axon"),), affine=affine),
@@ -168,7 +168,7 @@ def threads(model: str, folder: Path) -> Made:
     )
     volume: Any = omlab.read(table.parent / "v13.nii.gz")
     answer: Any = omlab.load_model(mine, device="cpu").predict(volume)
-    flat = (volume.array[0].max(axis=2), _axons(13)[1].max(axis=2), answer.array.max(axis=2) > 0)
+    flat = (volume.array[0].max(axis=2), axons(13)[1].max(axis=2), answer.array.max(axis=2) > 0)
     panels = [of_array((one - one.min()) / max(one.max() - one.min(), 1), side=HEIGHT) for one in map(np.float32, flat)]
     names = ("a drawn cube", "its threads, the truth", "what was found", "")
     return beside(*panels, curve_of(mine), names=names, height=HEIGHT), (
@@ -177,7 +177,7 @@ def threads(model: str, folder: Path) -> Made:
     )
 
 
-def _axons(seed: int, *, side: int = 32, axons: int = 4) -> tuple[Any, Any]:
+def axons(seed: int, *, side: int = 32, axons: int = 4) -> tuple[Any, Any]:
     """Threads of a random walk on a noisy ground among round artefacts, (side,) * 3, and which voxels are threads."""
     import numpy as np
     from scipy import ndimage  # type: ignore[import-untyped]

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-Do = Callable[[Path], None]
+Do = Callable[[Path], Any]
+SERVER = r"http://127\.0\.0\.1:8000/v1|\bURL\b"
+"""How the pages call a server's address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,7 @@ class Reader:
         between: What the reader does before the first command that begins so.
         left: Beginnings of commands that no test runs, and why.
         fails: Beginnings of commands that end with status 1, as the page says.
+        serves: What a server at `SERVER` answers to the body of a request; None: no command asks one.
         typed: The lines that are typed where a command asks.
         given: The names that the page's Python takes as given.
     """
@@ -31,6 +34,7 @@ class Reader:
     between: Mapping[str, Do] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
     fails: Sequence[str] = ()
+    serves: Callable[[Mapping[str, Any]], str] | None = None
     typed: str = ""
     given: Callable[[], Mapping[str, Any]] = dict
 
@@ -38,9 +42,9 @@ class Reader:
         """Whether no test runs the command."""
         return command.startswith(tuple(self.left))
 
-    def words(self, command: str) -> list[str]:
-        """What is run in a command's place."""
-        for pattern, other in self.instead:
+    def words(self, command: str, *, server: str) -> list[str]:
+        """What is run in a command's place; `server` is the address that stands in for the page's."""
+        for pattern, other in (*self.instead, (SERVER, server)):
             command = re.sub(pattern, other, command)
         return shlex.split(command)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from omlab_slide.testing import draw_slide, write_pyramid
 from tools.shown.reader import Reader, written
 
-SIZE = (768, 512)
+SIZE = (1024, 768)
 SPLITS = ("train", "train", "val", "test", "test")
 
 
@@ -16,7 +16,7 @@ def files(folder: Path) -> None:
     (folder / "slides").mkdir()
     rows = ["slide,label,patient,split"]
     for number, split in enumerate(SPLITS):
-        plant = (0.3, 0.5, 0.1) if number % 2 else None
+        plant = (0.3, 0.5, 0.2) if number % 2 else None
         write_pyramid(folder / "slides" / f"a{number}.tiff", draw_slide(SIZE, seed=number, plant=plant), levels=2)
         rows.append(f"a{number},{('normal', 'tumour')[number % 2]},p{number},{split}")
     written(folder / "slides.csv", *rows)

@@ -123,3 +123,14 @@ def test_a_picture_is_shown_with_what_it_shows() -> None:
             in model_pages.page(card(name))
         )
         assert (model_pages.PICTURES / f"{package}.webp").stat().st_size <= 120_000
+
+
+def test_a_page_says_what_the_picture_shows_that_it_opens_with() -> None:
+    docs = model_pages.PICTURES.parents[1]
+    with_pictures = sorted((docs / "images").glob("*.webp"))
+    assert len(with_pictures) >= 7
+    for picture in with_pictures:
+        told = picture.with_suffix(".txt").read_text(encoding="utf-8").strip()
+        page = " ".join((docs / f"{picture.stem}.md").read_text(encoding="utf-8").split())
+        assert f"(images/{picture.name}) *{told}.*" in page
+        assert picture.stat().st_size <= 60_000

@@ -115,11 +115,14 @@ def test_the_page_on_training_works_as_written(tmp_path: Path) -> None:
     assert {metric["label"] for metric in metrics} >= {"liver", "spine"}
 
 
-def test_results_of_another_program_are_judged_as_the_page_on_reports_says(reader: Path) -> None:
+def test_the_commands_of_the_page_on_reports_work(reader: Path) -> None:
     (block,) = pages.blocks(ROOT / "docs" / "reading-a-report.md")
-    (command,) = (line for line in block.splitlines() if "--predictions" in line)
+    judged, of_theirs = block.splitlines()
+    pages.shell(f"{judged} -s model.mirror=no -s model.step=1", cwd=reader)
+    page = html.unescape((reader / "report" / "report.html").read_text(encoding="utf-8"))
+    assert "The weights of 'stunet-tiny.untrained' are untrained" in page
     shutil.copytree(reader / "Dataset017_Abdomen" / "labelsTs", reader / "theirs")
-    pages.shell(command, cwd=reader)
+    pages.shell(of_theirs, cwd=reader)
     page = html.unescape((reader / "report-of-theirs" / "report.html").read_text(encoding="utf-8"))
     assert "predictions of unknown origin on nnunet" in page
     assert "Axial slice " in page

@@ -174,7 +174,7 @@ def test_bias_figures():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "line 1: the column 'model_a' is missing"),
+        ("", "line 1: the column 'model_a' is missing; a battle log has model_a, model_b, winner."),
         ("model_a,model_b,winner\n", "holds no battles"),
         ("model_a,model_b,winner\nx,y,model_c\n", "line 2: the winner is 'model_c'"),
         ("model_a,model_b,winner\nx,y,tie\nx,x,tie\n", "line 3: 'x' against 'x'"),

@@ -93,7 +93,8 @@ def _rows(path: Path, stream: Iterable[str]) -> Iterable[tuple[str, str, str]]:
         header = next(reader, [])
         missing = [name for name in COLUMNS if name not in header]
         if missing:
-            raise InputError(f"{path}, line 1: the column '{missing[0]}' is missing; a battle log has {COLUMNS}.")
+            known = ", ".join(COLUMNS)
+            raise InputError(f"{path}, line 1: the column '{missing[0]}' is missing; a battle log has {known}.")
         where = [header.index(name) for name in COLUMNS]
         found = False
         for row in reader:
