@@ -199,7 +199,9 @@ def test_an_object_can_be_a_plugin(install):
 def test_an_observer_that_fails_is_not_put_aside(install):
     add(install, "bad", GOOD + "@hookimpl\ndef omlab_run_started(run):\n    raise SystemExit(run)\n")
     for _ in range(2):
-        assert installed().tell("omlab_run_started", run="stop") == [("bad", "SystemExit: stop (bad_plugin.py, line 6)")]
+        assert installed().tell("omlab_run_started", run="stop") == [
+            ("bad", "SystemExit: stop (bad_plugin.py, line 6)")
+        ]
     assert statuses()["bad"] == ("ok", "")
 
 

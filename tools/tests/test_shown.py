@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from omlab.formats import kinds_of
 from omlab_testkit.at_work import omlab_command
 from tools import pages
 from tools.shown.clips import CLIPS
+from tools.shown.images import IMAGES
 from tools.shown.proteins import PROTEINS
 from tools.shown.slides import SLIDES
 from tools.workspace import ROOT
@@ -20,6 +22,7 @@ from tools.workspace import ROOT
 DOCS = ROOT / "docs"
 READERS = {
     "clips": CLIPS,
+    "images": IMAGES,
     "proteins": PROTEINS,
     "slides": SLIDES,
 }
@@ -59,3 +62,9 @@ def test_a_reader_of_the_page_gets_what_it_says(
     names: dict[str, Any] = {**reader.given()}
     for code in pages.blocks(DOCS / f"{page}.md", language="python"):
         exec(compile(code, f"{page}.md", "exec"), names)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_a_picture_is_read_as_one_where_folders_of_such_are_clips(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"fundus{suffix}").touch()
+    assert kinds_of(tmp_path / f"fundus{suffix}")[0] == "image"
