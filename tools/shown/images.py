@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from tools import pages
@@ -11,9 +13,9 @@ from tools.workspace import ROOT
 
 
 def files(folder: Path) -> None:
-    """What the page's first Python makes, and the photographs that its beginning speaks of."""
+    """What the page's first Python draws, and the photographs that its beginning speaks of."""
     drawing = pages.blocks(ROOT / "docs" / "images.md", language="python")[0]
-    exec(compile(drawing, "images.md", "exec"), {})
+    subprocess.run([sys.executable, "-c", drawing], cwd=folder, check=True)  # noqa: S603 - our own page
     shutil.copytree(folder / "lesions", folder / "fundus")
     shutil.copytree(folder / "lesions" / "dark", folder / "photographs")
     shutil.copy(folder / "frames" / "00.png", folder / "fundus.jpg")  # files are told by their content

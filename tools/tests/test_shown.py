@@ -17,14 +17,18 @@ from tools.shown.clips import CLIPS
 from tools.shown.images import IMAGES
 from tools.shown.proteins import PROTEINS
 from tools.shown.slides import SLIDES
+from tools.shown.weights import ADAPTED_MODELS, INSTALL, WEIGHTS
 from tools.workspace import ROOT
 
 DOCS = ROOT / "docs"
 READERS = {
+    "adapted-models": ADAPTED_MODELS,
     "clips": CLIPS,
     "images": IMAGES,
+    "install": INSTALL,
     "proteins": PROTEINS,
     "slides": SLIDES,
+    "weights": WEIGHTS,
 }
 
 

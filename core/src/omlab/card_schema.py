@@ -248,9 +248,9 @@ class PayloadCard(BaseCard):
 
 
 class FormatCard(BaseCard):
-    """A file format. `suffixes` are lower case with their dot; `folders`: it may also be a folder, or "only" be one
-    (`suffixes` are those of the files in it then).
+    """A file format. `suffixes` are lower case with their dot; `folders`: it may also be a folder; "only": it is one.
 
+    The `suffixes` of a format that is only a folder are those of the files in it.
     `magic` is the text that such a file has at byte `magic_offset`: it tells a file without a suffix.
     `default_for`: payload kinds written in this format when the user names none; `beside`: names of
     formats whose readings get a result in this format too (DICOM-SEG beside DICOM). `pictured`: payload
