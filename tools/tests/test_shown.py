@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from omlab.formats import kinds_of
 from omlab_testkit.at_work import omlab_command
 from omlab_testkit.parity import load_file
 from tools import pages
@@ -20,10 +21,13 @@ from tools.workspace import ROOT
 DOCS = ROOT / "docs"
 SERVERS = load_file(ROOT / "packages" / "omlab-text" / "tests" / "servers.py")
 READERS = {
+    "adapted-models": "weights:ADAPTED_MODELS",
     "big-volumes": "big:BIG_VOLUMES",
     "chats": "chats:CHATS",
     "clips": "clips:CLIPS",
     "confidence": "scans:CONFIDENCE",
+    "images": "images:IMAGES",
+    "install": "weights:INSTALL",
     "judging-chat-models": "judging:JUDGING",
     "labelling": "chats:LABELLING_PAGE",
     "measure": "scans:MEASURE",
@@ -33,13 +37,13 @@ READERS = {
     "slides": "slides:SLIDES",
     "training-chats": "chats:TRAINING_CHATS",
     "volume-fusion": "scans:VOLUME_FUSION",
+    "weights": "weights:WEIGHTS",
 }
 OTHERS = {
     "adding-a-recipe": "test_people_pages.py",
     "cluster": "test_people_pages.py",
     "few-shots": "test_few_shots.py",
     "index": "test_pages.py",
-    "install": "test_install.py",
     "own-data": "test_own_data.py",
     "porting-a-model": "test_tutorial.py",
     "reading-a-report": "test_pages.py",
@@ -47,7 +51,7 @@ OTHERS = {
     "writing-a-plugin": "test_tutorial.py",
 }
 """Pages whose commands other tests run."""
-LOOKED_AT = {"adapted-models", "adding-a-modality", "citing", "images", "weights"}
+LOOKED_AT = {"adding-a-modality", "citing"}
 """Pages whose commands are known to exist (`test_commands.py`), and are not run."""
 
 
@@ -90,3 +94,9 @@ def test_a_reader_gets_what_the_page_says(
     names: dict[str, Any] = {**reader.given()}
     for code in pages.blocks(DOCS / f"{page}.md", language="python"):
         exec(compile(code, f"{page}.md", "exec"), names)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_a_picture_is_read_as_one_where_folders_of_such_are_clips(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"fundus{suffix}").touch()
+    assert kinds_of(tmp_path / f"fundus{suffix}")[0] == "image"

@@ -248,8 +248,9 @@ class PayloadCard(BaseCard):
 
 
 class FormatCard(BaseCard):
-    """A file format. `suffixes` are lower case with their dot; `folders`: it may also be a folder.
+    """A file format. `suffixes` are lower case with their dot; `folders`: it may also be a folder; "only": it is one.
 
+    The `suffixes` of a format that is only a folder are those of the files in it.
     `magic` is the text that such a file has at byte `magic_offset`: it tells a file without a suffix.
     `default_for`: payload kinds written in this format when the user names none; `beside`: names of
     formats whose readings get a result in this format too (DICOM-SEG beside DICOM). `pictured`: payload
@@ -263,7 +264,7 @@ class FormatCard(BaseCard):
     suffixes: list[Annotated[str, StringConstraints(pattern=r"^\.[a-z0-9.]+$")]]
     reads: list[Name] = []
     writes: list[Name] = []
-    folders: bool = False
+    folders: bool | Literal["only"] = False
     default_for: list[Name] = []
     beside: list[Name] = []
     pictured: list[Name] = []

@@ -74,7 +74,7 @@ class OmlabWarning(UserWarning):
 
 
 class OmlabNote(OmlabWarning):
-    """Something worth knowing where nothing is wrong, such as what a recipe learns of its data; kept as warnings."""
+    """Something worth knowing where nothing is wrong, such as what a recipe learns from; kept as warnings are."""
 
 
 class GeometryWarning(OmlabWarning):

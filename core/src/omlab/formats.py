@@ -181,14 +181,18 @@ def companions(source: FormatCard, kind: str) -> list[FormatCard]:
 
 
 def _readers(path: Path, cards: Sequence[FormatCard]) -> list[FormatCard]:
-    """Those of the formats that read `path`: by its suffix, else by how it begins; of a folder by what it holds."""
+    """Those of the formats that read `path`: by its suffix, else by how it begins; of a folder by what it holds.
+
+    Formats of folders of such files come after those of the files themselves.
+    """
     if path.is_dir():
         cards = [card for card in cards if card.folders]
         suffix = suffix_of(path, cards)
         named = [card for card in cards if suffix and suffix in card.suffixes]
         return named or (sorted(cards, key=lambda card: not _holds(path, card)) if len(cards) > 1 else cards)
     suffix = suffix_of(path, cards)
-    return [card for card in cards if suffix in card.suffixes] or [card for card in cards if _has_magic(path, card)]
+    found = [card for card in cards if suffix in card.suffixes] or [card for card in cards if _has_magic(path, card)]
+    return sorted(found, key=lambda card: card.folders == "only")
 
 
 def _holds(folder: Path, card: FormatCard) -> bool:

@@ -109,6 +109,16 @@ def test_list(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (row["cached"], row["size"], row["path"]) == (True, 2, str(folder))
 
 
+def test_weights_in_a_folder_for_people_are_listed_and_not_fetched(
+    run: Run, offers: Offers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "https://drive.google.com/drive/folders/1mt5suOG9RkVg4lV85_RMnJ5dZTm_tRo2"
+    offers.data["net"] = card_data("net", web=files(address))
+    assert address in [row["url"] for row in json.loads(run("list", "--json").stdout)["weights"]]
+    monkeypatch.delenv("OMLAB_OFFLINE")
+    assert "is a Google Drive folder" in str(run("fetch", "net.web").exception)
+
+
 def test_path_fetch_and_remove(run: Run) -> None:
     error = run("path", "net.web").exception
     assert isinstance(error, WeightsError)

@@ -21,8 +21,9 @@ def test_links_as_users_know_them() -> None:
     hub = sources.parse("hf://owner/repo/sub/w.bin@refs/pr/1")
     assert (hub.repository, hub.where, hub.revision) == ("owner/repo", "sub/w.bin", "refs/pr/1")
     assert sources.parse("hf://owner/repo/w.bin").revision is None
+    folder = "https://drive.google.com/drive/folders/1mt5suOG9RkVg4lV85_RMnJ5dZTm_tRo2"
+    assert sources.parse(folder) == sources.Source(kind="folder", where=folder)
     for link in (
-        "https://drive.google.com/drive/folders/1mt5suOG9RkVg4lV85_RMnJ5dZTm_tRo2",
         "https://drive.google.com/",
         "hf://owner/repo",
         "http://example.org/w.bin",

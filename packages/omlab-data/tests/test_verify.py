@@ -25,10 +25,11 @@ def test_a_good_table_is_counted(table):
     ("break_it", "problem"),
     [
         (lambda at: at("1.line", "0 1 2"), "The input 'line' has the same content in the cases 0, 1."),
-        (lambda at: at("2-marks.line", "1 1"), "2: the target, a marks, lies on another grid than the input"),
+        (lambda at: at("3-marks.line", "1 1"), "3: the target, a marks, lies on another grid than the input"),
         (lambda at: at("3.line", "zero"), "3: .* holds something else than numbers"),
         (lambda at: at("4-marks.line", "7 7 7"), "4: the target has the value 7, which is no class"),
         (lambda at: Path("5.line").unlink(), "The file .*5.line is missing"),
+        (lambda at: at("2-marks.line", "0 1 1"), "in test, but in no case of train, cannot be learned: spleen"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_sentence(table, break_it, problem):

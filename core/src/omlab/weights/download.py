@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 
 from omlab import __version__, progress
-from omlab.errors import DownloadError
+from omlab.errors import DownloadError, UsageError
 from omlab.weights import drive, files, http, hub, sources
 
 if TYPE_CHECKING:
@@ -70,7 +70,15 @@ def to_partial(file: WeightsFile, source: sources.Source, path: Path, *, proven:
 
 
 def opener(file: WeightsFile, source: sources.Source) -> Open:
-    """What opens a file of the web or of Google Drive, given the headers of the request."""
+    """What opens a file of the web or of Google Drive, given the headers of the request.
+
+    Raises `UsageError` for what lies in a folder of Google Drive.
+    """
+    if source.kind == "folder":
+        raise UsageError(
+            f"'{source.where}' is a Google Drive folder, from which no program can fetch: download {file.name} in a "
+            "browser and give it with --weights FILE."
+        )
     session = http.Session()
     if source.kind == "drive":
         return lambda headers: drive.open_file(session, source.where, name=file.name, headers=headers)

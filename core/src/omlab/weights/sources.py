@@ -19,9 +19,12 @@ _DRIVE_ID = re.compile(r"[\w-]{10,}")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One place. `where` is a path, a URL, a Drive id, or the path inside a Hub repository."""
+    """One place. `where` is a path, a URL, a Drive id, or the path inside a Hub repository.
 
-    kind: Literal["local", "web", "drive", "hub"]
+    Of a `folder` of Google Drive, a URL, only a person in a browser can have a file.
+    """
+
+    kind: Literal["local", "web", "drive", "folder", "hub"]
     where: str
     repository: str = ""
     revision: str | None = None
@@ -33,13 +36,15 @@ def parse(url: str) -> Source:
     Plain http is taken from this machine alone (tests); weights never travel unprotected.
 
     Raises:
-        UsageError: The link is of no known form, or names a Drive folder.
+        UsageError: The link is of no known form.
     """
     parts = urlsplit(url)
     if parts.scheme == "hf":
         return _hub(url)
     if parts.scheme == "file":
         return Source(kind="local", where=_local(parts.path))
+    if parts.hostname in _DRIVE_HOSTS and "/folders/" in parts.path:
+        return Source(kind="folder", where=url)
     if parts.hostname in _DRIVE_HOSTS:
         return Source(kind="drive", where=_drive_id(url))
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
@@ -75,11 +80,6 @@ def _drive_id(url: str) -> str:
     parts = urlsplit(url)
     found = re.search(r"/d/([\w-]+)", parts.path)
     identity = found[1] if found else next(iter(parse_qs(parts.query).get("id", [])), "")
-    if "/folders/" in parts.path:
-        raise UsageError(
-            f"'{url}' is a Google Drive folder, from which no program can fetch: download the file in a browser and "
-            "give it with --weights FILE."
-        )
     if not _DRIVE_ID.fullmatch(identity):
         raise UsageError(f"'{url}' names no Google Drive file: copy the file's own share link.")
     return identity

@@ -46,7 +46,8 @@ def look_through(parts: Mapping[str, Sequence[Case]], *, classes: Mapping[int, s
 
     Found are files that are missing or cannot be read, targets on another grid than all inputs, values that are none of
     `classes` (where these are given) or have several names, the same content under two ids (of payloads that have a
-    `digest`, such as images, what is seen; of others the files), and groups that lie in several splits.
+    `digest`, such as images, what is seen; of others the files), groups that lie in several splits, and classes that
+    are judged but not learned: in `val` or `test` and in no case of `train`.
     """
     look = _Look(classes=classes or {})
     with progress.bar("reading cases", total=sum(len(cases) for cases in parts.values())) as advance:
@@ -119,8 +120,23 @@ class _Look:
         for group, splits in self.group_splits.items():
             if len(splits) > 1:
                 findings.problems.append(f"The group (patient) '{group}' lies in {' and '.join(splits)}.")
+        findings.problems += self._never_learned()
         findings.names = dict(sorted(findings.names.items()))
         return findings
+
+    def _never_learned(self) -> Iterator[str]:
+        learned = self.findings.splits.get("train", Counts())
+        if not learned.targets:
+            return
+        known = {*learned.classes, *self._no_classes()}
+        for split in ("val", "test"):
+            strange = [name for name in self.findings.splits.get(split, Counts()).classes if name not in known]
+            if strange:
+                yield f"What is in {split}, but in no case of train, cannot be learned: {some(strange)}."
+
+    def _no_classes(self) -> Iterator[str]:
+        """Names of values that are no class, of which is told already."""
+        return (name for value, name in self.findings.names.items() if self.classes and value not in self.classes)
 
     def _twice(self) -> Iterator[str]:
         """The same content under several ids; what all cases share, such as an atlas, is meant."""
