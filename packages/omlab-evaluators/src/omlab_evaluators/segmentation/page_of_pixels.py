@@ -39,7 +39,7 @@ CASES = 200
 """Rows of the table of cases; all are in cases.csv."""
 
 LEGEND = (
-    "The prediction is filled, each class in the colour that stands with its name below the picture; white lines are "
+    "The prediction is filled, each class named in the picture and below it; white lines are "
     "the reference. Of a clip the frame is shown in which most was found."
 )
 
