@@ -94,7 +94,7 @@ def _weights_at_a_glance(facts: ModelCard) -> str:
         return untrained if facts.trains else ""
     tags = ", ".join(f"[{tag}](#weights)" for tag in facts.weights)
     if facts.default_weights in facts.weights:
-        return f"{tags}; unless you name one, `{facts.default_weights}`"
+        return f"{tags}; unless you name one, `{facts.default_weights}`" if len(facts.weights) > 1 else tags
     return f"{tags}; name one (`{facts.name}.{next(iter(facts.weights))}`), else the network is untrained"
 
 
