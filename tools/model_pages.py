@@ -67,7 +67,9 @@ def _glance(facts: ModelCard, *, package: str) -> str:
                 for name, verb in facts.does.items()
             ),
             "weights": _weights_at_a_glance(facts),
-            "licence of the weights": "; ".join(dict.fromkeys(one.licence for one in facts.weights.values())),
+            "licence of the weights": "; ".join(
+                dict.fromkeys(one.licence.rstrip(".") for one in facts.weights.values())
+            ),
             "licence of the code": facts.licence,
             "time and memory": _costs_at_a_glance(facts),
             "to train": ", ".join(f"[{name}](#train-it)" for name in facts.trains),
