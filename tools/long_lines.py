@@ -11,30 +11,32 @@ from collections.abc import Iterator, Sequence
 BROADEST = 76
 """Letters of a line that a page shows without breaking it."""
 
+_LANGUAGES = ("", "sh", "console", "python")
 _FENCE = re.compile(r"^(```(\w*)[^\n]*\n)(.*?)(^```$)", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"(?:(?<=\n\n)|\A)((?:    .*\n|\n(?=    ))+)")
-_COMMENT = re.compile(r"^(?P<code>\s*[^#\s].*?)\s+(?P<comment># .*)$")
+_COMMENT = re.compile(r"(?<=\S)\s+(?=# )")
 _COMMAND = re.compile(r"^\s*(\w+=\S+ )*(uv run )?(omlab|torchrun|python|pip|apptainer|docker) ")
+_IMPORT = re.compile(r"^\s*(import|from) \w")
 _OPTION = re.compile(r" (?=--?\w)")
 _STEP = "    "
 
 
 def narrowed(text: str) -> str:
-    """Markdown whose blocks of commands have no lines that are broader than `BROADEST`, as far as that can be."""
+    """Markdown whose commands and Python have no lines that are broader than `BROADEST`, as far as that can be."""
     parts = []
     place = 0
     for fence in _FENCE.finditer(text):
         opening, language, code, closing = fence.groups()
         parts += [_INDENTED.sub(_block, text[place : fence.start()]), opening]
-        parts += [_lines(code) if language in ("", "sh", "console") else code, closing]
+        parts += [_lines(code) if language in _LANGUAGES else code, closing]
         place = fence.end()
     return "".join([*parts, _INDENTED.sub(_block, text[place:])])
 
 
 def _block(match: re.Match[str]) -> str:
-    """An indented block, where it is one of commands: those of other things are left as they are."""
-    lines = match[1].splitlines()
-    return _lines(match[1], indent=_STEP) if any(_COMMAND.match(line) for line in lines) else match[1]
+    """An indented block, where it is one of commands or Python: those of other things are left as they are."""
+    is_code = any(_COMMAND.match(line) or _IMPORT.match(line) for line in match[1].splitlines())
+    return _lines(match[1], indent=_STEP) if is_code else match[1]
 
 
 def _lines(text: str, *, indent: str = "") -> str:
@@ -57,9 +59,9 @@ def _narrowed(lines: Sequence[str], *, most: int, is_apart: bool) -> Iterator[st
 
 def _parted(line: str) -> tuple[str, str]:
     """A line of code and the comment behind it."""
-    found = _COMMENT.match(line)
-    if found and _is_outside_quotes(line, found.start("comment")):
-        return found["code"], found["comment"]
+    for gap in () if line.lstrip().startswith("#") else _COMMENT.finditer(line):
+        if _is_outside_quotes(line, gap.start()):
+            return line[: gap.start()], line[gap.end() :]
     return line, ""
 
 

@@ -67,7 +67,9 @@ def _glance(facts: ModelCard, *, package: str) -> str:
                 for name, verb in facts.does.items()
             ),
             "weights": _weights_at_a_glance(facts),
-            "licence of the weights": "; ".join(dict.fromkeys(one.licence for one in facts.weights.values())),
+            "licence of the weights": "; ".join(
+                dict.fromkeys(one.licence.rstrip(".") for one in facts.weights.values())
+            ),
             "licence of the code": facts.licence,
             "time and memory": _costs_at_a_glance(facts),
             "to train": ", ".join(f"[{name}](#train-it)" for name in facts.trains),
@@ -94,7 +96,7 @@ def _weights_at_a_glance(facts: ModelCard) -> str:
         return untrained if facts.trains else ""
     tags = ", ".join(f"[{tag}](#weights)" for tag in facts.weights)
     if facts.default_weights in facts.weights:
-        return f"{tags}; unless you name one, `{facts.default_weights}`"
+        return f"{tags}; unless you name one, `{facts.default_weights}`" if len(facts.weights) > 1 else tags
     return f"{tags}; name one (`{facts.name}.{next(iter(facts.weights))}`), else the network is untrained"
 
 

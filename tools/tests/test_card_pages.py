@@ -31,10 +31,10 @@ def test_a_section_says_what_the_card_says() -> None:
     nnunet = section("datasets.md", "nnunet")
     for text in (
         "omlab datasets verify nnunet PATH",
-        "- **targets**: [labelmap](kinds.md#labelmap)",
+        "targets\n:   [labelmap](kinds.md#labelmap)",
         "[segmentation](evaluators.md#segmentation)",
         "| `fold` |",
-        "- **licence of the data**: That of your own files",
+        "licence of the data\n:   That of your own files",
     ):
         assert text in nnunet
     assert "[stunet-base](models/stunet-base.md)" in section("adapters.md", "lora")

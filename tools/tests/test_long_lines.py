@@ -26,14 +26,20 @@ def test_comments_go_above_and_commands_are_continued() -> None:
 ```
 
 ```python
-x = "omlab list{" " * 90}"  # is left as it is
+if found:
+    x = omlab.read("a # b"){" " * 90}# of a case
+```
+
+```toml
+name = "x"{" " * 90}# is left as it is
 ```
 """
     shown = long_lines.narrowed(text)
     assert "    # what there is\n    omlab list\n" in shown
     assert f"\n    {START} \\\n        {END}\n" in shown
     assert f"\n# trained\n{START} \\\n    {END}\n" in shown
-    assert f'x = "omlab list{" " * 90}"  # is left as it is' in shown
+    assert 'if found:\n    # of a case\n    x = omlab.read("a # b")\n' in shown
+    assert f'name = "x"{" " * 90}# is left as it is' in shown
     assert long_lines.narrowed(shown) == shown
 
 

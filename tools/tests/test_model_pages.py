@@ -39,7 +39,8 @@ def test_a_page_says_what_the_card_says() -> None:
     for text in (
         "made for\n:   [ct](../models.md?modality=ct#all-of-them), [mr](",
         "tasks\n:   segmentation, simulate",
-        "weights\n:   [turbo](#weights), [first](#weights); unless you name one, `turbo`",
+        "weights\n:   [turbo](#weights), [first](#weights)",
+        "; unless you name one, `turbo`",
         "licence of the weights\n:   Not stated by the authors",
         "time and memory\n:   predict ",
         "to train\n:   [clicks](#train-it)",

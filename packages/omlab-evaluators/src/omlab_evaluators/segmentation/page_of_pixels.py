@@ -39,8 +39,8 @@ CASES = 200
 """Rows of the table of cases; all are in cases.csv."""
 
 LEGEND = (
-    "The prediction is filled, each class in the colour that stands with its name below the picture; white lines are "
-    "the reference. Of a clip the frame is shown in which most was found."
+    "The prediction is filled, each class named in the picture and below it; white lines are the reference. Of a clip "
+    "the frame is shown in which most was found."
 )
 
 _COLUMNS = ("group", "label", "value", "status", "dice", "frame_dice", "frames", *KEYS)
