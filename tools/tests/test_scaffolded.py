@@ -30,6 +30,17 @@ volume = Volume(array=array, affine=np.eye(4), intensity="hu")
 omlab.write(volume, "scan.nii.gz")
 omlab.write(volume, "scan.zzformat.npz")
 """
+READERS = """
+from pathlib import Path
+from omlab_volume.volume import Label, LabelMap
+box = LabelMap(array=(array[0] > 150).astype(np.uint8), affine=np.eye(4), labels=[Label(value=1, name="box")])
+for path in ("ct.nii.gz", "ct.zzformat.npz", "scans/one.nii.gz"):
+    Path(path).parent.mkdir(exist_ok=True)
+    omlab.write(volume, path)
+omlab.write(box, "labels.nii.gz")
+Path("list.csv").write_text("id,volume,target,split\\none,ct.nii.gz,labels.nii.gz,train\\n")
+"""
+"""What a reader of the READMEs has."""
 TRACE = """
 import omlab
 from omlab_zz_payload.trace import Trace
@@ -69,6 +80,7 @@ predict zz-model scan.nii.gz -o seg.nii.gz --overlay seg.png
 predict zz-model scan.zzformat.npz -o same.nii.gz
 embed zz-model --data zz-dataset -o features
 adapt zz-model --data zz-dataset --adapter zz-adapter -o renumbered
+predict renumbered scan.nii.gz -o renumbered.nii.gz
 evaluate renumbered --data zz-dataset --evaluator zz-evaluator -o report
 """
 TRAINING = """\
@@ -152,6 +164,25 @@ def test_packages_of_every_kind_do_their_work_by_the_real_commands(training: str
     assert "Voxel accuracy" in (work / "report" / "report.html").read_text()
     for trained in ("judged", "warmed-judged"):
         assert (work / trained / "report.html").is_file() == bool(training)
+
+
+@pytest.mark.slow
+def test_what_the_readmes_show_works(tmp_path: Path) -> None:
+    packages = {kind: make(kind, f"zz-{kind}", folder=tmp_path) for kind in KINDS}
+    sources = [package / "src" for package in packages.values()]
+    for kind, package in packages.items():
+        work = tmp_path / f"work-{kind}"
+        work.mkdir()
+        run("-c", SCAN + READERS, cwd=work, path=sources)
+        text = (package / "README.md").read_text(encoding="utf-8")
+        for shown, made in (("MODEL", "zz-model"), ("DATASET", "zz-dataset"), ("FOLDER", "data")):
+            text = re.sub(rf"\b{shown}\b", made, text)
+        lines = [line[4:].partition("  #")[0].rstrip() for line in text.splitlines() if line.startswith("    ")]
+        commands = [line.removeprefix("omlab ") for line in lines if line.startswith("omlab ")]
+        code = [line for line in lines if not line.startswith(("omlab ", "pip "))]
+        assert commands or code
+        run("-c", RUNNER, cwd=work, path=sources, given="\n".join(commands))
+        run("-c", "\n".join(code), cwd=work, path=sources)
 
 
 @pytest.mark.parametrize("kind", KINDS)
