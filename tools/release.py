@@ -21,6 +21,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from tools import frozen, released
+from tools.changelog import STARTS
 from tools.workspace import Package, git, packages
 
 TAG = re.compile(r"(?P<name>[a-z0-9-]+)-v(?P<version>\d+\.\d+\.\d+((a|b|rc)\d+)?)")
@@ -41,15 +42,31 @@ def bump(package: Package, version: str) -> None:
     if not _fragments(package):
         raise ValueError(f"{package.name} has nothing in changes/: there is nothing to release.")
     _refuse(unclean())
+    changelog = package.folder / "CHANGELOG.md"
+    older = _entries(changelog)
     towncrier = [sys.executable, "-m", "towncrier", "build", "--yes", "--version", version]
     done = subprocess.run(towncrier, cwd=package.folder, check=False, capture_output=True, text=True)  # noqa: S603 - fixed program, arguments of ours
     if done.returncode:
         raise ValueError(f"The changelog cannot be written: {done.stderr.strip()}")
+    _below_the_title(changelog, older=older, package=package)
     init = package.folder / "src" / package.module / "__init__.py"
     for path, name in ((package.folder / "pyproject.toml", "version"), (init, "__version__")):
         text = path.read_text(encoding="utf-8")
         text = re.sub(rf'^{name} = ".*"$', f'{name} = "{version}"', text, count=1, flags=re.MULTILINE)
         path.write_text(text, encoding="utf-8")
+
+
+def _entries(changelog: Path) -> str:
+    return changelog.read_text(encoding="utf-8").partition(STARTS)[2]
+
+
+def _below_the_title(changelog: Path, *, older: str, package: Package) -> None:
+    """Put the headings of the new entry below the file's title, and call it by the package, not by its module."""
+    head, mark, entries = changelog.read_text(encoding="utf-8").partition(STARTS)
+    entry = entries.removesuffix(older.lstrip("\n")) if older.strip() else entries
+    lines = [f"#{line}" if line.startswith("#") else line for line in entry.splitlines(keepends=True)]
+    text = "".join(lines).replace(f"## {package.module} ", f"## {package.name} ", 1)
+    changelog.write_text(head + mark + text + entries[len(entry) :], encoding="utf-8")
 
 
 def tag_faults(tag: str) -> Iterator[str]:

@@ -136,6 +136,21 @@ def server() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
         listening.shutdown()
 
 
+def test_a_changelog_has_one_title_and_an_entry_below_it_for_each_version(act: Act, repository: Path) -> None:
+    folder = repository / "packages" / "omlab-base"
+    for version in ("0.2.0", "0.3.0"):
+        (folder / "changes").mkdir(exist_ok=True)  # git keeps no empty folder
+        (folder / "changes" / "+more.feature.md").write_text(f"What {version} brought.\n")
+        commit("Tell")
+        assert act("bump", "base", version)[0] == 0
+        commit("Release")
+    lines = (folder / "CHANGELOG.md").read_text().splitlines()
+    headings = [line.partition(" (")[0] for line in lines if line.startswith("#")]
+    new = "### Features"
+    assert headings == ["# Changelog", "## omlab-base 0.3.0", new, "## omlab-base 0.2.0", new]
+    assert [line for line in lines if "brought" in line] == ["- What 0.3.0 brought.", "- What 0.2.0 brought."]
+
+
 def test_a_release_from_first_to_last(
     act: Act,
     repository: Path,

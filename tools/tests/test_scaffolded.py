@@ -28,8 +28,21 @@ array = np.zeros((1, 16, 16, 8), dtype=np.float32)
 array[0, 4:9, 4:9, 2:6] = 300
 volume = Volume(array=array, affine=np.eye(4), intensity="hu")
 omlab.write(volume, "scan.nii.gz")
+"""
+ARCHIVE = """
 omlab.write(volume, "scan.zzformat.npz")
 """
+READERS = """
+from pathlib import Path
+from omlab_volume.volume import Label, LabelMap
+box = LabelMap(array=(array[0] > 150).astype(np.uint8), affine=np.eye(4), labels=[Label(value=1, name="box")])
+Path("scans").mkdir()
+omlab.write(volume, "ct.nii.gz")
+omlab.write(volume, "scans/one.nii.gz")
+omlab.write(box, "labels.nii.gz")
+Path("list.csv").write_text("id,volume,target,split\\none,ct.nii.gz,labels.nii.gz,train\\n")
+"""
+"""What a reader of the READMEs has."""
 TRACE = """
 import omlab
 from omlab_zz_payload.trace import Trace
@@ -69,6 +82,7 @@ predict zz-model scan.nii.gz -o seg.nii.gz --overlay seg.png
 predict zz-model scan.zzformat.npz -o same.nii.gz
 embed zz-model --data zz-dataset -o features
 adapt zz-model --data zz-dataset --adapter zz-adapter -o renumbered
+predict renumbered scan.nii.gz -o renumbered.nii.gz
 evaluate renumbered --data zz-dataset --evaluator zz-evaluator -o report
 """
 TRAINING = """\
@@ -138,7 +152,7 @@ def test_packages_of_every_kind_do_their_work_by_the_real_commands(training: str
     sources = [make(kind, f"zz-{kind}", folder=tmp_path) / "src" for kind in KINDS]
     work = tmp_path / "work"
     work.mkdir()
-    run("-c", SCAN, cwd=work, path=sources)
+    run("-c", SCAN + ARCHIVE, cwd=work, path=sources)
     (work / "traces.csv").write_text(TRACES)
     assert run("-c", TRACE, cwd=work, path=sources).strip() == "1.0"
     said = run("-c", RUNNER, cwd=work, path=sources, given=COMMANDS + training)
@@ -152,6 +166,24 @@ def test_packages_of_every_kind_do_their_work_by_the_real_commands(training: str
     assert "Voxel accuracy" in (work / "report" / "report.html").read_text()
     for trained in ("judged", "warmed-judged"):
         assert (work / trained / "report.html").is_file() == bool(training)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_readme_shows_works(kind: str, tmp_path: Path) -> None:
+    """Its Python, then its commands, beside a model and a data set of the reader's."""
+    packages = {one: make(one, f"zz-{one}", folder=tmp_path) for one in dict.fromkeys(["model", "dataset", kind])}
+    sources = [package / "src" for package in packages.values()]
+    work = tmp_path / "work"
+    work.mkdir()
+    run("-c", SCAN + READERS, cwd=work, path=sources)
+    text = (packages[kind] / "README.md").read_text(encoding="utf-8")
+    for shown, made in (("MODEL", "zz-model"), ("DATASET", "zz-dataset"), ("FOLDER", "data")):
+        text = re.sub(rf"\b{shown}\b", made, text)
+    lines = [line[4:].partition("  #")[0].rstrip() for line in text.splitlines() if line.startswith("    ")]
+    commands = [line.removeprefix("omlab ") for line in lines if line.startswith("omlab ")]
+    run("-c", "\n".join(line for line in lines if not line.startswith(("omlab ", "pip "))), cwd=work, path=sources)
+    run("-c", RUNNER, cwd=work, path=sources, given="\n".join(commands))
 
 
 @pytest.mark.parametrize("kind", KINDS)

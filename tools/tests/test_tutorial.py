@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from omlab import read_cards
+from omlab.card_schema import validate
+from omlab.errors import CardError
 from tools.workspace import ROOT
 
 BLOCK = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -36,6 +39,18 @@ def run(command: str, *, cwd: Path, package: Path) -> str:
     done = subprocess.run(command, shell=True, cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"$ {command}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
+
+
+def test_a_typo_on_the_card_is_told_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
+    (card,) = [block["text"] for block in BLOCK.finditer(text) if str(block["title"]).endswith("cards.toml")]
+    (tmp_path / "omlab_bright").mkdir()
+    (tmp_path / "omlab_bright" / "cards.toml").write_text(card.replace("licence", "license"), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    (offer,) = read_cards("omlab_bright", "model")
+    with pytest.raises(CardError) as error:
+        validate(offer)
+    assert f"    {error.value}\n" in text
 
 
 @pytest.mark.slow

@@ -165,6 +165,23 @@ def test_a_package_of_a_kind_and_its_format_has_one_row_of_both(tmp_path: Path) 
     assert "format `tiny`; kind `tiny`" in row
 
 
+def test_a_list_that_cannot_be_written_leaves_all_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = checkout(tmp_path)
+    write = Path.write_text
+
+    def refuse(path: Path, text: str, **options: str) -> int:
+        if path.name.startswith(".README.md"):
+            raise PermissionError(13, "Permission denied")
+        return write(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(OutputError, match="cannot be changed: Permission denied"):
+        scaffold.create("model", "tiny", destination=root, contrib=True)
+    assert (root / "pyproject.toml").read_text() == ROOT_PYPROJECT
+    assert sorted(path.name for path in root.iterdir()) == ["README.md", "contrib", "pyproject.toml"]
+    assert not list((root / "contrib").iterdir())
+
+
 def test_contrib_outside_a_checkout_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not in a checkout of omlab"):
         # The temporary folder may lie in a checkout (nox puts it there): the root of the disk does not.
@@ -185,6 +202,14 @@ def test_the_command_says_what_to_do_next(tmp_path: Path, monkeypatch: pytest.Mo
     assert done.exit_code == 0, done.output
     assert "cd omlab-tiny" in done.output
     assert (tmp_path / "omlab-tiny" / "tests" / "test_evaluator.py").is_file()
+
+
+def test_the_command_says_which_lists_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkout(tmp_path))
+    done = CliRunner().invoke(build(), ["new", "evaluator", "tiny", "--contrib"])
+    files = [path for path in (tmp_path / "contrib" / "omlab-tiny").rglob("*") if path.is_file()]
+    assert f"omlab-tiny: {len(files)} files." in done.output
+    assert f"Listed it in {tmp_path / 'pyproject.toml'} and {tmp_path / 'README.md'}." in done.output
 
 
 def test_another_kind_is_refused_with_those_there_are() -> None:

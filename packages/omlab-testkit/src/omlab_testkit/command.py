@@ -24,8 +24,10 @@ def new(*, kind: str, name: str, contrib: bool) -> None:
     written = scaffold.create(kind, name, destination=Path.cwd(), contrib=contrib)
     called = scaffold.names(name)
     folder = next(path.parent for path in written if path.name == "pyproject.toml")
-    click.echo(f"Wrote {folder}: {len(written)} files.")
+    lists = [path for path in written if not path.is_relative_to(folder)]
+    click.echo(f"Wrote {folder}: {len(written) - len(lists)} files.")
     if contrib:
+        click.echo(f"Listed it in {' and '.join(str(path) for path in lists)}.")
         click.echo(f"Check it with: uv run nox -s tests -- {called.distribution}")
     else:
         click.echo(f"Go on with: cd {called.distribution}")

@@ -77,20 +77,19 @@ def create(kind: str, name: str, *, destination: Path, contrib: bool) -> list[Pa
     folder = (root / "contrib" if root else destination) / called.distribution
     if folder.exists():
         raise UsageError(f"{folder} exists already: choose another name, or remove it first.")
-    lists = workspace.edited_lists(root, called.distribution, called.module) if root else {}
+    lists: dict[Path, str] = {}
+    if root:
+        facts, brings = KINDS[kind], KINDS[kind].brings.format(name=called.card)
+        lists = workspace.edited_lists(root, folder=folder, module=called.module, summary=facts.summary, brings=brings)
     try:
         written = _write_package(kind, called, folder=folder, alone=root is None)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from error
-    if root:
-        try:
-            workspace.replace_lists(lists)
-            facts = KINDS[kind]
-            brings = facts.brings.format(name=called.card)
-            workspace.add_to_readme(root, summary=facts.summary, brings=brings, folder=folder)
-        except OSError as error:
-            shutil.rmtree(folder)
-            raise OutputError(f"The workspace in {root} cannot be changed: {error.strerror or error}.") from error
+    try:
+        workspace.replace_lists(lists)
+    except OSError as error:
+        shutil.rmtree(folder)
+        raise OutputError(f"The workspace in {root} cannot be changed: {error.strerror or error}.") from error
     return [*written, *lists]
 
 

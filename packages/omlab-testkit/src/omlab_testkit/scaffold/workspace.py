@@ -33,11 +33,12 @@ def find(folder: Path) -> Path:
     raise UsageError(f"{folder.absolute()} is not in a checkout of omlab: go there, or leave --contrib out.")
 
 
-def edited_lists(root: Path, distribution: str, module: str) -> dict[Path, str]:
-    """The new text of the root `pyproject.toml`. Raises `UsageError` where a list is not as expected.
+def edited_lists(root: Path, *, folder: Path, module: str, summary: str, brings: str) -> dict[Path, str]:
+    """The new texts of the root's lists. Raises `UsageError` where one is not as expected.
 
     Of a package that was removed by hand the lists may still know: it gets into each once.
     """
+    distribution = folder.name
     path = root / "pyproject.toml"
     text = path.read_text(encoding="utf-8")
     text = _append(text, r"^dependencies = \[$", r"^\]$", f'    "{distribution}",\n', path)
@@ -48,30 +49,35 @@ def edited_lists(root: Path, distribution: str, module: str) -> dict[Path, str]:
         raise UsageError(f"{path} has no list of layers to put {module} into.")
     if module not in layers[1].split(" | "):
         text = f"{text[: layers.end(1)]} | {module}{text[layers.end(1) :]}"
-    return {path: text}
+    readme = root / "README.md"
+    table = readme.read_text(encoding="utf-8")
+    return {path: text, readme: _with_row(table, root=root, folder=folder, summary=summary, brings=brings)}
 
 
 def replace_lists(lists: Mapping[Path, str]) -> None:
-    """Write the edited files, each at once."""
-    for path, text in lists.items():
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+    """Write the edited files, each at once, and none where one cannot be written."""
+    drafts = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in lists}
+    try:
+        for path, text in lists.items():
+            drafts[path].write_text(text, encoding="utf-8")
+        for path, draft in drafts.items():
+            draft.replace(path)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
 
 
-def add_to_readme(root: Path, *, summary: str, brings: str, folder: Path) -> None:
-    """Add a package's row to the table of packages, in `python -m tools.plugin_table`'s order."""
-    path = root / "README.md"
-    text = path.read_text(encoding="utf-8")
+def _with_row(text: str, *, root: Path, folder: Path, summary: str, brings: str) -> str:
+    """The README with a package's row in its table of packages, in `python -m tools.plugin_table`'s order."""
     if _TABLE_END not in text:
-        return
+        return text
     place = folder.relative_to(root).as_posix()
     row = f"| [{folder.name}]({place}) | {summary} | {brings} |\n"
     lines = [line for line in text.splitlines(keepends=True) if f"]({place})" not in line or not _ROW.match(line)]
     table = [n for n, line in enumerate(lines) if _ROW.match(line)]
     rule = next(n for n, line in enumerate(lines) if line.startswith("|---"))
     after = max((n for n in table if _order(lines[n]) < _order(row)), default=rule) + 1
-    replace_lists({path: "".join([*lines[:after], row, *lines[after:]])})
+    return "".join([*lines[:after], row, *lines[after:]])
 
 
 def _order(row: str) -> tuple[int, str]:
