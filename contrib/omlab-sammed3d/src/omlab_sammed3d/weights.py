@@ -130,7 +130,3 @@ def _allocate(config: SamMed3dConfig) -> SamMed3d:
     with torch.device("meta"):
         network = SamMed3d(config)
     return network.to_empty(device="cpu").eval()
-
-
-def _shape(tensor: Tensor) -> str:
-    return f"({', '.join(str(n) for n in tensor.shape)})"
