@@ -13,6 +13,7 @@ import torch
 from PIL import Image as Pillow
 
 import omlab
+from omlab_image.patches import draw_mask
 from omlab_image.transforms import evaluation
 from tools.pictures.drawing import beside, of_array
 from tools.workspace import ROOT
@@ -41,8 +42,6 @@ def shown(image: torch.Tensor) -> Pillow.Image:
 
 def masked_retina(folder: Path) -> Made:
     """RETFound's masked autoencoder: three quarters of the patches are hidden."""
-    from omlab_retfound.mae import draw_mask
-
     image = seen(RETINA)
     hidden = _pixels(draw_mask(torch.rand(1, 14 * 14, generator=_draws()), ratio=0.75).mask, patch=16)
     left = torch.where(hidden, GREY, image)
@@ -73,7 +72,6 @@ def masked_frequencies(folder: Path) -> Made:
 def blurred_and_masked(folder: Path) -> Made:
     """Deblurring masked autoencoder: the image is blurred, and most of its patches are hidden."""
     from omlab_deblurmim.blur import Blur
-    from omlab_deblurmim.masking import draw_mask
 
     image = seen(SLICE)
     blurred = torch.from_numpy(Blur(sigma=2.0)(image.permute(1, 2, 0).numpy())).permute(2, 0, 1)

@@ -10,15 +10,13 @@ network, are probed for the class, with 40 others to learn from and 800 to be ju
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-import omlab
-from omlab_image.probing import draw_table, probe
+from omlab_image.probing import draw_table, pretrain_and_probe
 
 CLASSES = ("small", "large", "long", "ring")
 SIZE = 48
@@ -72,12 +70,15 @@ def main() -> None:
         "teacher_temperature": 0.07,
         "drop_path": 0.0,
     }
-    place = folder / "pretrained"
-    omlab.adapt("brow-tiny", unlabelled, recipe="self-distillation", settings=settings, seed=asked.seed, output=place)
-    history = json.loads((place / "history.json").read_text())
-    print("loss", *(round(row["loss"], 3) for row in history))
-    print("untrained", probe("brow-tiny", labelled, folder / "untrained"))
-    print("pretrained", probe(place, labelled, folder / "after"))
+    pretrain_and_probe(
+        "brow-tiny",
+        unlabelled=unlabelled,
+        labelled=labelled,
+        recipe="self-distillation",
+        settings=settings,
+        seed=asked.seed,
+        folder=folder,
+    )
 
 
 if __name__ == "__main__":

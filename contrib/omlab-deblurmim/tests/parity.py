@@ -16,11 +16,11 @@ from omlab_deblurmim.autoencoder import ConvMae, DecoderConfig, Mae
 from omlab_deblurmim.blur import Blur, gaussian_taps
 from omlab_deblurmim.convvit import ConvConfig, ConvVit
 from omlab_deblurmim.losses import dice_loss
-from omlab_deblurmim.masking import draw_mask, sincos_table
 from omlab_deblurmim.metrics import batch_figures, image_figures
 from omlab_deblurmim.segmentation import Segmenter, SegmenterConfig
 from omlab_deblurmim.vit import Vit, VitConfig
 from omlab_deblurmim.weights import layers_of, undecayed_of, with_published_buffers
+from omlab_image.patches import draw_mask, sincos_table
 from omlab_kernels import masked_patch_error
 from omlab_testkit.expected import Answer, among, answer_parts, difference
 from omlab_testkit.golden import recorded
@@ -235,7 +235,7 @@ def _groups(row: Case) -> float:
 
 
 def _positions(part: Case, case: Case) -> float:
-    table = sincos_table(part["embed_dim"], grid=part["grid"], class_token=part["cls_token"])[0].double()
+    table = sincos_table(part["embed_dim"], grid=part["grid"], prefix=int(part["cls_token"])).float().double()
     found = {"shape": list(table.shape), "sum": table.sum().item(), "value": table.flatten()[part["index"]]}
     return among(found, part, about={"embed_dim", "grid", "cls_token", "index", "note"})
 

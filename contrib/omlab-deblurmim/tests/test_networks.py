@@ -7,17 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from omlab_deblurmim.autoencoder import ConvMae, DecoderConfig, Mae, MaskedAutoencoder
 from omlab_deblurmim.convvit import ConvBlock, ConvConfig, ConvVit
 from omlab_deblurmim.losses import mask_loss, with_background
-from omlab_deblurmim.masking import draw_mask, image_of, patches_of, sincos_table
 from omlab_deblurmim.metrics import image_figures
 from omlab_deblurmim.segmentation import CONV_EPS, Segmenter, SegmenterConfig
 from omlab_deblurmim.vit import Vit, VitConfig
+from omlab_image.patches import draw_mask, patches_of
 
 VIT = VitConfig(image_size=32, patch_size=8, width=24, depth=4, heads=2)
 CONV = ConvConfig(image_size=32, patches=(4, 2, 1), widths=(8, 12, 24), depths=(1, 1, 2), heads=2)
@@ -131,31 +129,6 @@ def test_a_block_without_a_mask_sees_all() -> None:
         assert not torch.allclose(block(x), block(x, seen))
 
 
-@settings(max_examples=20, deadline=None)
-@given(count=st.integers(1, 40), ratio=st.floats(0, 0.99))
-def test_masks_keep_what_they_say(count: int, ratio: float) -> None:
-    masking = draw_mask(torch.rand(3, count, generator=generator()), ratio=ratio)
-    kept = int(count * (1 - ratio))
-    assert masking.kept.shape == (3, kept)
-    assert (masking.mask == 0).sum(dim=1).tolist() == [kept] * 3
-    assert (masking.mask.gather(1, masking.kept) == 0).all()
-
-
-def test_patches_become_the_image_again() -> None:
-    image = images(2, size=24)
-    assert torch.equal(image_of(patches_of(image, patch=8), patch=8), image)
-    with pytest.raises(ValueError, match="no patches"):
-        image_of(torch.zeros(1, 5, 12), patch=2)
-
-
-def test_positions_tell_x_then_y() -> None:
-    table = sincos_table(16, grid=3, class_token=True)[0]
-    assert not table[0].any()
-    grid = table[1:].view(3, 3, 16)
-    assert torch.equal(grid[0, :, :8], grid[2, :, :8])
-    assert torch.equal(grid[:, 0, 8:], grid[:, 2, 8:])
-
-
 def test_the_right_mask_costs_nothing() -> None:
     labels = torch.zeros(1, 8, 8, dtype=torch.int64)
     labels[:, :4, :4] = 2
@@ -184,7 +157,6 @@ def test_an_empty_mask_has_figures() -> None:
         (lambda: ConvConfig(depths=(0, 1, 1)), "at least 1"),
         (lambda: SegmenterConfig(widths=(8, 8)), "four widths"),
         (lambda: Segmenter(SegmenterConfig(encoder=VIT, blocks=(0, 1, 2, 4))), "blocks"),
-        (lambda: draw_mask(torch.zeros(1, 4), ratio=1.0), "below 1"),
     ],
 )
 def test_what_cannot_be_is_said(make: Any, words: str) -> None:

@@ -10,15 +10,13 @@ network, are probed for the class, with 60 others to learn from and 500 to be ju
 from __future__ import annotations
 
 import argparse
-import csv
-import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-import omlab
-from omlab_image.probing import probe
+from omlab_image.probing import draw_files, pretrain_and_probe
 from omlab_video.io.video_file import write_video
 
 SPEEDS = {"stands": 0.0, "up": -1.5, "down": 1.5, "down fast": 3.0}
@@ -39,21 +37,9 @@ def frames(kind: str, random: np.random.Generator) -> NDArray[np.uint8]:
     return np.clip(np.stack(shown), 0, 255).astype(np.uint8)
 
 
-def drawn(table: Path, splits: dict[str, int], *, seed: int) -> str:
-    """Draw clips, every class as often, and their table; the name of the data set."""
-    random = np.random.default_rng(seed)
-    clips = table.with_suffix("")
-    clips.mkdir(parents=True, exist_ok=True)
-    with table.open("w", newline="", encoding="utf-8") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["id", "clip", "target", "split"])
-        for split, count in splits.items():
-            for number in range(count):
-                kind, name = list(SPEEDS)[number % len(SPEEDS)], f"{split}-{number:04d}"
-                times = [time / RATE for time in range(FRAMES)]
-                write_video(clips / f"{name}.mp4", iter(frames(kind, random)), times=times)
-                rows.writerow([name, f"{clips.name}/{name}.mp4", kind, split])
-    return f"cases:{table}"
+def write(kind: str, random: np.random.Generator, path: Path) -> None:
+    """Draw a clip into a file."""
+    write_video(path, iter(frames(kind, random)), times=[time / RATE for time in range(FRAMES)])
 
 
 def main() -> None:
@@ -63,11 +49,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the clips and the training")
     asked = parser.parse_args()
     folder: Path = asked.folder
+    drawn = partial(draw_files, classes=list(SPEEDS), column="clip", suffix=".mp4", write=write)
     unlabelled = drawn(folder / "unlabelled.csv", UNLABELLED, seed=2 * asked.seed)
     labelled = drawn(folder / "labelled.csv", LABELLED, seed=2 * asked.seed + 1)
     seen = {"model.intensities": "pretraining", "model.seconds": FRAMES / RATE}
     settings = {
-        **seen,
         "epochs": asked.epochs,
         "batch_size": 16,
         "warmup_epochs": 3.0,
@@ -77,12 +63,16 @@ def main() -> None:
         "least_part": 0.5,
         "least_local_part": 0.3,
     }
-    place = folder / "pretrained"
-    omlab.adapt("endofm-tiny", unlabelled, recipe="dino", settings=settings, seed=asked.seed, output=place)
-    history = json.loads((place / "history.json").read_text())
-    print("loss", *(round(row["loss"], 3) for row in history))
-    print("untrained", probe("endofm-tiny", labelled, folder / "untrained", settings=seen))
-    print("pretrained", probe(place, labelled, folder / "after", settings=seen))
+    pretrain_and_probe(
+        "endofm-tiny",
+        unlabelled=unlabelled,
+        labelled=labelled,
+        recipe="dino",
+        settings=settings,
+        seed=asked.seed,
+        folder=folder,
+        seen=seen,
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ probed with 120 others to learn from and 900 to be judged by. Some minutes on tw
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-import omlab
-from omlab_image.probing import draw_table, probe
+from omlab_image.probing import draw_table, pretrain_and_probe
 
 CLASSES = ("debris", "fat", "fibres", "glands", "large nuclei", "small nuclei")
 SIZE = 64
@@ -79,12 +77,15 @@ def main() -> None:
         "least_area": 0.4,
         "momentum": 0.9,
     }
-    place = folder / "pretrained"
-    omlab.adapt("pathoduet-tiny", unlabelled, recipe=asked.recipe, settings=settings, seed=asked.seed, output=place)
-    history = json.loads((folder / "pretrained" / "history.json").read_text())
-    print("loss", [round(row["loss"], 3) for row in history])
-    print("untrained", probe("pathoduet-tiny", labelled, folder / "untrained"))
-    print("pretrained", probe(folder / "pretrained", labelled, folder / "after"))
+    pretrain_and_probe(
+        "pathoduet-tiny",
+        unlabelled=unlabelled,
+        labelled=labelled,
+        recipe=asked.recipe,
+        settings=settings,
+        seed=asked.seed,
+        folder=folder,
+    )
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from omlab_image.patches import draw_mask, images_of
 from omlab_image.training.course import Course, half_cosine
 from omlab_kernels.patch_error.naive import patchify
 from omlab_pathoduet.losses import contrast, dissimilarity, placed, restyled
 from omlab_pathoduet.moco import CrossScale, CrossStain, HeadsConfig, Moco
-from omlab_pathoduet.multistain import EPS, DecoderConfig, MultiStain, draw_mask, unpatchify
+from omlab_pathoduet.multistain import EPS, DecoderConfig, MultiStain
 from omlab_pathoduet.positions import sincos_table
 from omlab_pathoduet.training import momentum_at
 from omlab_pathoduet.vit import PathoVit, Pool, Stem, VitConfig
@@ -107,7 +108,7 @@ def _painted(module: MultiStain, inputs: Mapping[str, Tensor]) -> dict[str, Tens
             "mask": mask,
             "ids_restore": masking.restore,
             "pred": prediction,
-            "image": unpatchify(prediction, patch=module.config.patch),
+            "image": images_of(prediction, patch=module.config.patch),
             "losses": torch.stack([loss, prediction.square().mean(), module.error(prediction, ihc, None)]),
             "decoder_pos_embed": module.decoder_pos_embed,
             "target_patches": patchify(ihc, patch=module.config.patch),

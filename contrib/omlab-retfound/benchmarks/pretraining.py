@@ -10,15 +10,13 @@ network, are probed for the side, with 60 others to learn from and 1,200 to be j
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-import omlab
-from omlab_image.probing import draw_table, probe
+from omlab_image.probing import draw_table, pretrain_and_probe
 
 CLASSES = ("right", "lower right", "lower left", "left", "upper left", "upper right")
 SIZE, SPOTS = 64, 6
@@ -60,12 +58,15 @@ def main() -> None:
         "normalise_patches": False,  # the light is in the means of patches, which normalising takes away
         "least_area": 0.6,
     }
-    place = folder / "pretrained"
-    omlab.adapt("retfound-tiny", unlabelled, recipe="mae", settings=settings, seed=asked.seed, output=place)
-    history = json.loads((folder / "pretrained" / "history.json").read_text())
-    print("loss", history[0]["loss"], "->", history[-1]["loss"])
-    print("untrained", probe("retfound-tiny", labelled, folder / "untrained"))
-    print("pretrained", probe(folder / "pretrained", labelled, folder / "after"))
+    pretrain_and_probe(
+        "retfound-tiny",
+        unlabelled=unlabelled,
+        labelled=labelled,
+        recipe="mae",
+        settings=settings,
+        seed=asked.seed,
+        folder=folder,
+    )
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from omlab_image.patches import draw_mask, images_of, sincos_table
 from omlab_image.training.course import Course, half_cosine
 from omlab_kernels.patch_error.naive import patchify
-from omlab_retfound.mae import DecoderConfig, MaskedAutoencoder, draw_mask, unpatchify, untrained_autoencoder
-from omlab_retfound.positions import resized_table, sincos_table
+from omlab_retfound.mae import DecoderConfig, MaskedAutoencoder, untrained_autoencoder
+from omlab_retfound.positions import resized_table
 from omlab_retfound.scores import scores
 from omlab_retfound.vit import EPS, UNDECAYED, Form, RetFound, VitConfig, layers_of, untrained
 from omlab_testkit.expected import Answer, among, answer_parts, difference
@@ -103,7 +104,7 @@ def _masked(module: MaskedAutoencoder, image: Tensor, noise: Tensor) -> dict[str
         "pred": prediction,
         "target_patches": patches,
         "losses": torch.stack([loss, raw, torch.zeros_like(raw)]),
-        "unpatchified": unpatchify(prediction, patch=module.config.patch),
+        "unpatchified": images_of(prediction, patch=module.config.patch),
         "kept_patches": patches.gather(1, masking.kept[:, :, None].expand(-1, -1, patches.shape[2])),
     }
 
@@ -134,7 +135,7 @@ def check(case: dict[str, Any]) -> dict[str, float]:
 def _tables(part: list[Case], case: Case) -> float:
     far = []
     for row in part:
-        table = sincos_table(row["embed_dim"], grid=row["grid"], class_token=row["cls_token"])
+        table = sincos_table(row["embed_dim"], grid=row["grid"], prefix=int(row["cls_token"]))
         found = {
             "shape": list(table.shape),
             "sum": table.sum().item(),

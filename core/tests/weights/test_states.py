@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omlab.errors import OutputError, WeightsError
-from omlab.weights import load_state_dict, read_state_dict, save_state_dict
+from omlab.weights import check_entries, load_state_dict, read_state_dict, save_state_dict
 
 from .making import network, same
 
@@ -96,3 +96,12 @@ def test_half_precision_files_fit_full_precision_networks(tmp_path: Path) -> Non
     load_state_dict(module, read_state_dict(tmp_path / "w"), source="w")
     assert module.state_dict()["0.weight"].dtype == torch.float32
     assert torch.equal(module.state_dict()["0.weight"], state["0.weight"].float())
+
+
+def test_another_networks_state_is_told_by_the_entries_that_it_lacks() -> None:
+    state = {"stem.weight": torch.zeros(4, 1, 3, 3), "head.weight": torch.zeros(2)}
+    check_entries(state, {"stem.weight": 4}, what="a Toy checkpoint", source="x.pth")
+    with pytest.raises(WeightsError, match=r"x\.pth is not a Toy .* no 'neck' \(its keys begin with stem"):
+        check_entries(state, {"head.weight": 2, "neck": 2}, what="a Toy checkpoint", source="x.pth")
+    with pytest.raises(WeightsError, match=r"x\.pth is not a Toy checkpoint: 'head\.weight' has the shape \(2,\)"):
+        check_entries(state, {"stem.weight": 4, "head.weight": 2}, what="a Toy checkpoint", source="x.pth")

@@ -17,6 +17,7 @@ from pathlib import Path
 from torch import Tensor
 
 from omlab.errors import WeightsError
+from omlab.weights import check_entries
 from omlab_brow.vit import VitConfig
 
 _HEAD_WIDTH = 64  # numbers of a token in each head, of all of upstream's variants but the largest
@@ -36,17 +37,7 @@ class Found:
 def recognise(state: Mapping[str, Tensor], *, source: Path | str) -> Found:
     """The encoder that `state` belongs to. Raises `WeightsError` where it is none of BROW's form."""
     state = _renamed(state)
-    lacking = [key for key in _NEEDED if key not in state]
-    if lacking:
-        raise WeightsError(
-            f"{source} is not a BROW checkpoint, or not a whole one: it has no '{lacking[0]}' "
-            f"(its keys begin with {', '.join(list(state)[:3])})."
-        )
-    wrong = [key for key, ndim in _NEEDED.items() if state[key].ndim != ndim]
-    if wrong:
-        raise WeightsError(
-            f"{source} is not a BROW checkpoint: '{wrong[0]}' has the shape {tuple(state[wrong[0]].shape)}."
-        )
+    check_entries(state, _NEEDED, what="a BROW checkpoint", source=source)
     width, _, patch, _ = state["patch_embed.proj.weight"].shape
     rows = state["pos_embed"].shape[1] - 1
     side = math.isqrt(rows)

@@ -20,8 +20,8 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from omlab_deblurmim.convvit import ConvConfig, ConvStages
-from omlab_deblurmim.masking import Masking, draw_mask, gathered, sincos_table
 from omlab_deblurmim.vit import VitConfig, pooled
+from omlab_image.patches import Masking, draw_mask, gathered, sincos_table
 from omlab_kernels import masked_patch_error
 
 RATIO = 0.75
@@ -59,7 +59,7 @@ class MaskedAutoencoder(nn.Module, ABC):
         norm: Any = partial(nn.LayerNorm, eps=eps)
         self.decoder_embed = nn.Linear(width, config.width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, config.width))
-        table = sincos_table(config.width, grid=self.grid, class_token=class_token)
+        table = sincos_table(config.width, grid=self.grid, prefix=int(class_token)).float()[None]
         self.decoder_pos_embed = nn.Parameter(table, requires_grad=False)
         self.decoder_blocks = nn.ModuleList(
             Block(config.width, config.heads, mlp_ratio=config.mlp_ratio, qkv_bias=True, norm_layer=norm)
@@ -124,7 +124,7 @@ class Mae(MaskedAutoencoder):
         self.patch, self.grid = config.patch_size, config.grid
         norm: Any = partial(nn.LayerNorm, eps=config.eps)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
-        table = sincos_table(config.width, grid=self.grid, class_token=True)
+        table = sincos_table(config.width, grid=self.grid, prefix=1).float()[None]
         self.pos_embed = nn.Parameter(table, requires_grad=False)
         self.patch_embed = PatchEmbed(config.image_size, config.patch_size, 3, config.width)
         self.blocks = nn.ModuleList(

@@ -19,8 +19,8 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
-from omlab_deblurmim.masking import sincos_table
 from omlab_deblurmim.vit import pooled
+from omlab_image.patches import sincos_table
 
 Triple = tuple[int, int, int]
 
@@ -163,7 +163,7 @@ class ConvStages(nn.Module):
             embed = ConvEmbed(before[number], config.widths[number], patch=patch, eps=config.conv_eps)
             self.add_module(f"patch_embed{number + 1}", embed)
         self.patch_embed4 = nn.Linear(config.widths[2], config.widths[2])
-        table = sincos_table(config.widths[2], grid=config.grid, class_token=False)
+        table = sincos_table(config.widths[2], grid=config.grid, prefix=0).float()[None]
         self.pos_embed = nn.Parameter(table, requires_grad=positions_learn)
         self.blocks1, self.blocks2 = (
             nn.ModuleList(

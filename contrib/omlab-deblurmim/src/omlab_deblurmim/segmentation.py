@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omlab_deblurmim.convvit import ConvConfig, ConvStages
-from omlab_deblurmim.masking import sincos_table
 from omlab_deblurmim.vit import VitConfig, pooled
+from omlab_image.patches import sincos_table
 from omlab_kernels import LaidOutTable, attention_table_bias, table_index, table_rows
 
 DECODER_WIDTHS = (256, 128, 64, 32)
@@ -133,7 +133,7 @@ class VitEncoder(nn.Module):
         width = config.width
         self.widths = (width,) * 4
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(sincos_table(width, grid=config.grid, class_token=True))
+        self.pos_embed = nn.Parameter(sincos_table(width, grid=config.grid, prefix=1).float()[None])
         self.patch_embed = PatchEmbed(config.image_size, config.patch_size, 3, width)
         self.blocks = nn.ModuleList(
             TableBlock(

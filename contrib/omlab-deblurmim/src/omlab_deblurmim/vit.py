@@ -9,7 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from omlab_deblurmim.masking import sincos_table
+from omlab_image.patches import sincos_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Vit(VisionTransformer):
         )
         self.config = config
         assert isinstance(self.pos_embed, nn.Parameter)
-        self.pos_embed.data.copy_(sincos_table(config.width, grid=config.grid, class_token=True))
+        self.pos_embed.data.copy_(sincos_table(config.width, grid=config.grid, prefix=1).float()[None])
         if classes:
             nn.init.trunc_normal_(self.get_parameter("head.weight"), std=2e-5)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from torch import Tensor
 
 from omlab.errors import WeightsError
-from omlab.weights import Weights, read_state_dict
+from omlab.weights import Weights, check_entries, read_state_dict
 from omlab_endofm.backbone import BackboneConfig
 
 _HEAD_WIDTH = 64
@@ -58,12 +58,7 @@ def _stripped(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _config(state: Mapping[str, Tensor], *, source: Path) -> BackboneConfig:
-    lacking = [key for key, ndim in _NEEDED.items() if key not in state or state[key].ndim != ndim]
-    if lacking:
-        raise WeightsError(
-            f"{source} is not an Endo-FM checkpoint, or not a whole one: it has no '{lacking[0]}' "
-            f"(its keys begin with {', '.join(list(state)[:3])})."
-        )
+    check_entries(state, _NEEDED, what="an Endo-FM checkpoint", source=source)
     width, _, patch, _ = state["patch_embed.proj.weight"].shape
     side = round((state["pos_embed"].shape[1] - 1) ** 0.5)
     numbers = [int(match[1]) for match in (re.match(r"blocks\.(\d+)\.", key) for key in state) if match]

@@ -18,7 +18,7 @@ import omlab
 from omlab import progress
 from omlab.digests import digest_of
 from omlab.errors import OmlabError, TrainingError
-from omlab.roles import About, Case, Dataset
+from omlab.roles import Case, Dataset
 from omlab_medlsam.crops import PairBatches
 from omlab_medlsam.losses import distance_loss, gaps_to, similarity_loss
 from omlab_medlsam.network import Features, MedLam
@@ -26,6 +26,7 @@ from omlab_medlsam.space import SPACING
 from omlab_medlsam.working import Image, working_copy
 from omlab_train import Group, Optimisation
 from omlab_train.cache import PreparedCache
+from omlab_volume.training.targets import volume_name
 from omlab_volume.volume import Volume
 
 WEIGHT_DECAY = 1e-4
@@ -128,7 +129,7 @@ def relative_distance(network: MedLam, data: Dataset, *, settings: Mapping[str, 
         TrainingError: There is no case.
         InputError: A case cannot be used; names it.
     """
-    name = _volume_name(data.about("train"))
+    name = volume_name(data.about("train"))
     cases, digest = data.cases("train"), data.digest("train")
     if not cases:
         raise TrainingError("There is no case to train on: the data set's training split is empty.")
@@ -152,15 +153,6 @@ def relative_distance(network: MedLam, data: Dataset, *, settings: Mapping[str, 
         learning_rate=settings["learning_rate"],
         fingerprint=digest_of({"data": digest, "ids": [case.id for case in cases], **facts}),
     )
-
-
-def _volume_name(about: About) -> str:
-    """The input that is a volume. Raises `TrainingError` where there is none, or several."""
-    found = [name for name, kind in about.inputs.items() if kind == Volume.kind]
-    if len(found) != 1:
-        has = ", ".join(f"{name} ({kind})" for name, kind in about.inputs.items()) or "no inputs"
-        raise TrainingError(f"MedLAM trains on data with one volume a case, but these have {has}.")
-    return found[0]
 
 
 def _prepared(case: Case, *, name: str) -> dict[str, Image]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from omlab.errors import WeightsError
-from omlab.weights import load_state_dict
+from omlab.weights import check_entries, load_state_dict
 from omlab_medlsam.network import MedLam, MedLamConfig
 
 _FIRST, _POSITION, _CLASSES = "conv0_1.model.conv1_1.Conv.weight", "fc1.weight", "classification.0.weight"
@@ -23,12 +23,7 @@ def config_from_state(state: Mapping[str, Tensor], *, source: Path | str) -> Med
 
     Raises `WeightsError` for another network's state.
     """
-    for key in (_FIRST, _POSITION, _CLASSES):
-        if key not in state or state[key].ndim < 2:
-            raise WeightsError(
-                f"{source} is no MedLAM checkpoint, or not a whole one: it has no '{key}' "
-                f"(its keys begin with {', '.join(list(state)[:3]) or 'nothing'})."
-            )
+    check_entries(state, {_FIRST: 5, _POSITION: 2, _CLASSES: 5}, what="a MedLAM checkpoint", source=source)
     base = state[_FIRST].shape[0] // 2
     side = 16 * round((state[_POSITION].shape[1] / (16 * max(base, 1))) ** (1 / 3))
     try:
@@ -39,7 +34,7 @@ def config_from_state(state: Mapping[str, Tensor], *, source: Path | str) -> Med
             classes=len(state[_CLASSES]),
         )
     except ValueError as error:
-        raise WeightsError(f"{source} is no MedLAM checkpoint: {error}") from error
+        raise WeightsError(f"{source} is not a MedLAM checkpoint: {error}") from error
 
 
 def load_network(state: Mapping[str, Tensor], *, source: Path | str, config: MedLamConfig | None = None) -> MedLam:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
+from omlab_image.patches import Masking, draw_mask, gathered
 from omlab_kernels import masked_patch_error
 from omlab_pathoduet.positions import PREFIX, sincos_table
 from omlab_pathoduet.vit import CHANNELS, PatchEmbed, PathoVit, VitConfig, initialise_blocks
@@ -32,26 +33,6 @@ class DecoderConfig:
     width: int = 768
     depth: int = 4
     heads: int = 6
-
-
-class Masking(NamedTuple):
-    """Which patches are seen."""
-
-    kept: Tensor
-    """(B, K): numbers of the kept patches, those of the smallest draws first."""
-    restore: Tensor
-    """(B, L): the place of each patch where the kept ones come first and the removed ones next."""
-    mask: Tensor
-    """(B, L): 1 for removed patches."""
-
-
-def draw_mask(noise: Tensor, *, ratio: float) -> Masking:
-    """The patches with the smallest of their draws (B, L) are kept, int(L (1 - ratio)) of each image."""
-    L = noise.shape[1]
-    shuffle = noise.argsort(dim=1)
-    restore = shuffle.argsort(dim=1)
-    count = int(L * (1 - ratio))
-    return Masking(kept=shuffle[:, :count], restore=restore, mask=(restore >= count).to(noise.dtype))
 
 
 class MultiStain(nn.Module):
@@ -109,7 +90,7 @@ class MultiStain(nn.Module):
         x = torch.cat([x[:, 1:], x[:, :1].expand(-1, x.shape[1] - 1, -1)], dim=2)  # each with the pretext token
         removed = masking.restore.shape[1] - masking.kept.shape[1]
         patches = torch.cat([x[:, 1:], self.mask_token.to(x.dtype).expand(len(x), removed, -1)], dim=1)
-        x = torch.cat([x[:, :1], _gathered(patches, masking.restore)], dim=1) + self.decoder_pos_embed
+        x = torch.cat([x[:, :1], gathered(patches, masking.restore)], dim=1) + self.decoder_pos_embed
         for block in self.decoder_blocks:
             x = block(x)
         prediction: Tensor = self.decoder_pred(self.decoder_norm(x))
@@ -127,21 +108,13 @@ class MultiStain(nn.Module):
     def _tokens(self, images: Tensor, stain: Tensor | None, masking: Masking | None) -> Tensor:
         patches = self.patch_embed(images) + self.pos_embed[:, PREFIX:]
         if masking is not None:
-            patches = _gathered(patches, masking.kept)
+            patches = gathered(patches, masking.kept)
         pretext = self.pretext_token if stain is None else self.patch_embed(stain).mean(dim=1, keepdim=True)
         first = [token.to(patches.dtype).expand(len(patches), -1, -1) for token in (pretext, self.cls_token)]
         x = torch.cat([*first, patches], dim=1)
         for block in self.blocks:
             x = block(x)
         return x
-
-
-def unpatchify(patches: Tensor, *, patch: int) -> Tensor:
-    """(B, L, 3 P^2), pixels in the order row, column, channel -> square images (B, 3, S, S)."""
-    B, L, _ = patches.shape
-    grid = round(L**0.5)
-    x = patches.reshape(B, grid, grid, patch, patch, CHANNELS).permute(0, 5, 1, 3, 2, 4)
-    return x.reshape(B, CHANNELS, grid * patch, grid * patch)
 
 
 def encoder_state(network: MultiStain) -> dict[str, Tensor]:
@@ -153,8 +126,3 @@ def encoder_state(network: MultiStain) -> dict[str, Tensor]:
 
 def _fixed(table: Tensor) -> nn.Parameter:
     return nn.Parameter(table.float()[None], requires_grad=False)
-
-
-def _gathered(tokens: Tensor, numbers: Tensor) -> Tensor:
-    """(B, N, D), (B, M) -> the numbered tokens (B, M, D)."""
-    return tokens.gather(1, numbers[:, :, None].expand(-1, -1, tokens.shape[-1]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_BASE = 10000.0
+from omlab_image import patches
+
 PREFIX = 2
 """Tokens before the patches, whose rows are zero: the pretext token, then the class token."""
 
@@ -18,11 +19,5 @@ def sincos_table(width: int, *, grid: int, prefix: int = PREFIX) -> Tensor:
 
     Raises `ValueError` where `width` is no multiple of 4.
     """
-    if width % 4:
-        raise ValueError(f"A width of {width} cannot be divided into sines and cosines of two axes.")
-    rates = _BASE ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-    angles = torch.arange(grid, dtype=torch.float64)[:, None] * rates
-    axis = torch.cat([angles.sin(), angles.cos()], dim=1)  # (grid, width / 2)
-    rows, columns = axis.repeat_interleave(grid, dim=0), axis.repeat(grid, 1)
-    table = torch.cat([rows, columns], dim=1)
-    return torch.cat([table.new_zeros(prefix, width), table])
+    columns, rows = patches.sincos_table(width, grid=grid, prefix=prefix).chunk(2, dim=1)
+    return torch.cat([rows, columns], dim=1)

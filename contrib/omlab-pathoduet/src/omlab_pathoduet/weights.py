@@ -17,13 +17,14 @@ from pathlib import Path
 from torch import Tensor
 
 from omlab.errors import WeightsError
+from omlab.weights import check_entries
 from omlab_pathoduet.positions import PREFIX
 from omlab_pathoduet.vit import VitConfig
 
 _BASE = "base_encoder."
 _OF_TRAINING = ("head.", "bridge_token")
 _STEMS = {"patch": "patch_embed.proj.weight", "conv": "patch_embed.proj.12.weight"}
-_NEEDED = ("pretext_token", "cls_token", "pos_embed", "blocks.0.mlp.fc1.weight")
+_NEEDED = {"pretext_token": 3, "cls_token": 3, "pos_embed": 3, "blocks.0.mlp.fc1.weight": 2}
 _NORMS = {"avg": "fc_norm.weight", "token": "norm.weight"}
 
 
@@ -78,19 +79,9 @@ def recognise(state: Mapping[str, Tensor], *, heads: int, source: Path | str) ->
 
 
 def _check(state: Mapping[str, Tensor], *, source: Path | str) -> None:
-    lacking = [key for key in _NEEDED if key not in state]
-    if lacking == ["pretext_token"]:
+    if [key for key in _NEEDED if key not in state] == ["pretext_token"]:
         raise WeightsError(
             f"{source} holds a plain vision transformer, not PathoDuet's: it has no 'pretext_token'; load it as a "
             "model of its own kind, such as timm's."
         )
-    if lacking:
-        raise WeightsError(
-            f"{source} is not a PathoDuet encoder, or not a whole one: it has no '{lacking[0]}' "
-            f"(its keys begin with {', '.join(list(state)[:3]) or 'nothing'})."
-        )
-    wrong = [key for key, ndim in zip(_NEEDED, (3, 3, 3, 2), strict=True) if state[key].ndim != ndim]
-    if wrong:
-        raise WeightsError(
-            f"{source} is not a PathoDuet encoder: '{wrong[0]}' has the shape {tuple(state[wrong[0]].shape)}."
-        )
+    check_entries(state, _NEEDED, what="a PathoDuet encoder", source=source)

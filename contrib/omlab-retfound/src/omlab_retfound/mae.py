@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from timm.layers.patch_embed import PatchEmbed
@@ -16,8 +16,8 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
+from omlab_image.patches import Masking, draw_mask, gathered, sincos_table
 from omlab_kernels import masked_patch_error
-from omlab_retfound.positions import sincos_table
 from omlab_retfound.vit import EPS, VitConfig
 
 CHANNELS = 3
@@ -30,17 +30,6 @@ class DecoderConfig:
     width: int = 512
     depth: int = 8
     heads: int = 16
-
-
-class Masking(NamedTuple):
-    """Which patches are seen."""
-
-    kept: Tensor
-    """(B, K): numbers of the kept patches."""
-    restore: Tensor
-    """(B, L): the place of each patch where the kept ones come first and the removed ones next."""
-    mask: Tensor
-    """(B, L): 1 for removed patches."""
 
 
 class MaskedAutoencoder(nn.Module):
@@ -92,7 +81,7 @@ class MaskedAutoencoder(nn.Module):
             nn.init.normal_(token, std=0.02)
         with torch.no_grad():
             for table in (self.pos_embed, self.decoder_pos_embed):
-                table.copy_(sincos_table(table.shape[-1], grid=self.config.grid)[None])
+                table.copy_(sincos_table(table.shape[-1], grid=self.config.grid, prefix=1)[None])
 
     def forward(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The error of what is painted where the generator removes patches."""
@@ -116,7 +105,7 @@ class MaskedAutoencoder(nn.Module):
         B, _, E = x.shape
         removed = masking.restore.shape[1] - masking.kept.shape[1]
         patches = torch.cat([x[:, 1:], self.mask_token.to(x.dtype).expand(B, removed, E)], dim=1)
-        x = torch.cat([x[:, :1], _gathered(patches, masking.restore)], dim=1) + self.decoder_pos_embed
+        x = torch.cat([x[:, :1], gathered(patches, masking.restore)], dim=1) + self.decoder_pos_embed
         for block in self.decoder_blocks:
             x = block(x)
         prediction: Tensor = self.decoder_pred(self.decoder_norm(x))
@@ -142,7 +131,7 @@ class MaskedAutoencoder(nn.Module):
         """The class token and the kept patches with their positions, (B, 1 + K, D): what blocks are given."""
         patches = self.patch_embed(images) + self.pos_embed[:, 1:]
         if masking is not None:
-            patches = _gathered(patches, masking.kept)
+            patches = gathered(patches, masking.kept)
         first = (self.cls_token + self.pos_embed[:, :1]).to(patches.dtype)
         return torch.cat([first.expand(len(patches), -1, -1), patches], dim=1)
 
@@ -151,23 +140,6 @@ class MaskedAutoencoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         return x
-
-
-def draw_mask(noise: Tensor, *, ratio: float) -> Masking:
-    """The patches with the smallest of their draws (B, L) are kept, int(L (1 - ratio)) of each image."""
-    L = noise.shape[1]
-    shuffle = noise.argsort(dim=1)
-    restore = shuffle.argsort(dim=1)
-    count = int(L * (1 - ratio))
-    return Masking(kept=shuffle[:, :count], restore=restore, mask=(restore >= count).to(noise.dtype))
-
-
-def unpatchify(patches: Tensor, *, patch: int) -> Tensor:
-    """(B, L, 3 P^2), pixels in the order row, column, channel -> square images (B, 3, S, S)."""
-    B, L, _ = patches.shape
-    grid = round(L**0.5)
-    x = patches.reshape(B, grid, grid, patch, patch, CHANNELS).permute(0, 5, 1, 3, 2, 4)
-    return x.reshape(B, CHANNELS, grid * patch, grid * patch)
 
 
 def untrained_autoencoder(config: VitConfig, *, decoder: DecoderConfig, seed: int = 0) -> MaskedAutoencoder:
@@ -184,8 +156,3 @@ def allocate_autoencoder(config: VitConfig, *, decoder: DecoderConfig) -> Masked
     with torch.device("meta"):
         network = MaskedAutoencoder(config, decoder=decoder)
     return network.to_empty(device="cpu").eval()
-
-
-def _gathered(tokens: Tensor, numbers: Tensor) -> Tensor:
-    """(B, N, D), (B, M) -> the numbered tokens (B, M, D)."""
-    return tokens.gather(1, numbers[:, :, None].expand(-1, -1, tokens.shape[-1]))

@@ -1,31 +1,10 @@
-"""Tables of positions: the fixed one of masked autoencoders, and how a table is resized for images of another size."""
+"""How a table of positions is resized for images of another size."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-_BASE = 10000.0
-
-
-def sincos_table(width: int, *, grid: int, class_token: bool = True) -> Tensor:
-    """The fixed table of He et al. (Masked Autoencoders, 2022): (grid^2, or one more in front, width), float64.
-
-    The first half of the width tells the column, the second the row; within a half come the sines, then the cosines,
-    of position * 10000^(-k / (width / 4)), k = 0, 1, .... The row of a class token is zero.
-
-    Raises `ValueError` where `width` is no multiple of 4.
-    """
-    if width % 4:
-        raise ValueError(f"A width of {width} cannot be divided into sines and cosines of two axes.")
-    rates = _BASE ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-    angles = torch.arange(grid, dtype=torch.float64)[:, None] * rates  # (grid, width / 4)
-    axis = torch.cat([angles.sin(), angles.cos()], dim=1)
-    columns = axis.repeat(grid, 1)  # the column changes fastest
-    rows = axis.repeat_interleave(grid, dim=0)
-    table = torch.cat([columns, rows], dim=1)
-    return torch.cat([table.new_zeros(1, width), table]) if class_token else table
 
 
 def resized_table(table: Tensor, *, grid: int, prefix: int = 1) -> Tensor:

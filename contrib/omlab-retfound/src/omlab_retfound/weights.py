@@ -22,13 +22,14 @@ import torch
 from torch import Tensor
 
 from omlab.errors import SettingsError, WeightsError
+from omlab.weights import check_entries
 from omlab_retfound.mae import DecoderConfig, MaskedAutoencoder, allocate_autoencoder
 from omlab_retfound.positions import resized_table
 from omlab_retfound.vit import Form, HeadNorm, Pool, RetFound, VitConfig, allocate
 
 _HEAD_WIDTH = 64  # numbers of a token in each head, of every published encoder
 _DECODER_HEAD_WIDTH = 32
-_NEEDED = ("cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.mlp.fc1.weight")
+_NEEDED = {"cls_token": 3, "pos_embed": 3, "patch_embed.proj.weight": 4, "blocks.0.mlp.fc1.weight": 2}
 _HEADS_OF_DINO = ("dino_head.", "ibot_head.")
 _BACKBONE = "backbone."
 _CHUNKED = re.compile(r"blocks\.\d+\.(\d+)\.(.+)")
@@ -66,17 +67,7 @@ class Found:
 def recognise(state: Mapping[str, Tensor], *, source: Path | str) -> Found:
     """The network that `state` belongs to. Raises `WeightsError` where it is none of RETFound's."""
     state = _renamed(state)
-    lacking = [key for key in _NEEDED if key not in state]
-    if lacking:
-        raise WeightsError(
-            f"{source} is not a RETFound checkpoint, or not a whole one: it has no '{lacking[0]}' "
-            f"(its keys begin with {', '.join(list(state)[:3])})."
-        )
-    wrong = [key for key, ndim in zip(_NEEDED, (3, 3, 4, 2), strict=True) if state[key].ndim != ndim]
-    if wrong:
-        raise WeightsError(
-            f"{source} is not a RETFound checkpoint: '{wrong[0]}' has the shape {tuple(state[wrong[0]].shape)}."
-        )
+    check_entries(state, _NEEDED, what="a RETFound checkpoint", source=source)
     form = _form(state)
     width, _, patch, _ = state["patch_embed.proj.weight"].shape
     grid = _grid(state, form=form, source=source)

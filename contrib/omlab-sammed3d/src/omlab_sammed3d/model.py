@@ -143,7 +143,7 @@ class SamMed3dModel:
             TrainingError: The data have no volumes, or several a case.
             SettingsError: `cube_size` is not a multiple of the patches.
         """
-        from omlab_sammed3d.training import volume_name
+        from omlab_volume.training.targets import volume_name
 
         volume_name(about)
         module, spacing = copy.deepcopy(self.module), settings["cube_spacing"] or self.spacing

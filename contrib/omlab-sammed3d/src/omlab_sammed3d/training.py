@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from omlab import progress
 from omlab.digests import digest_of
 from omlab.errors import GeometryError, OmlabError, TrainingError
-from omlab.roles import About, Case, Dataset, Sample
+from omlab.roles import Case, Dataset, Sample
 from omlab_kernels import dice_cross_entropy
 from omlab_sammed3d.network import SamMed3d
 from omlab_sammed3d.predictor import laid_out
@@ -30,6 +30,7 @@ from omlab_train import Group, Optimisation
 from omlab_train.cache import Entry, PreparedCache
 from omlab_volume.orientation import canonical_array
 from omlab_volume.training.patches import cut
+from omlab_volume.training.targets import volume_name
 from omlab_volume.volume import LabelMap, Volume
 
 ROUNDS = 11
@@ -286,15 +287,6 @@ def click_recipe(
         learning_rate=learning_rate,
         fingerprint=digest_of({"data": digest, "spacing": spacing, **facts}),
     )
-
-
-def volume_name(about: About) -> str:
-    """The input that is a volume. Raises `TrainingError` where there is none, or several."""
-    found = [name for name, kind in about.inputs.items() if kind == Volume.kind]
-    if len(found) != 1:
-        has = ", ".join(f"{name} ({kind})" for name, kind in about.inputs.items()) or "no inputs"
-        raise TrainingError(f"SAM-Med3D trains on data with one volume a case, but these have {has}.")
-    return found[0]
 
 
 def _prepared(case: Case, *, name: str, spacing: float) -> Mapping[str, NDArray[Any]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omlab.errors import UsageError, WeightsError
-from omlab.weights import load_state_dict
+from omlab.weights import check_entries, load_state_dict
 from omlab_sammed3d.attention import RelPos
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig
 
@@ -47,14 +46,8 @@ def config_from_state(
     another network's state.
     """
     depth = 1 + max((int(found[1]) for found in map(_BLOCK.match, state) if found), default=0)
-    for key, axes in chain(_NEEDED.items(), ((_TABLE.format(n), 2) for n in range(depth))):
-        if key not in state:
-            raise WeightsError(
-                f"{source} is not a SAM-Med3D checkpoint, or not a whole one: it has no '{key}' "
-                f"(its keys begin with {', '.join(list(state)[:3])})."
-            )
-        if state[key].ndim != axes:
-            raise WeightsError(f"{source} is not a SAM-Med3D checkpoint: '{key}' has the shape {_shape(state[key])}.")
+    tables = {_TABLE.format(n): 2 for n in range(depth)}
+    check_entries(state, _NEEDED | tables, what="a SAM-Med3D checkpoint", source=source)
     grid, width = state[_POS_EMBED].shape[1], state[_POS_EMBED].shape[4]
     patch = state[_PATCH].shape[-1]
     sizes = [(len(state[_TABLE.format(n)]) + 1) // 2 for n in range(depth)]
@@ -137,7 +130,3 @@ def _allocate(config: SamMed3dConfig) -> SamMed3d:
     with torch.device("meta"):
         network = SamMed3d(config)
     return network.to_empty(device="cpu").eval()
-
-
-def _shape(tensor: Tensor) -> str:
-    return f"({', '.join(str(n) for n in tensor.shape)})"

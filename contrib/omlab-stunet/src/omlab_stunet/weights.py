@@ -17,7 +17,7 @@ from torch import Tensor
 
 from omlab.errors import UsageError, WeightsError
 from omlab.files import replacing, writing
-from omlab.weights import load_state_dict, read_state_dict
+from omlab.weights import check_entries, load_state_dict, read_state_dict
 from omlab_stunet.network import PUBLISHED_POOLINGS, SIZES, StuNet, StuNetConfig, Triple, allocate
 
 Form = Literal["v1", "v2"]
@@ -44,17 +44,7 @@ def config_from_state(
     stages = len(poolings) + 1
     widths = [f"conv_blocks_context.{stage}.0.conv1.weight" for stage in range(stages)]
     head = f"{_HEADS}{stages - 2}.weight"
-    lacking = [key for key in (*widths, head) if key not in state]
-    if lacking:
-        raise WeightsError(
-            f"{source} is not a STU-Net checkpoint, or not a whole one: it has no '{lacking[0]}' "
-            f"(its keys begin with {', '.join(list(state)[:3])})."
-        )
-    flat = [key for key in (*widths, head) if state[key].ndim != 5]
-    if flat:
-        raise WeightsError(
-            f"{source} is not a STU-Net checkpoint: '{flat[0]}' has the shape {tuple(state[flat[0]].shape)}."
-        )
+    check_entries(state, dict.fromkeys([*widths, head], 5), what="a STU-Net checkpoint", source=source)
     for key in (*widths, head):  # what the network is read off must be right itself, or all other keys are blamed
         bias = key.removesuffix("weight") + "bias"
         if bias in state and state[bias].shape != state[key].shape[:1]:

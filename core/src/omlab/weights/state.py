@@ -60,6 +60,31 @@ def load_state_dict(
     module.load_state_dict(kept, strict=False)
 
 
+def check_entries(
+    state: Mapping[str, torch.Tensor], needed: Mapping[str, int], *, what: str, source: Path | str
+) -> None:
+    """Hold a state against the entries that its network is read off, before it is.
+
+    Args:
+        state: Tensors by name.
+        needed: How many axes each of these entries has.
+        what: What the state should be of, with its article: "a STU-Net checkpoint".
+        source: Where `state` comes from, for messages.
+
+    Raises:
+        WeightsError: An entry is absent, or has another number of axes; names the first one.
+    """
+    lacking = next((key for key in needed if key not in state), None)
+    if lacking is not None:
+        raise WeightsError(
+            f"{source} is not {what}, or not a whole one: it has no '{lacking}' "
+            f"(its keys begin with {', '.join(list(state)[:3]) or 'nothing'})."
+        )
+    wrong = next((key for key, axes in needed.items() if state[key].ndim != axes), None)
+    if wrong is not None:
+        raise WeightsError(f"{source} is not {what}: '{wrong}' has the shape {tuple(state[wrong].shape)}.")
+
+
 def save_state_dict(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     """Write `tensors` to `path` as safetensors, whole or not at all; a file in its place is replaced.
 

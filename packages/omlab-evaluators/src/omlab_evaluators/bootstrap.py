@@ -94,8 +94,8 @@ def bootstrap_means(
     sums = _by_group(np.where(defined, values, 0.0), index, number)
     counts = _by_group(defined.astype(np.float64), index, number)
     blocks = _draws(number, rounds=rounds, seed=seed, at_once=AT_ONCE // max(1, number))
-    drawn = np.concatenate([_ratio(draws @ sums, draws @ counts) for draws in blocks])
-    whole = _ratio(sums.sum(axis=0), counts.sum(axis=0))
+    drawn = np.concatenate([ratio(draws @ sums, draws @ counts) for draws in blocks])
+    whole = ratio(sums.sum(axis=0), counts.sum(axis=0))
     columns = [
         _estimate(whole[c], drawn[:, c], groups=int((counts[:, c] > 0).sum()), n=int(defined[:, c].sum()))
         for c in range(values.shape[1])
@@ -142,13 +142,15 @@ def _estimate(value: float, drawn: Floats, *, groups: int, n: int) -> Estimate:
     return Estimate(float(value), float(low), float(high), n)
 
 
-def _ratio(sums: Floats, counts: Floats) -> Floats:
-    result: Floats = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+def ratio(above: Floats, below: Floats) -> Floats:
+    """`above / below`, NaN where nothing is below: a figure that is not defined there."""
+    undefined = np.full(np.broadcast_shapes(np.shape(above), np.shape(below)), np.nan)
+    result: Floats = np.divide(above, below, out=undefined, where=below > 0)
     return result
 
 
 def _nan_mean(values: Floats) -> Floats:
     """Mean over the last axis of what is not NaN; NaN where nothing is."""
     defined = np.isfinite(values)
-    result: Floats = _ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1).astype(np.float64))
+    result: Floats = ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1).astype(np.float64))
     return result

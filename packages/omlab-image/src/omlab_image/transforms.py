@@ -55,12 +55,10 @@ Interpolation = Literal["nearest", "bilinear", "bicubic"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Resize to size / crop, cut `size` from the middle, normalise; see `evaluation`."""
+class _Normalising:
+    """What all have in common that give a square whose colours are normalised by fixed numbers."""
 
     size: int = 224
-    crop: float = 0.875
-    aspect: Aspect = "keep"
     interpolation: Interpolation = "bicubic"
     mean: Colour = IMAGENET_MEAN
     std: Colour = IMAGENET_STD
@@ -68,8 +66,19 @@ class Evaluation:
     def __post_init__(self) -> None:
         _check_size(self.size)
         _check_normalisation(self.mean, self.std)
-        _check_choice("aspect", self.aspect, ("keep", "ignore"))
         _check_choice("interpolation", self.interpolation, ("nearest", "bilinear", "bicubic"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(_Normalising):
+    """Resize to size / crop, cut `size` from the middle, normalise; see `evaluation`."""
+
+    crop: float = 0.875
+    aspect: Aspect = "keep"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_choice("aspect", self.aspect, ("keep", "ignore"))
         if not 0 < self.crop <= 1:
             raise SettingsError(f"crop is {self.crop}, but must be above 0 and at most 1.")
 
@@ -105,10 +114,9 @@ class Standardised:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(_Normalising):
     """What timm does to images for training; see `training`."""
 
-    size: int = 224
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
@@ -116,14 +124,9 @@ class Training:
     auto_augment: str = "rand-m9-mstd0.5-inc1"
     colour_jitter: float = 0.0
     erasing: float = 0.25
-    interpolation: Interpolation = "bicubic"
-    mean: Colour = IMAGENET_MEAN
-    std: Colour = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        _check_size(self.size)
-        _check_normalisation(self.mean, self.std)
-        _check_choice("interpolation", self.interpolation, ("nearest", "bilinear", "bicubic"))
+        super().__post_init__()
         _check_scale(self.scale)
         for name in ("flip", "vertical_flip", "erasing"):
             if not 0 <= getattr(self, name) <= 1:
@@ -146,21 +149,15 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretraining:
+class Pretraining(_Normalising):
     """A random part of the image, perhaps mirrored; see `pretraining`."""
 
-    size: int = 224
     scale: tuple[float, float] = (0.2, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
-    interpolation: Interpolation = "bicubic"
-    mean: Colour = IMAGENET_MEAN
-    std: Colour = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        _check_size(self.size)
-        _check_normalisation(self.mean, self.std)
-        _check_choice("interpolation", self.interpolation, ("nearest", "bilinear", "bicubic"))
+        super().__post_init__()
         _check_scale(self.scale)
         if not 0 <= self.flip <= 1:
             raise SettingsError(f"flip is {self.flip}, but a probability lies between 0 and 1.")

@@ -1,4 +1,4 @@
-"""What SAM's networks have in two dimensions as in three: norms, MLPs, and the transformer between tokens and image.
+"""What SAM's networks have in two dimensions as in three: norms, MLPs, how tokens and image attend, the layers' order.
 
 Module names are those of the published checkpoints.
 """

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omlab.errors import WeightsError
-from omlab.weights import load_state_dict
+from omlab.weights import check_entries, load_state_dict
 from omlab_sam.network import Sam
 
 TRAINED_ANEW = ("mask_tokens", "output_hypernetworks_mlps", "iou_prediction_head")
@@ -36,20 +36,14 @@ def shape_of(state: Mapping[str, Tensor], *, source: Path | str) -> dict[str, An
     A block is global where its tables have the length of the grid. Raises `WeightsError` for another network's state.
     """
     depth = 1 + max((int(found[1]) for found in map(_BLOCK.match, state) if found), default=0)
-    needed = _NEEDED | {_TABLE.format(n): 2 for n in range(depth)}
-    for key, axes in needed.items():
-        if key not in state or state[key].ndim != axes:
-            what = f"it has no '{key}'" if key not in state else f"'{key}' has the shape {tuple(state[key].shape)}"
-            raise WeightsError(
-                f"{source} is no SAM checkpoint, or not a whole one: {what} "
-                f"(its keys begin with {', '.join(list(state)[:3])})."
-            )
+    tables = {_TABLE.format(n): 2 for n in range(depth)}
+    check_entries(state, _NEEDED | tables, what="a SAM checkpoint", source=source)
     grid, width = state[_POS_EMBED].shape[1], state[_POS_EMBED].shape[3]
     patch = state[_PATCH].shape[-1]
     sizes = [(len(state[_TABLE.format(n)]) + 1) // 2 for n in range(depth)]
     windows = set(sizes) - {grid}
     if len(windows) > 1 or width % state[_TABLE.format(0)].shape[1]:
-        raise WeightsError(f"{source} is no SAM checkpoint: its tables are for windows of {sorted(set(sizes))}.")
+        raise WeightsError(f"{source} is not a SAM checkpoint: its tables are for windows of {sorted(set(sizes))}.")
     return {
         "image_size": grid * patch,
         "embed_dim": width,

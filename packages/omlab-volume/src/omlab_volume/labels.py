@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,6 +61,15 @@ class Labelled(Protocol):
 def labels_from_names(names: Sequence[str]) -> list[Label]:
     """Labels 1, 2, ... with these names and the default colours; the background has no label."""
     return [Label(value=value, name=name, colour=default_colour(value)) for value, name in enumerate(names, start=1)]
+
+
+def labels_named(labels: Sequence[Label], names: Mapping[int, str]) -> list[Label]:
+    """Labels with these names for their values; colours and codes of a value that had a label stay."""
+    known = {label.value: label for label in labels}
+    return [
+        replace(known.get(value, Label(value=value, name=name, colour=default_colour(value))), name=name)
+        for value, name in sorted(names.items())
+    ]
 
 
 def complete_labels(labelmap: Labelled, *, present_only: bool = False) -> list[Label]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from omlab.errors import GeometryError, UsageError
 from omlab.payloads import Inputs, Payload, describe
 from omlab_volume.geometry import Grid
-from omlab_volume.labels import Code, Label, complete_labels, default_colour
+from omlab_volume.labels import Code, Label, complete_labels, labels_named
 
 __all__ = ["Code", "Grid", "Intensity", "Label", "LabelMap", "OnGrid", "Source", "Volume"]
 
@@ -189,12 +189,7 @@ class LabelMap(OnGrid):
 
     def named(self, names: Mapping[int, str]) -> LabelMap:
         """This label map with these names for its values; colours and codes of a value stay."""
-        known = {label.value: label for label in self.labels}
-        labels = [
-            replace(known.get(value, Label(value=value, name=name, colour=default_colour(value))), name=name)
-            for value, name in sorted(names.items())
-        ]
-        return replace(self, labels=labels)
+        return replace(self, labels=labels_named(self.labels, names))
 
     def overlay(self, inputs: Inputs, *, target: Payload | None = None) -> bytes:
         """A PNG of the volume among `inputs` with this label map, and the outlines of `target`, over it.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from omlab.errors import InputError
 from omlab.roles import Metric
-from omlab_evaluators.bootstrap import CaseRows, Estimate, bootstrap_figures, groups_of
+from omlab_evaluators.bootstrap import CaseRows, Estimate, bootstrap_figures, groups_of, ratio
 from omlab_evaluators.classification.calibration import gaps
 from omlab_evaluators.classification.discrimination import discrimination
 from omlab_evaluators.classification.kappa import quadratic_kappa
@@ -128,8 +128,8 @@ class Judged:
         right, known, predicted = self.right, self.known, self.predicted
         tp, fn = weights @ (right & predicted & known), weights @ (right & ~predicted & known)
         fp, tn = weights @ (~right & predicted & known), weights @ (~right & ~predicted & known)
-        sensitivity, specificity = _ratio(tp, tp + fn), _ratio(tn, tn + fp)
-        f1 = _ratio(2 * tp, np.where(tp + fn > 0, 2 * tp + fp + fn, 0))  # of a class without cases it would say nothing
+        sensitivity, specificity = ratio(tp, tp + fn), ratio(tn, tn + fp)
+        f1 = ratio(2 * tp, np.where(tp + fn > 0, 2 * tp + fp + fn, 0))  # of a class without cases it would say nothing
         auroc, precision = (np.stack(part, axis=1) for part in zip(*self._discrimination(weights), strict=True))
         total = weights.sum(axis=1)
         balanced = _mean_over((sensitivity + specificity) / 2) if self.several else _mean_over(sensitivity)
@@ -138,20 +138,20 @@ class Judged:
         if self.undefined == "published":
             mean_auroc, mean_precision = _carried_mean(auroc), _whole_mean(precision, has_positive=tp + fn > 0)
         overall = {
-            "accuracy": _ratio(weights @ self.correct, total),
+            "accuracy": ratio(weights @ self.correct, total),
             "balanced_accuracy": balanced,
             "auroc": mean_auroc,
             "average_precision": mean_precision,
             "f1": _mean_over(f1),
-            "brier": _ratio(weights @ self.brier, total),
-            "ece": _ratio(error, weights @ self.statements[2].sum(axis=1)),
+            "brier": ratio(weights @ self.brier, total),
+            "ece": ratio(error, weights @ self.statements[2].sum(axis=1)),
         }
         if not self.several:
             overall["quadratic_kappa"] = quadratic_kappa(right, predicted, weights)
         if self.sets is not None:
             is_held = (self.sets | ~(right & known)).all(axis=1)
-            overall["coverage"] = _ratio(weights @ is_held, total)
-            overall["set_size"] = _ratio(weights @ self.sets.sum(axis=1), total)
+            overall["coverage"] = ratio(weights @ is_held, total)
+            overall["set_size"] = ratio(weights @ self.sets.sum(axis=1), total)
         whole = np.stack([overall[measure.key] for measure in self.overall], axis=1)
         return np.concatenate([whole, sensitivity, specificity, auroc, precision, f1], axis=1)
 
@@ -237,15 +237,10 @@ def metrics_of(summary: Summary) -> list[Metric]:
     ]
 
 
-def _ratio(above: Floats, below: Floats) -> Floats:
-    result: Floats = np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
-    return result
-
-
 def _mean_over(classes: Floats) -> Floats:
     """The mean over classes of what is defined, (rounds,)."""
     defined = np.isfinite(classes)
-    return _ratio(np.where(defined, classes, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
+    return ratio(np.where(defined, classes, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
 
 
 def _carried_mean(classes: Floats) -> Floats:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from omlab.abilities import Resampled
 from omlab.roles import Metric
-from omlab_evaluators.bootstrap import CaseRows, Estimate, bootstrap_figures, groups_of
+from omlab_evaluators.bootstrap import CaseRows, Estimate, bootstrap_figures, groups_of, ratio
 from omlab_evaluators.detection.matching import OVERLAPS, SIZES
 from omlab_evaluators.detection.precision import Ranked, Steps
 from omlab_evaluators.detection.records import ranked
@@ -115,7 +115,7 @@ class Judged:
         ]
         means = _mean_over_classes([part[:, : len(PRECISIONS)] for part in by_class], rounds=rounds)
         both, found_only, reference_only = (weights @ self.frames).T
-        presence = _ratio(2 * both, 2 * both + found_only + reference_only)
+        presence = ratio(2 * both, 2 * both + found_only + reference_only)
         return np.concatenate([*by_class, means, _at_point(counts.sum(axis=1)), presence[:, None]], axis=1)
 
 
@@ -196,7 +196,7 @@ def _at_point(counts: Floats) -> Floats:
     """Hits, false alarms and references (rounds, 3) -> `POINT`."""
     hits, false, references = counts.T
     return np.stack(
-        [_ratio(2 * hits, hits + false + references), _ratio(hits, hits + false), _ratio(hits, references)], axis=1
+        [ratio(2 * hits, hits + false + references), ratio(hits, hits + false), ratio(hits, references)], axis=1
     )
 
 
@@ -204,9 +204,4 @@ def _mean_over_classes(parts: Sequence[Floats], *, rounds: int) -> Floats:
     """The mean over the classes that have a reference; NaN where none has."""
     table = np.array(parts).reshape(len(parts), rounds, len(PRECISIONS))
     known = np.isfinite(table)
-    return _ratio(np.where(known, table, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    result: Floats = np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0)
-    return result
+    return ratio(np.where(known, table, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))

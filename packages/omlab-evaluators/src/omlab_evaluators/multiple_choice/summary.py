@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from omlab.errors import InputError
 from omlab.roles import Metric
-from omlab_evaluators.bootstrap import CaseRows, Estimate, Floats, bootstrap_figures
+from omlab_evaluators.bootstrap import CaseRows, Estimate, Floats, bootstrap_figures, ratio
 from omlab_evaluators.classification.calibration import Bin, bins, gaps
 from omlab_evaluators.measures import Measure
 from omlab_evaluators.multiple_choice.chosen import BYS
@@ -76,7 +76,7 @@ class Judged:
         total = weights.sum(axis=1)
         columns = [_share(weights, column, total) for column in self._columns]
         if self.has_likelihoods:
-            columns.append(_ratio(np.abs(weights @ self._gaps).sum(axis=1), total))
+            columns.append(ratio(np.abs(weights @ self._gaps).sum(axis=1), total))
         # a question counts as its first case does: its rotations are one group
         first = weights[:, [places[0] for places in self.questions.values()]]
         columns += [_share(first, column, first.sum(axis=1)) for column in self._of_questions]
@@ -151,7 +151,7 @@ def summarise(rows: CaseRows, *, rounds: int, seed: int) -> Summary:
     members = members.reshape(len(subjects), len(found.rows))
 
     def figures(weights: Floats) -> Floats:
-        by_subject = _ratio((weights * found.right) @ members.T, weights @ members.T.astype(float))
+        by_subject = ratio((weights * found.right) @ members.T, weights @ members.T.astype(float))
         return np.concatenate([found.figures(weights), by_subject], axis=1)
 
     rests_on = np.concatenate([found.rests_on, members])
@@ -176,9 +176,4 @@ def _as_written(row: Row) -> int | None:
 
 
 def _share(weights: Floats, column: Floats, total: Floats) -> Floats:
-    return _ratio(weights @ column, total)
-
-
-def _ratio(sums: Floats, counts: Floats) -> Floats:
-    result: Floats = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-    return result
+    return ratio(weights @ column, total)

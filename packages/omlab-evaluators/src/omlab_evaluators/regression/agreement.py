@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from omlab_evaluators.bootstrap import ratio
 from omlab_evaluators.measures import Measure
 
 Floats = NDArray[np.float64]
@@ -37,14 +38,14 @@ def agreement(reference: Floats, result: Floats, weights: Floats) -> Floats:
     difference = result - reference
     total = weights.sum(axis=1)
     squares = weights @ difference**2
-    bias = _ratio(weights @ difference, total)
-    spread = Z95 * np.sqrt(_ratio(_squares(difference, weights), total - 1))
+    bias = ratio(weights @ difference, total)
+    spread = Z95 * np.sqrt(ratio(_squares(difference, weights), total - 1))
     figures = [
-        _ratio(weights @ np.abs(difference), total), np.sqrt(_ratio(squares, total)),
+        ratio(weights @ np.abs(difference), total), np.sqrt(ratio(squares, total)),
         bias, bias - spread, bias + spread,
         _correlation(reference - _mean(reference), result - _mean(result), weights),
         _correlation(_ranks(reference, weights), _ranks(result, weights), weights),
-        1 - _ratio(squares, _squares(reference, weights)),
+        1 - ratio(squares, _squares(reference, weights)),
     ]  # fmt: skip
     return np.stack(figures, axis=1)
 
@@ -63,8 +64,8 @@ def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
     """Of the weighted cases of each round; `x` and `y` are (cases,) or (rounds, cases)."""
     total = weights.sum(axis=1)
     sum_x, sum_y = (weights * x).sum(axis=1), (weights * y).sum(axis=1)
-    together = (weights * x * y).sum(axis=1) - _ratio(sum_x * sum_y, total)
-    found = _ratio(together, np.sqrt(_squares(x, weights) * _squares(y, weights)))
+    together = (weights * x * y).sum(axis=1) - ratio(sum_x * sum_y, total)
+    found = ratio(together, np.sqrt(_squares(x, weights) * _squares(y, weights)))
     return np.clip(found, -1, 1)
 
 
@@ -72,14 +73,9 @@ def _squares(values: Floats, weights: Floats) -> Floats:
     """The sum of squared distances from the mean, in each round; exactly 0 where all values are alike."""
     values = values - _mean(values) if values.ndim == 1 else values
     total, squares = weights.sum(axis=1), (weights * values**2).sum(axis=1)
-    found = squares - _ratio((weights * values).sum(axis=1) ** 2, total)
+    found = squares - ratio((weights * values).sum(axis=1) ** 2, total)
     return np.where(found > _ALIKE * squares, found, 0.0)
 
 
 def _mean(values: Floats) -> float:
     return float(values.mean()) if values.size else 0.0
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    result: Floats = np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
-    return result

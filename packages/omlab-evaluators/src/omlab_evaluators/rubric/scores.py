@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from omlab_evaluators.bootstrap import Floats
+from omlab_evaluators.bootstrap import Floats, ratio
 
 Criterion = Mapping[str, Any]
 """A criterion of a row: `points`, `tags`, `met` (None: no reply could be read), `experts`."""
@@ -53,9 +53,3 @@ def agreement(tables: Floats) -> Floats:
     f1 = (ratio(2 * both, 2 * both + ours + theirs) + ratio(2 * neither, 2 * neither + ours + theirs)) / 2
     chance = ratio((both + ours) * (both + theirs) + (neither + theirs) * (neither + ours), total**2)
     return np.stack([share, f1, ratio(share - chance, 1 - chance)], axis=-1)
-
-
-def ratio(above: Floats, below: Floats) -> Floats:
-    """`above / below`; NaN where nothing is below."""
-    result: Floats = np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
-    return result

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omlab.roles import Metric
-from omlab_evaluators.bootstrap import CaseRows, Estimate, Floats, bootstrap_figures, groups_of
+from omlab_evaluators.bootstrap import CaseRows, Estimate, Floats, bootstrap_figures, groups_of, ratio
 from omlab_evaluators.measures import Measure
-from omlab_evaluators.rubric.scores import agreement, expert_pairs, ratio, score, table
+from omlab_evaluators.rubric.scores import agreement, expert_pairs, score, table
 
 Row = Mapping[str, Any]
 

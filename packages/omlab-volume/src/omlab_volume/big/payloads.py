@@ -17,7 +17,7 @@ from omlab.errors import GeometryError, UsageError
 from omlab.payloads import Inputs, Payload, describe
 from omlab_volume.big.voxels import Computed, Held, Region, Shape3, Voxels, checked, whole
 from omlab_volume.geometry import Grid
-from omlab_volume.labels import Label, default_colour
+from omlab_volume.labels import Label, labels_named
 from omlab_volume.volume import Intensity, LabelMap, OnGrid, Source, Volume
 
 
@@ -151,12 +151,7 @@ class BigLabelMap(_Big):
 
     def named(self, names: Mapping[int, str]) -> BigLabelMap:
         """The same with these names for its values; colours and codes of a value stay."""
-        known = {label.value: label for label in self.labels}
-        labels = [
-            replace(known.get(value, Label(value=value, name=name, colour=default_colour(value))), name=name)
-            for value, name in sorted(names.items())
-        ]
-        return replace(self, labels=labels)
+        return replace(self, labels=labels_named(self.labels, names))
 
     def coarse(self, *, most: int = 256) -> LabelMap:
         """Every n-th voxel, so that no axis has more than `most`, from the pyramid where there is one."""

@@ -15,7 +15,7 @@ def volume_name(about: About) -> str:
     found = [name for name, kind in about.inputs.items() if kind == "volume"]
     if len(found) != 1:
         has = ", ".join(f"{name} ({kind})" for name, kind in about.inputs.items()) or "no inputs"
-        raise TrainingError(f"Segmentation is trained on data with one volume a case, but these have {has}.")
+        raise TrainingError(f"Training needs data with one volume a case, but these have {has}.")
     return found[0]
 
 
