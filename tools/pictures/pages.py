@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from omlab_volume.pictures.words import BACKGROUND, INK, font
 from PIL import Image, ImageDraw
 from scipy import ndimage  # type: ignore[import-untyped]
 
 import omlab
 from omlab_measure.measuring import measure
+from omlab_payloads.pictures.words import BACKGROUND, INK, font
 from omlab_phantom import anatomy, render
 from omlab_pulse_eval.evaluation import evaluate
 from omlab_retrieval import search

@@ -34,7 +34,7 @@ def files(folder: Path) -> None:
     pool = [{"set": "Med-Exam", "id": n, "question": f"{SIGNS[n % 6]} of day {n}?"} for n in range(120)]
     rows(folder / "questions.jsonl", ({**one, "options": ["w", "x", "y", "z"]} for one in pool))
     rows(folder / "answers.jsonl", ({**one, "predict_answer": "A"} for one in pool))
-    rows(folder / "references.jsonl", ({**one, "reference_answer": "AB"[one["id"] % 2]} for one in pool))
+    rows(folder / "references.jsonl", ({**one, "reference_answer": "AB"[n % 2]} for n, one in enumerate(pool)))
     rows(folder / "training" / "web.jsonl", ({"text": one["question"]} for one in pool[:3]))
     save_tiny(folder / "model", "llama")
     rows(folder / "sft.jsonl", chats())

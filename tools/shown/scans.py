@@ -41,10 +41,11 @@ def drawn(shift: int = 0) -> tuple[Volume, LabelMap]:
 
 def scan(folder: Path, *, shift: int = 0, image: str = "ct", labels: str = "rough") -> None:
     """Write a scan and its label map."""
-    for payload, name in zip(drawn(shift), (image, labels), strict=True):
-        path = folder / f"{name}.nii.gz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        omlab.write(payload, path)
+    volume, labelmap = drawn(shift)
+    for name in (image, labels):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    omlab.write(volume, folder / f"{image}.nii.gz")
+    omlab.write(labelmap, folder / f"{labels}.nii.gz")
 
 
 def nnunet(folder: Path) -> None:
