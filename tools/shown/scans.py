@@ -19,7 +19,7 @@ SHAPE = (48, 40, 32)
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
 LIVER, SPLEEN = (14, 20, 15), (34, 22, 17)
 LABELS = (Label(value=1, name="liver"), Label(value=2, name="spleen"))
-QUICK = "-s epochs=1 -s steps_per_epoch=1 -s windows=1 -s patch_size=32,32,32"
+QUICK = "-s epochs=1 -s steps_per_epoch=1 -s patch_size=32,32,32"
 SPLITS = ("train", "train", "val", "val", "val", "test")
 STUNET = (r"stunet-base", "stunet-tiny.untrained")
 FAST = (r"(predict (stunet|mine|sure|pretrained).*)", r"\1 -s mirror=no -s step=1")
