@@ -140,6 +140,19 @@ def test_a_case_that_is_gone_leaves_nothing_behind(count, tmp_path):
     assert run(count, "c").was_complete
 
 
+def test_a_folder_of_a_case_that_is_gone_goes_too(tmp_path):
+    write(a="one", c="three")
+
+    def unfold(case, folder):
+        (folder / f"{case.id}.parts").mkdir()
+        (folder / f"{case.id}.parts" / "first").write_text(case.id)
+        return {"rows": []}
+
+    for chosen in (cases("a", "c"), cases("c")):
+        run_cases(chosen, unfold, kind="count", output="out", request=REQUEST, role=lambda name: Role("main"))
+    assert [path.name for path in (tmp_path / "out").glob("*.parts")] == ["c.parts"]
+
+
 def test_a_case_that_fails_is_done_again_and_no_other(count, tmp_path):
     write(a="one two", b="broken")
     outcome = run(count, "a", "b")

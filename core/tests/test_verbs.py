@@ -603,3 +603,17 @@ def test_doubtful_inputs_are_refused_where_the_setting_says_so(signal):
     outcome = omlab.predict("careful", inputs, output="out", settings={"gate": "refuse"})
     assert (outcome.exit_status, outcome.cases["a"].status) == (1, "done")
     assert outcome.cases["b"].reason == "4 is above 3. It was refused, as the setting 'gate' asks."
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_a_full_disk_ends_a_run_whose_results_are_collected(here, monkeypatch):
+    """It is no fault of a case: the others would fail too."""
+    Path("notes.tsv").write_text("one\ta cat\ntwo\ta dog\n")
+    opened = Path.open
+    full = Path("/dev/full")
+    monkeypatch.setattr(
+        Path, "open", lambda path, *how, **more: opened(full if path.name == "records.bin" else path, *how, **more)
+    )
+    with pytest.raises(OutputError, match="the disk is full"):
+        omlab.apply_verb("generate", "teller", "notes.tsv", output="out")
+    assert names(".") == ["notes.tsv"]

@@ -74,6 +74,14 @@ def _usual_mode(probe: Path) -> int:
         os.close(descriptor)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def sync(path: Path) -> None:
     """Have the file on the disk before its name says that it is whole."""
     # Windows only flushes what may be written, POSIX does not let a folder be opened for that

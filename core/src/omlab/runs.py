@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from omlab.digests import file_digest
 from omlab.errors import InputError, OmlabError, OutputError, UsageError, where
-from omlab.files import write_json, writing
+from omlab.files import remove, write_json, writing
 from omlab.records import CaseLog, Record, Role, mend_tail
 from omlab.run_folder import (
     ATTEMPT,
@@ -336,10 +336,7 @@ class Run:
 
     def _remove(self, names: set[str]) -> None:
         for name in names:
-            if (self.folder / name).is_dir():
-                rmtree(self.folder / name)
-            else:
-                (self.folder / name).unlink(missing_ok=True)
+            remove(self.folder / name)
 
     def _save(self, *, finished: str | None) -> None:
         """Write `run.json`; what others wrote there meanwhile, other parts or a later omlab, is kept."""

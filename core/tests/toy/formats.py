@@ -24,6 +24,8 @@ class SignalText:
 class SignalNotes:
     def write(self, payload, path, *, inputs):
         if 13.0 in payload.values:
+            path.mkdir()  # as formats do that write folders
+            (path / "begun").touch()
             raise ValueError("13 cannot be noted")
         path.write_text(f"{len(payload.values)} values")
 

@@ -6,6 +6,7 @@ import hashlib
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
@@ -14,7 +15,7 @@ from omlab.card_schema import FormatCard
 from omlab.digests import digest_of
 from omlab.engine import Item, Roles
 from omlab.errors import OmlabError, OmlabWarning, OutputError
-from omlab.files import replacing, write_json, writing
+from omlab.files import remove, replacing, write_json, writing
 from omlab.formats import (
     companions,
     default_format,
@@ -75,9 +76,10 @@ class Outputs:
         return roles
 
     def close(self) -> None:
-        """Let go of the records' file."""
+        """Let go of the records' file. Each record was flushed: what a full disk refused then is refused again."""
         if self._records is not None:
-            self._records.close()
+            with suppress(OSError):
+                self._records.close()
             self._records = None
 
     def _main(self, item: Item, result: Payload, inputs: Inputs, folder: Path) -> Iterator[tuple[str, Role]]:
@@ -111,7 +113,7 @@ class Outputs:
                 try:
                     write_as(card, value, folder / name, inputs=inputs)
                 except Exception as error:  # what stands beside the main output must not take it away
-                    (folder / name).unlink(missing_ok=True)
+                    remove(folder / name)
                     why = error if isinstance(error, OmlabError) else f"{type(error).__name__}: {error}"
                     warnings.warn(f"{name} was not written as {card.name}: {why}", OmlabWarning, stacklevel=2)
                 else:
@@ -135,12 +137,13 @@ class Outputs:
 
     def _collect(self, item: Item, card: FormatCard, result: Payload) -> None:
         """Append a record; its line in the log says where it is, so that a torn end is never read."""
-        if self._records is None:
-            self._records = (self.run.folder / f"records{self.run.shard.name}.bin").open("ab")
         packed = cast(Collects, implementation(card)).pack(result)
-        offset = self._records.seek(0, 2)
-        self._records.write(packed)
-        self._records.flush()
+        with writing("The results", self.run.final):
+            if self._records is None:
+                self._records = (self.run.folder / f"records{self.run.shard.name}.bin").open("ab")
+            offset = self._records.seek(0, 2)
+            self._records.write(packed)
+            self._records.flush()
         place = [f"records{self.run.shard.name}.bin", offset, len(packed)]
         item.record.outputs.append({"role": "main", "format": card.name, "record": place})
 

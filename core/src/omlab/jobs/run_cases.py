@@ -11,7 +11,7 @@ from typing import Any
 from omlab import progress
 from omlab.digests import digest_of
 from omlab.errors import PluginError, UsageError
-from omlab.files import replacing, writing
+from omlab.files import remove, replacing, writing
 from omlab.jobs.concluding import REPORT, conclude, stored_report
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.running import at_work, finish, letting_go
@@ -148,7 +148,7 @@ def _forget_others(run: Run, ids: Collection[str]) -> None:
         for record in others:
             for row in record.outputs:
                 if "path" in row:
-                    (run.folder / row["path"]).unlink(missing_ok=True)
+                    remove(run.folder / row["path"])
         with replacing(path) as temporary, temporary.open("wb") as stream:
             stream.writelines(record.to_line() for record in run.log if record.id in ids)
     run.log.read()
