@@ -160,22 +160,26 @@ def test_a_key_is_a_digest(tmp_path: Path, key: str) -> None:
         PreparedCache(tmp_path).get(KEY, lambda: {"../a": np.zeros(1)})
 
 
-def test_pruning_removes_what_was_used_longest_ago(tmp_path: Path) -> None:
-    cache = PreparedCache(tmp_path)
+def test_what_nobody_asked_for_in_months_is_removed_when_another_is_made(tmp_path: Path) -> None:
     keys = [f"{n:016x}" for n in range(4)]
     entries = {}
-    for age, key in zip((40, 30, 20, 10), keys, strict=True):
-        entries[key] = cache.get(key, Maker())
-        os.utime(tmp_path / key / "entry.json", (time.time() - age,) * 2)
-    cache.get(keys[0], Maker())  # used again: now the youngest
-    size = sum(path.stat().st_size for path in (tmp_path / keys[0]).iterdir())
-    assert cache.prune(keep=2 * size + 10) == 2 * size
-    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {keys[0], keys[3]}
+    for days, key in zip((200, 100, 80, 0), keys, strict=True):
+        entries[key] = PreparedCache(tmp_path).get(key, Maker())
+        os.utime(tmp_path / key / "entry.json", (time.time() - days * 86_400,) * 2)
+    PreparedCache(tmp_path).get(keys[0], Maker())  # asked for again: now the youngest
+    PreparedCache(tmp_path).get(KEY, Maker())
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {keys[0], keys[2], keys[3], KEY}
     with pytest.raises(TrainingError, match="is gone or damaged"):
         entries[keys[1]]["image"]
-    assert cache.prune(keep=2 * size) == 0
-    assert cache.prune(keep=0) == 2 * size
-    assert PreparedCache(tmp_path / "nothing").prune(keep=0) == 0
+
+
+def test_pruning_says_how_much_it_freed(tmp_path: Path) -> None:
+    cache = PreparedCache(tmp_path)
+    cache.get(KEY, Maker())
+    size = sum(path.stat().st_size for path in (tmp_path / KEY).iterdir())
+    assert cache.prune(days=1) == 0
+    assert cache.prune(days=-1) == size
+    assert PreparedCache(tmp_path / "nothing").prune(days=0) == 0
 
 
 @settings(max_examples=25, deadline=None)

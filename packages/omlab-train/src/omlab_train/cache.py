@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from omlab.weights import cache_folder
 
 Arrays = Mapping[str, NDArray[Any]]
 
+KEPT_DAYS = 90
+"""How long an entry is kept that no training begins with."""
 _RECORD = "entry.json"
 _KEY = re.compile(r"[0-9a-f]{16,128}")
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
@@ -72,7 +75,8 @@ class Entry(Mapping[str, NDArray[Any]]):
 class PreparedCache:
     """Arrays that are expensive to make, kept in a folder by a digest of all that they depend on.
 
-    Processes may share it and race: each entry is made once, by one of them, and has its name when it is whole.
+    Processes may share it and race: each entry is made once, by one of them, and has its name when it is whole. Who
+    makes one removes those that nobody has asked for in `KEPT_DAYS`, so that the folder does not grow for ever.
 
     Args:
         folder: Where; left out: `prepared` in omlab's cache (`OMLAB_CACHE`).
@@ -80,6 +84,7 @@ class PreparedCache:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = cache_folder() / "prepared" if folder is None else Path(folder)
+        self._is_pruned = False
 
     def get(self, key: str, make: Callable[[], Arrays]) -> Entry:
         """The entry of `key`, made with `make` where it is not there; one that is damaged is made anew, with a warning.
@@ -97,6 +102,7 @@ class PreparedCache:
         place = self.folder / key
         entry = _opened(place)
         if entry is None:
+            self._prune_once()
             with self._locked(key):
                 entry = _opened(place)
                 if entry is None:
@@ -107,23 +113,27 @@ class PreparedCache:
         _touch(place)
         return entry
 
-    def prune(self, *, keep: int) -> int:
-        """Remove the entries used longest ago until the others have at most `keep` bytes; gives the bytes freed.
+    def prune(self, *, days: float) -> int:
+        """Remove the entries that nobody has asked for in so many days; gives the bytes freed.
 
         A training that uses one of them ends with an error. Lock files, which are empty, stay.
 
         Raises:
             OutputError: The folder cannot be written.
         """
-        found = [(_last_use(path), _bytes(path), path) for path in self.folder.glob("*") if _KEY.fullmatch(path.name)]
-        total, freed = sum(size for _, size, _ in found), 0
-        for _, size, path in sorted(found):
-            if total - freed <= keep:
-                break
-            with writing("The cache of prepared cases", self.folder), self._locked(path.name):
-                _remove(path)
-            freed += size
+        freed = 0
+        for path in self.folder.glob("*"):
+            if _KEY.fullmatch(path.name) and _last_use(path) < time.time() - days * 86_400:
+                size = _bytes(path)
+                with writing("The cache of prepared cases", self.folder), self._locked(path.name):
+                    _remove(path)
+                freed += size
         return freed
+
+    def _prune_once(self) -> None:
+        if not self._is_pruned:
+            self._is_pruned = True
+            self.prune(days=KEPT_DAYS)
 
     def _make(self, place: Path, make: Callable[[], Arrays]) -> None:
         if place.exists():
