@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ class Reader:
 
     Attributes:
         files: Makes the files that the page speaks of, in a folder.
-        instead: Regular expressions in a command and what stands in for them, one after the other.
+        instead: Regular expressions in commands and Python, and what stands in for them, one after the other.
         between: What the reader does before the first command that begins so.
         left: Beginnings of commands that no test runs, and why.
         fails: Beginnings of commands that end with status 1, as the page says.
@@ -42,11 +41,11 @@ class Reader:
         """Whether no test runs the command."""
         return command.startswith(tuple(self.left))
 
-    def words(self, command: str, *, server: str) -> list[str]:
-        """What is run in a command's place; `server` is the address that stands in for the page's."""
+    def in_place(self, text: str, *, server: str) -> str:
+        """What is run in place of a command, or of Python; `server` is the address that stands in for the page's."""
         for pattern, other in (*self.instead, (SERVER, server)):
-            command = re.sub(pattern, other, command)
-        return shlex.split(command)
+            text = re.sub(pattern, other, text)
+        return text
 
 
 def written(path: Path, *lines: str) -> Path:

@@ -56,6 +56,8 @@ def nnunet(folder: Path) -> None:
     names = {"background": 0, **{label.name: label.value for label in LABELS}}
     facts = {"channel_names": {"0": "CT"}, "labels": names, "numTraining": 5, "file_ending": ".nii.gz"}
     written(folder / "dataset.json", json.dumps(facts))
+    sides = {side: [f"s{number}" for number, split in enumerate(SPLITS) if split == side] for side in ("train", "val")}
+    written(folder / "splits_final.json", json.dumps([sides]))
 
 
 def to_measure(folder: Path) -> None:
@@ -105,20 +107,12 @@ def found_pixels(folder: Path) -> None:
 
 
 def to_be_sure_of(folder: Path) -> None:
-    """A model of volumes and one of pictures, a data set, and what they have not seen."""
+    """A model that has learned a little, its data set, and a scan."""
     nnunet(folder / "Dataset017_Abdomen")
     scan(folder)
     data = f"nnunet:{folder / 'Dataset017_Abdomen'}"
     settings = {"epochs": 2, "steps_per_epoch": 15, "windows": 1, "patch_size": [32, 32, 32], "learning_rate": 0.05}
     omlab.adapt("stunet-tiny.untrained", data, recipe="segmentation", output=folder / "mine", settings=settings)
-    rows = ["id,image,target:labelmap-2d,split"]
-    for number, split in enumerate(SPLITS):
-        volume, labels = drawn(number % 3)
-        for name, array in (("p", np.clip(volume.array[0] + 100, 0, 255)), ("m", labels.array > 0)):
-            Image.fromarray(array[:, :, LIVER[2]].astype(np.uint8)).save(folder / f"{name}{number}.png")
-        rows.append(f"c{number},p{number}.png,m{number}.png,{split}")
-    written(folder / "list.csv", *rows)
-    shutil.copy(folder / "p5.png", folder / "nodule.png")
 
 
 def to_pretrain(folder: Path) -> None:
@@ -142,7 +136,13 @@ PROMPTS = Reader(
     between={"prompt-from seg.nii.gz": found_volume, "prompt-from mask.png": found_pixels},
 )
 
-CONFIDENCE = Reader(files=to_be_sure_of, instead=[FAST])
+OF_PICTURES = "a model of pictures that has learned: packages/omlab-adapters/tests/test_calibrate.py"
+
+CONFIDENCE = Reader(
+    files=to_be_sure_of,
+    instead=[FAST],
+    left={"adapt nodules/": OF_PICTURES, "predict sure-nodules/": OF_PICTURES},
+)
 
 VOLUME_FUSION = Reader(
     files=to_pretrain,

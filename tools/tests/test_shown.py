@@ -90,14 +90,14 @@ def test_a_reader_gets_what_the_page_says(
             for do in before:
                 do(tmp_path)
             monkeypatch.setattr(sys, "stdin", io.StringIO(reader.typed))
-            words = reader.words(line, server=server)
-            status, out, err = run(*words)
-            assert status == line.startswith(tuple(reader.fails)), f"{shlex.join(words)}\n{out}\n{err}"
-    names: dict[str, Any] = {**reader.given()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OmlabWarning)  # what it tells a reader of drawn files
-        for code in pages.blocks(DOCS / f"{page}.md", language="python"):
-            exec(compile(code, f"{page}.md", "exec"), names)
+            command = reader.in_place(line, server=server)
+            status, out, err = run(*shlex.split(command))
+            assert status == line.startswith(tuple(reader.fails)), f"{command}\n{out}\n{err}"
+        names: dict[str, Any] = {**reader.given()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OmlabWarning)  # what it tells a reader of drawn files
+            for code in pages.blocks(DOCS / f"{page}.md", language="python"):
+                exec(compile(reader.in_place(code, server=server), f"{page}.md", "exec"), names)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
