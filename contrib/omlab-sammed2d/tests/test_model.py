@@ -165,7 +165,7 @@ def test_a_file_of_another_size_is_read_and_its_mask_heads_begin_anew(tmp_path: 
 
 def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     save_state_dict({"a.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(WeightsError, match=r"no SAM checkpoint.*a\.weight"):
+    with pytest.raises(WeightsError, match=r"not a SAM checkpoint.*a\.weight"):
         loaded(tmp_path / "other.safetensors")
     sam = dict(Sam(**TINY).state_dict())
     del sam["image_encoder.neck.0.weight"]
