@@ -298,6 +298,11 @@ def test_predict_exits_1_when_a_case_failed(run, signal):
         (["embed", "adder", "a.sig"], "predict"),
         (["adapt", "adder", "--data", "rampz", "--adapter", "shift"], "did you mean 'ramps'?"),
         (["adapt", "adder", "--data", "ramps", "--adapter", "shft"], "did you mean 'shift'?"),
+        (
+            ["adapt", "adder", "--data", "ramps", "--adapter", "shift", "-s", "seed=1"],
+            "an option of the command: --seed 1 (in Python seed=)",
+        ),
+        (["predict", "adder", "a.sig", "-s", "batch=2"], "'batch' is no setting but an option of the command"),
         (["evaluate", "--data", "ramps"], "model"),
         (["list", "modles"], "There is nothing called 'modles' to list: did you mean 'models'?"),
         (["list", "--modality", "sounds"], "No model has the modality 'sounds': did you mean 'sound'?"),

@@ -88,6 +88,12 @@ def test_a_collected_result_has_no_picture(scans):
         omlab.embed("embedder", scans, output="out", overlay="pictures/")
 
 
+@pytest.mark.parametrize("folder", ["run.v2", "report.xlsx/"])
+def test_a_folder_may_have_a_dot_in_its_name(signal, folder):
+    omlab.predict("adder", signal("a.sig", [1]), output=folder)
+    assert "a.sig.txt" in names(folder)
+
+
 def test_another_format_by_name(signal):
     omlab.predict("adder", signal("a.sig", [1]), output="out", as_format="signal-notes")
     assert "a.notes" in names("out")

@@ -365,6 +365,7 @@ def test_a_picture_that_cannot_be_drawn_fails_nothing(signal, monkeypatch):
             UsageError,
             "A signal cannot be written to seg.tsv; suffixes that would do: .notes, .sig",
         ),
+        ({"output": "report.xlsx"}, UsageError, "to report.xlsx; suffixes that would do: .*; a slash at its end"),
         ({"output": "/"}, OutputError, "/ exists already|cannot be the folder of a run"),
         ({"output": "a.sig/out"}, OutputError, "a file stands where a folder is needed"),
         ({"overlay": "p.jpg"}, UsageError, "name a file that ends in .png, or a folder"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omlab.card_schema import FormatCard, PayloadCard, validate
-from omlab.errors import InputError, UsageError
-from omlab.formats import check_readable, format_cards, implementation, read_as, read_format, suffix_of
+from omlab.errors import InputError, OmlabNote, UsageError
+from omlab.formats import check_readable, format_cards, implementation, is_read, read_as, read_format, suffix_of
 from omlab.payloads import Payload, Stackable, an, keeps
 from omlab.registry import load_entry, registry
 from omlab.roles import Sample
@@ -18,6 +19,8 @@ from omlab.run_folder import LOG, read_log_file
 
 _ABOVE = 3
 """How many folders above may be part of a name."""
+_A_LOOK = 1024
+"""Bytes of a file of which one is 0 unless it is a text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +221,7 @@ def _cases_inside(folder: Path, kind: str, cards: list[FormatCard]) -> list[tupl
     """The files that can be read; without any the folder itself, where a format reads folders, else those in it.
 
     A folder that is named as a format's are is one; among such folders, as a run's are, files are no part of a case.
+    Nor are a text and its like beside folders, where the files of such a case would be known by how they begin.
     Results of omlab are not the next inputs.
     """
     if suffix_of(folder, [card for card in cards if card.folders]):
@@ -233,8 +237,29 @@ def _cases_inside(folder: Path, kind: str, cards: list[FormatCard]) -> list[tupl
         return [case for file in readable for case in _cases_of(file, kind, cards)]
     is_named = any(suffix_of(child, [card for card in cards if card.folders]) for child in children if child.is_dir())
     if files and any(card.folders for card in cards) and not is_named:
-        return [(folder, None)]
+        if len(files) == len(children) or not all(_is_stray(file, cards) for file in files):
+            return [(folder, None)]
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        warnings.warn(f"{files[0]}{more} beside folders of cases: left out.", OmlabNote, stacklevel=2)
     return [case for child in children if child.is_dir() for case in _cases_inside(child, kind, cards)]
+
+
+def _is_stray(file: Path, cards: Sequence[FormatCard]) -> bool:
+    """Whether a file is surely no part of a case that is a folder: another suffix than its files have, or a text.
+
+    Formats whose files have no magic do not say enough of them.
+    """
+    of_folders = [card for card in cards if card.folders]
+    if not all(card.magic for card in of_folders) or is_read(file, of_folders):
+        return False
+    if file.suffix[1:].isalpha():
+        return True
+    try:
+        with file.open("rb") as stream:
+            begin = stream.read(_A_LOOK)
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror or error}.") from error
+    return bool(begin) and b"\0" not in begin
 
 
 def _results_in(folder: Path) -> set[str]:

@@ -195,6 +195,11 @@ def _readers(path: Path, cards: Sequence[FormatCard]) -> list[FormatCard]:
     return sorted(found, key=lambda card: card.folders == "only")
 
 
+def is_read(path: Path, cards: Sequence[FormatCard]) -> bool:
+    """Whether a file is of one of the formats: by its suffix, or by how it begins."""
+    return bool(_readers(path, cards))
+
+
 def _holds(folder: Path, card: FormatCard) -> bool:
     """Whether a folder holds a file with a suffix of the format."""
     try:

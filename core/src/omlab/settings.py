@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,11 @@ def decisive(settings: Mapping[str, Setting], chosen: Mapping[str, Any]) -> dict
 
 
 def by_home(
-    given: Mapping[str, Any], homes: Mapping[str, Mapping[str, Setting] | None], *, plain: Sequence[str]
+    given: Mapping[str, Any],
+    homes: Mapping[str, Mapping[str, Setting] | None],
+    *,
+    plain: Sequence[str],
+    own: Collection[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """Sort given settings by whose they are.
 
@@ -61,6 +65,7 @@ def by_home(
         given: Values by name; `model.step` says whose it is, `read.volume.series` for which input.
         homes: The settings of each home; None: not known here, so that only qualified names go there.
         plain: Homes that a name without a dot is looked for in.
+        own: Names that are no settings but options of the command: whoever gives one is told so.
 
     Returns:
         For each home the values given for it, whose names are not yet checked where they were qualified.
@@ -80,6 +85,10 @@ def by_home(
         if len(owners) > 1:
             raise SettingsError(f"'{name}' is a setting of both: say {' or '.join(f'{o}.{name}' for o in owners)}.")
         if not owners:
+            if name in own:
+                raise SettingsError(
+                    f"'{name}' is no setting but an option of the command: --{name} {value} (in Python {name}=)."
+                )
             known = [known for home in plain for known in homes[home] or {}]
             raise SettingsError(
                 f"There is no setting '{name}' here: {did_you_mean(name, known, none='there are none.')}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,24 @@ def test_each_slide_has_a_page_and_all_have_one(runs: Path, tmp_path: Path) -> N
     assert "shows no tissue" in cohort
     assert outcome.report is not None
     assert [row["id"] for row in outcome.report.details["slides"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("tag", ["published", "untrained"])
+def test_features_of_an_untrained_encoder_are_told_above_all_figures(runs: Path, tmp_path: Path, tag: str) -> None:
+    def embed(case: FileCase, place: Path) -> Mapping[str, Any]:
+        bag = omlab.read(case.files["bag"][0])
+        assert isinstance(bag, Bag)
+        encoder = {"name": f"dots.{tag}", "weights": {"tag": tag}}
+        omlab.write(replace(bag, encoder=encoder), place / "a.bag.zarr")
+        return {}
+
+    case = FileCase(id="a", files={"bag": [runs / "features" / "a.bag.zarr"]})
+    made, role = tmp_path / "features", Role("main", "bag-zarr", "bag")
+    run_cases([case], embed, output=made, request={}, kind="features", role=lambda file: role)
+    report_slides(made, output=tmp_path / "pages")
+    for page in ("a.html", "report.html"):
+        said = html.unescape((tmp_path / "pages" / page).read_text())
+        assert ("The weights of 'dots.untrained' are untrained" in said) == (tag == "untrained")
 
 
 def test_the_highest_scores_are_judged_by_an_annotation(runs: Path, tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ import pytest
 import torch
 from learning import data_of, rankings, settings_of, tiny_model, write_lines
 
-from omlab.errors import TrainingError
+from omlab.errors import OmlabNote, TrainingError
 from omlab_text.recipes import by_trl
 from omlab_text.recipes.by_trl import label_rows, pair_rows
 
 pytest.importorskip("trl")
+from transformers import TrainerCallback  # comes with trl
+
 METHODS = ["dpo", pytest.param("kto", marks=pytest.mark.slow)]
 
 
@@ -48,6 +50,23 @@ def test_the_better_answer_becomes_likelier(tmp_path, method):
     assert "forward" not in vars(model.module)
     again = loop.run(device="cpu", folder=tmp_path / "work", seed=0)  # all epochs are done
     assert [row["epoch"] for row in again] == [1, 2]
+
+
+def test_a_training_that_was_stopped_says_after_which_epoch_it_goes_on(tmp_path, monkeypatch):
+    settings = settings_of("dpo", epochs=2, batch_size=4)
+    work = tmp_path / "work"
+
+    def stop(*rest, **more):
+        raise KeyboardInterrupt
+
+    loop = by_trl.dpo(tiny_model(), preferences(tmp_path), settings=settings, seed=0)
+    monkeypatch.setattr(TrainerCallback, "on_save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(device="cpu", folder=work, seed=0)
+    monkeypatch.undo()
+    again = by_trl.dpo(tiny_model(), preferences(tmp_path), settings=settings, seed=0)
+    with pytest.warns(OmlabNote, match="goes on after epoch 1 of 2"):
+        again.run(device="cpu", folder=work, seed=0)
 
 
 def test_ties_alone_are_nothing_to_learn_from(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from learning import data_of, settings_of, tiny_model, write_lines
 
-from omlab.errors import SettingsError, TrainingError, UsageError
+from omlab.errors import OmlabNote, SettingsError, TrainingError, UsageError
 from omlab_payloads.scores import Scores
 from omlab_text.recipes import ppo as policies
 from omlab_text.recipes.pretraining import Pretraining
@@ -87,7 +87,8 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(prompts, texts, t
     save, loop._save = loop._save, lambda history, folder: stop_after(save, history, folder)
     with pytest.raises(KeyboardInterrupt):
         loop.run(device="cpu", folder=tmp_path / "broken", seed=0)
-    again, resumed = learnt(prompts, tmp_path / "broken", rollouts=3, **settings)
+    with pytest.warns(OmlabNote, match="goes on after rollout 2 of 3"):
+        again, resumed = learnt(prompts, tmp_path / "broken", rollouts=3, **settings)
     assert again == whole
     assert all(torch.equal(weights[name], resumed[name]) for name in weights)
 

@@ -24,7 +24,7 @@ from omlab_train_toys import ADAMW, EPOCHS, SGD, STEPS, Regression, Sums
 from torch import Tensor, nn
 
 from omlab import progress
-from omlab.errors import OutputError, SettingsError, TrainingError
+from omlab.errors import OmlabNote, OutputError, SettingsError, TrainingError
 from omlab_train import Loop, Optimisation, Recipe, fit
 from omlab_train.checkpoint import NAME, CheckpointWarning
 
@@ -139,7 +139,8 @@ def test_resumes_bit_for_bit_after_ctrl_c(tmp_path: Path, how: Optimisation) -> 
     assert [path.name for path in (tmp_path / "cut").iterdir()] == [NAME]
     resumed = Interrupted(how)
     resumed.calls = 1000
-    rows = fit(resumed, folder=tmp_path / "cut", device="cpu", seed=7)
+    with pytest.warns(OmlabNote, match=f"goes on after epoch 1 of {EPOCHS}"):
+        rows = fit(resumed, folder=tmp_path / "cut", device="cpu", seed=7)
     assert resumed.calls == 1000 + 2 * STEPS * how.accumulate, "the first epoch must not be trained again"
     assert_same_training(resumed, rows, whole, expected)
 

@@ -18,12 +18,14 @@ from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 import omlab
+from omlab.cases import cases_in
 from omlab.errors import (
     GeometryError,
     GeometryWarning,
     InputError,
     MissingDependencyError,
     OmlabError,
+    OmlabNote,
     OmlabWarning,
     SettingsError,
 )
@@ -93,6 +95,31 @@ def test_other_files_of_the_folder_are_skipped(tmp_path: Path, dicom_series: Wri
     shot = dicom_slice(stored[0], position=(0, 0, 0), number=1, series="8", SOPClassUID="1.2.840.10008.5.1.4.1.1.7")
     shot.save_as(tmp_path / "shot.dcm")
     assert _read(tmp_path).array.shape == (1, 4, 4, 3)
+
+
+def _cases(folder: Path) -> list[str]:
+    return [case.id for case in cases_in([folder], "volume", name="volume")]
+
+
+def test_a_stray_file_beside_folders_of_series_does_not_make_them_one_case(
+    tmp_path: Path, dicom_series: Writer
+) -> None:
+    study = tmp_path / "study"
+    for name in ("arterial", "venous"):
+        dicom_series(study / name, np.zeros((2, 4, 4), np.int16))
+    alone = _cases(study)
+    assert alone == ["arterial", "venous"]
+    (study / "README").write_text("What they are.")
+    (study / "list.xlsx").write_bytes(b"PK\x03\x04\x00")
+    with pytest.warns(OmlabNote, match="README and 1 more beside folders of cases: left out"):
+        assert _cases(study) == alone
+
+
+def test_slices_without_suffix_or_preamble_beside_folders_are_one_case(tmp_path: Path, dicom_series: Writer) -> None:
+    study = tmp_path / "study"
+    (path,) = dicom_series(study / "more", np.zeros((1, 4, 4), np.int16))
+    (study / "IM0001").write_bytes(path.read_bytes()[132:])
+    assert _cases(study) == ["study"]
 
 
 def test_localisers_are_left_out(tmp_path: Path, dicom_series: Writer) -> None:

@@ -227,6 +227,17 @@ def test_missing_channels_and_labels_are_counted_and_named(make: Make, tmp_path:
     assert any("names 1 channels" in problem and "case_000_0003" in problem for problem in problems)
 
 
+def test_two_files_of_one_name_are_told(make: Make, tmp_path: Path) -> None:
+    data = make(V2, train=3)
+    labels = tmp_path / "Dataset001_Toy" / "labelsTr"
+    label(labels / "case_001.nii", 1)
+    (labels / "case_001.json").write_text("{}")
+    label(labels / "other.nii", 1)
+    [problem] = [problem for problem in data.verify() if "same content" not in problem]
+    assert "Beside files of the same name ending in .nii.gz, which are the ones read," in problem
+    assert f"stand {labels / 'case_001.nii'}: take out" in problem
+
+
 def test_values_and_channels_that_are_not_named_are_told_by_case(make: Make, tmp_path: Path) -> None:
     data = make(V2, train=3)
     label(tmp_path / "Dataset001_Toy" / "labelsTr" / "case_001.nii.gz", 1, 9)

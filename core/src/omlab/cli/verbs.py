@@ -84,7 +84,7 @@ def _run(
     model = fitting(model, verb, paths, named={**named, **values}, settings=plain_names(pairs, home="model"))
     card = find_card(model)
     homes = {"model": card.settings, "options": verb_of(card, verb, name=model).options, "data": None, "read": None}
-    given = by_home(pairs, homes, plain=("model", "options"))
+    given = by_home(pairs, homes, plain=("model", "options"), own=("batch", "device", "weights"))
     with working():
         outcome = apply_verb(
             verb,

@@ -144,7 +144,7 @@ def _plan(
     homes = {
         "adapter": adapter_card.settings, "recipe": training.settings, "episode": EPISODE, "model": None, "data": None
     }  # fmt: skip
-    given = by_home(settings, homes, plain=("adapter", "recipe", "episode"))
+    given = by_home(settings, homes, plain=("adapter", "recipe", "episode"), own=("seed", "device", "weights"))
     shots = complete(EPISODE, given["episode"], of="an episode")["shots"]
     source = open_dataset(data, root=root, settings=given["data"])
     advice = training.defaults.get(adapter, {})

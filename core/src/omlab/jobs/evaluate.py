@@ -85,7 +85,7 @@ def evaluate(
     source.dataset.prepare()
     offer, card = choose_evaluator(evaluator, source, split)
     homes = {"evaluator": card.settings, "options": None, "model": None, "data": None}
-    given = by_home(settings, homes, plain=("evaluator",))
+    given = by_home(settings, homes, plain=("evaluator",), own=("batch", "device", "weights", "split"))
     chosen = complete(card.settings, given["evaluator"], of=f"the evaluator '{card.name}'")
     judge = cast(Evaluator, load_entry(offer, card.entry)(card, settings=chosen))
     answers: _ByModel | Given

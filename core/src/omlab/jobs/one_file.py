@@ -22,6 +22,24 @@ from omlab.roles import Case
 from omlab.run_folder import LOG, read_log_file, same_request
 from omlab.stamps import all_agree, parts_of
 
+_FILES = (
+    PICTURE,
+    ".docx",
+    ".gz",
+    ".htm",
+    ".html",
+    ".jpeg",
+    ".jpg",
+    ".pdf",
+    ".tif",
+    ".tiff",
+    ".txt",
+    ".xls",
+    ".xlsx",
+    ".zip",
+)
+"""Suffixes that mean a file, whatever formats are installed: a folder `run.v2` is none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OneFile:
@@ -128,7 +146,7 @@ def _beside_name(main: str, made: str, other: str, stem: str) -> str:
 def is_one_file(output: str, gives: str) -> bool:
     """Whether `output` is a file for results of kind `gives`, not a folder.
 
-    Raises `UsageError` where its suffix is that of a format which does not write such a result, or of a picture.
+    Raises `UsageError` where its suffix is that of a file, but of no format that writes such a result.
     """
     writers = [card for card in format_cards() if gives in card.writes]
     if suffix_of(Path(output), [card for card in writers if card.folders]):
@@ -137,10 +155,11 @@ def is_one_file(output: str, gives: str) -> bool:
         return False
     if suffix_of(Path(output), file_writers(gives)):
         return True
-    if suffix := suffix_of(Path(output), format_cards()) or (PICTURE if output.lower().endswith(PICTURE) else ""):
-        known = ", ".join(sorted({s for card in format_cards() if gives in card.writes for s in card.suffixes}))
-        hint = " A picture is asked for with --overlay." if suffix == PICTURE else ""
-        raise UsageError(
-            f"{an(gives).capitalize()} cannot be written to {output}; suffixes that would do: {known or 'none'}.{hint}"
-        )
-    return False
+    if not suffix_of(Path(output), format_cards()) and not output.lower().endswith(_FILES):
+        return False
+    known = ", ".join(sorted({suffix for card in writers for suffix in card.suffixes}))
+    picture = " A picture is asked for with --overlay." if output.lower().endswith(PICTURE) else ""
+    raise UsageError(
+        f"{an(gives).capitalize()} cannot be written to {output}; suffixes that would do: {known or 'none'}; "
+        f"a slash at its end would make it a folder.{picture}"
+    )

@@ -25,7 +25,7 @@ from omlab_report.blocks import (
     Section,
     Table,
 )
-from omlab_report.judged import model_words
+from omlab_report.judged import model_words, untrained_notices
 from omlab_report.page import render_page, write_page, write_text
 from omlab_report.plots import case_strip, curves_with_intervals, dot_intervals, heat_map, loss_curve
 from omlab_report.png import described, encode_png
@@ -66,6 +66,7 @@ __all__ = [
     "run_of_case",
     "run_sections",
     "safe_cell",
+    "untrained_notices",
     "write_page",
     "write_text",
 ]

@@ -32,7 +32,12 @@ def notices_of(facts: Mapping[str, Any] | None) -> list[str]:
     request = part(facts or {}, "request")
     if "predictions" in request and not request.get("model"):
         return [UNKNOWN_ORIGIN]
-    names = dict.fromkeys(untrained_in(part(request, "model")))
+    return untrained_notices(part(request, "model"))
+
+
+def untrained_notices(model: Mapping[str, Any]) -> list[str]:
+    """What stands above figures that come from a model of such an identity: for each untrained one of it a notice."""
+    names = dict.fromkeys(untrained_in(model))
     return [UNTRAINED_NOTICE.format(name=name) for name in names]
 
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from omlab.errors import OmlabWarning
+from omlab.errors import OmlabNote, OmlabWarning
 from omlab.weights import save_state_dict
 
 NAME = "checkpoint.safetensors"
@@ -109,6 +109,12 @@ def read_checkpoint(folder: Path, *, settings: str) -> Checkpoint | None:
         )
         return None
     return checkpoint
+
+
+def say_going_on(done: int, *, of: int, unit: str = "epoch") -> None:
+    """Note that a training which was interrupted goes on; nothing of one that begins, or has nothing left to do."""
+    if 0 < done < of:
+        warnings.warn(f"The training goes on after {unit} {done} of {of}.", OmlabNote, stacklevel=3)
 
 
 def remove_leftovers(folder: Path) -> None:

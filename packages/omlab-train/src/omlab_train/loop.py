@@ -21,7 +21,14 @@ from omlab_train import schedules
 from omlab_train.average import Average
 from omlab_train.batches import batches_ahead, mapped, workers_for
 from omlab_train.best import Best, best_epoch, is_over, said_at_the_limit
-from omlab_train.checkpoint import Checkpoint, CheckpointWarning, read_checkpoint, remove_leftovers, write_checkpoint
+from omlab_train.checkpoint import (
+    Checkpoint,
+    CheckpointWarning,
+    read_checkpoint,
+    remove_leftovers,
+    say_going_on,
+    write_checkpoint,
+)
 from omlab_train.gradients import clip_each
 from omlab_train.memory import keep_freed_memory
 from omlab_train.processes import accelerator_for, said_by_the_first
@@ -154,6 +161,8 @@ class _Training:
     ) -> list[dict[str, float]]:
         recipe, first = self.recipe, self.accelerator.is_main_process
         done = min(len(history) * recipe.epoch, recipe.steps)
+        if first and not is_over(history, recipe.how):
+            say_going_on(len(history), of=math.ceil(recipe.steps / recipe.epoch))
         batches = batches_ahead(
             recipe.batches, self._numbers(done), workers=workers, pinned=self.accelerator.device.type == "cuda"
         )

@@ -57,7 +57,8 @@ def conclude(rows: Rows, folder: Path, *, failed: Mapping[str, str]) -> Report:
         sections.append(Section("Slides without features, or without a page", [Notes(reasons)]))
     sections += [Section("How to read it", [Notes(NOTES)]), *run_sections(read_run(folder))]
     count = len(found)
-    write_page(Page(f"{count} slide{'s' if count != 1 else ''}", sections), folder / PAGE)
+    notices = dict.fromkeys(notice for row in found.values() for notice in row["notices"])
+    write_page(Page(f"{count} slide{'s' if count != 1 else ''}", sections, notices=[*notices]), folder / PAGE)
     metrics = [
         Metric(name="slides", value=count, n=count),
         Metric(name="patches", value=patches, n=count),

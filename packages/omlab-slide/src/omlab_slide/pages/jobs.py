@@ -17,6 +17,7 @@ from omlab.jobs.outputs import file_name
 from omlab.jobs.run_cases import FileCase, run_cases
 from omlab.records import CaseLog, Record, Role
 from omlab.run_folder import read_log
+from omlab_report import untrained_notices
 from omlab_slide.bag import Bag
 from omlab_slide.heat import HeatMap
 from omlab_slide.heat.annotation import SUFFIX, Agreement, agreement, read_annotation
@@ -141,6 +142,7 @@ def _row(bag: Bag, heat: HeatMap | None, found: Agreement | None) -> dict[str, A
         "size_mm": size,
         "highest_mm": highest,
         "encoder": str(bag.encoder.get("name", "")),
+        "notices": untrained_notices(bag.encoder),
         "annotated": None if found is None else found.patches,
         "dice": None if found is None else found.dice,
     }

@@ -14,6 +14,7 @@ from omlab_report import (
     Page,
     Picture,
     Section,
+    untrained_notices,
     write_page,
 )
 from omlab_slide.bag import Bag
@@ -59,7 +60,7 @@ def write_slide_page(
             sections.append(_patches("Highest scores", high, bag.mpp))
             sections.append(_patches("Lowest scores", low, bag.mpp))
     sections.append(Section("What the features are", [Facts(facts_of(bag))]))
-    write_page(Page(id, sections, subtitle=bag.in_words()), path)
+    write_page(Page(id, sections, subtitle=bag.in_words(), notices=untrained_notices(bag.encoder)), path)
 
 
 def thumbnail(bag: Bag, slide: Slide, *, canvas: tuple[int, int] = CANVAS) -> bytes:

@@ -26,6 +26,7 @@ from omlab_text.recipes.language import check_precision
 from omlab_text.recipes.rates import advised_rate
 from omlab_text.recipes.reward import ranking_of
 from omlab_text.training.ranking import ranking_pairs
+from omlab_train.checkpoint import say_going_on
 
 if TYPE_CHECKING:
     from omlab_text.local_model import LocalModel
@@ -75,6 +76,8 @@ class TrlLoop:
     def run(self, *, device: str, folder: Path, seed: int) -> list[dict[str, float]]:
         """Train; goes on from the last epoch that an interrupted run finished. The history has a row an epoch."""
         from datasets import Dataset as Table  # type: ignore[import-untyped]
+        from transformers import TrainerState
+        from transformers.trainer import TRAINER_STATE_NAME
         from transformers.trainer_utils import get_last_checkpoint
 
         network = self.backend.network.to(device)
@@ -89,6 +92,9 @@ class TrlLoop:
                 processing_class=copy.deepcopy(self.backend.tokenizer.given),
             )
             last = get_last_checkpoint(str(folder)) if folder.is_dir() else None  # type: ignore[no-untyped-call]
+            if last is not None:
+                state = TrainerState.load_from_json(str(Path(last) / TRAINER_STATE_NAME))
+                say_going_on(round(state.epoch or 0), of=self.settings["epochs"])
             trainer.train(resume_from_checkpoint=last)
         network.eval()
         return history_of(trainer.state.log_history)

@@ -35,7 +35,7 @@ from omlab_text.training.kl import AdaptiveKl
 from omlab_text.training.means import masked_mean
 from omlab_text.training.ppo import Estimates, Ppo, PpoLosses, Rollout, estimates, group_estimates, ppo_losses
 from omlab_text.training.supervised import IGNORED, hidden_states, output_matrix
-from omlab_train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from omlab_train.checkpoint import Checkpoint, read_checkpoint, say_going_on, write_checkpoint
 from omlab_train.order import Order
 from omlab_train.settings import mixed_seed
 
@@ -109,6 +109,7 @@ class PolicyLoop:
         writer = Writer(self.backend, self.reward, sampling=sampling)
         allowed = self._missed() + self.settings["red_flag_tolerance"]
         history = self._resumed(folder)
+        say_going_on(len(history), of=self.settings["rollouts"], unit="rollout")
         folder.mkdir(parents=True, exist_ok=True)
         with progress.bar("training", total=self.settings["rollouts"]) as advance:
             advance(len(history))

@@ -26,7 +26,7 @@ from omlab.suggest import did_you_mean
 from omlab_data.files import missing_files, size_of, some
 from omlab_data.splits import Shares, group_pattern, split_by_group, torn_groups
 from omlab_data.verify import Findings, look_through, some_cases
-from omlab_volume.data.nnunet_files import Files, find_cases, has_part, stray_files
+from omlab_volume.data.nnunet_files import Files, doubled, find_cases, has_part, stray_files
 from omlab_volume.data.nnunet_json import NAME, Description, read_description
 from omlab_volume.volume import LabelMap, Volume
 
@@ -224,6 +224,12 @@ class NnunetDataset:
         stray = [str(path) for part in ("Tr", "Ts") for path in stray_files(self.root, part, self.description)]
         if stray:
             problems.append(f"{NAME} names {len(self.description.channels)} channels, not that of {some(stray)}.")
+        twice = [str(path) for part in ("Tr", "Ts") for path in doubled(self.root, part, self.description)]
+        if twice:
+            problems.append(
+                f"Beside files of the same name ending in {self.description.ending}, which are the ones read, stand "
+                f"{some(twice)}: take out those that are wrong."
+            )
         used = {case.id for split, cases in self._parts.items() if split != UNLABELLED for case in cases}
         unused = [id for id in training if id not in used]
         if unused:

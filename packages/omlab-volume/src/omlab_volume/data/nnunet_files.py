@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from omlab.formats import format_cards, suffix_of
 from omlab_volume.data.nnunet_json import Description
 
 _CHANNEL = re.compile(r"^(.+)_(\d{4})$")
@@ -59,6 +60,18 @@ def stray_files(folder: Path, part: str, description: Description) -> list[Path]
         return []
     beyond = [stem for stem in sorted(stems) if _number(stem) >= len(description.channels)]
     return [images / f"{stem}{description.ending}" for stem in beyond]
+
+
+def doubled(folder: Path, part: str, description: Description) -> list[Path]:
+    """Images and labels that stand beside one of the same name, with another ending than that of `dataset.json`."""
+    cards = [card for card in format_cards() if "labelmap" in card.reads or "volume" in card.reads]
+    found = []
+    for place in (folder / f"images{part}", folder / f"labels{part}"):
+        stems = _stems(place, description.ending)
+        paths = sorted(place.iterdir()) if stems else []
+        suffixes = {path: suffix_of(path, cards) for path in paths if not path.name.endswith(description.ending)}
+        found += [path for path, suffix in suffixes.items() if suffix and path.name[: -len(suffix)] in stems]
+    return found
 
 
 def has_part(cases: Mapping[str, Files]) -> bool:
