@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,13 +18,18 @@ from pathlib import Path
 import pytest
 
 from tools import pages
+from tools.shown.chats import CHATS
+from tools.shown.clips import CLIPS
+from tools.shown.images import IMAGES
+from tools.shown.proteins import PROTEINS
+from tools.shown.slides import SLIDES
 from tools.workspace import ROOT
 
 pytestmark = pytest.mark.slow
 
 IN_PLACE = (
     (r"stunet-(base|small)(\.totalsegmentator)?", "stunet-tiny.untrained"),
-    (r" --weights base_ep4k\.model", ""),
+    (r" --weights (base_ep4k\.model|PULSE-7bv5/)", ""),
     (r", weights=\"base_ep4k\.model\"", ""),
     (r"sammed3d\.turbo", "sammed3d-tiny.untrained"),
 )
@@ -39,6 +45,14 @@ FIRST_LOOK = (ROOT / "README.md", ROOT / "docs" / "index.md")
 SHOWN = r"^    ((?:[A-Z_]+=\S+ )?(?:uv run )?(?:omlab|torchrun) .*)$"
 NOT_HERE = ("omlab demo", "omlab new", "omlab benchmark")
 """Commands that have tests of their own."""
+ELSEWHERE = {
+    "endofm-segment": CLIPS,
+    "pathoduet-he": SLIDES,
+    "retfound-mae.cfp fundus/": IMAGES,
+    "esm2-t33": PROTEINS,
+    "pulse-7b": CHATS,
+}
+"""What stands in lines of a first look at no volumes, and the reader of the page that has more of it."""
 CLICKS = {"space": "voxel", "image": "ct.nii.gz", "objects": [{"name": "a", "points": [{"at": [20, 20, 10]}]}]}
 
 
@@ -78,13 +92,17 @@ def in_place(text: str) -> str:
     return text
 
 
+def first_look() -> list[str]:
+    """The lines of both pages, each once: they have most of them in common."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in FIRST_LOOK)
+    found = re.findall(SHOWN, text, re.MULTILINE)
+    return list(dict.fromkeys(line.replace("uv run ", "").partition("  #")[0].rstrip() for line in found))
+
+
 def test_the_commands_of_a_first_look_work(reader: Path) -> None:
     before = set(reader.iterdir())
-    lines: dict[str, None] = {}  # each once: the pages have most of them in common
-    for page in FIRST_LOOK:
-        found = re.findall(SHOWN, page.read_text(encoding="utf-8"), re.MULTILINE)
-        lines |= dict.fromkeys(in_place(line.replace("uv run ", "").partition("  #")[0].rstrip()) for line in found)
-    ran = [line for line in lines if not line.startswith(NOT_HERE)]
+    lines = [line for line in first_look() if not line.startswith(NOT_HERE)]
+    ran = [in_place(line) for line in lines if not any(one in line for one in ELSEWHERE)]
     assert len(ran) >= 14
     for line in ran:
         pages.shell(line + next((more for words, more in QUICK.items() if words in line), ""), cwd=reader)
@@ -96,6 +114,14 @@ def test_the_commands_of_a_first_look_work(reader: Path) -> None:
         code = in_place(block)
         assert LOADED in code
         subprocess.run([sys.executable, "-c", code.replace(LOADED, QUICK_PYTHON)], cwd=reader, check=True)
+
+
+@pytest.mark.parametrize("model", ELSEWHERE)
+def test_a_first_look_at_no_volumes_works(model: str, tmp_path: Path) -> None:
+    (line,) = (line for line in first_look() if model in line and not line.startswith(NOT_HERE))
+    reader = ELSEWHERE[model]
+    reader.files(tmp_path)
+    pages.shell(f"{reader.in_place(in_place(line), server='')} <<< {shlex.quote(reader.typed)}", cwd=tmp_path)
 
 
 def test_the_page_on_training_works_as_written(tmp_path: Path) -> None:
