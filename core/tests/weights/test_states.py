@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from omlab.errors import OutputError, WeightsError
-from omlab.weights import check_entries, load_state_dict, read_state_dict, save_state_dict
+from omlab.weights import check_entries, depth_of, load_state_dict, read_state_dict, save_state_dict
 
 from .making import network, same
 
@@ -105,3 +105,11 @@ def test_another_networks_state_is_told_by_the_entries_that_it_lacks() -> None:
         check_entries(state, {"head.weight": 2, "neck": 2}, what="a Toy checkpoint", source="x.pth")
     with pytest.raises(WeightsError, match=r"x\.pth is not a Toy checkpoint: 'head\.weight' has the shape \(2,\)"):
         check_entries(state, {"stem.weight": 4, "head.weight": 2}, what="a Toy checkpoint", source="x.pth")
+
+
+def test_blocks_are_counted_and_a_number_far_behind_is_no_depth() -> None:
+    state = {f"encoder.blocks.{n}.{part}.weight": torch.zeros(1) for n in (0, 1, 2) for part in ("norm", "mlp")}
+    far = {"encoder.blocks.99999999999999999999.norm.weight": torch.zeros(1)}
+    assert depth_of(state, r"encoder\.blocks\.(\d+)\.") == 3
+    assert depth_of({**state, **far}, r"encoder\.blocks\.(\d+)\.") == 4
+    assert depth_of(state, r"blocks\.(\d+)\.") == 0

@@ -9,7 +9,6 @@ Whether files of the second form exist for BROW was not verified; DINO's own tra
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 from torch import Tensor
 
 from omlab.errors import WeightsError
-from omlab.weights import check_entries
+from omlab.weights import check_entries, depth_of
 from omlab_brow.vit import VitConfig
 
 _HEAD_WIDTH = 64  # numbers of a token in each head, of all of upstream's variants but the largest
@@ -49,7 +48,7 @@ def recognise(state: Mapping[str, Tensor], *, source: Path | str) -> Found:
         size=side * patch,
         patch=patch,
         width=width,
-        depth=1 + max(int(key.split(".")[1]) for key in state if re.match(r"blocks\.\d+\.", key)),
+        depth=depth_of(state, r"blocks\.(\d+)\."),
         heads=max(1, width // _HEAD_WIDTHS.get(width, _HEAD_WIDTH)),
         mlp_ratio=state["blocks.0.mlp.fc1.weight"].shape[0] / width,
     )

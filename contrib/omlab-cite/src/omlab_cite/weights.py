@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from omlab.errors import WeightsError
+from omlab.weights import depth_of
 from omlab_cite.vit import VitConfig
 
 TOWER = "backbone.model."
@@ -79,7 +80,7 @@ def recognise(state: Mapping[str, Tensor], *, source: Path | str) -> Found:
         size=grid * conv.shape[-1],
         patch=conv.shape[-1],
         width=conv.shape[0],
-        depth=1 + max((int(name.split(".")[2]) for name in tower if ".resblocks." in name), default=-1),
+        depth=depth_of(tower, r"transformer\.resblocks\.(\d+)\."),
         embed=proj.shape[1],
     )
     own = {name: value for name, value in state.items() if name.startswith(_OWN)}

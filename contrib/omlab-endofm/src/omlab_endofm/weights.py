@@ -10,14 +10,13 @@ the head of pre-training.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from omlab.errors import WeightsError
-from omlab.weights import Weights, check_entries, read_state_dict
+from omlab.weights import Weights, check_entries, depth_of, read_state_dict
 from omlab_endofm.backbone import BackboneConfig
 
 _HEAD_WIDTH = 64
@@ -61,14 +60,14 @@ def _config(state: Mapping[str, Tensor], *, source: Path) -> BackboneConfig:
     check_entries(state, _NEEDED, what="an Endo-FM checkpoint", source=source)
     width, _, patch, _ = state["patch_embed.proj.weight"].shape
     side = round((state["pos_embed"].shape[1] - 1) ** 0.5)
-    numbers = [int(match[1]) for match in (re.match(r"blocks\.(\d+)\.", key) for key in state) if match]
-    if not numbers or side * side + 1 != state["pos_embed"].shape[1] or "blocks.0.mlp.fc1.weight" not in state:
+    depth = depth_of(state, r"blocks\.(\d+)\.")
+    if not depth or side * side + 1 != state["pos_embed"].shape[1] or "blocks.0.mlp.fc1.weight" not in state:
         raise WeightsError(f"{source} is not an Endo-FM checkpoint: it has no whole blocks, or no square of places.")
     return BackboneConfig(
         size=side * patch,
         patch=patch,
         width=width,
-        depth=1 + max(numbers),
+        depth=depth,
         heads=max(1, width // _HEAD_WIDTH),
         mlp_ratio=state["blocks.0.mlp.fc1.weight"].shape[0] / width,
         frames=state["time_embed"].shape[1],

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from omlab.errors import WeightsError
+from omlab.weights import depth_of
 from omlab_misfm.fmunet import FmunetConfig
 from omlab_misfm.levels import LEVELS, MODES, Mode, kernel_of
 from omlab_misfm.networks import Config, Network, is_of_channels, is_of_classes
@@ -24,7 +25,7 @@ from omlab_misfm.shifted_windows.naive import relative_rows, row_of, table_rows
 
 _TABLE = "relative_position_bias_table"
 _INDEX = "relative_position_index"
-_UNIT = re.compile(r"^encoder\.en_conv0\.conv_list\.(\d+)\.")
+_UNIT = r"encoder\.en_conv0\.conv_list\.(\d+)\."
 _BLOCK = re.compile(r"^pyramid_ct\.convtrans_(e2|e3|e4)\.trans\.blocks\.(\d+)\.")
 
 
@@ -59,13 +60,12 @@ def _fmunet(state: Mapping[str, Tensor], base: FmunetConfig) -> FmunetConfig:
     modes = [one for one in MODES if kernels == (kernel_of(one, 0), kernel_of(one, 1))]
     if not modes:
         raise ValueError(f"no resolution mode has kernels of {kernels}")
-    units = [int(match[1]) for match in map(_UNIT.match, state) if match]
     return replace(
         base,
         in_channels=state["project.weight"].shape[1],
         num_classes=len(state["out_layers.0.2.weight"]),
         widths=tuple(len(state[f"encoder.en_conv{n}.conv_list.0.3.weight"]) for n in range(LEVELS)),
-        depth=max(units) + 1,
+        depth=depth_of(state, _UNIT),
         resolution_mode=modes[0],
     )
 

@@ -9,7 +9,6 @@ Wrapper, `module.` and what a card drops are taken off before (`omlab.weights`).
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 from torch import Tensor
 
 from omlab.errors import WeightsError
-from omlab.weights import check_entries
+from omlab.weights import check_entries, depth_of
 from omlab_pathoduet.positions import PREFIX
 from omlab_pathoduet.vit import VitConfig
 
@@ -67,7 +66,7 @@ def recognise(state: Mapping[str, Tensor], *, heads: int, source: Path | str) ->
         config = VitConfig(
             size=grid * 16,
             width=width,
-            depth=1 + max(int(key.split(".")[1]) for key in kept if re.match(r"blocks\.\d+\.", key)),
+            depth=depth_of(kept, r"blocks\.(\d+)\."),
             heads=heads,
             mlp_ratio=kept["blocks.0.mlp.fc1.weight"].shape[0] / width,
             stem="conv" if stem == "conv" else "patch",

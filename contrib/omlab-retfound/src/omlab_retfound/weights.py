@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from omlab.errors import SettingsError, WeightsError
-from omlab.weights import check_entries
+from omlab.weights import check_entries, depth_of
 from omlab_retfound.mae import DecoderConfig, MaskedAutoencoder, allocate_autoencoder
 from omlab_retfound.positions import resized_table
 from omlab_retfound.vit import Form, HeadNorm, Pool, RetFound, VitConfig, allocate
@@ -77,7 +77,7 @@ def recognise(state: Mapping[str, Tensor], *, source: Path | str) -> Found:
         size=grid * patch,
         patch=patch,
         width=width,
-        depth=1 + max(int(key.split(".")[1]) for key in state if re.match(r"blocks\.\d+\.", key)),
+        depth=depth_of(state, r"blocks\.(\d+)\."),
         heads=max(1, width // _HEAD_WIDTH),
         mlp_ratio=state["blocks.0.mlp.fc1.weight"].shape[0] / width,
         pool=_pool(state, form=form),
@@ -173,9 +173,9 @@ def _pool(state: Mapping[str, Tensor], *, form: Form) -> Pool:
 
 
 def _decoder(state: Mapping[str, Tensor], *, source: Path | str) -> DecoderConfig:
-    blocks = [int(key.split(".")[1]) for key in state if re.match(r"decoder_blocks\.\d+\.", key)]
+    depth = depth_of(state, r"decoder_blocks\.(\d+)\.")
     embed = state.get("decoder_embed.weight")
-    if embed is None or embed.ndim != 2 or not blocks:
+    if embed is None or embed.ndim != 2 or not depth:
         raise WeightsError(f"{source} has part of a decoder, but no 'decoder_embed.weight' of two axes and its blocks.")
     width = len(embed)
-    return DecoderConfig(width=width, depth=1 + max(blocks), heads=max(1, width // _DECODER_HEAD_WIDTH))
+    return DecoderConfig(width=width, depth=depth, heads=max(1, width // _DECODER_HEAD_WIDTH))

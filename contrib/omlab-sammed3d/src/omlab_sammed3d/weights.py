@@ -7,7 +7,6 @@ the weights alone.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,13 +15,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from omlab.errors import UsageError, WeightsError
-from omlab.weights import check_entries, load_state_dict
+from omlab.weights import check_entries, depth_of, load_state_dict
 from omlab_sammed3d.attention import RelPos
 from omlab_sammed3d.network import SamMed3d, SamMed3dConfig
 
 _POS_EMBED = "image_encoder.pos_embed"
 _PATCH = "image_encoder.patch_embed.proj.weight"
-_BLOCK = re.compile(r"image_encoder\.blocks\.(\d+)\.")
+_BLOCK = r"image_encoder\.blocks\.(\d+)\."
 _TABLE = "image_encoder.blocks.{}.attn.rel_pos_d"
 _BOXES = ("prompt_encoder.point_embeddings.2.weight", "prompt_encoder.point_embeddings.3.weight")
 _NEEDED = {
@@ -45,7 +44,7 @@ def config_from_state(
     belongs there, so that a key which is missing is named and not those beside it. Raises `WeightsError` for
     another network's state.
     """
-    depth = 1 + max((int(found[1]) for found in map(_BLOCK.match, state) if found), default=0)
+    depth = depth_of(state, _BLOCK)
     tables = {_TABLE.format(n): 2 for n in range(depth)}
     check_entries(state, _NEEDED | tables, what="a SAM-Med3D checkpoint", source=source)
     grid, width = state[_POS_EMBED].shape[1], state[_POS_EMBED].shape[4]

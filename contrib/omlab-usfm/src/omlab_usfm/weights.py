@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from omlab.errors import SettingsError, WeightsError
-from omlab.weights import load_state_dict
+from omlab.weights import depth_of, load_state_dict
 from omlab_usfm.atm import NO_OBJECT_WEIGHT, AtmHead
 from omlab_usfm.encoder import Encoder, EncoderConfig
 from omlab_usfm.segmentation import SegVit, UperNet
@@ -132,7 +132,7 @@ def config_of(state: Mapping[str, Tensor], *, source: Path | str) -> EncoderConf
         patch_size=patch,
         channels=channels,
         width=width,
-        depth=1 + max(int(key.split(".")[1]) for key in state if key.startswith("blocks.")),
+        depth=depth_of(state, r"blocks\.(\d+)\."),
         heads=int(tables[0].shape[1]),
         mlp_ratio=4.0 if hidden is None else len(hidden) / width,
         qv_bias="blocks.0.attn.q_bias" in state,

@@ -11,7 +11,7 @@ from omlab.weights.checkpoint import read_state_dict, read_tensor
 from omlab.weights.handed import Endpoint, Weights
 from omlab.weights.module import read_module_state
 from omlab.weights.resolve import LOCAL, offered, resolve
-from omlab.weights.state import check_entries, load_state_dict, save_state_dict
+from omlab.weights.state import check_entries, depth_of, load_state_dict, save_state_dict
 
 __all__ = [
     "LOCAL",
@@ -21,6 +21,7 @@ __all__ = [
     "cache_folder",
     "cached",
     "check_entries",
+    "depth_of",
     "fetch",
     "is_offline",
     "load_state_dict",

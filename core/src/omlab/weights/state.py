@@ -85,6 +85,19 @@ def check_entries(
         raise WeightsError(f"{source} is not {what}: '{wrong}' has the shape {tuple(state[wrong].shape)}.")
 
 
+def depth_of(state: Mapping[str, torch.Tensor], block: str) -> int:
+    """How many blocks a state has.
+
+    They are counted: a damaged file that names a block far behind the others must not have a network built that fits
+    no memory. With so many blocks, that one is unexpected.
+
+    Args:
+        state: Tensors by name.
+        block: A regular expression for the beginnings of names, whose group is the number of a block.
+    """
+    return len({found[1] for found in map(re.compile(block).match, state) if found})
+
+
 def save_state_dict(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     """Write `tensors` to `path` as safetensors, whole or not at all; a file in its place is replaced.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from omlab.errors import WeightsError
-from omlab.weights import check_entries, load_state_dict
+from omlab.weights import check_entries, depth_of, load_state_dict
 from omlab_sam.network import Sam
 
 TRAINED_ANEW = ("mask_tokens", "output_hypernetworks_mlps", "iou_prediction_head")
@@ -19,7 +18,7 @@ TRAINED_ANEW = ("mask_tokens", "output_hypernetworks_mlps", "iou_prediction_head
 
 _POS_EMBED = "image_encoder.pos_embed"
 _PATCH = "image_encoder.patch_embed.proj.weight"
-_BLOCK = re.compile(r"image_encoder\.blocks\.(\d+)\.")
+_BLOCK = r"image_encoder\.blocks\.(\d+)\."
 _TABLE = "image_encoder.blocks.{}.attn.rel_pos_h"
 _NEEDED = {
     _POS_EMBED: 4,
@@ -35,7 +34,7 @@ def shape_of(state: Mapping[str, Tensor], *, source: Path | str) -> dict[str, An
 
     A block is global where its tables have the length of the grid. Raises `WeightsError` for another network's state.
     """
-    depth = 1 + max((int(found[1]) for found in map(_BLOCK.match, state) if found), default=0)
+    depth = depth_of(state, _BLOCK)
     tables = {_TABLE.format(n): 2 for n in range(depth)}
     check_entries(state, _NEEDED | tables, what="a SAM checkpoint", source=source)
     grid, width = state[_POS_EMBED].shape[1], state[_POS_EMBED].shape[3]
