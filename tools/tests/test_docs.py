@@ -23,6 +23,14 @@ def test_no_hook_is_documented_that_does_not_exist() -> None:
     assert {heading.partition("(")[0] for heading in WRITTEN_HOOKS} == set(HOOKS)
 
 
+def test_the_first_page_is_called_by_what_omlab_is() -> None:
+    said = re.search(r"^site_description: (.+)\.$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert said is not None
+    page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert f"\ntitle: {said[1]}\n" in page  # of the browser's tab
+    assert f"\n# omlab: {said[1].lower()}\n" in page
+
+
 def test_every_error_is_explained() -> None:
     page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     kinds = [

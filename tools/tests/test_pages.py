@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 IN_PLACE = (
     (r"stunet-(base|small)(\.totalsegmentator)?", "stunet-tiny.untrained"),
-    (r" --weights (base_ep4k\.model|PULSE-7bv5/)", ""),
+    (r" --weights (base_ep4k\.model|cvc\.pth|PULSE-7bv5/)", ""),
     (r", weights=\"base_ep4k\.model\"", ""),
     (r"sammed3d\.turbo", "sammed3d-tiny.untrained"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_each_slide_has_a_page_and_all_have_one(runs: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("tag", ["published", "untrained"])
-def test_features_of_an_untrained_encoder_are_told_above_all_figures(runs: Path, tmp_path: Path, tag: str) -> None:
+def test_untrained_models_are_told_above_all_figures(runs: Path, tmp_path: Path, tag: str) -> None:
     def embed(case: FileCase, place: Path) -> Mapping[str, Any]:
         bag = omlab.read(case.files["bag"][0])
         assert isinstance(bag, Bag)
@@ -94,13 +95,22 @@ def test_features_of_an_untrained_encoder_are_told_above_all_figures(runs: Path,
         omlab.write(replace(bag, encoder=encoder), place / "a.bag.zarr")
         return {}
 
-    case = FileCase(id="a", files={"bag": [runs / "features" / "a.bag.zarr"]})
-    made, role = tmp_path / "features", Role("main", "bag-zarr", "bag")
-    run_cases([case], embed, output=made, request={}, kind="features", role=lambda file: role)
-    report_slides(made, output=tmp_path / "pages")
+    def explain(case: FileCase, place: Path) -> Mapping[str, Any]:
+        shutil.copy(case.files["heat"][0], place / "a.geojson")
+        return {}
+
+    model = {"name": f"sums.{tag}", "weights": {"tag": tag}}
+    for name, do, source, role in (
+        ("features", embed, {"bag": [runs / "features" / "a.bag.zarr"]}, Role("main", "bag-zarr", "bag")),
+        ("heat", explain, {"heat": [runs / "heat" / "a.geojson"]}, Role("main", "heat-geojson", "heat-map")),
+    ):
+        case, request = FileCase(id="a", files=source), {"model": model} if name == "heat" else {}
+        run_cases([case], do, output=tmp_path / name, request=request, kind=name, role=lambda file, role=role: role)
+    report_slides(tmp_path / "features", heat=tmp_path / "heat", output=tmp_path / "pages")
     for page in ("a.html", "report.html"):
         said = html.unescape((tmp_path / "pages" / page).read_text())
-        assert ("The weights of 'dots.untrained' are untrained" in said) == (tag == "untrained")
+        for untrained in ("dots.untrained", "sums.untrained"):
+            assert (f"The weights of '{untrained}' are untrained" in said) == (tag == "untrained")
 
 
 def test_the_highest_scores_are_judged_by_an_annotation(runs: Path, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_training_that_was_stopped_says_after_which_epoch_it_goes_on(tmp_path,
         loop.run(device="cpu", folder=work, seed=0)
     monkeypatch.undo()
     again = by_trl.dpo(tiny_model(), preferences(tmp_path), settings=settings, seed=0)
-    with pytest.warns(OmlabNote, match="goes on after epoch 1 of 2"):
+    with pytest.warns(OmlabNote, match="ended after epoch 1 of 2"):
         again.run(device="cpu", folder=work, seed=0)
 
 

@@ -87,7 +87,7 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(prompts, texts, t
     save, loop._save = loop._save, lambda history, folder: stop_after(save, history, folder)
     with pytest.raises(KeyboardInterrupt):
         loop.run(device="cpu", folder=tmp_path / "broken", seed=0)
-    with pytest.warns(OmlabNote, match="goes on after rollout 2 of 3"):
+    with pytest.warns(OmlabNote, match="ended after rollout 2 of 3"):
         again, resumed = learnt(prompts, tmp_path / "broken", rollouts=3, **settings)
     assert again == whole
     assert all(torch.equal(weights[name], resumed[name]) for name in weights)

@@ -139,7 +139,7 @@ def test_resumes_bit_for_bit_after_ctrl_c(tmp_path: Path, how: Optimisation) -> 
     assert [path.name for path in (tmp_path / "cut").iterdir()] == [NAME]
     resumed = Interrupted(how)
     resumed.calls = 1000
-    with pytest.warns(OmlabNote, match=f"goes on after epoch 1 of {EPOCHS}"):
+    with pytest.warns(OmlabNote, match=f"ended after epoch 1 of {EPOCHS}"):
         rows = fit(resumed, folder=tmp_path / "cut", device="cpu", seed=7)
     assert resumed.calls == 1000 + 2 * STEPS * how.accumulate, "the first epoch must not be trained again"
     assert_same_training(resumed, rows, whole, expected)

@@ -114,7 +114,8 @@ def read_checkpoint(folder: Path, *, settings: str) -> Checkpoint | None:
 def say_going_on(done: int, *, of: int, unit: str = "epoch") -> None:
     """Note that a training which was interrupted goes on; nothing of one that begins, or has nothing left to do."""
     if 0 < done < of:
-        warnings.warn(f"The training goes on after {unit} {done} of {of}.", OmlabNote, stacklevel=3)
+        said = f"An earlier start ended after {unit} {done} of {of}: the training goes on from there."
+        warnings.warn(said, OmlabNote, stacklevel=3)
 
 
 def remove_leftovers(folder: Path) -> None:

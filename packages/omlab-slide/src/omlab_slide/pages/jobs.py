@@ -12,6 +12,7 @@ import omlab
 from omlab.digests import digest_of
 from omlab.errors import InputError, OmlabError, OmlabWarning, UsageError
 from omlab.files import writing
+from omlab.identities import part
 from omlab.jobs.outcome import Outcome
 from omlab.jobs.outputs import file_name
 from omlab.jobs.run_cases import FileCase, run_cases
@@ -56,11 +57,12 @@ def report_slides(
     if regions is not None and not regions.is_dir():
         raise UsageError(f"{regions} is no folder of annotations.")
     cases = [_case(id, place, record, heats.get(id), regions) for id, (place, record) in bags.items()]
+    drawn_by = part((read_log(Path(heat)) or {}).get("request", {}), "model") if heat is not None else {}
     request: dict[str, Any] = {"command": KIND}
     places = sorted(str(path.absolute()) for case in cases for paths in case.files.values() for path in paths)
     return run_cases(
         cases,
-        _do,
+        partial(_do, drawn_by=drawn_by),
         output=output or Path("omlab-runs") / f"{KIND}-{digest_of(places)[:8]}",
         request=request,
         kind=KIND,
@@ -108,8 +110,8 @@ def _results(folder: Path, kind: str) -> tuple[dict[str, tuple[Path, Record]], d
     return found, failed
 
 
-def _do(case: FileCase, folder: Path) -> Mapping[str, Any]:
-    """Write the page and the thumbnail of one slide."""
+def _do(case: FileCase, folder: Path, *, drawn_by: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write the page and the thumbnail of one slide. `drawn_by`: the identity of the model behind the heat maps."""
     bag = _read(case, "bag", Bag)
     assert bag is not None
     heat, slide = _read(case, "heat", HeatMap), _slide(case, bag)
@@ -119,13 +121,16 @@ def _do(case: FileCase, folder: Path) -> Mapping[str, Any]:
         )
     name, regions = file_name(case.id), _regions(case)
     found = agreement(heat, regions) if heat is not None and regions else None
-    write_slide_page(case.id, bag, folder / f"{name}.html", slide=slide, heat=heat, regions=regions, found=found)
+    told = [*untrained_notices(bag.encoder), *(untrained_notices(drawn_by) if heat is not None else [])]
+    notices = list(dict.fromkeys(told))
+    page = folder / f"{name}.html"
+    write_slide_page(case.id, bag, page, slide=slide, heat=heat, regions=regions, found=found, notices=notices)
     if slide is not None and slide.mpp is not None and bag.tissue is not None:
         with writing("A picture", folder):
             (folder / f"{name}{THUMBNAIL}").write_bytes(thumbnail(bag, slide))
     if slide is not None:
         slide.close()
-    return {"rows": [_row(bag, heat, found)]}
+    return {"rows": [{**_row(bag, heat, found), "notices": notices}]}
 
 
 def _row(bag: Bag, heat: HeatMap | None, found: Agreement | None) -> dict[str, Any]:
@@ -142,7 +147,6 @@ def _row(bag: Bag, heat: HeatMap | None, found: Agreement | None) -> dict[str, A
         "size_mm": size,
         "highest_mm": highest,
         "encoder": str(bag.encoder.get("name", "")),
-        "notices": untrained_notices(bag.encoder),
         "annotated": None if found is None else found.patches,
         "dice": None if found is None else found.dice,
     }

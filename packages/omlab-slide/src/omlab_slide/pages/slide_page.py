@@ -14,7 +14,6 @@ from omlab_report import (
     Page,
     Picture,
     Section,
-    untrained_notices,
     write_page,
 )
 from omlab_slide.bag import Bag
@@ -40,10 +39,12 @@ def write_slide_page(
     heat: HeatMap | None,
     regions: Sequence[Polygon] = (),
     found: Agreement | None = None,
+    notices: Sequence[str] = (),
 ) -> None:
     """Write the page of a slide; without `slide` it has no pictures of it, without `heat` no heat map.
 
     `regions` are what somebody outlined on it, and `found` how far the highest scores lie there.
+    `notices` stand above all figures.
     """
     sections = [Section("", [KeyFigures([*_figures(bag), *_agreeing(found)])])]
     if slide is not None and bag.tissue is not None and slide.mpp is not None:
@@ -60,7 +61,7 @@ def write_slide_page(
             sections.append(_patches("Highest scores", high, bag.mpp))
             sections.append(_patches("Lowest scores", low, bag.mpp))
     sections.append(Section("What the features are", [Facts(facts_of(bag))]))
-    write_page(Page(id, sections, subtitle=bag.in_words(), notices=untrained_notices(bag.encoder)), path)
+    write_page(Page(id, sections, subtitle=bag.in_words(), notices=notices), path)
 
 
 def thumbnail(bag: Bag, slide: Slide, *, canvas: tuple[int, int] = CANVAS) -> bytes:
