@@ -67,6 +67,12 @@ def test_other_files_are_refused_by_name() -> None:
         of_state(state, source="part.pth")
 
 
+def test_a_stage_far_behind_the_others_is_refused_at_once() -> None:
+    far = "conv_blocks_context.99999999999999999999.blocks.0.conv.weight"
+    with pytest.raises(WeightsError, match="not a whole axon network"):
+        of_state({**untrained("axial", tiny=True).state_dict(), far: torch.zeros(1)}, source="m.pth")
+
+
 def test_another_window_stretches_position_terms() -> None:
     before = untrained("axial", tiny=True)
     after = with_targets(before, classes=3, channels=1, volume=(24, 16, 32), seed=0).eval()

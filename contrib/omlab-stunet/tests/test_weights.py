@@ -170,6 +170,13 @@ def test_an_unexpected_key_is_named(state: dict[str, Tensor]) -> None:
         load_network({**state, "final_conv.bias": torch.zeros(1)}, config=SMALLEST, source="f")
 
 
+def test_a_block_far_behind_the_others_is_refused_at_once(state: dict[str, Tensor]) -> None:
+    far = "conv_blocks_context.0.99999999999999999999.conv1.weight"
+    torn = {**state, far: torch.zeros(1)}
+    with pytest.raises(WeightsError, match=r"1 unexpected: .*9{20}"):
+        load_network(torn, config=config_from_state(torn, source="m.pth"), source="m.pth")
+
+
 def test_another_networks_file_is_refused(tmp_path: Path) -> None:
     path = v1_file({"encoder.stages.0.weight": torch.zeros(3)}, tmp_path / "resenc.model")
     with pytest.raises(WeightsError, match=r"resenc\.model is not a STU-Net checkpoint.*encoder\.stages\.0\.weight"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from omlab.errors import WeightsError
-from omlab.weights import load_state_dict
+from omlab.weights import depth_of, load_state_dict
 from omlab_axonseg import axial_unet
 from omlab_axonseg.axial_attention import Sizes
 from omlab_axonseg.axial_unet import HALVINGS, AxialUNet, UNetConfig
@@ -23,7 +22,6 @@ TINY = UNetConfig(
     base_features=4, max_features=16, poolings=HALVINGS[:2], volume=(16, 16, 16), head_size=2, no_attention=(1,)
 )
 """Ours, for tests and demonstrations; never published."""
-_STAGE = re.compile(r"conv_blocks_context\.(\d+)\.blocks\.(\d+)\.conv\.weight")
 _FIRST = "conv_blocks_context.0.blocks.0.conv.weight"
 _RESIDUAL = "conv3d_c1_1.weight"
 
@@ -61,8 +59,7 @@ def config_of(state: Mapping[str, Tensor], *, source: Path | str) -> UNetConfig:
 
     Heads leave no trace: they are the published ones. Raises `WeightsError` for an incomplete state.
     """
-    stages = [match for match in map(_STAGE.fullmatch, state) if match]
-    depth = max(int(match[1]) for match in stages) + 1
+    depth = depth_of(state, r"conv_blocks_context\.(\d+)\.blocks\.")
     ups = [state.get(f"tu.{u}.weight") for u in range(depth)]
     head = state.get(f"seg_outputs.{depth - 1}.weight")
     if head is None or any(up is None or up.ndim != 5 for up in ups):
@@ -86,14 +83,13 @@ def config_of(state: Mapping[str, Tensor], *, source: Path | str) -> UNetConfig:
         }
     else:
         facts["volume"] = _volume_for(poolings)
-    last = max(int(match[2]) for match in stages if match[1] == "0") + 1
     return UNetConfig(
         in_channels=int(state[_FIRST].shape[1]),
         num_classes=int(head.shape[0]),
         base_features=int(state[_FIRST].shape[0]),
         max_features=int(max(up.shape[0] for up in ups if up is not None)),
         poolings=poolings,
-        convs=last,
+        convs=depth_of(state, r"conv_blocks_context\.0\.blocks\.(\d+)\."),
         **facts,
     )
 

@@ -6,7 +6,6 @@ under `state_dict`; nnU-Net v2 keeps them under `network_weights`. Both have ide
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,13 @@ from torch import Tensor
 
 from omlab.errors import UsageError, WeightsError
 from omlab.files import replacing, writing
-from omlab.weights import check_entries, load_state_dict, read_state_dict
+from omlab.weights import check_entries, depth_of, load_state_dict, read_state_dict
 from omlab_stunet.network import PUBLISHED_POOLINGS, SIZES, StuNet, StuNetConfig, Triple, allocate
 
 Form = Literal["v1", "v2"]
 
 WRAPPERS: dict[Form, str] = {"v1": "state_dict", "v2": "network_weights"}
 
-_STAGE = re.compile(r"conv_blocks_context\.(\d+)\.(\d+)\.")
 _STEM = "conv_blocks_context.0.0.conv1.weight"
 _HEADS = "seg_outputs."
 _INPUT_KEYS = (_STEM, "conv_blocks_context.0.0.conv3.weight")
@@ -37,10 +35,6 @@ def config_from_state(
 
     Poolings leave no trace in the weights and are taken as given. Raises `WeightsError` for another network's state.
     """
-    blocks: dict[int, int] = {}
-    for match in filter(None, map(_STAGE.match, state)):
-        stage, block = int(match[1]), int(match[2])
-        blocks[stage] = max(blocks.get(stage, 0), block + 1)
     stages = len(poolings) + 1
     widths = [f"conv_blocks_context.{stage}.0.conv1.weight" for stage in range(stages)]
     head = f"{_HEADS}{stages - 2}.weight"
@@ -53,7 +47,7 @@ def config_from_state(
                 f"and '{bias}' {tuple(state[bias].shape)}."
             )
     return StuNetConfig(
-        depth=tuple(blocks[stage] for stage in range(stages)),
+        depth=tuple(depth_of(state, rf"conv_blocks_context\.{stage}\.(\d+)\.") for stage in range(stages)),
         dims=tuple(int(state[key].shape[0]) for key in widths),
         in_channels=int(state[_STEM].shape[1]),
         num_classes=int(state[head].shape[0]),
