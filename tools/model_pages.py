@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 
 from omlab.card_schema import ModelCard, Training, Verb, Weights, WeightsFile
+from omlab.formats import format_cards, suffix_of
 from omlab_data.tasks import TASKS
 from tools import catalogue
 from tools.page_parts import facts_list, sentence, settings_table, table
@@ -173,7 +175,7 @@ def command(facts: ModelCard, verb: str) -> str:
 def python(facts: ModelCard) -> str:
     """The lines of Python for the first verb."""
     verb, does = next(iter(facts.does.items()))
-    reads = [f'{name} = omlab.read("{file_name(name, does.kinds[name])}")' for name in does.required]
+    reads = [f"{name} = {_read(name, does.kinds[name])}" for name in does.required]
     first, *others = does.required
     call = ", ".join([first, *(f"{name}={name}" for name in others)])
     return "\n".join(
@@ -187,6 +189,14 @@ def python(facts: ModelCard) -> str:
     )
 
 
+def _read(name: str, kind: str) -> str:
+    """The call that reads a file of that kind, which is named where another kind has files of that name too."""
+    path = file_name(name, kind)
+    readers = (card for card in format_cards() if card.reads and card.folders != "only")
+    likeliest = next((card.reads[0] for card in readers if suffix_of(Path(path), [card])), kind)
+    return f'omlab.read("{path}")' if likeliest == kind else f'omlab.read("{path}", kind="{kind}")'
+
+
 def file_name(name: str, kind: str) -> str:
     """`name` as a file of the format that is used for the kind unless one is chosen."""
     return name + next(iter(_suffixes(kind)), "")
@@ -196,7 +206,8 @@ def file_name(name: str, kind: str) -> str:
 def _suffixes(kind: str) -> tuple[str, ...]:
     cards = catalogue.formats()
     usual = [card for card in cards if kind in card.default_for]
-    return tuple(suffix for card in usual or [card for card in cards if kind in card.reads] for suffix in card.suffixes)
+    readers = [card for card in cards if kind in card.reads and card.folders != "only"]
+    return tuple(suffix for card in usual or readers for suffix in card.suffixes)
 
 
 def _training(facts: ModelCard) -> Iterator[str]:

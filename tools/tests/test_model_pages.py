@@ -11,7 +11,9 @@ import omlab
 from omlab.card_schema import ModelCard, validate
 from omlab.registry import registry
 from omlab_prompts.testing import prompts_for
+from omlab_testkit.cases import accepted
 from omlab_testkit.examples import examples
+from omlab_video.io.video_file import write_video
 from tools import costs, model_index, model_pages, ordinary_inputs
 from tools.pages import shell
 
@@ -65,10 +67,17 @@ def test_the_commands_and_the_python_of_a_page_run_as_shown(name: str, tmp_path:
     facts = card(name)
     for verb in facts.does.values():
         made = {word: examples(verb.kinds[word], card=name, tests=None)[0] for word in verb.required}
-        first = next(iter(made.values()))
+        shown, first = next(iter(made.items()))
         for word, payload in made.items():
             path = tmp_path / model_pages.file_name(word, verb.kinds[word])
-            omlab.write(prompts_for(first) if verb.kinds[word] == "prompts" else payload, path)
+            if verb.kinds[word] == "clip":  # omlab writes none
+                write_video(path, payload.stream(), times=payload.times.tolist())
+            elif verb.kinds[word] == "prompts":
+                pointed = accepted(prompts_for(first), verb.accepts.get(word), card=name)
+                image = model_pages.file_name(shown, verb.kinds[shown])
+                omlab.write(pointed.model_copy(update={"image": image}), path)
+            else:
+                omlab.write(payload, path)
     page = model_pages.page(facts)
     for verb in facts.does:
         line = model_pages.command(facts, verb)
