@@ -173,6 +173,22 @@ def test_what_nobody_asked_for_in_months_is_removed_when_another_is_made(tmp_pat
         entries[keys[1]]["image"]
 
 
+def test_what_somebody_else_made_and_may_alone_remove_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, old = PreparedCache(tmp_path), f"{1:016x}"
+    cache.get(old, Maker())
+    os.utime(tmp_path / old / "entry.json", (0, 0))
+    rename = Path.rename
+
+    def refused(path: Path, target: Path) -> Path:
+        if path.name == old:
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    assert "image" in PreparedCache(tmp_path).get(KEY, Maker())
+    assert (tmp_path / old / "image.npy").is_file()
+
+
 def test_pruning_says_how_much_it_freed(tmp_path: Path) -> None:
     cache = PreparedCache(tmp_path)
     cache.get(KEY, Maker())

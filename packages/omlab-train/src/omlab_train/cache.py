@@ -21,7 +21,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,18 +116,16 @@ class PreparedCache:
     def prune(self, *, days: float) -> int:
         """Remove the entries that nobody has asked for in so many days; gives the bytes freed.
 
-        A training that uses one of them ends with an error. Lock files, which are empty, stay.
-
-        Raises:
-            OutputError: The folder cannot be written.
+        A training that uses one of them ends with an error. Lock files, which are empty, stay, and so does what
+        somebody else made and may alone remove.
         """
         freed = 0
         for path in self.folder.glob("*"):
             if _KEY.fullmatch(path.name) and _last_use(path) < time.time() - days * 86_400:
                 size = _bytes(path)
-                with writing("The cache of prepared cases", self.folder), self._locked(path.name):
+                with suppress(OSError, OutputError), self._locked(path.name):
                     _remove(path)
-                freed += size
+                    freed += size
         return freed
 
     def _prune_once(self) -> None:
