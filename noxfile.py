@@ -223,7 +223,7 @@ def _arguments(session: nox.Session) -> argparse.Namespace:
     known = [package.name for package in workspace.packages()]
     unknown = [name for name in asked.names if name not in known]
     if unknown:
-        session.error(f"There is no package '{unknown[0]}'; known are {', '.join(known)}.")
+        session.error(f"There is no package '{unknown[0]}'; known are {', '.join(known)}")
     return asked
 
 

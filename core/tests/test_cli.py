@@ -13,8 +13,10 @@ import click
 import pytest
 
 import omlab
+from omlab.card_schema import Setting
 from omlab.cli import console, main
 from omlab.cli.app import build
+from omlab.cli.info import in_words
 from omlab.errors import OmlabWarning
 
 HEAD = "from omlab import hookimpl\nOMLAB_HOOK_API = 2\n"
@@ -153,6 +155,12 @@ def test_info_shows_what_a_model_does_and_needs(run):
     assert "recipe fit (needs signal targets)" in shown
     assert "set offset What is added. (float, default 1.0)" in shown
     assert "needs helper adder" in one_line(run("info", "mover.published")[1])
+
+
+@pytest.mark.parametrize(("default", "shown"), [("", "empty"), ([], "empty"), (0, "0"), (False, "False")])
+def test_info_shows_a_default_of_nothing_as_a_word(default, shown):
+    setting = Setting(type=type(default).__name__, default=default, help="What counts.").model_dump()
+    assert in_words(setting) == f"What counts. ({type(default).__name__}, default {shown})"
 
 
 def test_info_tells_how_an_adapted_model_was_made(run, here):

@@ -97,15 +97,15 @@ def _escaped(text: str) -> str:
 def _lines(key: str, value: Any) -> Iterator[tuple[str, str]]:
     label = key.replace("_", " ")
     if key == "settings":
-        yield from ((f"set {name}", _setting(setting)) for name, setting in value.items())
+        yield from ((f"set {name}", in_words(setting)) for name, setting in value.items())
     elif key == "does":
         for verb, facts in value.items():
             yield verb, _verb(facts)
-            yield from ((f"set {name}", f"({verb}) {_setting(option)}") for name, option in facts["options"].items())
+            yield from ((f"set {name}", f"({verb}) {in_words(option)}") for name, option in facts["options"].items())
     elif key == "trains":
         for recipe, facts in value.items():
             yield f"recipe {recipe}", _recipe(facts)
-            yield from ((f"set {name}", f"({recipe}) {_setting(one)}") for name, one in facts["settings"].items())
+            yield from ((f"set {name}", f"({recipe}) {in_words(one)}") for name, one in facts["settings"].items())
     elif key == "needs" and isinstance(value, dict):
         yield from (
             (f"{'may need' if model.endswith('?') else 'needs'} {name}", model) for name, model in value.items()
@@ -135,9 +135,11 @@ def _recipe(facts: dict[str, Any]) -> str:
     return f"{facts['summary'] or ''}{' ' if facts['summary'] else ''}({target}{gives})"
 
 
-def _setting(setting: dict[str, Any]) -> str:
+def in_words(setting: dict[str, Any]) -> str:
+    """What a setting does, its type, choices and default."""
     choices = f", one of {', '.join(map(str, setting['choices']))}" if setting["choices"] else ""
-    return f"{setting['help']} ({setting['type']}{choices}, default {setting['default']})"
+    default = "empty" if setting["default"] in ("", []) else setting["default"]
+    return f"{setting['help']} ({setting['type']}{choices}, default {default})"
 
 
 def _weights(facts: dict[str, Any]) -> str:
